@@ -1,0 +1,1 @@
+"""The label command and its job."""

@@ -1,0 +1,1 @@
+"""The retrain command and its job."""
