@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+
+from tests.support import ROOT, Trained, tlcli
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
@@ -21,3 +25,22 @@ def shared() -> Path:
 def _own_caches(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """Give every test caches of its own, so that none meets what another left."""
     monkeypatch.setenv("TLCLI_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """Return a retraining on 48 drawn photos with one unreadable file among them."""
+    folder = tmp_path_factory.mktemp("trained")
+    script = str(ROOT / "examples" / "draw_houses.py")
+    subprocess.run(
+        [sys.executable, script, "--output", str(folder / "photos"), "--count", "48"], check=True
+    )
+    (folder / "photos" / "house_with_pool" / "broken.jpg").write_bytes(b"")
+    run = tlcli(
+        "retrain", "--image_dir", "photos", "--format", "json",
+        "--how_many_training_steps", 300, "--print_misclassified_test_images",
+        "--testing_percentage", 25,
+        cwd=folder, cache=folder / "cache",
+    )  # fmt: skip
+    assert run.code == 0, run.err
+    return Trained(folder, run)

@@ -1,0 +1,48 @@
+# make demo   set up, draw example photos, retrain on them, label two new ones
+# make test   set up and run the tests
+VENV ?= .venv
+BIN := $(VENV)/bin
+# The first Python of a supported version that really starts (version managers leave stubs).
+PYTHON ?= $(shell for p in python3 python3.12 python3.11 python3.13 python3.10; do \
+    $$p -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 14))' 2>/dev/null \
+    && echo $$p && break; done)
+DEMO ?= demo
+EXTRAS ?= test
+PYTEST_ARGS ?=
+
+.PHONY: demo test test-all lint docs bench clean
+
+demo: $(BIN)/tlcli
+	@echo "Drawing photos of houses ..."
+	@$(BIN)/python examples/draw_houses.py --output $(DEMO)/photos --count 200 --seed 1
+	@$(BIN)/python examples/draw_houses.py --output $(DEMO)/new --count 2 --seed 2
+	$(BIN)/tlcli retrain --image_dir $(DEMO)/photos --output_graph $(DEMO)/output_graph.pb
+	$(BIN)/tlcli label --graph $(DEMO)/output_graph.pb --image $(DEMO)/new
+	@echo "The graph, its labels and the report are in $(abspath $(DEMO)):"
+	@ls $(DEMO)
+
+test: $(VENV)/.installed-$(EXTRAS)
+	$(BIN)/python -m pytest $(if $(PYTEST_ARGS),$(PYTEST_ARGS),-m "not slow")
+
+test-all:
+	$(MAKE) test EXTRAS=test,interop PYTEST_ARGS="-m 'slow or not slow'"
+
+lint: $(VENV)/.installed-lint
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+clean:
+	rm -rf $(VENV) demo build *.egg-info .pytest_cache .mypy_cache .ruff_cache
+
+$(BIN)/python:
+	@test -n "$(PYTHON)" || { echo "tlcli needs Python 3.10 to 3.13 on the PATH"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(BIN)/tlcli: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+$(VENV)/.installed-%: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[$*]"
+	@touch $@ $(BIN)/tlcli
