@@ -1,0 +1,90 @@
+"""Two ways to bring an image to a network's input size."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from tlcli.core.decoding import flatten, orientation, turn
+
+# Orientations that swap height and width.
+_SIDEWAYS = frozenset({5, 6, 7, 8})
+
+
+def resize_over_white(image: Image.Image, height: int, width: int) -> NDArray[np.uint8]:
+    """Return uint8 [height, width, 3]: upright, over white, stretched with antialiasing.
+
+    ``image`` may be freshly opened; a JPEG at least twice the target in both directions
+    is then decoded at a half, a quarter or an eighth of its size.
+    """
+    box = _draft(image, height, width)
+    flat = flatten(image)
+    # Read again: loading a TIFF turns it already and drops the mark.
+    value = orientation(image)
+    size = (height, width) if value in _SIDEWAYS else (width, height)
+    # Turning after resizing is the same picture for a fraction of the work.
+    small = turn(flat.resize(size, Image.Resampling.BILINEAR, box=box), value)
+    return _over_white(small)
+
+
+def _draft(image: Image.Image, height: int, width: int) -> tuple[float, float, float, float] | None:
+    if image.format not in ("JPEG", "MPO"):
+        return None
+    sideways = orientation(image) in _SIDEWAYS
+    drafted = image.draft(None, (height, width) if sideways else (width, height))  # type: ignore[no-untyped-call, unused-ignore]
+    # The box is in fractions of a pixel where the size is no multiple of the scale.
+    return None if drafted is None else drafted[1]
+
+
+def _over_white(image: Image.Image) -> NDArray[np.uint8]:
+    if image.mode == "La":
+        grey, alpha = np.moveaxis(np.asarray(image), 2, 0)
+        pixels = np.repeat(grey[:, :, None], 3, axis=2)
+    elif image.mode == "RGBa":
+        values = np.asarray(image)
+        pixels, alpha = values[:, :, :3], values[:, :, 3]
+    else:
+        return np.array(image.convert("RGB"))
+    # Colours are premultiplied, so white shows through by what alpha leaves.
+    white = 255 - alpha.astype(np.int16)
+    over: NDArray[np.uint8] = np.minimum(pixels + white[:, :, None], 255).astype(np.uint8)
+    return over
+
+
+def resize_plain_bilinear(
+    pixels: NDArray[np.uint8], height: int, width: int
+) -> NDArray[np.float32]:
+    """Return float32 [height, width, 3] in 0..255 as TensorFlow's old ``ResizeBilinear`` gives it.
+
+    Corners are not aligned and pixel centres are not halved: each output pixel mixes the
+    four input pixels around its upper left corner, however many lie between two outputs.
+    """
+    top, bottom, down = _neighbours(pixels.shape[0], height)
+    left, right, across = _neighbours(pixels.shape[1], width)
+    across = across[None, :, None]
+
+    def mixed(rows: NDArray[np.intp]) -> NDArray[np.float32]:
+        chosen = pixels[rows]  # [height, input width, 3]
+        first = chosen.take(left, axis=1).astype(np.float32)
+        values: NDArray[np.float32] = chosen.take(right, axis=1).astype(np.float32)
+        values -= first
+        values *= across
+        values += first
+        return values
+
+    upper, lower = mixed(top), mixed(bottom)
+    lower -= upper
+    lower *= down[:, None, None]
+    lower += upper
+    return lower
+
+
+def _neighbours(
+    inputs: int, outputs: int
+) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float32]]:
+    positions = np.arange(outputs, dtype=np.float32) * (np.float32(inputs) / np.float32(outputs))
+    first = np.floor(positions).astype(np.intp)
+    fractions = positions - first.astype(np.float32)
+    first = np.minimum(first, inputs - 1)
+    return first, np.minimum(first + 1, inputs - 1), fractions

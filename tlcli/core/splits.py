@@ -1,0 +1,212 @@
+"""Which images train, validate and test: decided by their names, never by the machine.
+
+The rule is retrain.py's: the SHA-1 of the name, as a percentage. Two things are added.
+Copies of one image within a label go together, so that none is trained on and tested on.
+And a label with enough images has at least one in every split that is asked for.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tlcli.errors import DataError, UsageError
+
+SPLITS = ("training", "validation", "testing")
+# The original's constant; its hashes lie in 0 .. 2^27 - 1.
+_LARGEST_HASH = 2**27 - 1
+_GROUP_MARK = "_nohash_"
+
+
+def sort_key(name: str) -> str:
+    """Return the name in the one spelling that macOS and Linux copies share (NFC)."""
+    return unicodedata.normalize("NFC", name)
+
+
+def hash_percentage(name: str) -> float:
+    """Return the place of a name, 0 to 100, by the original's rule.
+
+    ``name`` is "FOLDER/NAME.jpg"; all from ``_nohash_`` on is cut off, so that several
+    pictures of one thing can be kept in one split by their names.
+    """
+    kept = _group(name).encode("utf-8", "surrogatepass")
+    # Not for security: the original's choice keeps its splits.
+    number = int(hashlib.sha1(kept, usedforsecurity=False).hexdigest(), 16)
+    return (number % (_LARGEST_HASH + 1)) * (100.0 / _LARGEST_HASH)
+
+
+def split_of(percentage: float, testing_percentage: float, validation_percentage: float) -> str:
+    """Return the split that a `hash_percentage` falls into."""
+    if percentage < validation_percentage:
+        return "validation"
+    if percentage < testing_percentage + validation_percentage:
+        return "testing"
+    return "training"
+
+
+def check_percentages(testing_percentage: float, validation_percentage: float) -> None:
+    """Refuse percentages that leave nothing to train on.
+
+    Raises:
+        UsageError: one is outside 0..100, or the sum is 100 or more.
+    """
+    for option, value in (
+        ("--testing_percentage", testing_percentage),
+        ("--validation_percentage", validation_percentage),
+    ):
+        if not 0 <= value <= 100:
+            raise UsageError(f"{option} is {value:g}; give a number from 0 to 99")
+    if testing_percentage + validation_percentage >= 100:
+        raise UsageError(
+            f"--testing_percentage {testing_percentage:g} and --validation_percentage "
+            f"{validation_percentage:g} leave nothing to train on; their sum must be below 100"
+        )
+
+
+@dataclass
+class _Unit:
+    """Images of one label that go together: copies, and names equal up to ``_nohash_``."""
+
+    rows: list[int]
+    name: str
+    percentage: float
+    split: str
+
+
+def assign_splits(
+    names: Sequence[str],
+    labels: Sequence[str],
+    contents: Sequence[str | None],
+    testing_percentage: float,
+    validation_percentage: float,
+) -> list[str]:
+    """Return the split of each image, in the order given.
+
+    Images of one label go together where their contents (SHA-256; None: unknown) are equal
+    or their names are, up to ``_nohash_``; such a group follows its first name in sort
+    order. Where a split would have none of a label, the group whose hash is nearest to
+    that split's range moves there from a split that has more than one.
+
+    Adding an image moves no other, except in a label where that minimum was or becomes
+    needed, or when it joins a group and is its new first name.
+
+    Raises:
+        UsageError: the percentages cannot work.
+        DataError: a label has fewer distinct images than there are splits.
+    """
+    check_percentages(testing_percentage, validation_percentage)
+    by_label: dict[str, list[int]] = {}
+    for row, label in enumerate(labels):
+        by_label.setdefault(label, []).append(row)
+    result = [""] * len(names)
+    for label, rows in by_label.items():
+        units = _units(rows, names, contents)
+        for unit in units:
+            unit.split = split_of(unit.percentage, testing_percentage, validation_percentage)
+        _fill_empty_splits(label, len(rows), units, testing_percentage, validation_percentage)
+        for unit in units:
+            for row in unit.rows:
+                result[row] = unit.split
+    return result
+
+
+def cross_label_duplicates(
+    names: Sequence[str], labels: Sequence[str], contents: Sequence[str | None]
+) -> list[tuple[str, ...]]:
+    """Return the names of images whose content lies under more than one label, group by group."""
+    groups: dict[str, list[int]] = {}
+    for row, content in enumerate(contents):
+        if content is not None:
+            groups.setdefault(content, []).append(row)
+    return sorted(
+        tuple(sorted(names[row] for row in rows))
+        for rows in groups.values()
+        if len({labels[row] for row in rows}) > 1
+    )
+
+
+def _group(name: str) -> str:
+    return sort_key(name).partition(_GROUP_MARK)[0]
+
+
+def _units(
+    rows: Sequence[int], names: Sequence[str], contents: Sequence[str | None]
+) -> list[_Unit]:
+    """Join the images of one label that share a content or a name up to ``_nohash_``."""
+    leader: dict[int, int] = {}
+    holder: dict[tuple[str, str], int] = {}
+
+    def find(row: int) -> int:
+        while leader[row] != row:
+            leader[row] = leader[leader[row]]
+            row = leader[row]
+        return row
+
+    # In sort order, so that the leader of a unit is always its first name.
+    order = sorted(rows, key=lambda row: (sort_key(names[row]), names[row]))
+    place = {row: position for position, row in enumerate(order)}
+    for row in order:
+        leader[row] = row
+        content = contents[row]
+        keys = [("name", _group(names[row]))]
+        if content is not None:
+            keys.append(("content", content))
+        for key in keys:
+            a, b = find(row), find(holder.setdefault(key, row))
+            first, second = (a, b) if place[a] < place[b] else (b, a)
+            leader[second] = first
+    units: dict[int, _Unit] = {}
+    for row in order:
+        first = find(row)
+        if first not in units:
+            units[first] = _Unit([], names[first], hash_percentage(names[first]), "")
+        units[first].rows.append(row)
+    return list(units.values())
+
+
+def _fill_empty_splits(
+    label: str,
+    images: int,
+    units: Sequence[_Unit],
+    testing_percentage: float,
+    validation_percentage: float,
+) -> None:
+    ranges = {
+        "validation": (0.0, float(validation_percentage)),
+        "testing": (validation_percentage, validation_percentage + testing_percentage),
+        "training": (validation_percentage + testing_percentage, 100.0),
+    }
+    wanted = [split for split, (low, high) in ranges.items() if high > low]
+    if len(units) < len(wanted):
+        raise DataError(_too_few(label, images, len(units), wanted))
+    counts = dict.fromkeys(SPLITS, 0)
+    for unit in units:
+        counts[unit.split] += 1
+    for split in wanted:
+        if counts[split]:
+            continue
+        low, high = ranges[split]
+        movable = [unit for unit in units if counts[unit.split] > 1]
+        nearest = min(
+            movable,
+            key=lambda unit: (max(low - unit.percentage, unit.percentage - high), unit.name),
+        )
+        counts[nearest.split] -= 1
+        counts[split] += 1
+        nearest.split = split
+
+
+def _too_few(label: str, images: int, distinct: int, wanted: Sequence[str]) -> str:
+    has = f"{images} image{'' if images == 1 else 's'}"
+    if distinct < images:
+        has += f", {distinct} of them distinct"
+    splits = " and ".join(sorted(wanted))
+    if len(wanted) == 3:
+        splits = "training, validation and testing"
+    return (
+        f"the label {label!r} has {has}, but {splits} need one each: add images until it has "
+        f"at least {len(wanted)} different ones, remove its folder, or give "
+        "--testing_percentage 0 --validation_percentage 0"
+    )
