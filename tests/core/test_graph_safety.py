@@ -1,0 +1,194 @@
+"""Refusing what a model file should not do; no TensorFlow here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tlcli.core import graph_safety
+from tlcli.core.graph_messages import GraphDef
+from tlcli.core.graph_nodes import const, new_graph, node, placeholder
+from tlcli.core.graph_safety import (
+    check_operations,
+    check_saved_model,
+    read_graph,
+    read_saved_model,
+)
+from tlcli.core.saved_model_messages import SavedModel
+from tlcli.errors import GraphError
+
+FROZEN = [
+    "plates_128/graph.pb",
+    "banknotes_224/graph.pb",
+    "panels_128_optimized/graph.pb",
+    "mirror_128_quantized/graph.pb",
+    "hub_style_128_synthetic/graph.pb",
+    "inception2015_style_synthetic/graph.pb",
+    "backbones/mobilenet_v1_0.25_128/frozen_graph.pb",
+]
+
+_REFUSED = """
+    ReadFile WriteFile PyFunc EagerPyFunc PyFuncStateless SaveV2 RestoreV2 Assign AssignVariableOp
+    MatchingFiles RemoteCall Send Recv PrintV2 InitializeTableFromTextFileV2 LoadLibrary
+    TextLineReaderV2 NotYetInvented
+"""
+
+
+@pytest.mark.parametrize("name", FROZEN)
+def test_graphs_of_every_generation_pass(shared: Path, name: str) -> None:
+    check_operations(read_graph(shared / "legacy" / name))
+
+
+@pytest.mark.parametrize(
+    "operation",
+    _REFUSED.split(),
+)
+def test_an_operation_outside_inference_is_refused_by_name(operation: str) -> None:
+    graph = new_graph([placeholder("input", "float32", None), node("evil", operation, ["input"])])
+    with pytest.raises(GraphError) as error:
+        check_operations(graph, "old.pb")
+    for part in ("old.pb", operation, "'evil'", "--trust"):
+        assert part in str(error.value)
+
+
+def add_function(graph: Any, name: str, *nodes: Any) -> None:
+    function = graph.library.function.add()
+    function.signature.name = name
+    function.node_def.extend(nodes)
+
+
+def test_operations_are_looked_for_in_every_function() -> None:
+    graph = new_graph([node("call", "StatefulPartitionedCall")])
+    add_function(graph, "harmless", node("sum", "AddV2"))
+    check_operations(graph)
+    add_function(graph, "body", node("inner", "WriteFile"))
+    with pytest.raises(GraphError, match="WriteFile"):
+        check_operations(graph)
+
+
+def test_a_node_may_call_a_function_by_its_type() -> None:
+    graph = new_graph([node("call", "my_function")])
+    with pytest.raises(GraphError, match="my_function"):
+        check_operations(graph)
+    add_function(graph, "my_function", node("sum", "AddV2"))
+    check_operations(graph)
+
+
+def test_a_graph_with_variables_is_called_not_frozen() -> None:
+    with pytest.raises(GraphError, match="not frozen"):
+        check_operations(new_graph([node("weights", "VariableV2")]))
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "it is empty"),
+        (b"this is no graph at all", "another kind or damaged"),
+        (bytes(range(256)), "another kind or damaged"),
+        # A message of another kind may parse; its fields are then in the wrong places.
+        (b"\x18\x01", "it holds no operations"),
+    ],
+)
+def test_what_is_no_graph_gets_a_sentence(tmp_path: Path, content: bytes, reason: str) -> None:
+    path = tmp_path / "graph.pb"
+    path.write_bytes(content)
+    with pytest.raises(GraphError, match="is not a frozen graph: ") as error:
+        read_graph(path)
+    assert reason in str(error.value)
+    assert str(path) in str(error.value)
+
+
+def test_a_cut_graph_is_refused(shared: Path, tmp_path: Path) -> None:
+    path = tmp_path / "cut.pb"
+    path.write_bytes((shared / "legacy/plates_128/graph.pb").read_bytes()[:100_000])
+    with pytest.raises(GraphError, match="is not a frozen graph"):
+        read_graph(path)
+
+
+def test_an_absent_graph_and_a_folder_get_a_sentence(tmp_path: Path) -> None:
+    with pytest.raises(GraphError, match="there is no graph at"):
+        read_graph(tmp_path / "absent.pb")
+    with pytest.raises(GraphError, match="cannot read"):
+        read_graph(tmp_path)
+
+
+def test_a_file_above_the_limit_is_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(graph_safety, "MAXIMUM_BYTES", 10)
+    path = tmp_path / "graph.pb"
+    path.write_bytes(b"x" * 11)
+    with pytest.raises(GraphError, match="2 GB at most"):
+        read_graph(path)
+
+
+def saved_model(folder: Path, *nodes: Any, restore: str = "", collections: Any = ()) -> Path:
+    """Write a SavedModel whose signature ends at the node ``scores``."""
+    message = SavedModel()
+    meta = message.meta_graphs.add()
+    meta.meta_info_def.tags.append("serve")
+    meta.graph_def.CopyFrom(new_graph([const("one", 1.0), node("scores", "Softmax", ["one"])]))
+    meta.graph_def.node.extend(nodes)
+    meta.signature_def["serving_default"].outputs["scores"].name = "scores:0"
+    meta.saver_def.restore_op_name = restore
+    for key, value in collections:
+        meta.collection_def[key].node_list.value.append(value)
+    folder.mkdir(exist_ok=True)
+    (folder / "saved_model.pb").write_bytes(message.SerializeToString())
+    return folder
+
+
+def test_a_saved_model_may_load_its_variables_and_hold_what_saves_them(tmp_path: Path) -> None:
+    check_saved_model(
+        saved_model(
+            tmp_path,
+            node("weights", "VarHandleOp"),
+            node("read", "RestoreV2"),
+            node("assign", "AssignVariableOp", ["weights", "read"]),
+            node("restore_all", "NoOp", ["^assign"]),
+            node("save", "SaveV2", ["weights"]),
+            restore="restore_all",
+        )
+    )
+
+
+@pytest.mark.parametrize("key", ["saved_model_main_op", "legacy_init_op"])
+def test_what_a_saved_model_runs_when_it_is_loaded_is_looked_at(tmp_path: Path, key: str) -> None:
+    write = node("write", "WriteFile")
+    check_saved_model(saved_model(tmp_path, write))  # nothing runs it
+    group = node("init", "NoOp", ["^write"])
+    for model in (
+        {"restore": "init"},
+        {"collections": [(key, "init")]},
+    ):
+        with pytest.raises(GraphError, match="WriteFile"):
+            check_saved_model(saved_model(tmp_path, write, group, **model))
+
+
+def test_functions_that_a_saved_model_reaches_are_looked_at(tmp_path: Path) -> None:
+    message = read_saved_model(saved_model(tmp_path))
+    graph = message.meta_graphs[0].graph_def
+    add_function(graph, "inner", node("evil", "EagerPyFunc"))
+    outer = node("call", "StatefulPartitionedCall")
+    outer.attr["f"].func.name = "inner"
+    add_function(graph, "outer", outer)
+    branches = node("choose", "Case")
+    branches.attr["branches"].list.func.add().name = "outer"
+    graph.node.append(branches)
+    graph.node[1].input.append("^choose")
+    (tmp_path / "saved_model.pb").write_bytes(message.SerializeToString())
+    with pytest.raises(GraphError, match="EagerPyFunc"):
+        check_saved_model(tmp_path)
+
+
+def test_a_folder_that_is_no_saved_model_gets_a_sentence(tmp_path: Path) -> None:
+    with pytest.raises(GraphError, match=r"no saved_model\.pb"):
+        check_saved_model(tmp_path)
+    (tmp_path / "saved_model.pb").write_bytes(b"garbage")
+    with pytest.raises(GraphError, match="is not a SavedModel"):
+        check_saved_model(tmp_path)
+    (tmp_path / "saved_model.pb").write_bytes(GraphDef().SerializeToString())
+    with pytest.raises(GraphError, match="it is empty"):
+        check_saved_model(tmp_path)

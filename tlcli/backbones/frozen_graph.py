@@ -1,0 +1,280 @@
+"""Any frozen inference graph (``.pb``) as a backbone.
+
+The layers of the generations that people keep are known by name; those of other graphs are
+told from their structure, or named with ``--module_input`` and ``--module_output``:
+
+    2015 Inception-v3   DecodeJpeg/contents ... ResizeBilinear, Sub, Mul ... pool_3/_reshape
+    2017 Inception-v3   the same, or cut off at the placeholder Mul, fed (pixel - 128) / 128
+    2017 MobileNet      input ... MobilenetV1/Predictions/Reshape, (pixel - 127.5) / 127.5
+    retrained graphs    up to what feeds the BottleneckInputPlaceholder
+    classifiers         up to what feeds the last matrix product
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from google.protobuf.message import DecodeError
+
+from tlcli.backbones.base import INPUT, Backbone, BackboneGraph
+from tlcli.backbones.frozen_graph_layers import (
+    LARGEST_SIDE,
+    PLACEHOLDERS,
+    Plan,
+    bottleneck_size,
+    find_input,
+    find_output,
+    find_scaling,
+    find_size,
+)
+from tlcli.core.graph_evaluation import attribute
+from tlcli.core.graph_messages import GraphDef
+from tlcli.core.graph_nodes import DataType, const, node, placeholder
+from tlcli.core.graph_safety import INFERENCE_OPERATIONS
+from tlcli.core.graph_shapes import infer_shapes, placeholder_shape, widen_batch
+from tlcli.core.graph_surgery import (
+    PLAIN_OPERATIONS,
+    copy_graph,
+    data_inputs,
+    nodes_by_name,
+    prune,
+    rename_nodes,
+    replace_input,
+    simplify,
+    spell_tensor,
+    split_tensor,
+)
+from tlcli.core.images import PREPROCESSING_VERSION
+from tlcli.errors import BackboneError, GraphError, UsageError
+
+_SCALING = "input_scaling"
+
+
+def find(
+    path: Path | str,
+    *,
+    module_input: str | None = None,
+    module_output: str | None = None,
+    input_height: int | None = None,
+    input_width: int | None = None,
+    input_mean: float | None = None,
+    input_std: float | None = None,
+    name: str | None = None,
+) -> Backbone:
+    """Return the frozen graph at ``path`` as a backbone, without importing TensorFlow.
+
+    Args:
+        path: a ``.pb`` file.
+        module_input: tensor to feed, "NAME" or "NAME:0"; default: told from the graph.
+        module_output: tensor to take as the bottleneck, likewise.
+        input_height: in pixels; default: told from the graph.
+        input_width: in pixels; default: told from the graph.
+        input_mean: taken off pixels of 0..255; default: that of the graph's generation.
+        input_std: what the rest is divided by; default: likewise.
+        name: of the backbone; default: the path.
+
+    Raises:
+        BackboneError: no frozen graph, or its layers or size cannot be told.
+        UsageError: a size or scaling that cannot work.
+    """
+    path = Path(path)
+    _check_values(input_height, input_width, input_mean, input_std)
+    content = _read(path)
+    digest = hashlib.sha256(content).hexdigest()
+    with _explained(path):
+        graph = _parse(content, path)
+        del content
+        output = find_output(graph, module_output)
+        fed = find_input(graph, output, module_input)
+        height, width = find_size(graph, fed, output, input_height, input_width)
+        mean, std = find_scaling(graph, fed, output, input_mean, input_std)
+        plan = Plan(fed, output, height, width, mean, std)
+        width_found = bottleneck_size(graph, plan)
+    facts = {
+        "kind": "frozen graph",
+        "file": digest,
+        **asdict(plan),
+        "precision": "float32",
+        "preprocessing": PREPROCESSING_VERSION,
+    }
+    fingerprint = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+    def load_graph() -> BackboneGraph:
+        data = _read(path)
+        if hashlib.sha256(data).hexdigest() != digest:
+            raise BackboneError(f"{path} was changed while it was in use; run the command again")
+        with _explained(path):
+            return _build(_parse(data, path), plan)
+
+    return Backbone(
+        name=str(path) if name is None else name,
+        source=f"frozen graph {path}",
+        licence="unknown",
+        height=height,
+        width=width,
+        fingerprint=fingerprint,
+        bottleneck_size=width_found,
+        load_graph=load_graph,
+    )
+
+
+def _check_values(
+    height: int | None, width: int | None, mean: float | None, std: float | None
+) -> None:
+    for option, side in (("--input_height", height), ("--input_width", width)):
+        if side is not None and not 1 <= side <= LARGEST_SIDE:
+            raise UsageError(f"{option} {side} is not from 1 to {LARGEST_SIDE} pixels")
+    if mean is not None and not math.isfinite(mean):
+        raise UsageError(f"--input_mean {mean} is not a number")
+    if std is not None and (not math.isfinite(std) or std == 0):
+        raise UsageError(f"--input_std {std} must be a number other than 0")
+
+
+def _read(path: Path) -> bytes:
+    try:
+        if path.is_dir():
+            raise BackboneError(f"{path} is a folder, not a frozen graph; give the .pb file")
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise BackboneError(f"there is no frozen graph at {path}; check the path") from None
+    except OSError as error:
+        raise BackboneError(f"cannot read {path}: {error.strerror or error}") from error
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """Turn what a damaged or unsuitable graph raises into one sentence about ``path``."""
+    try:
+        yield
+    except GraphError as error:
+        raise BackboneError(f"{path} cannot be a backbone: {error}") from error
+    except (ValueError, TypeError, KeyError, IndexError, OverflowError, MemoryError) as error:
+        raise BackboneError(f"{path} cannot be a backbone: the graph is damaged") from error
+
+
+def _parse(content: bytes, path: Path) -> Any:
+    graph = GraphDef()
+    try:
+        graph.ParseFromString(content)
+        found = len(graph.node) > 0 and all(each.op and each.name for each in graph.node)
+    except (DecodeError, RecursionError, ValueError):
+        found = False
+    if found:
+        return graph
+    if path.name == "saved_model.pb":
+        raise BackboneError(f"{path} belongs to a SavedModel; give the folder {path.parent}")
+    raise BackboneError(
+        f"{path} is not a frozen TensorFlow graph, or it is damaged; give a .pb file that holds "
+        "one GraphDef"
+    )
+
+
+def _scaling_nodes(plan: Plan, batch: int | None) -> list[Any]:
+    """Return the placeholder and what turns [0, 1] into (pixel - mean) / std."""
+    nodes = [placeholder(INPUT, np.float32, (batch, plan.height, plan.width, 3))]
+    if plan.std != 255.0:
+        factor = f"{_SCALING}/factor"
+        nodes.append(const(factor, np.float32(255.0 / plan.std)))
+        product = node(f"{_SCALING}/product", "Mul", [INPUT, factor], T=np.float32)
+        nodes.append(product)
+    if plan.mean != 0.0:
+        mean = f"{_SCALING}/mean"
+        before = nodes[-1].name
+        nodes.append(const(mean, np.float32(plan.mean / plan.std)))
+        nodes.append(node(f"{_SCALING}/difference", "Sub", [before, mean], T=np.float32))
+    return nodes
+
+
+def _build(graph: Any, plan: Plan) -> BackboneGraph:
+    # Our own names are needed; a graph that tlcli exported has them too.
+    def new_name(name: str) -> str:
+        return f"backbone/{name}" if name == INPUT or name.split("/")[0] == _SCALING else name
+
+    fed, output = (
+        spell_tensor(new_name(name), number)
+        for name, number in (split_tensor(plan.input), split_tensor(plan.output))
+    )
+    graph = rename_nodes(prune(graph, [plan.output, plan.input]), new_name)
+    declared = placeholder_shape(nodes_by_name(graph)[split_tensor(fed)[0]])
+    batch = 1 if declared is None else declared[0]
+    graph = _take_floats(graph, fed)
+    cut = prune(replace_input(graph, fed, _scaling_nodes(plan, batch)), [output])
+    _check_cut(cut)
+    cut = simplify(cut, INPUT, [output])
+    shape = (None, plan.height, plan.width, 3)
+    found_shape = infer_shapes(cut, INPUT, shape, [output]).get(spell_tensor(*split_tensor(output)))
+    size = bottleneck_size(cut, Plan(INPUT, output, plan.height, plan.width, 0.0, 255.0))
+    if size is None:
+        size = _measured_size(cut, output, plan, batch)
+        found_shape = None
+    if found_shape is None or len(found_shape) != 2 or split_tensor(output)[1]:
+        flat = f"{split_tensor(output)[0]}/bottleneck"
+        cut = copy_graph(cut, cut.node)
+        cut.node.append(const(f"{flat}/shape", np.array([-1, size], np.int32)))
+        cut.node.append(
+            node(flat, "Reshape", [output, f"{flat}/shape"], T=np.float32, Tshape=np.int32)
+        )
+        output = flat
+    widened, any_batch = widen_batch(cut, INPUT, [output], (plan.height, plan.width))
+    return BackboneGraph(widened, split_tensor(output)[0], size, any_batch)
+
+
+def _take_floats(graph: Any, fed: str) -> Any:
+    """Let a graph that is fed integers and casts them to float32 be fed float32."""
+    found = nodes_by_name(graph)[split_tensor(fed)[0]]
+    if found.op not in PLACEHOLDERS or attribute(found, "dtype", 0) == DataType.FLOAT:
+        return graph
+    result = copy_graph(graph, graph.node)
+    for each in result.node:
+        if split_tensor(fed) not in data_inputs(each):
+            continue
+        if each.op != "Cast" or attribute(each, "DstT", 0) != DataType.FLOAT:
+            raise GraphError(
+                f"its input {found.name!r} does not take float32; name the layer behind its "
+                "conversion with --module_input"
+            )
+        each.CopyFrom(node(each.name, "Identity", list(each.input), T=np.float32))
+    return result
+
+
+def _check_cut(cut: Any) -> None:
+    """Refuse what cannot be run from the image alone, or should not be."""
+    if all(each.name != INPUT for each in cut.node):
+        raise GraphError(
+            "the layer of --module_output does not depend on that of --module_input; name others"
+        )
+    for each in cut.node:
+        if each.op in PLACEHOLDERS and each.name != INPUT:
+            raise GraphError(
+                f"it needs the input {each.name!r} beside the image; freeze it with that fixed"
+            )
+        calls = any(value.WhichOneof("value") == "func" for value in each.attr.values())
+        if calls or each.op not in INFERENCE_OPERATIONS | PLAIN_OPERATIONS:
+            raise GraphError(
+                f"its node {each.name!r} is the operation {each.op}, which a frozen inference "
+                "graph does not hold; freeze it with its variables and functions turned into "
+                "constants"
+            )
+
+
+def _measured_size(cut: Any, output: str, plan: Plan, batch: int | None) -> int:
+    """Return D by running the graph once; its shapes do not tell."""
+    from tlcli.core.engines import GraphEngine
+
+    with GraphEngine(cut, INPUT, output) as engine:
+        image = np.zeros((batch or 1, plan.height, plan.width, 3), np.float32)
+        values = engine.run(image)
+    if values.ndim == 0 or values.size != values.shape[-1] * (batch or 1):
+        raise GraphError(
+            f"its layer {plan.output!r} gives {' x '.join(map(str, values.shape))} values, not "
+            "one vector an image; name a layer behind the pooling with --module_output"
+        )
+    return int(values.shape[-1])
