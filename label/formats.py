@@ -1,0 +1,142 @@
+"""Predictions as text, JSON, JSON lines or CSV, written one at a time."""
+
+from __future__ import annotations
+
+import csv
+import json
+from typing import Any, Protocol, TextIO
+
+from tlcli.core.classifier import Prediction
+
+NAMES = ("text", "json", "jsonl", "csv")
+
+
+class Writer(Protocol):
+    """Writes predictions to a stream as they come."""
+
+    def write(self, prediction: Prediction) -> None:
+        """Write one prediction."""
+        ...
+
+    def close(self) -> None:
+        """Write what comes after the last."""
+        ...
+
+
+def make_writer(name: str, stream: TextIO, single: bool = False) -> Writer:
+    """Return the writer of a format.
+
+    Args:
+        name: one of `NAMES`.
+        stream: where to write.
+        single: one image was asked for; only "text" is then shorter, without the path.
+    """
+    if name == "csv":
+        return CsvWriter(stream)
+    if name == "jsonl":
+        return JsonLinesWriter(stream)
+    if name == "json":
+        return JsonWriter(stream)
+    return TextWriter(stream, single)
+
+
+def as_dict(prediction: Prediction) -> dict[str, Any]:
+    """Return a prediction as the JSON formats have it."""
+    if prediction.error is not None:
+        return {"image": prediction.image, "error": prediction.error}
+    scores = [{"label": score.label, "score": score.score} for score in prediction.scores]
+    return {"image": prediction.image, "predictions": scores}
+
+
+class TextWriter:
+    """``daisy (score=0.99123)``, best first; of several images each below its path.
+
+    An image with an error has no scores and is left out: errors are no results.
+    """
+
+    def __init__(self, stream: TextIO, single: bool) -> None:
+        self._stream = stream
+        self._single = single
+        self._started = False
+
+    def write(self, prediction: Prediction) -> None:
+        """Write one prediction."""
+        if prediction.error is not None:
+            return
+        indent = ""
+        if not self._single:
+            self._stream.write(
+                f"\n{prediction.image}\n" if self._started else f"{prediction.image}\n"
+            )
+            indent = "  "
+        for score in prediction.scores:
+            self._stream.write(f"{indent}{score.label} (score={score.score:.5f})\n")
+        self._started = True
+        self._stream.flush()
+
+    def close(self) -> None:
+        """Write nothing more."""
+
+
+class JsonLinesWriter:
+    """One JSON object a line, flushed at once."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, prediction: Prediction) -> None:
+        """Write one prediction."""
+        self._stream.write(_json(as_dict(prediction)) + "\n")
+        self._stream.flush()
+
+    def close(self) -> None:
+        """Write nothing more."""
+
+
+class JsonWriter:
+    """A list of objects, also for one image; an object a line."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._started = False
+
+    def write(self, prediction: Prediction) -> None:
+        """Write one prediction."""
+        self._stream.write((",\n" if self._started else "[\n") + _json(as_dict(prediction)))
+        self._started = True
+
+    def close(self) -> None:
+        """Close the list."""
+        self._stream.write("\n]\n" if self._started else "[]\n")
+        self._stream.flush()
+
+
+class CsvWriter:
+    """``image,label,score,rank,error``: a row a label; an image without any has a row too."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._rows = csv.writer(stream, lineterminator="\n")
+        self._rows.writerow(["image", "label", "score", "rank", "error"])
+
+    def write(self, prediction: Prediction) -> None:
+        """Write one prediction."""
+        for rank, score in enumerate(prediction.scores, 1):
+            self._rows.writerow([prediction.image, score.label, score.score, rank, ""])
+        if not prediction.scores:
+            self._rows.writerow([prediction.image, "", "", "", prediction.error or ""])
+        self._stream.flush()
+
+    def close(self) -> None:
+        """Write out what is buffered."""
+        self._stream.flush()
+
+
+def _json(value: dict[str, Any]) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        # A file name that is no UTF-8: escaped, it stays JSON and can be turned back.
+        return json.dumps(value)
+    return text

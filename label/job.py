@@ -1,0 +1,274 @@
+"""The steps of labelling: find the graph, find the images, label them, write what comes out."""
+
+from __future__ import annotations
+
+import glob
+import logging
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain, islice
+from pathlib import Path
+from typing import IO, TextIO
+
+from label.formats import make_writer
+from tlcli.core.classifier import Classifier, Prediction
+from tlcli.core.decoding import open_image
+from tlcli.errors import DataError, GraphError, ImageError
+
+_log = logging.getLogger("tlcli")
+
+DEFAULT_GRAPH = "output_graph.pb"
+STANDARD_INPUT = "-"
+
+# What claims to be an image gets a line of its own, result or error.
+_SUFFIXES = (
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".gif", ".bmp", ".dib", ".webp", ".tif"),
+    *(".tiff", ".avif", ".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".tga", ".ico", ".heic", ".heif"),
+)
+# What `open_image` says of files that are something else.
+_NO_IMAGES = frozenset({"not an image", "empty file", "not a regular file"})
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a run.
+
+    Attributes:
+        labelled: images that got their scores.
+        failed: images that did not.
+    """
+
+    labelled: int
+    failed: int
+
+
+def find_graph(graph: Path | None) -> Path:
+    """Return the graph to use: ``graph``, else the default's place, else the original's.
+
+    Raises:
+        GraphError: none was given and none lies there.
+    """
+    if graph is not None:
+        return graph
+    here = Path(DEFAULT_GRAPH)
+    if here.exists():
+        return here
+    places = [str(Path.cwd())]
+    try:
+        # Where retrain.py wrote by default.
+        there = Path(tempfile.gettempdir()) / DEFAULT_GRAPH
+    except OSError:  # a machine without a temporary folder
+        pass
+    else:
+        if there.exists():
+            _log.info("Using the graph %s; name another with --graph.", there)
+            return there
+        places.append(str(there.parent))
+    raise GraphError(
+        f"there is no {DEFAULT_GRAPH} in {' or in '.join(places)}; name the graph with --graph, "
+        "or make one with tlcli retrain"
+    )
+
+
+class Images:
+    """The images that arguments stand for, found as they are asked for.
+
+    An argument is a file, a folder (recursive, in the order of names), a pattern such as
+    ``"photos/*.jpg"``, ``@LIST`` (a file of paths) or ``-`` (paths on standard input).
+
+    Args:
+        arguments: as given.
+        stdin: where ``-`` reads; default: the process's standard input.
+    """
+
+    def __init__(self, arguments: Sequence[str], stdin: IO[bytes] | None = None) -> None:
+        self._arguments = list(arguments)
+        self._stdin = stdin
+        self._reasons: dict[str, str] = {}
+
+    @property
+    def is_endless(self) -> bool:
+        """Whether paths come from standard input, at their own pace."""
+        return STANDARD_INPUT in self._arguments
+
+    def reason(self, image: str, error: str) -> str:
+        """Return why ``image`` failed, where the search knows better than the reader."""
+        return self._reasons.get(image, error)
+
+    def __iter__(self) -> Iterator[str]:
+        """Yield paths.
+
+        Raises:
+            DataError: a list of paths cannot be read.
+        """
+        for argument in self._arguments:
+            if argument == STANDARD_INPUT:
+                for line in _lines(_standard_input() if self._stdin is None else self._stdin):
+                    yield from self._path(line)
+            elif argument.startswith("@") and not Path(argument).exists():
+                yield from self._list(argument[1:])
+            elif not os.path.lexists(argument) and glob.has_magic(argument):
+                yield from self._pattern(argument)
+            else:
+                yield from self._path(argument)
+
+    def _path(self, path: str) -> Iterator[str]:
+        if Path(path).is_dir():
+            yield from self._folder(path)
+        else:
+            yield path
+
+    def _list(self, path: str) -> Iterator[str]:
+        try:
+            # Read whole: the list may be written to while the images are labelled.
+            lines = list(_lines(Path(path).read_bytes().splitlines()))
+        except OSError as error:
+            raise DataError(
+                f"cannot read the list of images {path}: {error.strerror or error}"
+            ) from error
+        if not lines:
+            raise DataError(f"the list {path} names no images; write one path a line")
+        for line in lines:
+            yield from self._path(line)
+
+    def _pattern(self, pattern: str) -> Iterator[str]:
+        found = sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207 - keeps the spelling
+        if not found:
+            self._reasons[pattern] = "no file matches this pattern"
+            yield pattern
+            return
+        # "**" finds what is in folders by itself.
+        folders = () if "**" in pattern else [path for path in found if Path(path).is_dir()]
+        files = (path for path in found if not Path(path).is_dir())
+        yield from self._images_among(files, pattern)
+        for folder in folders:
+            yield from self._folder(folder)
+
+    def _folder(self, folder: str) -> Iterator[str]:
+        empty = True
+        for path in self._images_among(self._walk(folder), folder):
+            empty = False
+            yield path
+        if empty:
+            self._reasons[folder] = "no images in this folder"
+            yield folder
+
+    def _walk(self, folder: str, entered: frozenset[str] = frozenset()) -> Iterator[str]:
+        """Yield the files below a folder that are not hidden, in the order of names."""
+        # Links may lead back up: no folder is entered within itself.
+        entered |= {os.path.realpath(folder)}
+        try:
+            with os.scandir(folder) as found:
+                entries = [entry for entry in found if not entry.name.startswith(".")]
+        except OSError as error:
+            self._reasons[folder] = f"the folder cannot be read: {error.strerror or error}"
+            yield folder
+            return
+        for entry in sorted(entries, key=lambda entry: entry.name):
+            if not entry.is_dir():
+                yield entry.path
+            elif os.path.realpath(entry.path) not in entered:
+                yield from self._walk(entry.path, entered)
+
+    def _images_among(self, paths: Iterable[str], where: str) -> Iterator[str]:
+        others = 0
+        for path in paths:
+            if path in self._reasons or _may_be_image(path):
+                yield path
+            else:
+                others += 1
+        if others:
+            _log.info("%s: files that are no images and were left out: %d.", where, others)
+
+
+def _may_be_image(path: str) -> bool:
+    if path.lower().endswith(_SUFFIXES):
+        return True
+    try:
+        with open_image(path):
+            return True
+    except ImageError as error:
+        # A damaged image is an image: its line says what is wrong with it.
+        return str(error) not in _NO_IMAGES
+
+
+def _standard_input() -> Iterable[bytes]:
+    try:
+        # Without Python's buffer: a thread that hangs in it would break the end of the process.
+        raw = open(sys.stdin.fileno(), "rb", buffering=0, closefd=False)  # noqa: SIM115
+    except (OSError, ValueError, AttributeError):
+        return sys.stdin.buffer
+    return _split(raw)
+
+
+def _split(raw: IO[bytes]) -> Iterator[bytes]:
+    kept = b""
+    while block := raw.read(1 << 16):
+        *lines, kept = (kept + block).split(b"\n")
+        yield from lines
+    if kept:
+        yield kept
+
+
+def _lines(lines: Iterable[bytes]) -> Iterator[str]:
+    """Yield the paths of lines; line ends, a byte order mark and empty lines are passed over."""
+    for number, line in enumerate(lines):
+        content = line.removeprefix(b"\xef\xbb\xbf") if number == 0 else line
+        path = os.fsdecode(content.rstrip(b"\r\n"))
+        if path.strip():
+            yield path
+
+
+def label_images(
+    classifier: Classifier,
+    images: Images,
+    output: TextIO,
+    *,
+    output_format: str = "text",
+    top_k: int = 5,
+    threshold: float = 0.0,
+    complain: Callable[[str], None] = _log.warning,
+) -> Outcome:
+    """Label images and write the predictions to ``output`` as they come.
+
+    Args:
+        classifier: see `tlcli.core.classifier.load`.
+        images: what to label.
+        output: a text stream.
+        output_format: "text", "json", "jsonl" or "csv".
+        top_k: labels of each image.
+        threshold: lower scores are not written.
+        complain: called with a sentence for each image that failed in the format "text",
+            whose output has no place for errors.
+
+    Raises:
+        DataError: a list of paths cannot be read.
+        GraphError: the graph cannot be run.
+    """
+    paths: Iterable[str] = images
+    single = False
+    if not images.is_endless:
+        drawn = iter(images)
+        first = list(islice(drawn, 2))
+        single = len(first) == 1
+        paths = chain(first, drawn)
+    writer = make_writer(output_format, output, single)
+    labelled = failed = 0
+    for prediction in classifier.stream(paths):
+        if prediction.error is None:
+            labelled += 1
+        else:
+            failed += 1
+            prediction = _explain(prediction, images)
+            if output_format == "text":
+                complain(f"{prediction.image}: {prediction.error}")
+        writer.write(prediction.top(top_k, threshold))
+    writer.close()
+    return Outcome(labelled, failed)
+
+
+def _explain(prediction: Prediction, images: Images) -> Prediction:
+    return replace(prediction, error=images.reason(prediction.image, prediction.error or ""))

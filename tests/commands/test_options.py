@@ -1,0 +1,35 @@
+"""Values that several commands parse."""
+
+from __future__ import annotations
+
+import click
+import pytest
+
+from tlcli.commands.options import ACCURACY, FINITE, parse_accuracy
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("0.9", 0.9), ("90%", 0.9), (" 87.5 % ", 0.875), ("0", 0.0), ("1", 1.0), ("100%", 1.0)],
+)
+def test_accuracies(text: str, value: float) -> None:
+    assert parse_accuracy(text) == pytest.approx(value)
+    assert ACCURACY.convert(text, None, None) == pytest.approx(value)
+
+
+@pytest.mark.parametrize("text", ["90", "-0.1", "101%", "nan", "nan%", "", "%", "much"])
+def test_what_is_no_accuracy(text: str) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011 - the message is the text itself
+        parse_accuracy(text)
+    with pytest.raises(click.BadParameter, match=r"fraction such as 0\.9, or 90%"):
+        ACCURACY.convert(text, None, None)
+
+
+@pytest.mark.parametrize("text", ["nan", "inf", "-inf", "x", ""])
+def test_what_is_no_finite_number(text: str) -> None:
+    with pytest.raises(click.BadParameter, match="is not a number"):
+        FINITE.convert(text, None, None)
+
+
+def test_finite_numbers() -> None:
+    assert [FINITE.convert(text, None, None) for text in ("0", "-1.5", "1e3")] == [0, -1.5, 1000]

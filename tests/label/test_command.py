@@ -1,0 +1,258 @@
+"""The command: its output, its exit codes, and how it ends. LiteRT only, so it is fast."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from label.command import command
+from tlcli.errors import DataError, GraphError
+
+
+@pytest.fixture
+def plates(shared: Path) -> Path:
+    return shared / "legacy" / "plates_128"
+
+
+@pytest.fixture
+def photo(plates: Path) -> Path:
+    return plates / "photos" / "newyorkTest1.jpg"
+
+
+def invoke(*arguments: object, **options: Any) -> Result:
+    return CliRunner().invoke(command, [*map(str, arguments)], standalone_mode=False, **options)
+
+
+def label(plates: Path, *arguments: object, **options: Any) -> Result:
+    return invoke("--graph", plates / "graph.tflite", *arguments, **options)
+
+
+def run(*arguments: object, **options: Any) -> subprocess.CompletedProcess[str]:
+    """Run ``python -m label`` as its users do."""
+    return subprocess.run(
+        [sys.executable, "-m", "label", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+        **options,
+    )
+
+
+def test_one_image_is_one_line_a_label(plates: Path, photo: Path) -> None:
+    result = label(plates, "--image", photo, "--num_top_predictions", 2)
+    assert result.return_value == 0
+    lines = result.stdout.splitlines()
+    assert lines[0] == "newyork (score=1.00000)"
+    assert len(lines) == 2
+    assert result.stderr == ""
+
+
+def test_several_images_have_their_paths(plates: Path, photo: Path) -> None:
+    other = plates / "photos" / "indianaTest1.jpg"
+    result = label(plates, "--image", photo, other, "--top_k", 1)
+    assert result.stdout == f"{photo}\n  newyork (score=1.00000)\n\n{other}\n" + (
+        "  indiana (score=0.99927)\n"
+    )
+
+
+def test_a_threshold_leaves_lower_scores_out(plates: Path, photo: Path) -> None:
+    result = label(plates, photo, "--threshold", "0.5", "--format", "json")
+    assert [each["label"] for each in json.loads(result.stdout)[0]["predictions"]] == ["newyork"]
+
+
+def test_every_kind_of_argument_at_once(plates: Path, tmp_path: Path, photo: Path) -> None:
+    listed = tmp_path / "list.txt"
+    listed.write_text(f"{photo}\n")
+    result = label(
+        plates,
+        *("--image", plates / "photos", "--image", f"@{listed}"),
+        *("--image", "-", "--image", plates / "photos" / "*1.jpg"),
+        *("--format", "jsonl", "--top_k", 1),
+        input=f"{photo}\n{photo}\n",
+    )
+    images = [Path(json.loads(line)["image"]).name for line in result.stdout.splitlines()]
+    folder = sorted(path.name for path in (plates / "photos").iterdir())
+    ones = [name for name in folder if name.endswith("1.jpg")]
+    assert images == [*folder, photo.name, photo.name, photo.name, *ones]
+
+
+@pytest.mark.parametrize("output_format", ["text", "jsonl", "json", "csv"])
+def test_some_images_fail_and_the_others_are_labelled(
+    plates: Path, tmp_path: Path, photo: Path, output_format: str
+) -> None:
+    empty = tmp_path / "empty.jpg"
+    empty.write_bytes(b"")
+    result = label(plates, empty, photo, "--format", output_format)
+    assert result.return_value == 1
+    assert "newyork" in result.stdout
+    assert "1 of 2 images could not be labelled" in result.stderr
+    assert ("empty file" in result.stdout) == (output_format != "text")
+    assert (f"Error: {empty}: empty file" in result.stderr) == (output_format == "text")
+
+
+def test_one_failing_image_is_one_sentence(plates: Path, tmp_path: Path) -> None:
+    result = label(plates, tmp_path / "absent.jpg")
+    assert result.return_value == 1
+    assert result.stdout == ""
+    assert result.stderr == f"Error: {tmp_path / 'absent.jpg'}: no such file\n"
+
+
+def test_a_folder_without_images_and_a_pattern_without_files(plates: Path, tmp_path: Path) -> None:
+    result = label(plates, tmp_path, tmp_path / "*.jpg")
+    assert result.return_value == 1
+    assert "no images in this folder" in result.stderr
+    assert "no file matches this pattern" in result.stderr
+
+
+def test_standard_input_that_names_nothing_is_nothing_to_do(plates: Path) -> None:
+    result = label(plates, "-", "--format", "json", input="")
+    assert (result.return_value, result.stdout) == (0, "[]\n")
+
+
+def test_no_image_is_wrong_use(plates: Path) -> None:
+    done = run("--graph", plates / "graph.tflite")
+    assert done.returncode == 2
+    assert "no image was named" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        (["--top_k", "0"], "--top_k"),
+        (["--threshold", "nan"], "not a number"),
+        (["--input_mean", "grey"], "'grey' is not a number"),
+        (["--input_height", "0"], "--input_height"),
+        (["--batch_size", "0"], "--batch_size"),
+        (["--format", "xml"], "xml"),
+        (["--grpah", "x"], "--graph"),
+    ],
+)
+def test_wrong_use_exits_with_two(photo: Path, arguments: list[str], hint: str) -> None:
+    result = CliRunner().invoke(command, [str(photo), *arguments])
+    assert result.exit_code == 2
+    assert hint in result.stderr
+
+
+def test_hyphens_and_equals_signs_are_taken(plates: Path, photo: Path) -> None:
+    result = invoke(
+        f"--graph={plates / 'graph.tflite'}",
+        f"--labels={plates / 'labels.txt'}",
+        "--num-top-predictions=1",
+        "--input-mean=128",
+        f"--image={photo}",
+    )
+    assert result.stdout == "newyork (score=1.00000)\n"
+
+
+def test_zero_is_a_value(plates: Path, photo: Path) -> None:
+    options = ["--input_mean", "0", "--format", "json"]
+    changed, same = label(plates, photo, *options), label(plates, photo, "--format", "json")
+    assert json.loads(changed.stdout) != json.loads(same.stdout)
+
+
+def test_errors_of_the_graph_are_sentences(plates: Path, photo: Path, tmp_path: Path) -> None:
+    garbage = tmp_path / "garbage.pb"
+    garbage.write_bytes(b"garbage")
+    result = invoke("--graph", garbage, photo)
+    assert isinstance(result.exception, GraphError)
+    done = run("--graph", garbage, photo)
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"Error: {garbage} is not a frozen graph")
+    assert done.stderr.count("\n") == 1
+    assert isinstance(label(plates, "@absent").exception, DataError)
+
+
+def test_the_default_graph_is_that_of_the_current_folder(
+    plates: Path, photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "empty"))
+    result = invoke(photo)
+    assert isinstance(result.exception, GraphError)
+    assert "--graph" in str(result.exception)
+    # By content, whatever its name says.
+    shutil.copyfile(plates / "graph.tflite", "output_graph.pb")
+    shutil.copyfile(plates / "labels.txt", "output_labels.txt")
+    assert "newyork" in invoke(photo).stdout
+
+
+def test_paths_on_standard_input_are_answered_at_once(plates: Path, photo: Path) -> None:
+    arguments = ["--graph", plates / "graph.tflite", "--image", "-", "--format", "jsonl"]
+    with subprocess.Popen(
+        [sys.executable, "-m", "label", *map(str, arguments)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        for _ in range(2):
+            process.stdin.write(f"{photo}\n")
+            process.stdin.flush()
+            # Would hang if the answer waited for a full batch, or for the end.
+            assert json.loads(process.stdout.readline())["image"] == str(photo)
+        process.stdin.close()
+        assert process.stdout.read() == ""
+        assert process.wait(30) == 0
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
+def test_an_interrupt_while_waiting_for_paths_ends_quietly(plates: Path, photo: Path) -> None:
+    arguments = ["--graph", plates / "graph.tflite", "--image", "-", "--format", "jsonl"]
+    with subprocess.Popen(
+        [sys.executable, "-m", "label", *map(str, arguments)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdin.write(f"{photo}\n")
+        process.stdin.flush()
+        process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 130
+        stderr = process.stderr.read()
+    assert "Traceback" not in stderr
+    assert "Fatal" not in stderr
+
+
+def test_a_reader_that_has_enough_ends_the_run_quietly(plates: Path, photo: Path) -> None:
+    program = (
+        f"yes {photo} | {sys.executable} -m label --graph {plates / 'graph.tflite'} --image - "
+        "--format jsonl | head -n 3"
+    )
+    done = subprocess.run(
+        ["bash", "-c", program], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert len(done.stdout.splitlines()) == 3
+    assert done.stderr == ""
+
+
+def test_help_lists_every_option_and_imports_nothing_heavy() -> None:
+    program = (
+        "import sys\nfrom label.command import command\n"
+        "command.main(['--help'], standalone_mode=False)\n"
+        "print({'numpy', 'PIL', 'tensorflow'} & set(sys.modules))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.endswith("set()\n")
+    contract = "image graph labels input_layer output_layer input_height input_width input_mean"
+    contract += " input_std num_top_predictions top_k format threshold batch_size trust"
+    for option in contract.split():
+        assert f"--{option}" in done.stdout

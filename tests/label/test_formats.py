@@ -1,0 +1,99 @@
+"""The four formats, byte for byte."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+
+import pytest
+
+from label.formats import NAMES, make_writer
+from tlcli.core.classifier import Prediction, Score
+
+DAISY = Prediction("a b.jpg", (Score("daisy", 0.99123456), Score('rose, "red"', 1e-07)))
+BROKEN = Prediction("broken.jpg", error="truncated image")
+NOTHING = Prediction("dull.jpg")
+
+
+def written(name: str, *predictions: Prediction, single: bool = False) -> str:
+    stream = io.StringIO()
+    writer = make_writer(name, stream, single)
+    for prediction in predictions:
+        writer.write(prediction)
+    writer.close()
+    return stream.getvalue()
+
+
+def test_text_of_one_image() -> None:
+    assert written("text", DAISY, single=True) == (
+        'daisy (score=0.99123)\nrose, "red" (score=0.00000)\n'
+    )
+
+
+def test_text_of_several_images() -> None:
+    assert written("text", DAISY, BROKEN, NOTHING) == (
+        'a b.jpg\n  daisy (score=0.99123)\n  rose, "red" (score=0.00000)\n\ndull.jpg\n'
+    )
+
+
+def test_json_lines() -> None:
+    assert written("jsonl", DAISY, BROKEN, NOTHING) == (
+        '{"image": "a b.jpg", "predictions": [{"label": "daisy", "score": 0.99123456}, '
+        '{"label": "rose, \\"red\\"", "score": 1e-07}]}\n'
+        '{"image": "broken.jpg", "error": "truncated image"}\n'
+        '{"image": "dull.jpg", "predictions": []}\n'
+    )
+
+
+def test_json_is_a_list_also_for_one_image_and_for_none() -> None:
+    lines = written("jsonl", DAISY, BROKEN).splitlines()
+    assert json.loads(written("json", DAISY, BROKEN)) == [json.loads(line) for line in lines]
+    assert json.loads(written("json", DAISY, single=True)) == [json.loads(lines[0])]
+    assert json.loads(written("json")) == []
+
+
+def test_csv() -> None:
+    assert written("csv", DAISY, BROKEN, NOTHING) == (
+        "image,label,score,rank,error\n"
+        "a b.jpg,daisy,0.99123456,1,\n"
+        'a b.jpg,"rose, ""red""",1e-07,2,\n'
+        "broken.jpg,,,,truncated image\n"
+        "dull.jpg,,,,\n"
+    )
+
+
+def test_csv_of_an_awkward_name_is_read_back() -> None:
+    name = 'a,b\n"c".jpg'
+    rows = list(csv.reader(io.StringIO(written("csv", Prediction(name, (Score("x", 1.0),))))))
+    assert rows[1] == [name, "x", "1.0", "1", ""]
+
+
+@pytest.mark.parametrize("name", ["json", "jsonl"])
+def test_json_of_names_that_are_no_unicode(name: str) -> None:
+    text = written(name, Prediction("\udcff.jpg", error="x"), Prediction("집.jpg", error="x"))
+    assert text.encode()  # what standard output does
+    found = json.loads(text) if name == "json" else [json.loads(x) for x in text.splitlines()]
+    assert [each["image"] for each in found] == ["\udcff.jpg", "집.jpg"]
+    assert "집" in text
+
+
+@pytest.mark.parametrize("name", ["text", "jsonl", "csv"])
+def test_each_result_is_there_at_once(name: str) -> None:
+    class Flushed(io.StringIO):
+        flushes = 0
+
+        def flush(self) -> None:
+            self.flushes += 1
+
+    stream = Flushed()
+    writer = make_writer(name, stream)
+    for count in (1, 2):
+        writer.write(DAISY)
+        assert stream.flushes == count
+
+
+def test_the_command_offers_these_formats() -> None:
+    from label.command import FORMATS
+
+    assert FORMATS == NAMES

@@ -1,0 +1,150 @@
+"""Finding the graph and the images."""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+import tempfile
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from label.job import Images, find_graph
+from tlcli.errors import DataError, GraphError
+
+
+@pytest.fixture
+def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a folder of six images, three of them without a suffix of theirs, and of others."""
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "photos"
+    (folder / "b sub" / "deep").mkdir(parents=True)
+    (folder / ".hidden").mkdir()
+    for name in ("c.jpg", "a.PNG", "b sub/x.gif", "b sub/deep/y.bmp", ".hidden/z.jpg", ".z.jpg"):
+        (folder / name).write_bytes(b"content is not looked at")
+    for name, kind in (("no_suffix", "PNG"), ("download.php", "JPEG"), ("cut.dat", "PNG")):
+        Image.new("RGB", (40, 40)).save(folder / name, format=kind)
+    content = (folder / "cut.dat").read_bytes()
+    (folder / "cut.dat").write_bytes(content[:20])
+    (folder / "notes.txt").write_text("notes")
+    (folder / "empty").write_bytes(b"")
+    (tmp_path / "nothing").mkdir()
+    return tmp_path
+
+
+def found(*arguments: str, stdin: bytes = b"") -> list[str]:
+    return list(Images(arguments, io.BytesIO(stdin)))
+
+
+WHOLE = [
+    "photos/a.PNG",
+    "photos/b sub/deep/y.bmp",
+    "photos/b sub/x.gif",
+    "photos/c.jpg",
+    "photos/cut.dat",
+    "photos/download.php",
+    "photos/no_suffix",
+]
+
+
+def test_a_folder_is_recursive_sorted_and_by_content(
+    tree: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO, "tlcli"):
+        assert found("photos") == WHOLE
+    assert caplog.messages == ["photos: files that are no images and were left out: 2."]
+
+
+def test_a_named_file_is_kept_whatever_it_is(tree: Path) -> None:
+    names = ["photos/notes.txt", "photos/.z.jpg", "absent.jpg", "photos/c.jpg", "photos/c.jpg"]
+    assert found(*names) == names
+
+
+def test_patterns(tree: Path) -> None:
+    assert found("photos/*.jpg") == ["photos/c.jpg"]
+    assert found("photos/[ab]*") == WHOLE[:3]
+    assert found("photos/**/*.[gb]*") == ["photos/b sub/deep/y.bmp", "photos/b sub/x.gif"]
+    assert sorted(found("photos/**")) == WHOLE
+
+
+def test_a_file_may_be_named_like_a_pattern_a_list_or_an_option(tree: Path) -> None:
+    for name in ("[1].jpg", "@1.jpg", "-x.jpg", "a*.jpg"):
+        Path(name).write_bytes(b"")
+        assert found(name) == [name]
+
+
+def test_a_pattern_and_a_folder_without_images_say_so(tree: Path) -> None:
+    images = Images(["*.xyz", "nothing"])
+    assert list(images) == ["*.xyz", "nothing"]
+    assert images.reason("*.xyz", "no such file") == "no file matches this pattern"
+    assert images.reason("nothing", "?") == "no images in this folder"
+    assert images.reason("other", "why") == "why"
+
+
+def test_a_list_of_paths(tree: Path) -> None:
+    Path("list.txt").write_bytes(b"\xef\xbb\xbfphotos/c.jpg\r\n\r\nphotos/b sub\nabsent.png")
+    assert found("@list.txt") == ["photos/c.jpg", *WHOLE[1:3], "absent.png"]
+
+
+def test_a_list_that_cannot_be_read_or_is_empty(tree: Path) -> None:
+    with pytest.raises(DataError, match=r"absent\.txt"):
+        found("@absent.txt")
+    Path("list.txt").write_text("\n\n")
+    with pytest.raises(DataError, match="names no images"):
+        found("@list.txt")
+
+
+def test_standard_input_is_drawn_line_by_line(tree: Path) -> None:
+    reading, writing = os.pipe()
+    with os.fdopen(reading, "rb") as source:
+        images = Images(["-"], source)
+        assert images.is_endless
+        paths = iter(images)
+        os.write(writing, b"photos/c.jpg\n")
+        assert next(paths) == "photos/c.jpg"
+        os.write(writing, b"one two.jpg\nlast")
+        os.close(writing)
+        assert list(paths) == ["one two.jpg", "last"]
+    assert not Images(["a.jpg"]).is_endless
+
+
+def test_names_that_are_no_unicode_pass(tree: Path) -> None:
+    assert [os.fsencode(path) for path in found("-", stdin=b"\xff.jpg\n")] == [b"\xff.jpg"]
+
+
+def test_links_that_lead_back_end(tree: Path) -> None:
+    (tree / "photos" / "loop").symlink_to(tree / "photos", target_is_directory=True)
+    assert found("photos") == WHOLE
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_folder_that_cannot_be_read_gets_a_line(tree: Path) -> None:
+    locked = tree / "photos" / "b sub"
+    locked.chmod(0)
+    try:
+        images = Images(["photos"])
+        assert "photos/b sub" in list(images)
+        assert "cannot be read" in images.reason("photos/b sub", "")
+    finally:
+        locked.chmod(0o755)
+
+
+def test_the_graph_of_the_current_folder_then_that_of_the_original(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    here, there = tmp_path / "here", tmp_path / "there"
+    here.mkdir()
+    there.mkdir()
+    monkeypatch.chdir(here)
+    monkeypatch.setattr(tempfile, "tempdir", str(there))
+    with pytest.raises(GraphError, match=r"no output_graph\.pb in .*here.*there.*--graph"):
+        find_graph(None)
+    (there / "output_graph.pb").write_bytes(b"")
+    with caplog.at_level(logging.INFO, "tlcli"):
+        assert find_graph(None) == there / "output_graph.pb"
+    assert str(there / "output_graph.pb") in caplog.text
+    (here / "output_graph.pb").write_bytes(b"")
+    assert find_graph(None) == Path("output_graph.pb")
+    assert find_graph(there) == there

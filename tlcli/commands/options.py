@@ -1,0 +1,162 @@
+"""Options that more than one command takes; each means the same everywhere."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from tlcli.terminal import LOG_LEVELS
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+ANY_PATH = click.Path(path_type=Path)
+
+
+def parse_accuracy(text: str) -> float:
+    """Return an accuracy in 0 to 1 from "0.9" or "90%".
+
+    Raises:
+        ValueError: not a number, or outside 0 to 1.
+    """
+    spelled = text.strip()
+    value = float(spelled[:-1]) / 100 if spelled.endswith("%") else float(spelled)
+    if not 0 <= value <= 1:  # also false for nan
+        raise ValueError(text)
+    return value
+
+
+class _Accuracy(click.ParamType):  # type: ignore[type-arg, unused-ignore]
+    """An accuracy: a fraction such as 0.9, or a percentage such as 90%."""
+
+    name = "accuracy"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        if isinstance(value, (int, float)):
+            value = str(value)
+        try:
+            return parse_accuracy(value)
+        except ValueError:
+            self.fail(f"{value!r} is no accuracy; give a fraction such as 0.9, or 90%", param, ctx)
+
+
+ACCURACY = _Accuracy()
+
+
+class _Finite(click.ParamType):  # type: ignore[type-arg, unused-ignore]
+    """A finite number; "nan" and "inf" would turn every score into nonsense."""
+
+    name = "float"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        try:
+            number = float(value)
+        except (TypeError, ValueError):
+            number = math.nan
+        if not math.isfinite(number):
+            self.fail(f"{value!r} is not a number", param, ctx)
+        return number
+
+
+FINITE = _Finite()
+
+
+def _decorate(options: list[Callable[[_Function], _Function]], function: _Function) -> _Function:
+    # Reversed: click lists options in the order in which they stand above the function.
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+def graph_options(function: _Function) -> _Function:
+    """Add the options that name a graph, its labels and what it is fed.
+
+    They arrive as ``graph``, ``labels``, ``input_layer``, ``output_layer``, ``input_height``,
+    ``input_width``, ``input_mean``, ``input_std``, ``batch_size`` and ``trust``.
+    """
+    return _decorate(
+        [
+            click.option(
+                "--graph",
+                type=ANY_PATH,
+                metavar="PATH",
+                help="Graph to run: .pb, .tflite or a SavedModel folder, made by anyone.  "
+                "[default: output_graph.pb here, else in the system's temporary folder]",
+            ),
+            click.option(
+                "--labels",
+                type=ANY_PATH,
+                metavar="PATH",
+                help="Labels file, one label a line.  [default: the graph's model card, else "
+                "output_labels.txt, retrained_labels.txt, labels.txt or GRAPH.txt beside it]",
+            ),
+            click.option(
+                "--input_layer", metavar="NAME", help="Where images go in.  [default: inferred]"
+            ),
+            click.option(
+                "--output_layer", metavar="NAME", help="Where scores come out.  [default: inferred]"
+            ),
+            click.option(
+                "--input_height",
+                type=click.IntRange(min=1, max=8192),
+                metavar="N",
+                help="Input height in pixels.  [default: inferred]",
+            ),
+            click.option(
+                "--input_width",
+                type=click.IntRange(min=1, max=8192),
+                metavar="N",
+                help="Input width in pixels.  [default: inferred]",
+            ),
+            click.option(
+                "--input_mean",
+                type=FINITE,
+                metavar="X",
+                help="Subtracted from pixels of 0 to 255.  [default: inferred]",
+            ),
+            click.option(
+                "--input_std",
+                type=FINITE,
+                metavar="X",
+                help="Pixels are divided by this after --input_mean.  [default: inferred]",
+            ),
+            click.option(
+                "--batch_size",
+                type=click.IntRange(min=1, max=4096),
+                metavar="N",
+                help="Images run at once.  [default: chosen for the graph]",
+            ),
+            click.option(
+                "--trust",
+                is_flag=True,
+                help="Run a graph with operations that inference does not need.",
+            ),
+        ],
+        function,
+    )
+
+
+def talk_options(function: _Function) -> _Function:
+    """Add ``--logging_verbosity`` and ``--quiet``."""
+    return _decorate(
+        [
+            click.option(
+                "--logging_verbosity",
+                type=click.Choice(LOG_LEVELS, case_sensitive=False),
+                default="INFO",
+                show_default=True,
+                help="What is said on standard error; DEBUG shows tracebacks.",
+            ),
+            click.option(
+                "--quiet", is_flag=True, help="Only warnings and errors on standard error."
+            ),
+        ],
+        function,
+    )

@@ -1,0 +1,266 @@
+"""A graph, its labels and its preprocessing in one object, so that nobody can feed it wrongly."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Protocol
+
+import numpy as np
+
+from tlcli.core.decoding import Source
+from tlcli.core.engines import available_cpus
+from tlcli.core.images import Preprocessing
+from tlcli.core.read_ahead import ReadAhead
+from tlcli.errors import GraphError, ImageError, UsageError
+
+Array = np.ndarray[Any, Any]
+
+# Decoding is quick beside the network; more threads would only take its processors.
+_DECODERS = 4
+
+
+class Engine(Protocol):
+    """What runs a graph: `GraphEngine`, `LiteRTEngine` or `SavedModelEngine`."""
+
+    def run(self, batch: Array) -> Array:
+        """Return the scores [n, L] for a batch [n, height, width, 3]."""
+        ...
+
+    def close(self) -> None:
+        """Release what the engine holds."""
+        ...
+
+
+@dataclass(frozen=True)
+class Score:
+    """One label's score.
+
+    Attributes:
+        label: as in the labels file.
+        score: as the graph gives it, 0 to 1 for a softmax.
+    """
+
+    label: str
+    score: float
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a graph says of one image.
+
+    Attributes:
+        image: the path as it was given; "image N" for the N-th of images given as bytes.
+        scores: best first; empty when there is an error.
+        error: why the image could not be labelled, or None.
+    """
+
+    image: str
+    scores: tuple[Score, ...] = ()
+    error: str | None = None
+
+    @property
+    def label(self) -> str | None:
+        """The best label; None when there is none."""
+        return self.scores[0].label if self.scores else None
+
+    @property
+    def score(self) -> float | None:
+        """The score of the best label; None when there is none."""
+        return self.scores[0].score if self.scores else None
+
+    def top(self, top_k: int | None = 5, threshold: float = 0.0) -> Prediction:
+        """Return the ``top_k`` best scores (None: all) that reach ``threshold``."""
+        kept = self.scores if top_k is None else self.scores[:top_k]
+        return Prediction(
+            self.image, tuple(score for score in kept if score.score >= threshold), self.error
+        )
+
+
+class Classifier:
+    """A loaded graph.
+
+    Attributes:
+        graph: its path.
+        labels: in output order.
+        preprocessing: how an image file becomes its input.
+        batch_size: images that run at once.
+    """
+
+    def __init__(
+        self,
+        *,
+        graph: Path,
+        labels: Sequence[str],
+        preprocessing: Preprocessing,
+        engine: Engine,
+        batch_size: int = 1,
+        dtype: str = "float32",
+        reader: Callable[[Source], Array] | None = None,
+    ) -> None:
+        self.graph = graph
+        self.labels = tuple(labels)
+        self.preprocessing = preprocessing
+        self.batch_size = batch_size
+        self._engine = engine
+        self._dtype = dtype
+        # Gives what preprocessing.read gives, by another decoder.
+        self._reader = reader or preprocessing.read
+
+    def label(
+        self,
+        images: Source | Iterable[Source],
+        top_k: int | None = 5,
+        threshold: float = 0.0,
+    ) -> list[Prediction]:
+        """Label images.
+
+        Args:
+            images: paths, or the bytes of image files; one alone is taken too.
+            top_k: how many labels to keep of each image, best first; None for all.
+            threshold: lower scores are left out.
+
+        Returns:
+            One prediction an image, in order; one that cannot be read has an ``error``.
+
+        Raises:
+            GraphError: the graph cannot be run.
+        """
+        if isinstance(images, (str, bytes, Path)):
+            images = [images]
+        return [prediction.top(top_k, threshold) for prediction in self.stream(images)]
+
+    def stream(self, images: Iterable[Source]) -> Iterator[Prediction]:
+        """Yield the prediction of each image with all labels, in order, in bounded memory.
+
+        ``images`` may be endless or slow: an image is labelled as soon as it is there.
+
+        Raises:
+            GraphError: the graph cannot be run.
+        """
+        for image, scores, error in self.probabilities(images):
+            if scores is None:
+                yield Prediction(image, error=error)
+                continue
+            # Stable: of equal scores the first in the labels file comes first.
+            order = np.argsort(-scores, kind="stable")
+            yield Prediction(image, tuple(Score(self.labels[i], _number(scores[i])) for i in order))
+
+    def probabilities(
+        self, images: Iterable[Source]
+    ) -> Iterator[tuple[str, Array | None, str | None]]:
+        """Yield ``(image, scores, error)`` for each image, in order.
+
+        ``scores`` is float32 [L] in the order of `labels`; None when there is an ``error``.
+
+        Raises:
+            GraphError: the graph cannot be run.
+        """
+        threads = min(_DECODERS, available_cpus())
+        ahead = ReadAhead(_named(images), self._read, self.batch_size, threads)
+        for batch in ahead:
+            pixels = [value for _, value in batch if not isinstance(value, ImageError)]
+            rows = iter(self._run(np.stack(pixels)) if pixels else ())
+            for (name, _), value in batch:
+                if isinstance(value, ImageError):
+                    yield name, None, str(value)
+                    continue
+                scores: Array = next(rows)
+                if np.isfinite(scores).all():
+                    yield name, scores, None
+                else:
+                    yield name, None, "the graph gave no numbers for it"
+
+    def close(self) -> None:
+        """Release the graph; nothing can be labelled afterwards."""
+        self._engine.close()
+
+    def __enter__(self) -> Classifier:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _read(self, item: tuple[str, Source]) -> Array:
+        return self._reader(item[1])
+
+    def _run(self, pixels: Array) -> Array:
+        """Return float32 [n, L] for images [n, height, width, 3] as `Preprocessing.read` gives."""
+        batch = self.preprocessing.scale(pixels)
+        if self._dtype != "float32":
+            limits = np.iinfo(self._dtype)
+            batch = np.clip(np.rint(batch), limits.min, limits.max).astype(self._dtype)
+        scores = np.asarray(self._engine.run(batch), np.float32)
+        if scores.size != len(batch) * len(self.labels):
+            raise GraphError(
+                f"{self.graph} gives scores of the shape {list(scores.shape)} for {len(batch)} "
+                f"images, which does not fit {len(self.labels)} labels; name the labels file that "
+                "belongs to the graph with --labels, or the layer of the scores with --output_layer"
+            )
+        return scores.reshape(len(batch), len(self.labels))
+
+
+def _named(images: Iterable[Source]) -> Iterator[tuple[str, Source]]:
+    for number, image in enumerate(images, 1):
+        yield (f"image {number}" if isinstance(image, bytes) else os.fspath(image)), image
+
+
+def _number(score: np.floating[Any]) -> float:
+    """Return the shortest decimal number that is this float32: 0.9 and not 0.8999999761581421."""
+    return float(str(score))
+
+
+def load(
+    graph: Path | str,
+    *,
+    labels: Path | str | Sequence[str] | None = None,
+    input_layer: str | None = None,
+    output_layer: str | None = None,
+    input_height: int | None = None,
+    input_width: int | None = None,
+    input_mean: float | None = None,
+    input_std: float | None = None,
+    batch_size: int | None = None,
+    trust: bool = False,
+) -> Classifier:
+    """Load a graph with its labels and its preprocessing.
+
+    Args:
+        graph: a frozen ``.pb``, a ``.tflite`` file or a SavedModel folder, made by anyone.
+        labels: a labels file, or the labels; default: the model card's, or those of a
+            labels file beside the graph.
+        input_layer: where images go in; this and the following are inferred by default.
+        output_layer: where scores come out.
+        input_height: in pixels.
+        input_width: in pixels.
+        input_mean: taken off pixels of 0..255.
+        input_std: what the rest is divided by.
+        batch_size: images that run at once; a graph that takes one image only is fed one
+            at a time whatever this says.
+        trust: run a graph with operations that inference does not need.
+
+    Raises:
+        GraphError: the graph cannot be read, is not trusted, does not say what it wants, or
+            does not fit the labels.
+        DataError: the labels file cannot be read.
+        UsageError: values that cannot work.
+    """
+    from tlcli.core.input_options import Options
+    from tlcli.core.loading import load_classifier
+
+    if batch_size is not None and batch_size < 1:
+        raise UsageError(f"the batch size is {batch_size}; give 1 or more")
+    for name, value in (("mean", input_mean), ("std", input_std)):
+        if value is not None and not math.isfinite(value):
+            raise UsageError(f"the input {name} is {value}; give a number")
+    options = Options(input_layer, output_layer, input_height, input_width, input_mean, input_std)
+    return load_classifier(Path(graph), labels, options, batch_size, trust)

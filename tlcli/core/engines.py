@@ -1,0 +1,320 @@
+"""What runs a graph: TensorFlow for frozen graphs, LiteRT for .tflite files.
+
+This is the only place that imports either, and it keeps both from talking.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import re
+import sys
+import tempfile
+import threading
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from tlcli.errors import GraphError
+
+logger = logging.getLogger("tlcli")
+
+Array = np.ndarray[Any, Any]
+
+# What TensorFlow and LiteRT write to descriptor 2 by themselves, below Python's logging.
+_CHATTER = re.compile(
+    rb"^(WARNING: All log messages before absl"
+    rb"|[IWE]\d{4} \d\d:\d\d:\d\d"
+    rb"|[IWE]0000 00:00:"
+    rb"|\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+: [IWE] "
+    rb"|To enable the following instructions"
+    rb"|(INFO|WARNING): )"
+)
+
+
+# One redirection at a time: two that overlap would restore each other's file.
+_stderr_lock = threading.RLock()
+
+
+def available_cpus() -> int:
+    """Return how many processors this process may use, at least 1."""
+    if hasattr(os, "sched_getaffinity"):
+        return max(1, len(os.sched_getaffinity(0)))
+    return os.cpu_count() or 1
+
+
+@contextlib.contextmanager
+def quiet_stderr() -> Iterator[None]:
+    """Hold back what is written to descriptor 2, then pass on all but known chatter.
+
+    TensorFlow and LiteRT print some lines before any setting of theirs can stop them. With
+    the logger ``tlcli`` at DEBUG nothing is held back.
+    """
+    if logger.isEnabledFor(logging.DEBUG):
+        yield
+        return
+    with _stderr_lock:
+        try:
+            kept = os.dup(2)
+        except OSError:  # no standard error at all
+            kept = -1
+        if kept < 0:
+            yield
+            return
+        with _held_stderr(kept):
+            yield
+
+
+@contextlib.contextmanager
+def _held_stderr(kept: int) -> Iterator[None]:
+    with os.fdopen(kept, "wb", buffering=0) as stderr, tempfile.TemporaryFile() as held:
+        if sys.stderr is not None:
+            with contextlib.suppress(OSError, ValueError):
+                sys.stderr.flush()
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        finally:
+            if sys.stderr is not None:
+                with contextlib.suppress(OSError, ValueError):
+                    sys.stderr.flush()
+            os.dup2(kept, 2)
+            held.seek(0)
+            lines = [line for line in held if not _CHATTER.match(line)]
+            with contextlib.suppress(OSError):
+                stderr.write(b"".join(lines))
+
+
+def import_tensorflow() -> Any:
+    """Return the module ``tensorflow``, imported quietly; takes seconds the first time.
+
+    ``TF_ENABLE_ONEDNN_OPTS`` and the like stay as the user set them.
+    """
+    if "tensorflow" in sys.modules:
+        return sys.modules["tensorflow"]
+    debug = logger.isEnabledFor(logging.DEBUG)
+    if not debug:
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    with quiet_stderr(), warnings.catch_warnings():
+        if not debug:
+            warnings.simplefilter("ignore")
+        import tensorflow
+    if not debug:
+        tensorflow.get_logger().setLevel("ERROR")
+        with contextlib.suppress(ImportError):
+            from absl import logging as absl_logging
+
+            absl_logging.set_verbosity(absl_logging.ERROR)
+    return tensorflow
+
+
+def _endpoint(name: str) -> str:
+    return name if ":" in name else f"{name}:0"
+
+
+def _first_line(error: BaseException) -> str:
+    text = str(error).strip()
+    return text.splitlines()[0] if text else type(error).__name__
+
+
+class GraphEngine:
+    """A frozen graph in a TensorFlow session of its own.
+
+    Args:
+        graph: ``graph_messages.GraphDef``.
+        input: name of the input, "node" or "node:0".
+        output: name of the output, likewise.
+
+    Raises:
+        GraphError: TensorFlow refuses the graph, or it has no such input or output.
+    """
+
+    def __init__(self, graph: Any, input: str, output: str) -> None:
+        tf = import_tensorflow()
+        self._errors: tuple[type[Exception], ...] = (tf.errors.OpError, ValueError, TypeError)
+        message = tf.compat.v1.GraphDef()
+        holder = tf.Graph()
+        try:
+            message.ParseFromString(graph.SerializeToString())
+            with holder.as_default(), warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                tf.import_graph_def(message, name="")
+            self._input = holder.get_tensor_by_name(_endpoint(input))
+            self._output = holder.get_tensor_by_name(_endpoint(output))
+        except KeyError as error:
+            raise GraphError(f"the graph has no layer {input} or no layer {output}") from error
+        except self._errors as error:
+            raise GraphError(f"TensorFlow refuses the graph: {_first_line(error)}") from error
+        threads = available_cpus()
+        config = tf.compat.v1.ConfigProto(
+            intra_op_parallelism_threads=threads, inter_op_parallelism_threads=threads
+        )
+        config.gpu_options.allow_growth = True
+        with quiet_stderr():
+            self._session: Any = tf.compat.v1.Session(graph=holder, config=config)
+
+    def run(self, batch: Array) -> Array:
+        """Return the output for a batch.
+
+        Args:
+            batch: what the input takes, usually float32 [n, height, width, 3].
+
+        Raises:
+            GraphError: TensorFlow could not compute it.
+        """
+        try:
+            return np.asarray(self._session.run(self._output, {self._input: batch}))
+        except self._errors as error:
+            raise GraphError(f"the graph cannot be run: {_first_line(error)}") from error
+
+    def close(self) -> None:
+        """Release the session; `run` is not possible afterwards."""
+        if self._session is not None:
+            self._session.close()
+            self._session = None
+
+    def __enter__(self) -> GraphEngine:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+class LiteRTEngine:
+    """A .tflite file in LiteRT's interpreter.
+
+    Args:
+        source: path or content of the file.
+        threads: processors to use; None takes the available ones.
+
+    Attributes:
+        input_shape: sizes as the file gives them, None where free.
+        output_shape: likewise.
+
+    Raises:
+        GraphError: the file cannot be read or is no LiteRT model with one input.
+    """
+
+    def __init__(self, source: Path | str | bytes, threads: int | None = None) -> None:
+        if isinstance(source, bytes):
+            content, where = source, "the LiteRT model"
+        else:
+            where = str(source)
+            try:
+                content = Path(source).read_bytes()
+            except OSError as error:
+                raise GraphError(f"cannot read {where}: {error.strerror or error}") from error
+        try:
+            from ai_edge_litert.interpreter import Interpreter
+        except ImportError as error:
+            raise GraphError(
+                "a .tflite file needs LiteRT; get it with: pip install ai-edge-litert"
+            ) from error
+        try:
+            with quiet_stderr():
+                self._interpreter: Any = Interpreter(
+                    model_content=content, num_threads=threads or available_cpus()
+                )
+                self._interpreter.allocate_tensors()
+        except (ValueError, RuntimeError) as error:
+            raise GraphError(
+                f"{where} is no LiteRT model that can be run: {_first_line(error)}"
+            ) from error
+        inputs = self._interpreter.get_input_details()
+        outputs = self._interpreter.get_output_details()
+        if len(inputs) != 1 or not outputs:
+            raise GraphError(f"{where} has {len(inputs)} inputs; exactly one is needed")
+        self._input, self._output = inputs[0], outputs[0]
+        self.input_shape = _free_sizes(self._input)
+        self.output_shape = _free_sizes(self._output)
+        self._batch = int(self._input["shape"][0]) if len(self._input["shape"]) else 0
+        self._resizable: bool | None = None  # not tried yet
+
+    def run(self, batch: Array) -> Array:
+        """Return the first output for a batch, as float32 where the model is quantised.
+
+        A model that takes one image only is fed one at a time.
+
+        Args:
+            batch: float32 [n, ...] in the range that the model takes; quantised by the
+                model's own scale where its input is of integers. Integers of the input's
+                own type are fed as they are.
+
+        Raises:
+            GraphError: the model cannot be run on it.
+        """
+        try:
+            return self._run(self._to_input(batch))
+        except (ValueError, RuntimeError) as error:
+            raise GraphError(f"the LiteRT model cannot be run: {_first_line(error)}") from error
+
+    def close(self) -> None:
+        """Release the interpreter; `run` is not possible afterwards."""
+        self._interpreter = None
+
+    def _run(self, batch: Array) -> Array:
+        if len(batch) > 1 and self._resizable is None:
+            self._resizable = self._try_resize(batch[:2])
+        if len(batch) == 0 or (len(batch) > 1 and not self._resizable):
+            rows = [self._invoke(batch[index : index + 1]) for index in range(len(batch))]
+            return np.concatenate(rows) if rows else self._invoke_empty()
+        return self._invoke(batch)
+
+    def _try_resize(self, pair: Array) -> bool:
+        """Return whether two images at once give what each gives alone."""
+        alone = np.concatenate([self._invoke(pair[:1]), self._invoke(pair[1:])])
+        try:
+            together = self._invoke(pair)
+        except (ValueError, RuntimeError):
+            return False
+        return together.shape == alone.shape and bool(
+            np.allclose(together, alone, rtol=1e-3, atol=1e-4)
+        )
+
+    def _invoke(self, batch: Array) -> Array:
+        interpreter, index = self._interpreter, self._input["index"]
+        if self._batch != len(batch):
+            self._batch = 0  # unknown until the resize went well
+            with quiet_stderr():
+                interpreter.resize_tensor_input(index, list(batch.shape), strict=False)
+                interpreter.allocate_tensors()
+            self._batch = len(batch)
+        interpreter.set_tensor(index, batch)
+        interpreter.invoke()
+        return self._from_output(interpreter.get_tensor(self._output["index"]))
+
+    def _invoke_empty(self) -> Array:
+        return np.zeros((0, *(int(size) for size in self._output["shape"][1:])), np.float32)
+
+    def _to_input(self, batch: Array) -> Array:
+        wanted = np.dtype(self._input["dtype"])
+        if batch.dtype == wanted:
+            return batch
+        if wanted.kind not in "iu":
+            return batch.astype(wanted)
+        scale, zero = self._input["quantization"]
+        values = batch / scale + zero if scale else batch
+        limits = np.iinfo(wanted)
+        return np.clip(np.rint(values), limits.min, limits.max).astype(wanted)
+
+    def _from_output(self, values: Array) -> Array:
+        scale, zero = self._output["quantization"]
+        if values.dtype.kind in "iu" and scale:
+            values = (values.astype(np.float32) - zero) * np.float32(scale)
+        return np.asarray(values)
+
+
+def _free_sizes(details: Any) -> tuple[int | None, ...]:
+    signature = details.get("shape_signature")
+    sizes = details["shape"] if signature is None or not len(signature) else signature
+    return tuple(None if size < 0 else int(size) for size in sizes)

@@ -1,0 +1,283 @@
+"""Graphs of every kind and generation, made ready to label images."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tlcli.core.classifier import Classifier, Engine
+from tlcli.core.decoding import Source
+from tlcli.core.engines import GraphEngine, LiteRTEngine
+from tlcli.core.files import sha256_file
+from tlcli.core.graph_inference import examine
+from tlcli.core.graph_safety import check_operations, check_saved_model, read_graph
+from tlcli.core.images import Preprocessing
+from tlcli.core.input_options import Options, Scaling, override_scaling, scaling_of
+from tlcli.core.labels import Labels, as_labels, find_labels
+from tlcli.core.model_card import ModelCard, card_path, load_for
+from tlcli.errors import DataError, GraphError, UsageError
+
+_log = logging.getLogger("tlcli")
+
+# TensorFlow gains by batches up to eight images (docs), LiteRT is fastest with one.
+_TENSORFLOW_BATCH = 8
+_LITERT_BATCH = 1
+
+# What LiteRT files of whole numbers take is 0..255, or that less 128.
+_RAW = {"uint8": Scaling(0.0, 1.0), "int8": Scaling(128.0, 1.0)}
+
+
+def load_classifier(
+    graph: Path,
+    labels: Path | str | Sequence[str] | None,
+    options: Options,
+    batch_size: int | None,
+    trust: bool,
+) -> Classifier:
+    """Load a graph; arguments and errors as `tlcli.core.classifier.load` has them."""
+    if not graph.exists():
+        raise GraphError(f"there is no graph at {graph}; give its place with --graph")
+    if options.input_std == 0:
+        raise UsageError("the input std is 0; pixels cannot be divided by it")
+    card = load_for(graph)
+    given = None if labels is None else as_labels(labels)
+    if card is not None:
+        options = _beyond(card, options)
+        if given is None:
+            given = Labels(card.labels, str(card_path(graph)))
+        if card.input.preprocessing is None:
+            raise GraphError(
+                f"{graph} holds the final layer alone: it takes bottlenecks, not images; retrain "
+                "without --final_layer_only to get a graph that labels images"
+            )
+    if graph.is_dir():
+        return _load_saved_model(graph, given, card, options, batch_size, trust)
+    if _is_litert(graph):
+        return _load_litert(graph, given, card, options, batch_size)
+    return _load_frozen(graph, given, card, options, batch_size, trust)
+
+
+def _beyond(card: ModelCard, options: Options) -> Options:
+    """Return the options without those that say what the card says too."""
+    known: dict[str, Any] = {
+        "input_layer": {card.input.name, f"{card.input.name}:0"},
+        "output_layer": {card.output, f"{card.output}:0"},
+        "input_height": {card.input.height},
+        "input_width": {card.input.width},
+        "input_mean": {(card.input.preprocessing or {}).get("mean")},
+        "input_std": {(card.input.preprocessing or {}).get("std")},
+    }
+    same = [
+        field.name for field in fields(options) if getattr(options, field.name) in known[field.name]
+    ]
+    return replace(options, **dict.fromkeys(same))
+
+
+def _preprocessing(
+    card: ModelCard | None, height: int, width: int, scaling: Scaling, options: Options
+) -> Preprocessing:
+    """Return what the graph was made with: the card's, else that of label_image.py."""
+    if card is None or card.input.preprocessing is None:
+        return Preprocessing("label_image", height, width, scaling.mean, scaling.std)
+    try:
+        made = Preprocessing.from_dict(card.input.preprocessing)
+    except DataError as error:
+        raise GraphError(f"the model card does not fit this version of tlcli: {error}") from error
+    return replace(
+        made,
+        height=made.height if options.input_height is None else options.input_height,
+        width=made.width if options.input_width is None else options.input_width,
+        mean=made.mean if options.input_mean is None else options.input_mean,
+        std=made.std if options.input_std is None else options.input_std,
+    )
+
+
+def _reader(preprocessing: Preprocessing) -> Callable[[Source], Any] | None:
+    if preprocessing.name != "label_image":
+        return None
+    from tlcli.core.label_image_reader import label_image_reader
+
+    return label_image_reader(preprocessing)
+
+
+def _is_litert(graph: Path) -> bool:
+    try:
+        with graph.open("rb") as file:
+            head = file.read(8)
+    except OSError as error:
+        raise GraphError(f"cannot read {graph}: {error.strerror or error}") from error
+    return head[4:8] == b"TFL3" or graph.suffix == ".tflite"
+
+
+def _load_frozen(
+    path: Path,
+    labels: Labels | None,
+    card: ModelCard | None,
+    options: Options,
+    batch_size: int | None,
+    trust: bool,
+) -> Classifier:
+    if card is not None and options.is_empty:
+        litert = _listed_litert(path, card)
+        if litert is not None:
+            classifier = _try_litert(litert, path, labels, card, batch_size)
+            if classifier is not None:
+                return classifier
+    graph = read_graph(path)
+    if not trust:
+        check_operations(graph, str(path))
+    wants = examine(graph, _with_card(options, card), str(path))
+    labels = labels or find_labels(path)
+    if wants.labels is not None:
+        labels.check(wants.labels, path)
+    preprocessing = _preprocessing(card, wants.height, wants.width, wants.scaling, options)
+    engine = GraphEngine(wants.graph, wants.input, wants.output)
+    size = _TENSORFLOW_BATCH if batch_size is None else batch_size
+    return Classifier(
+        graph=path,
+        labels=labels.names,
+        preprocessing=preprocessing,
+        engine=engine,
+        batch_size=size if wants.any_batch else 1,
+        dtype=wants.dtype,
+        reader=_reader(preprocessing),
+    )
+
+
+def _with_card(options: Options, card: ModelCard | None) -> Options:
+    """Return the options, filled with the layers that the card names."""
+    if card is None:
+        return options
+    return replace(
+        options,
+        input_layer=options.input_layer or card.input.name,
+        output_layer=options.output_layer or card.output,
+    )
+
+
+def _listed_litert(path: Path, card: ModelCard) -> Path | None:
+    """Return the LiteRT file that the card vouches for, when it lies there unchanged."""
+    folder = card_path(path).parent
+    for name, digest in card.files.items():
+        if not name.endswith(".tflite"):
+            continue
+        place = folder / name
+        try:
+            if place.is_file() and sha256_file(place) == digest:
+                return place
+        except OSError:
+            continue
+    return None
+
+
+def _try_litert(
+    litert: Path, path: Path, labels: Labels | None, card: ModelCard, batch_size: int | None
+) -> Classifier | None:
+    """Return a classifier that answers without importing TensorFlow; None when it cannot be."""
+    try:
+        classifier = _load_litert(litert, labels, card, Options(), batch_size)
+    except GraphError as error:
+        _log.debug("%s is not used: %s", litert, error)
+        return None
+    # The graph that the user gave, not the file that runs in its place.
+    classifier.graph = path
+    return classifier
+
+
+def _load_litert(
+    path: Path,
+    labels: Labels | None,
+    card: ModelCard | None,
+    options: Options,
+    batch_size: int | None,
+) -> Classifier:
+    engine = LiteRTEngine(path)
+    details = engine._input
+    name, dtype = str(details["name"]), _type_name(details["dtype"])
+    _check_layers(engine, name, options, path)
+    shape = engine.input_shape
+    if len(shape) != 4 or shape[3] not in (3, None) or dtype not in ("float32", *_RAW):
+        raise GraphError(
+            f"{path} takes {dtype} {list(shape)}, no images of three colours; give another graph"
+        )
+    height = shape[1] if options.input_height is None else options.input_height
+    width = shape[2] if options.input_width is None else options.input_width
+    if height is None or width is None:
+        raise GraphError(
+            f"{path} does not say how large its images are; give --input_height and --input_width"
+        )
+    labels = labels or find_labels(path)
+    if engine.output_shape and engine.output_shape[-1] is not None:
+        labels.check(engine.output_shape[-1], path)
+    if card is not None:
+        preprocessing = _preprocessing(card, height, width, Scaling(0.0, 255.0), options)
+    else:
+        scaling = _RAW.get(dtype) or scaling_of(_plain_name(name))
+        scaling = override_scaling(scaling, options, f"{path} takes its images at {name!r}")
+        preprocessing = _preprocessing(None, height, width, scaling, options)
+    return Classifier(
+        graph=path,
+        labels=labels.names,
+        preprocessing=preprocessing,
+        engine=engine,
+        batch_size=_LITERT_BATCH if batch_size is None else batch_size,
+        # With a card the values are real numbers, which the engine quantises by itself.
+        dtype="float32" if card is not None else dtype,
+    )
+
+
+def _type_name(dtype: Any) -> str:
+    return str(np.dtype(dtype).name)
+
+
+def _plain_name(name: str) -> str:
+    """Return the node's name: converters write "serving_default_image:0" for ``image``."""
+    return name.split(":")[0].removeprefix("serving_default_")
+
+
+def _check_layers(engine: LiteRTEngine, name: str, options: Options, path: Path) -> None:
+    output = str(engine._output["name"])
+    for option, wanted, only in (
+        ("--input_layer", options.input_layer, name),
+        ("--output_layer", options.output_layer, output),
+    ):
+        if wanted is not None and wanted.split(":")[0] != only.split(":")[0]:
+            raise GraphError(
+                f"{path} has one input, {name!r}, and gives its scores at {output!r}; "
+                f"leave {option} {wanted} out"
+            )
+
+
+def _load_saved_model(
+    folder: Path,
+    labels: Labels | None,
+    card: ModelCard | None,
+    options: Options,
+    batch_size: int | None,
+    trust: bool,
+) -> Classifier:
+    from tlcli.core.saved_model_engine import SavedModelEngine, examine_saved_model
+
+    if not trust:
+        check_saved_model(folder)
+    wants = examine_saved_model(folder, options)
+    labels = labels or find_labels(folder)
+    if wants.labels is not None:
+        labels.check(wants.labels, folder)
+    preprocessing = _preprocessing(card, wants.height, wants.width, wants.scaling, options)
+    engine: Engine = SavedModelEngine(folder, wants)
+    size = _TENSORFLOW_BATCH if batch_size is None else batch_size
+    return Classifier(
+        graph=folder,
+        labels=labels.names,
+        preprocessing=preprocessing,
+        engine=engine,
+        batch_size=size if wants.any_batch else 1,
+        dtype=wants.dtype,
+        reader=_reader(preprocessing),
+    )
