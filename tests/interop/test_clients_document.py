@@ -1,0 +1,102 @@
+"""Every program in docs/clients.md runs as it stands and finds the label that tlcli finds."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tlcli.core.images import Preprocessing
+
+pytestmark = pytest.mark.slow
+
+DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "clients.md"
+BLOCK = re.compile(r"^```(python|bash)\n(.*?)^```", flags=re.DOTALL | re.MULTILINE)
+PICTURE, *BLOCKS = [match.groups() for match in BLOCK.finditer(DOCUMENT.read_text("utf-8"))]
+PROGRAMS = [text for language, text in BLOCKS if language == "python"]
+CONVERSIONS = [
+    line
+    for language, text in BLOCKS
+    if language == "bash"
+    for line in text.splitlines()
+    if line.startswith("python ")
+]
+ENVIRONMENT = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
+
+
+def installed(name: str) -> bool:
+    return importlib.util.find_spec(name) is not None
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, float]:
+    """Return a folder with a photo and all outputs, and the photo's best label and score."""
+    from tlcli.backbones import efficientnet_lite
+    from tlcli.core import litert
+    from tlcli.core.engines import GraphEngine
+    from tlcli.core.export import append_final_layer, write_graph, write_labels
+    from tlcli.core.final_layer import FinalLayer
+    from tlcli.core.saved_model import write_saved_model
+
+    folder = tmp_path_factory.mktemp("document")
+    y, x = np.mgrid[0:300, 0:400]
+    waves = [np.sin(x / 40 + k) + np.cos(y / (30 + 9 * k)) for k in range(3)]
+    Image.fromarray((127 + 60 * np.stack(waves, axis=-1)).astype(np.uint8)).save(
+        folder / "photo.jpg", quality=95
+    )
+    backbone = efficientnet_lite.find("efficientnet_lite0")
+    loaded = backbone.load_graph()
+    network = Preprocessing("tlcli-1", backbone.height, backbone.width)
+    image = network.scale(network.read(folder / "photo.jpg")[None])
+    with GraphEngine(loaded.graph, "Placeholder", loaded.output) as engine:
+        vector = engine.run(image)
+    weights = np.random.default_rng(0).normal(0, 1, (vector.shape[1], 5))
+    weights *= 2 / (vector @ weights).std()
+    layer = FinalLayer(weights.astype(np.float32), np.zeros(5, np.float32))
+    labels = [f"label {number}" for number in range(5)]
+    graph = append_final_layer(loaded, layer)
+    write_graph(folder / "output_graph.pb", graph)
+    write_labels(folder / "output_labels.txt", labels)
+    (folder / "output_graph.tflite").write_bytes(litert.convert(graph, 224, 224))
+    write_saved_model(folder / "saved_model", graph, labels, 224, 224)
+    if installed("tf2onnx"):
+        for line in CONVERSIONS:
+            command = [sys.executable, *shlex.split(line)[1:]]
+            subprocess.run(command, cwd=folder, env=ENVIRONMENT, check=True, capture_output=True)
+    [scores] = layer.probabilities(vector)
+    return folder, labels[scores.argmax()], float(scores.max())
+
+
+def test_the_document_has_its_programs() -> None:
+    assert PICTURE[0] == "python"
+    assert len(PROGRAMS) == 7
+    assert len(CONVERSIONS) == 1
+
+
+@pytest.mark.parametrize("program", PROGRAMS, ids=lambda text: text.split()[1])
+def test_program(program: str, workplace: tuple[Path, str, float]) -> None:
+    folder, label, score = workplace
+    module = program.split()[1].partition(".")[0]
+    if not installed(module) or (module == "onnxruntime" and not installed("tf2onnx")):
+        pytest.skip(f"{module} is not installed")
+    done = subprocess.run(
+        [sys.executable, "-c", PICTURE[1] + program],
+        cwd=folder,
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    found, _, given = done.stdout.strip().rpartition(" ")
+    assert found == label
+    # OpenCV's own resize and TensorFlow's own decoder are near, the others exact.
+    assert float(given) == pytest.approx(score, abs=0.05)
