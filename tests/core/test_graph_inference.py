@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tlcli.core.graph_inference import GraphWants, Options, Scaling, examine, scaling_of
+from tlcli.core.graph_inference import GraphWants, examine
 from tlcli.core.graph_nodes import DataType, const, new_graph, node, placeholder
 from tlcli.core.graph_safety import read_graph
+from tlcli.core.input_options import Options, Scaling, scaling_of
 from tlcli.errors import GraphError
 
 DTYPE_STRING = DataType.STRING

@@ -1,20 +1,11 @@
 """What a frozen graph wants to be fed, told from the graph alone.
 
-Each generation of the original tools wrote graphs with names of its own and came with a
-``label_image.py`` that fed them in its own way. A graph without our model card is fed as
-its generation's program fed it:
-
-    DecodeJpeg/contents   2015, Inception-v3: JPEG bytes; cut behind its resize, pixels 0..255
-    Mul                   2017, Inception-v3 of the poets' tutorial: (pixel - 128) / 128
-    input                 2017, MobileNet of the poets' tutorial: (pixel - 128) / 128
-    input, InceptionV3/   2016, slim's Inception-v3 in label_image's own defaults: pixel / 255
-    Placeholder           2018, TensorFlow Hub: pixel / 255
+How each generation's input was scaled is in `tlcli.core.input_options`.
 """
 
 from __future__ import annotations
 
 import difflib
-import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -32,9 +23,8 @@ from tlcli.core.graph_surgery import (
     spell_tensor,
     split_tensor,
 )
+from tlcli.core.input_options import Options, Scaling, override_scaling, scaling_of
 from tlcli.errors import GraphError
-
-_log = logging.getLogger("tlcli")
 
 _PLACEHOLDERS = frozenset({"Placeholder", "PlaceholderV2"})
 _DECODERS = frozenset({"DecodeJpeg", "DecodePng", "DecodeImage", "DecodeBmp", "DecodeGif"})
@@ -48,47 +38,6 @@ _WEIGHTED = {"MatMul": "transpose_b", "Conv2D": None, "BiasAdd": None, "BiasAddV
 _LAST = frozenset({"ArgMax", "TopK", "TopKV2", "Const", "NoOp", "Assert"})
 _INCEPTION_SIZE = 299
 _IMAGE_TYPES = {DataType.FLOAT: "float32", DataType.UINT8: "uint8"}
-
-
-@dataclass(frozen=True)
-class Options:
-    """What the user said about a graph; None where it is to be inferred.
-
-    Attributes:
-        input_layer: "NAME" or "NAME:0".
-        output_layer: "NAME" or "NAME:0".
-        input_height: in pixels.
-        input_width: in pixels.
-        input_mean: taken off pixels of 0..255; zero is a value.
-        input_std: what the rest is divided by.
-    """
-
-    input_layer: str | None = None
-    output_layer: str | None = None
-    input_height: int | None = None
-    input_width: int | None = None
-    input_mean: float | None = None
-    input_std: float | None = None
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether everything is to be inferred."""
-        return self == Options()
-
-
-@dataclass(frozen=True)
-class Scaling:
-    """The mean and standard deviation that a kind of input is fed with, and how that is known.
-
-    Attributes:
-        mean: taken off pixels of 0..255.
-        std: what the rest is divided by.
-        assumed: True where nothing but custom speaks for it.
-    """
-
-    mean: float
-    std: float
-    assumed: bool = False
 
 
 @dataclass(frozen=True)
@@ -162,40 +111,6 @@ def examine(graph: Any, options: Options | None = None, name: str = "the graph")
         labels=_count_labels(nodes, output),
         any_batch=any_batch,
     )
-
-
-def scaling_of(input_name: str, inception: bool = False) -> Scaling:
-    """Return how the original tools fed an input of this name.
-
-    Args:
-        input_name: without ``:0``.
-        inception: the graph is slim's Inception-v3 (its nodes are in ``InceptionV3/``).
-    """
-    last = input_name.split(":")[0].rsplit("/", 1)[-1]
-    if last == "input" and inception:
-        return Scaling(0.0, 255.0)
-    if last in ("input", "Mul"):
-        return Scaling(128.0, 128.0)
-    return Scaling(0.0, 255.0, assumed=last != "Placeholder")
-
-
-def override_scaling(scaling: Scaling, options: Options, where: str) -> Scaling:
-    """Return ``scaling`` with the user's values; say what is only assumed.
-
-    Args:
-        scaling: as inferred.
-        options: the user's; zero is a value.
-        where: begins the sentence that says what was assumed.
-    """
-    mean = scaling.mean if options.input_mean is None else options.input_mean
-    std = scaling.std if options.input_std is None else options.input_std
-    if scaling.assumed and options.input_mean is None and options.input_std is None:
-        _log.info(
-            "%s, which none of the original tools wrote: pixels are scaled to 0..1; "
-            "--input_mean and --input_std change that",
-            where,
-        )
-    return Scaling(mean, std)
 
 
 def _find_output(graph: Any, nodes: Mapping[str, Any], wanted: str | None, name: str) -> str:

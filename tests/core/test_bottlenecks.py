@@ -1,0 +1,393 @@
+"""Extraction: what is computed, what is kept, and what a bad image or a kill can do."""
+
+from __future__ import annotations
+
+import io
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tlcli.backbones.base import Backbone, BackboneGraph
+from tlcli.core import bottlenecks
+from tlcli.core.bottlenecks import BATCH_SIZE, Request, compute
+from tlcli.core.distortions import Distortions
+from tlcli.core.files import sha256_bytes
+from tlcli.core.store import BottleneckStore
+from tlcli.errors import BackboneError, CacheError, GraphError, ImageError
+
+SIDE, SIZE = 8, 3
+
+
+class FakeEngine:
+    """Gives the mean of each channel; ``before`` is called with the number of the batch."""
+
+    before: Callable[[int], None] = staticmethod(lambda number: None)
+    batches: ClassVar[list[int]] = []
+    opened = closed = 0
+
+    def __init__(self, graph: object, input: str, output: str) -> None:
+        assert (graph, input, output) == ("graph", "Placeholder", "out")
+        type(self).opened += 1
+
+    def run(self, batch: np.ndarray) -> np.ndarray:
+        type(self).before(len(self.batches))
+        assert batch.dtype == np.float32
+        assert 0 <= batch.min() <= batch.max() <= 1
+        self.batches.append(len(batch))
+        return batch.mean((1, 2))
+
+    def close(self) -> None:
+        type(self).closed += 1
+
+
+@pytest.fixture
+def engine(monkeypatch: pytest.MonkeyPatch) -> type[FakeEngine]:
+    class Engine(FakeEngine):
+        batches: ClassVar[list[int]] = []
+
+    monkeypatch.setattr(bottlenecks, "GraphEngine", Engine)
+    return Engine
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> BottleneckStore:
+    return BottleneckStore(tmp_path / "cache")
+
+
+def backbone(any_batch: bool = True, size: int | None = SIZE) -> Backbone:
+    return Backbone(
+        "fake", "nowhere", "unknown", SIDE, SIDE, "fingerprint", size,
+        lambda: BackboneGraph("graph", "out", SIZE, any_batch),
+    )  # fmt: skip
+
+
+def picture(number: int) -> bytes:
+    file = io.BytesIO()
+    Image.new("RGB", (SIDE, SIDE), (number, 2 * number % 256, 255 - number)).save(file, "PNG")
+    return file.getvalue()
+
+
+def wanted(path: Path, data: bytes, view: int | None = None) -> Request:
+    path.write_bytes(data)
+    return Request(path, sha256_bytes(data), view)
+
+
+def pictures(folder: Path, count: int) -> list[Request]:
+    return [wanted(folder / f"{i}.png", picture(i)) for i in range(count)]
+
+
+def stored(store: BottleneckStore, requests: list[Request]) -> int:
+    return len(store.get("fingerprint", None, [request.content for request in requests]))
+
+
+def test_each_image_gets_its_own_vector(
+    tmp_path: Path, store: BottleneckStore, engine: type[FakeEngine]
+) -> None:
+    requests = pictures(tmp_path, 2 * BATCH_SIZE + 3)
+    found = compute(backbone(), requests, store)
+    for number, request in enumerate(requests):
+        colour = np.array([number, 2 * number % 256, 255 - number], np.float32) / 255
+        np.testing.assert_allclose(found.vectors[request.content, None], colour, atol=1e-6)
+    assert engine.batches == [BATCH_SIZE, BATCH_SIZE, 3]
+    assert (found.hits, found.computed, found.failures) == (0, len(requests), {})
+    assert (engine.opened, engine.closed) == (1, 1)
+
+
+def test_a_second_run_loads_nothing(
+    tmp_path: Path, store: BottleneckStore, engine: type[FakeEngine]
+) -> None:
+    requests = pictures(tmp_path, 5)
+    first = compute(backbone(), requests, store)
+    for request in requests:
+        request.path.unlink()  # not even read
+    second = compute(backbone(), requests, store)
+    assert (second.hits, second.computed) == (5, 0)
+    assert engine.opened == 1
+    for key, vector in first.vectors.items():
+        np.testing.assert_array_equal(second.vectors[key], vector)
+
+
+def test_only_what_is_missing_is_computed(
+    tmp_path: Path, store: BottleneckStore, engine: type[FakeEngine]
+) -> None:
+    requests = pictures(tmp_path, 5)
+    compute(backbone(), requests[:3], store)
+    found = compute(backbone(), requests, store)
+    assert (found.hits, found.computed) == (3, 2)
+    assert engine.batches == [3, 2]
+
+
+def test_identical_images_are_computed_once(
+    tmp_path: Path, store: BottleneckStore, engine: type[FakeEngine]
+) -> None:
+    requests = [wanted(tmp_path / f"{i}.png", picture(7)) for i in range(4)]
+    requests[0].path.unlink()  # any of them will do
+    found = compute(backbone(), requests, store)
+    assert engine.batches == [1]
+    assert (found.computed, found.failures) == (1, {})
+
+
+def test_a_network_of_one_image_gets_one_at_a_time(
+    tmp_path: Path, store: BottleneckStore, engine: type[FakeEngine]
+) -> None:
+    found = compute(backbone(any_batch=False), pictures(tmp_path, BATCH_SIZE + 2), store)
+    assert engine.batches == [1] * (BATCH_SIZE + 2)
+    assert found.computed == BATCH_SIZE + 2
+
+
+def test_a_bad_image_takes_no_other_with_it(
+    tmp_path: Path, store: BottleneckStore, engine: type[FakeEngine]
+) -> None:
+    good = pictures(tmp_path, 10)
+    bad = wanted(tmp_path / "bad.jpg", picture(3)[:45])
+    copy = wanted(tmp_path / "copy.jpg", picture(3)[:45])
+    absent = Request(tmp_path / "absent.jpg", sha256_bytes(b"absent"))
+    found = compute(backbone(), [bad, *good, absent, copy], store)
+    assert found.computed == 10
+    assert set(found.failures) == {bad.path, copy.path, absent.path}
+    assert "no such file" in found.failures[absent.path]
+    assert store.failure(bad.content) == found.failures[bad.path]
+    assert store.failure(absent.content) is None  # it may come back
+
+
+def test_a_remembered_failure_is_not_decoded_again(
+    tmp_path: Path,
+    store: BottleneckStore,
+    engine: type[FakeEngine],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    bad = wanted(tmp_path / "bad.jpg", b"no image")
+    first = compute(backbone(), [bad], store)
+    monkeypatch.setattr(bottlenecks, "_read_file", lambda job: pytest.fail("read again"))
+    assert compute(backbone(), [bad], store).failures == first.failures
+    assert engine.opened == 0  # no network for no image
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("odd"), ZeroDivisionError()])
+def test_an_accident_is_not_remembered(
+    tmp_path: Path,
+    store: BottleneckStore,
+    engine: type[FakeEngine],
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+) -> None:
+    original = bottlenecks.Preprocessing.read
+    requests = pictures(tmp_path, 3)
+    data = requests[1].path.read_bytes()
+
+    def read(self: object, source: bytes) -> np.ndarray:
+        if source == data:
+            raise error
+        return original(self, source)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(bottlenecks.Preprocessing, "read", read)
+    found = compute(backbone(), requests, store)
+    assert list(found.failures) == [requests[1].path]
+    assert store.failure(requests[1].content) is None
+    assert found.computed == 2
+
+
+def test_too_little_memory_inside_a_decoder_is_not_remembered(
+    tmp_path: Path, store: BottleneckStore, engine: type[FakeEngine],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    def read(self: object, source: bytes) -> np.ndarray:
+        raise ImageError("too large for the memory of this machine") from MemoryError()
+
+    monkeypatch.setattr(bottlenecks.Preprocessing, "read", read)
+    (request,) = pictures(tmp_path, 1)
+    assert compute(backbone(), [request], store).failures
+    assert store.failure(request.content) is None
+
+
+def test_a_file_that_changed_meanwhile_is_not_stored_under_its_old_content(
+    tmp_path: Path, store: BottleneckStore, engine: type[FakeEngine]
+) -> None:
+    (request,) = pictures(tmp_path, 1)
+    request.path.write_bytes(picture(99))
+    found = compute(backbone(), [request], store)
+    assert "changed" in found.failures[request.path]
+    assert (stored(store, [request]), store.failure(request.content)) == (0, None)
+
+
+def test_a_giant_file_is_not_taken_into_memory(
+    tmp_path: Path,
+    store: BottleneckStore,
+    engine: type[FakeEngine],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(bottlenecks, "LARGEST_FILE", 10)
+    (request,) = pictures(tmp_path, 1)
+    assert "larger than" in compute(backbone(), [request], store).failures[request.path]
+
+
+def test_views_are_cached_by_their_distortions(
+    tmp_path: Path, store: BottleneckStore, engine: type[FakeEngine]
+) -> None:
+    data = picture(40)
+    requests = [wanted(tmp_path / "a.png", data, view) for view in (None, 0, 1)]
+    dark = Distortions(random_brightness=50)
+    found = compute(backbone(), requests, store, dark)
+    assert found.computed == 3
+    content = requests[0].content
+    assert len({found.vectors[content, view].tobytes() for view in (None, 0, 1)}) == 3
+    assert compute(backbone(), requests, store, dark).hits == 3
+    other = compute(backbone(), requests, store, Distortions(random_brightness=50, seed=1))
+    assert (other.hits, other.computed) == (1, 2)
+    with pytest.raises(ValueError, match="without distortions"):
+        compute(backbone(), requests, store)
+
+
+def test_progress_counts_to_the_total(
+    tmp_path: Path, store: BottleneckStore, engine: type[FakeEngine]
+) -> None:
+    requests = pictures(tmp_path, 20)
+    compute(backbone(), requests[:4], store)
+    requests.insert(5, wanted(tmp_path / "bad.jpg", b"no image"))
+    calls: list[tuple[str, int, int]] = []
+    compute(backbone(), requests, store, progress=lambda *call: calls.append(call))
+    assert {call[::2] for call in calls} == {("bottlenecks", 21)}
+    steps = [done for _, done, _ in calls]
+    assert steps[0] == 4
+    assert steps[-1] == 21
+    assert steps == sorted(steps)
+
+
+def test_no_request_is_no_work(store: BottleneckStore, engine: type[FakeEngine]) -> None:
+    assert compute(backbone(), [], store).vectors == {}
+    assert engine.opened == 0
+
+
+@pytest.mark.parametrize("number", [np.nan, np.inf, -np.inf])
+def test_values_that_are_no_numbers_are_refused(
+    tmp_path: Path, store: BottleneckStore, engine: type[FakeEngine], number: float,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    def run(self: FakeEngine, batch: np.ndarray) -> np.ndarray:
+        values = batch.mean((1, 2))
+        values[-1, -1] = number
+        return values
+
+    monkeypatch.setattr(engine, "run", run)
+    requests = pictures(tmp_path, 3)
+    with pytest.raises(BackboneError, match=r"fake.*NaN"):
+        compute(backbone(), requests, store)
+    assert stored(store, requests) == 0
+    assert engine.closed == 1
+
+
+@pytest.mark.parametrize("size", [SIZE + 1, None])
+def test_an_output_of_another_shape_is_refused(
+    tmp_path: Path, store: BottleneckStore, engine: type[FakeEngine], size: int | None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    if size is None:
+        monkeypatch.setattr(engine, "run", lambda self, batch: batch)
+    with pytest.raises(BackboneError, match="shape"):
+        compute(backbone(size=size), pictures(tmp_path, 1), store)
+
+
+def test_an_engine_that_fails_names_the_backbone(
+    tmp_path: Path, store: BottleneckStore, engine: type[FakeEngine],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    def run(self: FakeEngine, batch: np.ndarray) -> np.ndarray:
+        raise GraphError("out of memory")
+
+    monkeypatch.setattr(engine, "run", run)
+    with pytest.raises(BackboneError, match="backbone fake cannot be used: out of memory"):
+        compute(backbone(), pictures(tmp_path, 1), store)
+
+
+def test_an_interrupt_keeps_what_was_computed(
+    tmp_path: Path, store: BottleneckStore, engine: type[FakeEngine],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    def before(number: int) -> None:
+        if number == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(engine, "before", staticmethod(before))
+    requests = pictures(tmp_path, 5 * BATCH_SIZE)
+    with pytest.raises(KeyboardInterrupt):
+        compute(backbone(), requests, store)
+    assert stored(store, requests) == 2 * BATCH_SIZE
+    assert engine.closed == 1
+    assert not [t for t in threading.enumerate() if t.name.startswith("tlcli-decode")]
+
+
+def test_a_full_disk_is_one_sentence(
+    tmp_path: Path, store: BottleneckStore, engine: type[FakeEngine],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    assert store._connection is not None
+    store._connection.execute("PRAGMA query_only=1")
+    with pytest.raises(CacheError, match="--bottleneck_dir"):
+        compute(backbone(), pictures(tmp_path, 1), store)
+
+
+def test_decoding_stays_a_bounded_way_ahead(
+    tmp_path: Path, store: BottleneckStore, engine: type[FakeEngine],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    decoded: list[bytes] = []
+    original = bottlenecks.Preprocessing.read
+
+    def read(self: object, source: bytes) -> np.ndarray:
+        decoded.append(source)
+        return original(self, source)  # type: ignore[arg-type]
+
+    furthest = 0
+
+    def before(number: int) -> None:
+        nonlocal furthest
+        time.sleep(0.02)  # let the threads run as far as they may
+        furthest = max(furthest, len(decoded) - number * BATCH_SIZE)
+
+    monkeypatch.setattr(bottlenecks, "available_cpus", lambda: 2)
+    monkeypatch.setattr(bottlenecks.Preprocessing, "read", read)
+    monkeypatch.setattr(engine, "before", staticmethod(before))
+    compute(backbone(), pictures(tmp_path, 12 * BATCH_SIZE), store)
+    assert BATCH_SIZE < furthest <= 3 * BATCH_SIZE + 2
+
+
+KILLED = """
+import sys, time
+from pathlib import Path
+from tests.core import test_bottlenecks as t
+from tlcli.core import bottlenecks
+class Slow(t.FakeEngine):
+    def run(self, batch):
+        if len(self.batches) == 2:
+            print("ready", flush=True)
+            time.sleep(60)
+        return super().run(batch)
+bottlenecks.GraphEngine = Slow
+folder = Path(sys.argv[1])
+with bottlenecks.BottleneckStore(folder / "cache") as store:
+    t.compute(t.backbone(), t.pictures(folder, 5 * t.BATCH_SIZE), store)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_kill_keeps_what_was_computed(tmp_path: Path, number: signal.Signals) -> None:
+    root = Path(__file__).resolve().parents[2]
+    process = subprocess.Popen(
+        [sys.executable, "-c", KILLED, str(tmp_path)], cwd=root, stdout=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    with process.stdout:
+        assert process.stdout.readline() == b"ready\n"
+    process.send_signal(number)
+    assert process.wait(timeout=60) == -number
+    with BottleneckStore(tmp_path / "cache") as store:
+        assert stored(store, pictures(tmp_path, 5 * BATCH_SIZE)) == 2 * BATCH_SIZE

@@ -1,0 +1,30 @@
+"""Where tlcli keeps what it computed and what it fetched."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+CACHE_VARIABLE = "TLCLI_CACHE_DIR"
+"""Environment variable that names another cache folder."""
+
+
+def cache_folder() -> Path:
+    """Return the folder of all caches; it may not exist yet."""
+    chosen = os.environ.get(CACHE_VARIABLE)
+    if chosen:
+        return Path(chosen).expanduser()
+    # Imported here: platformdirs is not needed where the variable is set.
+    import platformdirs
+
+    return Path(platformdirs.user_cache_dir("tlcli"))
+
+
+def bottleneck_folder() -> Path:
+    """Return the default folder of the bottleneck cache."""
+    return cache_folder() / "bottlenecks"
+
+
+def model_folder() -> Path:
+    """Return the default folder of backbones that were downloaded or placed by hand."""
+    return cache_folder() / "models"
