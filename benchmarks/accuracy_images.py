@@ -1,0 +1,88 @@
+"""Measure cross-validated accuracy from images, for several backbones and both solvers.
+
+    python benchmarks/accuracy_images.py --image_dir ../shared/flowers/photos
+
+Prints a Markdown table. Folds are those of `tlcli retrain --cross_validate`: the same for every
+backbone and solver, drawn anew for each seed.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from tlcli.backbones import resolve
+from tlcli.core.bottlenecks import Request, compute
+from tlcli.core.dataset import scan_folder
+from tlcli.core.evaluation import cross_validate
+from tlcli.core.final_layer import FinalLayer, Samples, SgdSettings, fit_sgd
+from tlcli.core.optimum import fit_lbfgs
+from tlcli.core.store import BottleneckStore
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--image_dir", type=Path, default=Path("../shared/flowers/photos"))
+    parser.add_argument(
+        "--modules", nargs="+", default=["efficientnet_lite0", "efficientnet_lite2"]
+    )
+    parser.add_argument("--folds", type=int, default=5)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--bottleneck_dir", type=Path, default=None)
+    options = parser.parse_args()
+
+    images = scan_folder(options.image_dir).images
+    _, labels = np.unique([image.folder for image in images], return_inverse=True)
+    print("| backbone | solver | folds x seeds | accuracy, % |")
+    print("|---|---|---|---|")
+    with BottleneckStore(options.bottleneck_dir) as store:
+        contents = store.contents([image.path for image in images])
+        unreadable = [content for content in contents if not isinstance(content, str)]
+        if unreadable:
+            raise SystemExit(f"unreadable: {unreadable[0]}")
+        requests = [
+            Request(image.path, content) for image, content in zip(images, contents, strict=True)
+        ]
+        for module in options.modules:
+            found = compute(resolve(module), requests, store).vectors
+            vectors = np.array([found[content, None] for content in contents])
+            report(module, vectors, labels, contents, options.folds, options.seeds)
+
+
+def report(
+    module: str,
+    vectors: np.ndarray,
+    labels: np.ndarray,
+    contents: list[str],
+    folds: int,
+    seeds: int,
+) -> None:
+    count = int(labels.max()) + 1
+
+    def sgd(rows: np.ndarray) -> FinalLayer:
+        return fit_sgd(Samples(vectors[rows], labels[rows]), count, SgdSettings())
+
+    def lbfgs(rows: np.ndarray) -> FinalLayer:
+        return fit_lbfgs(Samples(vectors[rows], labels[rows]), count).layer
+
+    solvers: dict[str, Callable[[np.ndarray], FinalLayer]] = {
+        "sgd, 4000 steps": sgd,
+        "lbfgs": lbfgs,
+    }
+    for name, fit in solvers.items():
+        results = [
+            cross_validate(vectors, labels, contents, folds, fit, seed=seed)
+            for seed in range(seeds)
+        ]
+        accuracies = [fold.accuracy for result in results for fold in result.per_fold]
+        mean, deviation = 100 * np.mean(accuracies), 100 * np.std(accuracies, ddof=1)
+        print(
+            f"| {module} | {name} | {folds} x {seeds} | {mean:.1f} ({deviation:.1f}) |", flush=True
+        )
+
+
+if __name__ == "__main__":
+    main()
