@@ -1,2 +1,52 @@
-"""Retrain the last layer of an image network and label images with it."""
+"""Retrain the last layer of an image network on your own images, and label images with it.
+
+    >>> import tlcli
+    >>> result = tlcli.retrain("photos", output_graph="output_graph.pb")
+    >>> result.test_accuracy
+    >>> classifier = tlcli.load("output_graph.pb")
+    >>> [prediction.label for prediction in classifier.label(["new.jpg"])]
+
+Every option of ``tlcli retrain`` and ``tlcli label`` is a keyword of the same name.
+Nothing is printed; talk goes to the logger ``tlcli``.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from tlcli import errors
+from tlcli.errors import TlcliError
+
+if TYPE_CHECKING:
+    from retrain.job import retrain
+    from retrain.result import RetrainResult
+    from tlcli.core.classifier import Classifier, Prediction, load
+
 __version__ = "0.1.0"
+
+__all__ = [
+    "Classifier",
+    "Prediction",
+    "RetrainResult",
+    "TlcliError",
+    "__version__",
+    "errors",
+    "load",
+    "retrain",
+]
+
+# Looked up on first use: importing tlcli must stay as cheap as `tlcli --help`.
+_HOMES = {
+    "Classifier": "tlcli.core.classifier",
+    "Prediction": "tlcli.core.classifier",
+    "RetrainResult": "retrain.result",
+    "load": "tlcli.core.classifier",
+    "retrain": "retrain.job",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'tlcli' has no attribute {name!r}")

@@ -23,9 +23,14 @@ def test_a_file_is_replaced_whole(tmp_path: Path) -> None:
 def test_a_failing_block_leaves_the_old_file_and_nothing_beside_it(tmp_path: Path) -> None:
     path = tmp_path / "graph.pb"
     path.write_bytes(b"old")
-    with pytest.raises(RuntimeError), files.atomic_path(path) as temporary:
-        temporary.write_bytes(b"half")
-        raise RuntimeError
+
+    def fail_halfway() -> None:
+        with files.atomic_path(path) as temporary:
+            temporary.write_bytes(b"half")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail_halfway()
     assert path.read_bytes() == b"old"
     assert [entry.name for entry in tmp_path.iterdir()] == ["graph.pb"]
 

@@ -16,8 +16,7 @@ def test_an_attribute_is_written_byte_for_byte_as_tensorflow_does() -> None:
     graph.versions.producer = 27
     # Field numbers and wire types of graph.proto, node_def.proto and attr_value.proto.
     assert graph.SerializeToString(deterministic=True) == (
-        b"\x0a\x1d\x0a\x01x\x12\x0bPlaceholder\x2a\x0b\x0a\x05dtype\x12\x02\x30\x01"
-        b"\x22\x02\x08\x1b"
+        b"\x0a\x1d\x0a\x01x\x12\x0bPlaceholder\x2a\x0b\x0a\x05dtype\x12\x02\x30\x01\x22\x02\x08\x1b"
     )
 
 

@@ -1,0 +1,1 @@
+"""The small commands, and what commands share."""

@@ -1,0 +1,1 @@
+"""What retrain and label share: images, bottlenecks, the final layer, graphs."""

@@ -54,7 +54,7 @@ def _replace(temporary: Path, path: Path) -> None:
     if temporary.is_dir() and path.is_dir():
         # A folder cannot be renamed over a filled one: the old one steps aside first.
         path.rename(temporary.parent / "replaced")
-    os.replace(temporary, path)
+    temporary.replace(path)
 
 
 def write_bytes(path: Path, data: bytes) -> None:

@@ -1,0 +1,229 @@
+"""The final layer of one run: fitted with the original's log lines, checkpoints and summaries."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from retrain.inputs import Inputs, Progress
+from retrain.options import Options
+from tlcli.core.checkpoint import Checkpoint, fit_digest
+from tlcli.core.evaluation import CrossValidation, cross_validate
+from tlcli.core.final_layer import (
+    FinalLayer,
+    Indices,
+    Samples,
+    SgdFit,
+    SgdSettings,
+    SgdState,
+    StepStatistics,
+    fit_sgd,
+)
+from tlcli.core.optimum import fit_lbfgs
+
+if TYPE_CHECKING:
+    from tlcli.core.summaries import Summaries
+
+logger = logging.getLogger("tlcli")
+
+
+@dataclass
+class Fitted:
+    """A fitted final layer and how it got there.
+
+    Attributes:
+        layer: the result.
+        untrained: the layer before the first step, for the report's before and after.
+        history: what was measured at the evaluation steps; empty for the optimum.
+    """
+
+    layer: FinalLayer
+    untrained: FinalLayer
+    history: list[StepStatistics] = field(default_factory=list)
+
+
+def fit(
+    inputs: Inputs,
+    options: Options,
+    write_intermediate: Callable[[int, FinalLayer], None] | None = None,
+) -> Fitted:
+    """Fit the final layer on the training split.
+
+    Args:
+        inputs: vectors and splits.
+        options: solver, steps, rate, batch sizes, seed, checkpoint, summaries.
+        write_intermediate: called with the number of steps and the layer each
+            ``intermediate_store_frequency`` steps.
+
+    Raises:
+        TlcliError: the fit diverged, or an output cannot be written.
+    """
+    training, validation = training_samples(inputs), samples(inputs, "validation")
+    settings = sgd_settings(options)
+    summaries = _summaries(options.summaries_dir) if options.summaries_dir is not None else None
+    try:
+        if options.solver == "lbfgs":
+            return _fit_optimum(inputs, training, validation, settings)
+        return _fit_steps(
+            inputs, options, training, validation, settings, summaries, write_intermediate
+        )
+    finally:
+        if summaries is not None:
+            summaries.close()
+
+
+def _summaries(folder: Path) -> Summaries:
+    from tlcli.core.summaries import Summaries
+
+    return Summaries(folder)
+
+
+def samples(inputs: Inputs, split: str) -> Samples:
+    """Return the undistorted vectors and labels of one split."""
+    rows = inputs.rows(split)
+    return Samples(inputs.vectors[rows], inputs.targets[rows])
+
+
+def training_samples(inputs: Inputs) -> Samples:
+    """Return what is trained on: the distorted views where there are any, else the images."""
+    if len(inputs.views):
+        return Samples(inputs.views, inputs.targets[inputs.view_rows])
+    return samples(inputs, "training")
+
+
+def sgd_settings(options: Options) -> SgdSettings:
+    """Return the settings of the original's SGD that the options ask for."""
+    return SgdSettings(
+        steps=options.how_many_training_steps,
+        learning_rate=options.learning_rate,
+        train_batch_size=options.train_batch_size,
+        validation_batch_size=options.validation_batch_size,
+        eval_step_interval=options.eval_step_interval,
+        seed=options.seed,
+    )
+
+
+def _fit_steps(
+    inputs: Inputs,
+    options: Options,
+    training: Samples,
+    validation: Samples,
+    settings: SgdSettings,
+    summaries: Summaries | None,
+    write_intermediate: Callable[[int, FinalLayer], None] | None,
+) -> Fitted:
+    label_count = len(inputs.labels)
+    checkpoint: Checkpoint | None = None
+    start: SgdState | None = None
+    if options.checkpoint_path is not None:
+        digest = fit_digest(training, label_count, settings)
+        checkpoint = Checkpoint(options.checkpoint_path, digest)
+        start = checkpoint.load(settings.steps, inputs.bottleneck_size, label_count)
+    untrained = SgdFit(training, label_count, settings).state.layer()
+    run = SgdFit(training, label_count, settings, validation=validation, start=start)
+    if start is not None and checkpoint is not None:
+        logger.info("The fit goes on at step %d, from %s", start.steps_done, checkpoint.path)
+    fitted = Fitted(untrained, untrained)
+    frequency = options.intermediate_store_frequency
+
+    def on_evaluation(statistics: StepStatistics) -> None:
+        fitted.history.append(statistics)
+        _log(statistics)
+        if summaries is not None:
+            _summarise(summaries, statistics, run)
+
+    def on_step(state: SgdState) -> None:
+        if checkpoint is not None:
+            checkpoint.save_now_and_then(state)
+        # The original stored after step N, counted from 0, and never after the first.
+        step = state.steps_done - 1
+        if write_intermediate and frequency and step > 0 and step % frequency == 0:
+            write_intermediate(step, state.layer())
+
+    try:
+        fitted.layer = run.run(on_evaluation=on_evaluation, on_step=on_step)
+    finally:
+        if checkpoint is not None:
+            checkpoint.save(run.state)
+    return fitted
+
+
+def _log(statistics: StepStatistics) -> None:
+    """Write the originals' three lines, which scripts read."""
+    now = datetime.now().isoformat(sep=" ", timespec="microseconds")
+    step = statistics.step
+    logger.info("%s: Step %d: Train accuracy = %.1f%%", now, step, statistics.train_accuracy * 100)
+    logger.info("%s: Step %d: Cross entropy = %f", now, step, statistics.cross_entropy)
+    if statistics.validation_accuracy is not None:
+        logger.info(
+            "%s: Step %d: Validation accuracy = %.1f%% (N=%d)",
+            now,
+            step,
+            statistics.validation_accuracy * 100,
+            statistics.validation_count,
+        )
+
+
+def _summarise(summaries: Summaries, statistics: StepStatistics, run: SgdFit) -> None:
+    step = statistics.step
+    summaries.step("train", step, statistics.train_accuracy, statistics.cross_entropy)
+    if statistics.validation_accuracy is not None:
+        summaries.step(
+            "validation",
+            step,
+            statistics.validation_accuracy,
+            statistics.validation_cross_entropy or 0.0,
+        )
+    layer = run.state.layer()
+    shown = run.training.vectors[: max(100, run.settings.train_batch_size)]
+    summaries.layer(
+        step, layer.weights, layer.biases, layer.logits(shown), layer.probabilities(shown)
+    )
+
+
+def _fit_optimum(
+    inputs: Inputs, training: Samples, validation: Samples, settings: SgdSettings
+) -> Fitted:
+    label_count = len(inputs.labels)
+    untrained = SgdFit(training, label_count, settings).state.layer()
+    optimum = fit_lbfgs(training, label_count, validation=validation)
+    logger.info("Regularisation strength %.3g, chosen by %s", optimum.strength, optimum.selection)
+    return Fitted(optimum.layer, untrained)
+
+
+def cross_validate_fit(
+    inputs: Inputs, options: Options, progress: Progress | None = None
+) -> CrossValidation:
+    """Measure accuracy over K folds of all images, each fitted as the final layer is.
+
+    Raises:
+        UsageError: there are more folds than a label has images.
+    """
+    assert options.cross_validate is not None
+    settings = sgd_settings(options)
+    label_count = len(inputs.labels)
+
+    def fit_fold(rows: Indices) -> FinalLayer:
+        training = Samples(inputs.vectors[rows], inputs.targets[rows])
+        if options.solver == "lbfgs":
+            return fit_lbfgs(training, label_count).layer
+        return fit_sgd(training, label_count, settings)
+
+    groups = [
+        content or image.name for content, image in zip(inputs.contents, inputs.images, strict=True)
+    ]
+    return cross_validate(
+        inputs.vectors,
+        inputs.targets,
+        groups,
+        options.cross_validate,
+        fit_fold,
+        label_count=label_count,
+        label_names=inputs.labels,
+        seed=options.seed,
+        progress=progress,
+    )

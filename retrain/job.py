@@ -1,0 +1,170 @@
+"""The steps of a retraining, in their order."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from retrain.fitting import cross_validate_fit, fit
+from retrain.inputs import Inputs, Progress, find_backbone, find_images, gather, needs_backbone
+from retrain.options import Options
+from retrain.outputs import (
+    GraphBuilder,
+    check_places,
+    describe,
+    intermediate_writer,
+    write_classifier,
+)
+from retrain.report import write_report
+from retrain.result import CrossValidationSummary, LabelCounts, RetrainResult
+from retrain.testing import measure
+from tlcli.core.evaluation import Evaluation
+from tlcli.core.export import check_final_tensor_name
+from tlcli.errors import UsageError
+
+logger = logging.getLogger("tlcli")
+
+SPLITS = ("training", "validation", "testing")
+
+
+class Clock:
+    """Seconds of wall time by stage."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Measure what the block takes."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
+
+
+def retrain(
+    image_dir: str | Path | None = None,
+    *,
+    progress: Progress | None = None,
+    tfhub_module: str | None = None,
+    architecture: str | None = None,
+    **options: Any,
+) -> RetrainResult:
+    """Fit a new final layer on folders of images and write the graph and its companions.
+
+    Args:
+        image_dir: folder that holds one folder of images a label.
+        progress: called with (stage, done, total) while long stages run.
+        tfhub_module: the same as ``module``.
+        architecture: an older tool's name of the backbone, in place of ``module``.
+        options: the options of ``tlcli retrain`` by name; see `retrain.options.Options`.
+
+    Returns:
+        What was learned and where it was written. A result below ``min_accuracy`` is
+        written all the same and has ``passed`` False.
+
+    Raises:
+        UsageError: options that cannot work.
+        TlcliError: anything else that stands in the way, in one sentence.
+    """
+    chosen = Options(
+        image_dir=Path(image_dir) if image_dir is not None else None,
+        **_with_module(options, tfhub_module, architecture),
+    )
+    check_final_tensor_name(chosen.final_tensor_name)
+    check_places(chosen)
+    clock = Clock()
+    with clock.stage("images"):
+        dataset, imported, unusable = find_images(chosen)
+    with clock.stage("backbone"):
+        backbone = find_backbone(chosen) if needs_backbone(chosen, dataset, imported) else None
+    with clock.stage("bottlenecks"):
+        inputs = gather(chosen, dataset, imported, backbone, progress)
+    logger.info(
+        "%d images, %d labels: %d for training, %d for validation, %d for testing",
+        len(inputs.images),
+        len(inputs.labels),
+        *(int(inputs.counts(split).sum()) for split in SPLITS),
+    )
+    builder = GraphBuilder(chosen, backbone)
+    with clock.stage("fit"):
+        fitted = fit(inputs, chosen, intermediate_writer(chosen, inputs, backbone, builder))
+    with clock.stage("evaluation"):
+        tests = measure(inputs, chosen, fitted)
+        cross = _cross_validate(inputs, chosen, progress)
+    with clock.stage("export"):
+        written = write_classifier(chosen, inputs, backbone, fitted.layer, builder, tests.after)
+    accuracy, minimum = tests.after.accuracy, chosen.min_accuracy
+    result = RetrainResult(
+        test_accuracy=accuracy,
+        test_count=tests.after.count,
+        test_interval=tests.after.interval,
+        validation_accuracy=tests.validation.accuracy,
+        labels=_label_counts(inputs, tests.after),
+        skipped=(*unusable, *inputs.skipped),
+        backbone=describe(backbone, inputs),
+        outputs=written.outputs,
+        seconds=clock.seconds,
+        cache=inputs.cache,
+        misclassified=tests.misclassified,
+        cross_validation=cross,
+        min_accuracy=minimum,
+        passed=minimum is None or (accuracy is not None and accuracy >= minimum),
+        final_layer_only=chosen.final_layer_only,
+    )
+    if chosen.report_path is not None:
+        with clock.stage("report"):
+            written.outputs["report"] = chosen.report_path
+            write_report(chosen.report_path, result, inputs, chosen, fitted, tests, backbone)
+    written.card.write(written.card_path)
+    return result
+
+
+def _with_module(
+    options: dict[str, Any], tfhub_module: str | None, architecture: str | None
+) -> dict[str, Any]:
+    """Return the options with the backbone under its one name."""
+    named = [name for name in (options.get("module"), tfhub_module, architecture) if name]
+    if len(named) > 1:
+        raise UsageError(
+            f"{named[0]} and {named[1]} both name a backbone; give --module or --architecture once"
+        )
+    if architecture is not None:
+        from tlcli.backbones import architecture_to_module
+
+        named = [architecture_to_module(architecture)]
+    return {**options, "module": named[0] if named else None}
+
+
+def _cross_validate(
+    inputs: Inputs, options: Options, progress: Progress | None
+) -> CrossValidationSummary | None:
+    if options.cross_validate is None:
+        return None
+    folds = cross_validate_fit(inputs, options, progress)
+    cross = CrossValidationSummary(options.cross_validate, folds.accuracy, folds.deviation)
+    logger.info(
+        "Cross-validation over %d folds = %.1f%% (deviation %.1f%%)",
+        cross.folds,
+        cross.accuracy * 100,
+        cross.deviation * 100,
+    )
+    return cross
+
+
+def _label_counts(inputs: Inputs, tested: Evaluation) -> dict[str, LabelCounts]:
+    counts = {split: inputs.counts(split) for split in SPLITS}
+    return {
+        label: LabelCounts(
+            images=int(sum(counts[split][position] for split in SPLITS)),
+            **{split: int(counts[split][position]) for split in SPLITS},
+            precision=figures.precision.value if figures.precision is not None else None,
+            recall=figures.recall.value if figures.recall is not None else None,
+        )
+        for position, (label, figures) in enumerate(zip(inputs.labels, tested.labels, strict=True))
+    }

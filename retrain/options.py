@@ -1,0 +1,187 @@
+"""The options of a retraining, their defaults and the values they may take."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from tlcli.errors import UsageError
+
+DEFAULT_MODULE = "efficientnet_lite0"
+SOLVERS = ("sgd", "lbfgs")
+
+
+@dataclass(frozen=True)
+class Options:
+    """Everything that `retrain.job.retrain` may be told; names as on the command line.
+
+    Paths may be given as text. Percentages are whole numbers from 0 to 99, `min_accuracy`
+    is a fraction from 0 to 1.
+
+    Raises:
+        UsageError: a value is out of range, or two values contradict each other.
+    """
+
+    # None only where imported bottlenecks stand in for all images.
+    image_dir: Path | None = None
+    keep_label_names: bool = False
+
+    output_graph: Path = Path("output_graph.pb")
+    output_labels: Path | None = None  # beside the graph, as scripts of the original expect
+    saved_model_dir: Path | None = None
+    output_tflite: Path | None = None  # beside the graph, where conversion is cheap
+    output_report: Path | None = None  # beside the graph
+    no_report: bool = False
+    intermediate_output_graphs_dir: Path | None = None
+    intermediate_store_frequency: int = 0
+    summaries_dir: Path | None = None
+
+    # None: DEFAULT_MODULE, unless every vector is imported and only the final layer is wanted.
+    module: str | None = None
+    module_input: str | None = None
+    module_output: str | None = None
+    input_height: int | None = None
+    input_width: int | None = None
+    input_mean: float | None = None
+    input_std: float | None = None
+    model_dir: Path | None = None
+    trust: bool = False
+    bottleneck_dir: Path | None = None
+    import_bottlenecks: Path | None = None
+    export_bottlenecks: Path | None = None
+
+    # The next ones have the originals' defaults, which scripts rely on.
+    how_many_training_steps: int = 4000
+    learning_rate: float = 0.01
+    train_batch_size: int = 100
+    validation_batch_size: int = 100
+    test_batch_size: int = -1
+    eval_step_interval: int = 10
+    testing_percentage: int = 10
+    validation_percentage: int = 10
+    print_misclassified_test_images: bool = False
+
+    flip_left_right: bool = False
+    random_crop: int = 0
+    random_scale: int = 0
+    random_brightness: int = 0
+    # Four views cost four times the extraction once; more hardly raises accuracy.
+    distortion_views: int = 4
+
+    final_layer_only: bool = False
+    final_tensor_name: str = "final_result"
+    checkpoint_path: Path | None = None
+    solver: str = "sgd"
+    cross_validate: int | None = None
+    seed: int = 0
+    min_accuracy: float | None = None
+    strict: bool = False
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if value is not None and "Path" in str(field.type) and not isinstance(value, Path):
+                object.__setattr__(self, field.name, Path(value))
+        self._check_ranges()
+        self._check_combinations()
+
+    def _check_ranges(self) -> None:
+        at_least = {
+            "intermediate_store_frequency": 0,
+            "how_many_training_steps": 1,
+            "eval_step_interval": 1,
+            "testing_percentage": 0,
+            "validation_percentage": 0,
+            "random_crop": 0,
+            "random_scale": 0,
+            "random_brightness": 0,
+            "distortion_views": 1,
+            "seed": 0,
+            "input_height": 1,
+            "input_width": 1,
+            "cross_validate": 2,
+        }
+        for name, low in at_least.items():
+            value = getattr(self, name)
+            if value is not None and value < low:
+                raise UsageError(f"--{name} is {value}; give a number of at least {low}")
+        for name in ("random_crop", "random_scale", "random_brightness"):
+            if getattr(self, name) > 100:
+                raise UsageError(f"--{name} is {getattr(self, name)}; give a percentage up to 100")
+        for name in ("train_batch_size", "validation_batch_size", "test_batch_size"):
+            value = getattr(self, name)
+            if value < 1 and value != -1:
+                raise UsageError(f"--{name} is {value}; give a number of images, or -1 for all")
+        if not 0 < self.learning_rate < float("inf"):
+            raise UsageError(f"--learning_rate is {self.learning_rate}; give a number above 0")
+        if self.input_std is not None and self.input_std == 0:
+            raise UsageError("--input_std is 0; pixels are divided by it, so give another number")
+        if self.min_accuracy is not None and not 0 <= self.min_accuracy <= 1:
+            raise UsageError(
+                f"--min_accuracy is {self.min_accuracy}; give a fraction such as 0.9, or 90%"
+            )
+        if self.solver not in SOLVERS:
+            raise UsageError(f"--solver is {self.solver!r}; choose sgd or lbfgs")
+
+    def _check_combinations(self) -> None:
+        if self.image_dir is None and self.import_bottlenecks is None:
+            raise UsageError(
+                "--image_dir is missing; give the folder that holds one folder of images a label"
+            )
+        held_out = self.testing_percentage + self.validation_percentage
+        if held_out >= 100:
+            raise UsageError(
+                f"--testing_percentage {self.testing_percentage} and --validation_percentage "
+                f"{self.validation_percentage} leave nothing to train on; "
+                "together they must stay below 100"
+            )
+        if self.intermediate_store_frequency and self.intermediate_output_graphs_dir is None:
+            raise UsageError(
+                "--intermediate_store_frequency needs --intermediate_output_graphs_dir, "
+                "the folder for the graphs"
+            )
+        if self.final_layer_only:
+            for name in ("saved_model_dir", "output_tflite"):
+                if getattr(self, name) is not None:
+                    raise UsageError(
+                        f"--final_layer_only writes no whole network, so --{name} has nothing "
+                        "to hold; leave one of the two out"
+                    )
+        if self.min_accuracy is not None and self.testing_percentage == 0:
+            raise UsageError(
+                "--min_accuracy needs test images; give a --testing_percentage above 0"
+            )
+        if self.solver == "lbfgs":
+            for name in ("checkpoint_path", "intermediate_output_graphs_dir", "summaries_dir"):
+                if getattr(self, name) is not None:
+                    raise UsageError(
+                        f"--solver lbfgs takes no steps, so --{name} has nothing to write; "
+                        "leave one of the two out"
+                    )
+
+    @property
+    def distorts(self) -> bool:
+        """Whether training images are seen in distorted views."""
+        return bool(
+            self.flip_left_right or self.random_crop or self.random_scale or self.random_brightness
+        )
+
+    @property
+    def labels_path(self) -> Path:
+        """Where the labels file goes."""
+        return self.output_labels or self.output_graph.parent / "output_labels.txt"
+
+    @property
+    def report_path(self) -> Path | None:
+        """Where the report goes, or None when none is wanted."""
+        if self.no_report:
+            return None
+        return self.output_report or self.output_graph.parent / "output_report.html"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all options as plain JSON values."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {
+            name: str(value) if isinstance(value, Path) else value for name, value in values.items()
+        }

@@ -1,0 +1,219 @@
+"""What a run leaves behind: graph, labels, LiteRT file, SavedModel, report and model card."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from retrain.inputs import Inputs
+from retrain.options import Options
+from tlcli.backbones.base import Backbone, BackboneGraph
+from tlcli.core import litert, model_card
+from tlcli.core.evaluation import Evaluation
+from tlcli.core.export import (
+    BOTTLENECK_INPUT,
+    append_final_layer,
+    final_layer_graph,
+    write_graph,
+    write_labels,
+)
+from tlcli.core.files import output_error, sweep_temporary, write_bytes
+from tlcli.core.final_layer import FinalLayer
+from tlcli.core.images import Preprocessing
+from tlcli.core.text_bottlenecks import export_folder
+from tlcli.errors import OutputError
+
+logger = logging.getLogger("tlcli")
+
+
+@dataclass(frozen=True)
+class Written:
+    """What was written, and the card that says so and is to be written last.
+
+    Attributes:
+        outputs: kind of output to path, the card's included.
+        card: the model card.
+        card_path: where it belongs.
+    """
+
+    outputs: dict[str, Path]
+    card: model_card.ModelCard
+    card_path: Path
+
+
+def check_places(options: Options) -> None:
+    """Find out before the work that its outputs can be written; sweep what a killed run left.
+
+    Raises:
+        OutputError: a folder cannot be made or written.
+    """
+    places = [options.output_graph, options.labels_path, options.report_path, options.output_tflite]
+    folders = {path.parent for path in places if path is not None}
+    if options.saved_model_dir is not None:
+        folders.add(options.saved_model_dir.parent)
+    for path in (options.output_graph, options.labels_path):
+        if path.is_dir():
+            raise OutputError(f"cannot write {path}: it is a folder; give the name of a file")
+    for folder in sorted(folders):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise output_error(folder, error) from error
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise OutputError(
+                f"cannot write to {folder}: permission denied; choose another place for the outputs"
+            )
+        sweep_temporary(folder)
+
+
+class GraphBuilder:
+    """The classifier's graph for a final layer; the backbone is loaded once."""
+
+    def __init__(self, options: Options, backbone: Backbone | None) -> None:
+        self._name = options.final_tensor_name
+        self._backbone = None if options.final_layer_only else backbone
+        self._loaded: BackboneGraph | None = None
+
+    def build(self, layer: FinalLayer) -> Any:
+        """Return the ``GraphDef`` from images (or from bottlenecks) to probabilities."""
+        if self._backbone is None:
+            return final_layer_graph(layer, self._name)
+        if self._loaded is None:
+            self._loaded = self._backbone.load_graph()
+        return append_final_layer(self._loaded, layer, self._name)
+
+
+def intermediate_writer(
+    options: Options, inputs: Inputs, backbone: Backbone | None, builder: GraphBuilder
+) -> Callable[[int, FinalLayer], None] | None:
+    """Return what writes ``intermediate_N.pb`` with its card, or None when none is wanted."""
+    folder = options.intermediate_output_graphs_dir
+    if folder is None:
+        return None
+
+    def write(step: int, layer: FinalLayer) -> None:
+        path = folder / f"intermediate_{step}.pb"
+        write_graph(path, builder.build(layer))
+        card = model_card.card_path(path)
+        _card(card, options, inputs, backbone, [path], None).write(card)
+        logger.info("Saved the intermediate graph %s", path)
+
+    return write
+
+
+def write_classifier(
+    options: Options,
+    inputs: Inputs,
+    backbone: Backbone | None,
+    layer: FinalLayer,
+    builder: GraphBuilder,
+    tested: Evaluation,
+) -> Written:
+    """Write everything but the report and the model card.
+
+    Raises:
+        OutputError: something cannot be written or converted.
+    """
+    graph = builder.build(layer)
+    tflite = None if options.final_layer_only else _convert(options, graph, backbone)
+    outputs = {"graph": options.output_graph, "labels": options.labels_path}
+    write_graph(options.output_graph, graph)
+    write_labels(options.labels_path, inputs.labels)
+    if tflite is not None:
+        outputs["tflite"] = options.output_tflite or options.output_graph.with_suffix(".tflite")
+        write_bytes(outputs["tflite"], tflite)
+    path = model_card.card_path(options.output_graph)
+    card = _card(path, options, inputs, backbone, list(outputs.values()), tested)
+    if options.saved_model_dir is not None and backbone is not None:
+        from tlcli.core.saved_model import write_saved_model
+
+        write_saved_model(
+            options.saved_model_dir,
+            graph,
+            inputs.labels,
+            backbone.height,
+            backbone.width,
+            options.final_tensor_name,
+            card,
+        )
+        outputs["saved_model"] = options.saved_model_dir
+    if options.export_bottlenecks is not None:
+        _export_bottlenecks(options.export_bottlenecks, inputs, backbone)
+        outputs["bottlenecks"] = options.export_bottlenecks
+    outputs["model_card"] = path
+    return Written(outputs, card, path)
+
+
+def _convert(options: Options, graph: Any, backbone: Backbone | None) -> bytes | None:
+    """Return the LiteRT file; by default only of small networks, and then never fatal."""
+    assert backbone is not None
+    if options.output_tflite is None and not litert.worth_writing(graph):
+        return None
+    try:
+        content = litert.convert(
+            graph, backbone.height, backbone.width, output=options.final_tensor_name
+        )
+    except OutputError as error:
+        if options.output_tflite is not None:
+            raise
+        logger.warning("No LiteRT file is written: %s", error)
+        return None
+    return content
+
+
+def _card(
+    path: Path,
+    options: Options,
+    inputs: Inputs,
+    backbone: Backbone | None,
+    files: Sequence[Path],
+    tested: Evaluation | None,
+) -> model_card.ModelCard:
+    if backbone is None or options.final_layer_only:
+        takes = model_card.CardInput(name=BOTTLENECK_INPUT)
+    else:
+        preprocessing = Preprocessing("tlcli-1", backbone.height, backbone.width)
+        takes = model_card.CardInput(
+            height=backbone.height,
+            width=backbone.width,
+            preprocessing=preprocessing.to_dict(),
+        )
+    counts = {
+        split: dict(zip(inputs.labels, inputs.counts(split).tolist(), strict=True))
+        for split in ("training", "validation", "testing")
+    }
+    accuracy = None
+    if tested is not None and tested.accuracy is not None:
+        accuracy = {"test": tested.accuracy, "count": tested.count, "interval": tested.interval}
+    return model_card.build(
+        path,
+        labels=inputs.labels,
+        input=takes,
+        output=options.final_tensor_name,
+        files=files,
+        backbone=describe(backbone, inputs),
+        training={**options.to_dict(), "images": counts},
+        accuracy=accuracy,
+    )
+
+
+def describe(backbone: Backbone | None, inputs: Inputs) -> dict[str, Any]:
+    """Return name, source, licence, fingerprint and D of what made the vectors."""
+    if backbone is not None:
+        return model_card.describe_backbone(backbone, inputs.bottleneck_size)
+    return {
+        "name": "imported",
+        "source": "imported text bottlenecks",
+        "fingerprint": None,
+        "bottleneck_size": inputs.bottleneck_size,
+        "licence": "unknown",
+    }
+
+
+def _export_bottlenecks(folder: Path, inputs: Inputs, backbone: Backbone | None) -> None:
+    items = zip((image.name for image in inputs.images), inputs.vectors, strict=True)
+    export_folder(folder, items, backbone.name if backbone is not None else None)

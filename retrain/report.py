@@ -1,0 +1,200 @@
+"""The report of one run, gathered from what the run already knows."""
+
+from __future__ import annotations
+
+import platform
+import shlex
+from collections.abc import Sequence
+from datetime import datetime, timezone
+from pathlib import Path
+
+from retrain.fitting import Fitted
+from retrain.inputs import Inputs
+from retrain.options import Options
+from retrain.result import RetrainResult
+from retrain.testing import Tests
+from tlcli.backbones.base import Backbone
+from tlcli.core.evaluation import Share
+from tlcli.core.files import write_text
+from tlcli.core.final_layer import StepStatistics
+from tlcli.core.model_card import versions
+from tlcli.report.collect import pick, thumbnail
+from tlcli.report.data import (
+    BackboneFacts,
+    Comparison,
+    Curve,
+    Duplicate,
+    LabelFigures,
+    ReportData,
+    SkippedFile,
+    TestImage,
+)
+from tlcli.report.page import render
+
+# The page stays well below a megabyte.
+MISCLASSIFIED_SHOWN = 20
+
+
+def write_report(
+    path: Path,
+    result: RetrainResult,
+    inputs: Inputs,
+    options: Options,
+    fitted: Fitted,
+    tests: Tests,
+    backbone: Backbone | None,
+) -> None:
+    """Write the report page.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    write_text(path, render(_data(result, inputs, options, fitted, tests, backbone)))
+
+
+def _data(
+    result: RetrainResult,
+    inputs: Inputs,
+    options: Options,
+    fitted: Fitted,
+    tests: Tests,
+    backbone: Backbone | None,
+) -> ReportData:
+    chosen = pick(tests.scores, tests.truth, misclassified=MISCLASSIFIED_SHOWN)
+    pictures = _Pictures(inputs, tests)
+    cross = result.cross_validation
+    return ReportData(
+        title=(options.image_dir or options.import_bottlenecks or Path()).name,
+        created=datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
+        accuracy=result.test_accuracy,
+        interval=result.test_interval,
+        test_count=result.test_count,
+        labels=_label_figures(inputs, tests),
+        confusion=tests.after.confusion.tolist() if result.test_count else [],
+        backbone=BackboneFacts(
+            name=result.backbone["name"],
+            source=result.backbone["source"],
+            licence=result.backbone["licence"],
+            fingerprint=result.backbone["fingerprint"] or "",
+            bottleneck_size=inputs.bottleneck_size,
+            height=backbone.height if backbone is not None else None,
+            width=backbone.width if backbone is not None else None,
+        ),
+        command=shlex.join(["tlcli", "retrain", *_arguments(options)]),
+        settings=options.to_dict(),
+        validation_accuracy=result.validation_accuracy,
+        min_accuracy=options.min_accuracy,
+        untrained_accuracy=tests.before.accuracy,
+        training_curve=_training_curve(fitted.history),
+        validation_curve=_validation_curve(fitted.history),
+        misclassified=[pictures.image(row) for row in chosen.misclassified],
+        misclassified_count=len(tests.misclassified),
+        most_confident=[pictures.image(row) for row in chosen.most_confident],
+        least_confident=[pictures.image(row) for row in chosen.least_confident],
+        comparisons=[pictures.comparison(row) for row in chosen.comparisons],
+        cross_validation=None
+        if cross is None
+        else {"folds": cross.folds, "accuracy": cross.accuracy, "deviation": cross.deviation},
+        skipped=[SkippedFile(skipped.path, skipped.reason) for skipped in result.skipped],
+        duplicates=[Duplicate(list(names)) for names in inputs.duplicates],
+        seconds=result.seconds,
+        cache=result.cache,
+        outputs={kind: str(output) for kind, output in result.outputs.items()},
+        versions={"python": platform.python_version(), **versions()},
+    )
+
+
+def _arguments(options: Options) -> list[str]:
+    """Return the command line of options that differ from their defaults."""
+    arguments: list[str] = []
+    default = Options(image_dir=Path())
+    for name, value in options.to_dict().items():
+        if value is None or value == default.to_dict()[name]:
+            continue
+        arguments += [f"--{name}"] if value is True else [f"--{name}", str(value)]
+    return arguments
+
+
+class _Pictures:
+    """Test images as the page shows them; each is read once."""
+
+    def __init__(self, inputs: Inputs, tests: Tests) -> None:
+        self._inputs, self._tests = inputs, tests
+        self._thumbnails: dict[int, str | None] = {}
+
+    def _thumbnail(self, row: int) -> str | None:
+        if row not in self._thumbnails:
+            path = self._inputs.images[self._tests.rows[row]].path
+            self._thumbnails[row] = thumbnail(path) if path is not None else None
+        return self._thumbnails[row]
+
+    def image(self, row: int) -> TestImage:
+        scores, truth = self._tests.scores[row], int(self._tests.truth[row])
+        best = int(scores.argmax())
+        return TestImage(
+            name=self._inputs.images[self._tests.rows[row]].name,
+            label=self._inputs.labels[truth],
+            predicted=self._inputs.labels[best],
+            score=float(scores[best]),
+            true_score=float(scores[truth]),
+            thumbnail=self._thumbnail(row),
+        )
+
+    def comparison(self, row: int) -> Comparison:
+        return Comparison(
+            name=self._inputs.images[self._tests.rows[row]].name,
+            label=self._inputs.labels[int(self._tests.truth[row])],
+            before=self._tests.scores_before[row].tolist(),
+            after=self._tests.scores[row].tolist(),
+            thumbnail=self._thumbnail(row),
+        )
+
+
+def _label_figures(inputs: Inputs, tests: Tests) -> list[LabelFigures]:
+    counts = {split: inputs.counts(split) for split in ("training", "validation", "testing")}
+    return [
+        LabelFigures(
+            label=label,
+            training=int(counts["training"][position]),
+            validation=int(counts["validation"][position]),
+            testing=int(counts["testing"][position]),
+            precision=_value(figures.precision),
+            precision_interval=_interval(figures.precision),
+            recall=_value(figures.recall),
+            recall_interval=_interval(figures.recall),
+            f1=_value(figures.f1),
+        )
+        for position, (label, figures) in enumerate(
+            zip(inputs.labels, tests.after.labels, strict=True)
+        )
+    ]
+
+
+def _value(share: Share | None) -> float | None:
+    return None if share is None else share.value
+
+
+def _interval(share: Share | None) -> tuple[float, float] | None:
+    return None if share is None else (share.low, share.high)
+
+
+def _training_curve(history: Sequence[StepStatistics]) -> Curve | None:
+    if not history:
+        return None
+    return Curve(
+        [point.step for point in history],
+        [point.train_accuracy for point in history],
+        [point.cross_entropy for point in history],
+    )
+
+
+def _validation_curve(history: Sequence[StepStatistics]) -> Curve | None:
+    measured = [
+        (point.step, point.validation_accuracy, point.validation_cross_entropy)
+        for point in history
+        if point.validation_accuracy is not None and point.validation_cross_entropy is not None
+    ]
+    if not measured:
+        return None
+    steps, accuracies, losses = zip(*measured, strict=True)
+    return Curve(list(steps), list(accuracies), list(losses))

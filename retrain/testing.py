@@ -1,0 +1,100 @@
+"""How good a fitted layer is on images that it has not seen."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from retrain.fitting import Fitted
+from retrain.inputs import Inputs
+from retrain.options import Options
+from tlcli.core.evaluation import Evaluation, evaluate, evaluate_layer
+
+logger = logging.getLogger("tlcli")
+
+Scores = npt.NDArray[np.float32]
+Rows = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Tests:
+    """What the test split says.
+
+    Attributes:
+        rows: row in the inputs of each test image, [N].
+        truth: index of its label, [N].
+        scores: probabilities of the fitted layer, float32 [N, L].
+        scores_before: probabilities of the layer before its first step.
+        after: figures of the fitted layer.
+        before: figures of the layer before its first step.
+        validation: figures of the fitted layer on the whole validation split.
+        misclassified: (path, true label, given label) of each wrong test image.
+    """
+
+    __test__ = False  # no test class of pytest
+
+    rows: Rows
+    truth: Rows
+    scores: Scores
+    scores_before: Scores
+    after: Evaluation
+    before: Evaluation
+    validation: Evaluation
+    misclassified: tuple[tuple[str, str, str], ...]
+
+
+def measure(inputs: Inputs, options: Options, fitted: Fitted) -> Tests:
+    """Test the fitted layer, and the untrained one beside it, and log the accuracy."""
+    rows = _tested_rows(inputs, options)
+    vectors, truth = inputs.vectors[rows], inputs.targets[rows]
+    scores = fitted.layer.probabilities(vectors)
+    before = fitted.untrained.probabilities(vectors)
+    validation = inputs.rows("validation")
+    given = scores.argmax(axis=1)
+    label_count = len(inputs.labels)
+    tests = Tests(
+        rows=rows,
+        truth=truth,
+        scores=scores,
+        scores_before=before,
+        after=evaluate(given, truth, label_count),
+        before=evaluate(before.argmax(axis=1), truth, label_count),
+        validation=evaluate_layer(
+            fitted.layer, inputs.vectors[validation], inputs.targets[validation]
+        ),
+        misclassified=tuple(
+            (_shown(inputs, int(row)), inputs.labels[true], inputs.labels[said])
+            for row, true, said in zip(rows, truth, given, strict=True)
+            if true != said
+        ),
+    )
+    _log(tests, options)
+    return tests
+
+
+def _tested_rows(inputs: Inputs, options: Options) -> Rows:
+    rows = inputs.rows("testing")
+    if options.test_batch_size == -1 or options.test_batch_size >= len(rows):
+        return rows
+    # Without replacement, unlike the original: an image that counts twice says no more.
+    drawn = np.random.Generator(np.random.Philox(key=options.seed)).permutation(len(rows))
+    return rows[np.sort(drawn[: options.test_batch_size])]
+
+
+def _shown(inputs: Inputs, row: int) -> str:
+    image = inputs.images[row]
+    return image.name if image.path is None else str(image.path)
+
+
+def _log(tests: Tests, options: Options) -> None:
+    if tests.after.accuracy is not None:
+        logger.info(
+            "Final test accuracy = %.1f%% (N=%d)", tests.after.accuracy * 100, tests.after.count
+        )
+    if options.print_misclassified_test_images:
+        logger.info("=== MISCLASSIFIED TEST IMAGES ===")
+        for path, _, given in tests.misclassified:
+            logger.info("%s  %s", path, given)

@@ -1,0 +1,87 @@
+"""Reports to draw: one of a usual run, and one of names that mean harm."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from PIL import Image
+
+from tlcli.report import (
+    BackboneFacts,
+    Comparison,
+    Curve,
+    Duplicate,
+    LabelFigures,
+    ReportData,
+    SkippedFile,
+    TestImage,
+)
+from tlcli.report.collect import data_uri
+
+HOSTILE = "<script>alert(1)</script>.jpg"
+QUOTED = "\"><img src=x onerror='alert(2)'>"
+CLOSING = "</script><!-- ]]> &amp; https://example.com/x"
+
+
+def usual(**changes: Any) -> ReportData:
+    """Return the report of a small run, with ``changes``."""
+    picture = data_uri(Image.new("RGB", (40, 30), "teal"))
+    image = TestImage("daisy/1.jpg", "daisy", "roses", 0.7, 0.2, picture, picture)
+    right = TestImage("roses/2.jpg", "roses", "roses", 0.99, 0.99)
+    data = ReportData(
+        title="flower photos",
+        created="2026-11-22 10:00 UTC",
+        accuracy=0.75,
+        interval=(0.409, 0.929),
+        test_count=8,
+        labels=[
+            LabelFigures("daisy", 10, 2, 4, 1.0, (0.4, 1.0), 0.5, (0.15, 0.85), 0.667),
+            LabelFigures("roses", 12, 2, 4, 0.667, (0.3, 0.9), 1.0, (0.51, 1.0), 0.8),
+        ],
+        confusion=[[2, 2], [0, 4]],
+        backbone=BackboneFacts("net", "a file", "Apache-2.0", "ab" * 32, 1280, 224, 224),
+        command="tlcli retrain --image_dir 'flower photos' --seed 0",
+        settings={"seed": 0, "strict": False, "output_report": None, "learning_rate": 0.01},
+        validation_accuracy=0.8,
+        min_accuracy=0.7,
+        untrained_accuracy=0.5,
+        training_curve=Curve([0, 10], [0.5, 0.9], [0.7, 0.2]),
+        validation_curve=Curve([0, 10], [0.5, 0.8], [0.7, 0.4]),
+        misclassified=[image],
+        misclassified_count=2,
+        most_confident=[right],
+        least_confident=[image],
+        comparisons=[Comparison("daisy/1.jpg", "daisy", [0.5, 0.5], [0.2, 0.8], picture)],
+        cross_validation={"folds": 5, "accuracy": 0.74, "deviation": 0.02},
+        skipped=[SkippedFile("daisy/broken.jpg", "the file is empty")],
+        duplicates=[Duplicate(["daisy/3.jpg", "roses/3.jpg"])],
+        seconds={"bottlenecks": 75.2, "fit": 1.4},
+        cache={"hits": 3, "computed": 31},
+        outputs={"graph": "output_graph.pb"},
+        versions={"tlcli": "0.1.0"},
+    )
+    return dataclasses.replace(data, **changes)
+
+
+def hostile() -> ReportData:
+    """Return a report in which every name tries to break out of the page."""
+    image = TestImage(HOSTILE, QUOTED, CLOSING, 0.7, 0.2)
+    return usual(
+        title=HOSTILE,
+        labels=[
+            LabelFigures(HOSTILE, 1, 1, 4, 0.5, (0.1, 0.9), 0.5, (0.1, 0.9), 0.5),
+            LabelFigures(QUOTED, 1, 1, 4, None, None, 0.0, (0.0, 0.5), None),
+        ],
+        misclassified=[image],
+        least_confident=[image],
+        comparisons=[Comparison(CLOSING, HOSTILE, [0.5, 0.5], [0.2, 0.8])],
+        skipped=[SkippedFile(HOSTILE + "\udcff\x00\x1b[31m", QUOTED)],
+        duplicates=[Duplicate([QUOTED, CLOSING])],
+        settings={HOSTILE: QUOTED},
+        outputs={QUOTED: CLOSING},
+        command=f"tlcli retrain --image_dir '{CLOSING}'",
+        backbone=BackboneFacts(HOSTILE, QUOTED, CLOSING, HOSTILE, 3),
+        versions={HOSTILE: QUOTED},
+        seconds={QUOTED: 1.0},
+    )

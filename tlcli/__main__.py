@@ -1,0 +1,5 @@
+"""Run the command as ``python -m tlcli``."""
+
+from tlcli.cli import main
+
+main()

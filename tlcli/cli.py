@@ -1,0 +1,68 @@
+"""The `tlcli` command: a group that imports a command only when it is called."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from typing import NoReturn
+
+import click
+
+from tlcli import __version__
+from tlcli.terminal import CONTEXT_SETTINGS, run
+
+# name -> (module that holds the click object `command`, the line `tlcli --help` shows).
+# The line stands here so that help imports no command.
+COMMANDS = {
+    "retrain": ("retrain.command", "Fit a new final layer on folders of images and export it."),
+    "label": ("label.command", "Label images with a retrained graph."),
+    "evaluate": ("tlcli.commands.evaluate", "Measure a graph's accuracy on labelled images."),
+    "modules": ("tlcli.commands.modules", "List the known backbones, or fetch one."),
+    "doctor": ("tlcli.commands.doctor", "Show versions, caches and a self-test."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported when they are called, not when it is."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of all commands, in the order of the job."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import and return one command, or None where there is none of that name."""
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(COMMANDS[cmd_name][0]).command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list of commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command that ``args`` names; suggest the closest one for a misspelled name."""
+        if args and not args[0].startswith("-") and args[0] not in COMMANDS:
+            close = difflib.get_close_matches(args[0], COMMANDS, n=1)
+            hint = f" Did you mean {close[0]!r}?" if close else ""
+            ctx.fail(f"No such command {args[0]!r}.{hint}")
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=LazyGroup, context_settings=CONTEXT_SETTINGS)
+@click.version_option(__version__, message="%(prog)s %(version)s")
+def command() -> None:
+    """Retrain the last layer of an image network on your own images; label new ones with it.
+
+    \b
+    tlcli retrain --image_dir photos     one folder of images a label
+    tlcli label --image new.jpg          label and score of each image
+    """
+
+
+def main() -> NoReturn:
+    """Run `tlcli` and leave the process with the contract's exit code."""
+    run(command, "tlcli")

@@ -1,0 +1,132 @@
+"""``tlcli doctor``: what a bug report needs, and whether the tool works here."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+
+from tlcli.terminal import CONTEXT_SETTINGS, set_up_logging
+
+_UNITS = ("bytes", "KB", "MB", "GB", "TB")
+
+
+@click.command(context_settings=CONTEXT_SETTINGS)
+@click.option(
+    "--format",
+    "output_format",
+    type=click.Choice(["text", "json"], case_sensitive=False),
+    default="text",
+    show_default=True,
+    help="What standard output carries.",
+)
+@click.option("--no_self_test", is_flag=True, help="Do not retrain on drawn images.")
+def command(output_format: str, no_self_test: bool) -> int:
+    """Show versions, processor, memory, caches and backbones; retrain on a few drawn images.
+
+    Paste what it prints into a bug report. Exit code 1 when the self-test failed.
+
+    \b
+    tlcli doctor
+    tlcli doctor --format json --no_self_test
+    """
+    set_up_logging()
+    found = examine()
+    if not no_self_test:
+        from tlcli.commands.self_test import run
+
+        if output_format == "text":
+            click.echo("Self-test: some seconds ...", err=True)
+        test = run()
+        found["self_test"] = {
+            "ok": test.ok,
+            "sentence": test.sentence,
+            "seconds": round(test.seconds, 2),
+        }
+    if output_format == "json":
+        click.echo(json.dumps(found, ensure_ascii=False, indent=2))
+    else:
+        click.echo(to_text(found))
+    return 0 if no_self_test or found["self_test"]["ok"] else 1
+
+
+def examine() -> dict[str, Any]:
+    """Return all but the self-test, as JSON values."""
+    import platform
+
+    from tlcli.backbones import catalogue
+    from tlcli.core import locations, machine
+
+    return {
+        "versions": machine.versions(),
+        "system": platform.platform(),
+        "processor": machine.processor(),
+        "memory": machine.memory(),
+        "folders": {
+            "bottlenecks": machine.folder(locations.bottleneck_folder()),
+            "models": machine.folder(locations.model_folder()),
+        },
+        "backbones": [
+            entry.name for entry in catalogue.entries().values() if catalogue.on_this_machine(entry)
+        ],
+        "environment": machine.variables(),
+        "self_test": None,
+    }
+
+
+def to_text(found: dict[str, Any]) -> str:
+    """Spell what `examine` and the self-test found, one fact a line."""
+    processor, memory = found["processor"], found["memory"]
+    features = processor["features"]
+    rows = [
+        ("System", found["system"]),
+        ("Processor", f"{processor['name']}, {processor['cores']} cores to use"),
+        ("Features", "unknown" if features is None else " ".join(features) or "none of note"),
+        ("Memory", _memory(memory)),
+        *(
+            (name.capitalize(), f"{place['path']} ({_contents(place)})")
+            for name, place in found["folders"].items()
+        ),
+        ("Backbones", ", ".join(found["backbones"]) or "none on this machine"),
+        *((name, value) for name, value in found["environment"].items()),
+    ]
+    versions = [(name, version or "not installed") for name, version in found["versions"].items()]
+    lines = ["Versions", *_columns(versions), "", "Machine", *_columns(rows)]
+    test = found["self_test"]
+    if test is not None:
+        outcome = "ok" if test["ok"] else "FAILED"
+        lines += ["", f"Self-test: {outcome}, {test['sentence']} ({test['seconds']:.1f} s)"]
+    return "\n".join(lines)
+
+
+def _columns(rows: list[tuple[str, str]]) -> list[str]:
+    width = max(len(name) for name, _ in rows)
+    return [f"  {name:<{width}}  {value}" for name, value in rows]
+
+
+def _memory(memory: dict[str, int | None]) -> str:
+    total, available, limit = (memory[key] for key in ("total", "available", "limit"))
+    if total is None:
+        return "unknown"
+    parts = [_size(total)]
+    if available is not None:
+        parts.append(f"{_size(available)} available")
+    if limit is not None and limit < total:
+        parts.append(f"limited to {_size(limit)}")
+    return ", ".join(parts)
+
+
+def _contents(place: dict[str, Any]) -> str:
+    if not place["exists"]:
+        return "not there yet"
+    files = place["files"]
+    return f"{files} file{'' if files == 1 else 's'}, {_size(place['bytes'])}"
+
+
+def _size(count: float) -> str:
+    for unit in _UNITS:
+        if count < 1000 or unit == _UNITS[-1]:
+            return f"{count:.0f} {unit}" if unit == "bytes" else f"{count:.1f} {unit}"
+        count /= 1000
+    raise AssertionError

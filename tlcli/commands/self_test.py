@@ -1,0 +1,149 @@
+"""A small retraining from nothing, in a process of its own.
+
+A process of its own, because what is wrong with a machine may end the process: a processor
+without an instruction that TensorFlow was built for, or too little memory.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+LABELS = ("disc", "square")
+IMAGES = 8
+STEPS = 20
+# On two cores it takes under ten seconds; a machine that needs this long is in trouble.
+LIMIT_SECONDS = 120
+
+
+@dataclass(frozen=True)
+class SelfTest:
+    """How the self-test ended: ``ok``, one sentence, and the seconds it took."""
+
+    ok: bool
+    sentence: str
+    seconds: float
+
+
+def run(limit: float = LIMIT_SECONDS) -> SelfTest:
+    """Draw images, retrain on them, label one; never raises for what is wrong there."""
+    start = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="tlcli-doctor-", ignore_cleanup_errors=True) as folder:
+        try:
+            done = subprocess.run(
+                [sys.executable, "-m", "tlcli.commands.self_test", folder],
+                capture_output=True,
+                text=True,
+                errors="replace",
+                check=False,
+                timeout=limit,
+                # Elsewhere a retrain.py of the user could stand in for our package.
+                cwd=folder,
+            )
+            ok, sentence = _outcome(done)
+        except subprocess.TimeoutExpired:
+            ok, sentence = False, f"did not end within {limit:g} seconds"
+        except OSError as error:
+            ok, sentence = False, f"could not be started: {error.strerror or error}"
+    return SelfTest(ok, sentence, time.monotonic() - start)
+
+
+def _outcome(done: subprocess.CompletedProcess[str]) -> tuple[bool, str]:
+    try:
+        found = json.loads(done.stdout.strip().splitlines()[-1])
+        return bool(found["ok"]), str(found["sentence"])
+    except (ValueError, IndexError, KeyError, TypeError):
+        pass
+    if done.returncode < 0:
+        name = _signal_name(-done.returncode)
+        hint = {
+            "SIGILL": ": this processor lacks an instruction that TensorFlow was built for",
+            "SIGKILL": ": most likely there was too little memory",
+        }.get(name, "")
+        return False, f"ended by {name}{hint}"
+    said = [line for line in done.stderr.strip().splitlines() if line.strip()]
+    return False, f"ended with exit code {done.returncode}: {said[-1] if said else 'no message'}"
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def draw(folder: Path) -> Path:
+    """Draw `IMAGES` discs and squares each into ``folder/LABEL``; return one for labelling."""
+    from PIL import Image, ImageDraw
+
+    new = folder / "new.png"
+    for index in range(IMAGES + 1):
+        for label in LABELS:
+            image = Image.new("RGB", (96, 96), (235, 238 - 6 * index, 225))
+            pen = ImageDraw.Draw(image)
+            box = (14 + 2 * index, 20 + index, 70 + 2 * index, 76 + index)
+            if label == "disc":
+                pen.ellipse(box, fill=(200, 40 + 10 * index, 30))
+            else:
+                pen.rectangle(box, fill=(30, 60 + 10 * index, 190))
+            if index < IMAGES:
+                path = folder / "photos" / label / f"{index}.png"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                image.save(path)
+            elif label == LABELS[0]:
+                image.save(new)
+    return new
+
+
+def check(folder: Path) -> str:
+    """Retrain in ``folder`` and label one image; return the sentence for a good end.
+
+    Raises:
+        Exception: whatever stood in the way.
+    """
+    import tlcli
+
+    new = draw(folder)
+    graph = folder / "graph.pb"
+    result = tlcli.retrain(
+        folder / "photos",
+        output_graph=graph,
+        bottleneck_dir=folder / "bottlenecks",
+        how_many_training_steps=STEPS,
+        learning_rate=0.1,
+        no_report=True,
+    )
+    with tlcli.load(graph) as classifier:
+        prediction = classifier.label([new])[0]
+    if prediction.error is not None:
+        raise RuntimeError(f"the drawn image could not be labelled: {prediction.error}")
+    best = prediction.scores[0]
+    if best.label != LABELS[0]:
+        raise RuntimeError(
+            f"a drawn {LABELS[0]} was labelled {best.label} (score={best.score:.5f}), "
+            f"with a test accuracy of {result.test_accuracy}"
+        )
+    return f"retrained on {2 * IMAGES} drawn images and labelled one rightly"
+
+
+def main(arguments: list[str]) -> int:
+    """Run the check in the folder named by the first argument; print the outcome as JSON."""
+    outcome: dict[str, Any]
+    try:
+        outcome = {"ok": True, "sentence": check(Path(arguments[0]))}
+    except Exception as error:
+        sentence = " ".join(str(error).split()) or type(error).__name__
+        outcome = {"ok": False, "sentence": sentence}
+    print(json.dumps(outcome))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

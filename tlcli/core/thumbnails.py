@@ -1,0 +1,35 @@
+"""Small pictures of images: upright, RGB, never larger than asked for."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from pathlib import Path
+
+from PIL import Image, ImageOps
+
+_WITH_ALPHA = ("RGBA", "LA", "PA", "RGBa", "La")
+
+
+def picture(source: Path | str | bytes, side: int) -> Image.Image | None:
+    """Return the image upright, RGB, alpha over white, or None if it cannot be read.
+
+    Args:
+        source: a file, or the bytes of one.
+        side: the longest side in pixels; smaller images keep their size.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
+                image.draft("RGB", (2 * side, 2 * side))
+                small = ImageOps.exif_transpose(image)
+                if small.mode in _WITH_ALPHA or "transparency" in small.info:
+                    layer = small.convert("RGBA")
+                    small = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
+                small = small.convert("RGB")
+                small.thumbnail((side, side), Image.Resampling.BILINEAR)
+                return small
+    except Exception:
+        # A picture is a kindness: whatever is wrong with the file, its user goes without.
+        return None

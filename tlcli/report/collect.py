@@ -1,0 +1,133 @@
+"""Gather what a report shows: small pictures, and which test images are worth a look."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from tlcli.core.thumbnails import picture
+
+THUMBNAIL_SIDE = 160
+JPEG_QUALITY = 80
+# How much of the colour shows through where the map is highest.
+HEAT_STRENGTH = 0.65
+# From cold to warm; even steps in lightness, so it also reads in grey.
+_HEAT = np.array(
+    [(13, 8, 90), (84, 2, 163), (158, 25, 157), (212, 72, 121), (245, 126, 77), (252, 200, 60)],
+    dtype=np.float32,
+)
+
+
+@dataclass(frozen=True)
+class Picks:
+    """Rows of the test set that a report shows, best to look at first."""
+
+    misclassified: list[int]
+    most_confident: list[int]
+    least_confident: list[int]
+    comparisons: list[int]
+
+
+def data_uri(image: Image.Image, quality: int = JPEG_QUALITY) -> str:
+    """Return the image as a JPEG inside a data URI."""
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=quality, optimize=True)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+
+
+def thumbnail(source: Path | str | bytes, side: int = THUMBNAIL_SIDE) -> str | None:
+    """Return a small picture as a data URI, or None if the file cannot be read."""
+    image = picture(source, side)
+    return None if image is None else data_uri(image)
+
+
+def blend(image: Image.Image, activation: np.ndarray[Any, Any]) -> Image.Image:
+    """Lay an activation map over an image: grey where it is low, warm where it is high.
+
+    Args:
+        image: RGB, any size.
+        activation: [h, w], any range; what is below zero speaks against the label and counts
+            as zero.
+    """
+    heat = np.maximum(np.nan_to_num(np.asarray(activation, dtype=np.float32)), 0)
+    highest = float(heat.max()) if heat.size else 0.0
+    if highest > 0:
+        heat = heat / highest
+    scaled = Image.fromarray(heat).resize(image.size, Image.Resampling.BICUBIC)
+    level = np.clip(np.asarray(scaled, dtype=np.float32), 0, 1)
+    place = level * (len(_HEAT) - 1)
+    below = np.minimum(place.astype(np.int64), len(_HEAT) - 2)
+    part = (place - below)[..., None]
+    colour = _HEAT[below] * (1 - part) + _HEAT[below + 1] * part
+    grey = np.asarray(image.convert("L"), dtype=np.float32)[..., None]
+    # Even the coldest place keeps a little colour, so that the map is seen to cover the image.
+    alpha = (HEAT_STRENGTH * (0.25 + 0.75 * level))[..., None]
+    mixed = grey * (1 - alpha) + colour * alpha
+    return Image.fromarray(np.clip(np.rint(mixed), 0, 255).astype(np.uint8))
+
+
+def heat_map(
+    source: Path | str | bytes, activation: np.ndarray[Any, Any], side: int = THUMBNAIL_SIDE
+) -> str | None:
+    """Return the picture with its activation map laid over it as a data URI.
+
+    Args:
+        source: the image file, or its bytes.
+        activation: [h, w] from `tlcli.core.activation_map.activation_map`.
+        side: long side in pixels.
+
+    Returns:
+        None if the file cannot be read.
+    """
+    image = picture(source, side)
+    return None if image is None else data_uri(blend(image, activation))
+
+
+def pick(
+    scores: np.ndarray[Any, Any],
+    truth: Sequence[int] | np.ndarray[Any, Any],
+    *,
+    misclassified: int | None = None,
+    confident: int = 6,
+    comparisons: int = 6,
+) -> Picks:
+    """Choose the test images that a report shows.
+
+    Args:
+        scores: float [N, L], probabilities.
+        truth: N indices of true labels.
+        misclassified: how many at most; None for all.
+        confident: how many most and how many least confident ones.
+        comparisons: how many to show before and after; each label in turn gives its first.
+    """
+    scores = np.asarray(scores)
+    right = np.asarray(truth, dtype=np.int64)
+    if not len(right):
+        return Picks([], [], [], [])
+    best = scores.max(axis=1)
+    order = np.argsort(-best, kind="stable")
+    wrong = [int(row) for row in order if int(scores[row].argmax()) != int(right[row])]
+    half = min(confident, len(order) // 2)
+    by_label: dict[int, list[int]] = {}
+    for row, label in enumerate(right.tolist()):
+        by_label.setdefault(label, []).append(row)
+    turns = max(len(rows) for rows in by_label.values())
+    in_turn = [
+        rows[turn]
+        for turn in range(turns)
+        for _, rows in sorted(by_label.items())
+        if turn < len(rows)
+    ]
+    return Picks(
+        misclassified=wrong if misclassified is None else wrong[:misclassified],
+        most_confident=[int(row) for row in order[:half]],
+        least_confident=[int(row) for row in order[::-1][:half]],
+        comparisons=in_turn[:comparisons],
+    )

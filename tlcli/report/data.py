@@ -1,0 +1,210 @@
+"""What a report says, as plain values: no arrays, no paths, nothing that JSON cannot hold."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+Interval = tuple[float, float]
+"""Low and high end of a 95% interval, both in [0, 1]."""
+
+REPORT_FORMAT = 1
+# A full matrix grows with the square of the labels, what is not zero only with the images.
+DENSE_LABELS = 120
+# Pictures are for eyes; in the JSON they would double the page for nothing.
+_PICTURES = ("thumbnail", "heat_map")
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Accuracy and cross entropy at some steps of the fit; three lists of one length.
+
+    Attributes:
+        steps: step numbers, rising.
+        accuracy: in [0, 1].
+        cross_entropy: mean over the batch, in nats.
+    """
+
+    steps: list[int]
+    accuracy: list[float]
+    cross_entropy: list[float]
+
+
+@dataclass(frozen=True)
+class LabelFigures:
+    """Counts and test figures of one label; None where no test image allows a figure."""
+
+    label: str
+    training: int
+    validation: int
+    testing: int
+    precision: float | None = None
+    precision_interval: Interval | None = None
+    recall: float | None = None
+    recall_interval: Interval | None = None
+    f1: float | None = None
+
+    @property
+    def images(self) -> int:
+        """Return how many images of this label were used, over all splits."""
+        return self.training + self.validation + self.testing
+
+
+@dataclass(frozen=True)
+class TestImage:
+    """One test image and what the classifier said of it.
+
+    Attributes:
+        name: "FOLDER/NAME.jpg".
+        label: the true label.
+        predicted: the label with the best score.
+        score: the score of ``predicted``, in [0, 1].
+        true_score: the score of ``label``, in [0, 1].
+        thumbnail: data URI, or None where there is no picture to show.
+        heat_map: data URI of the picture with the class activation map laid over it.
+    """
+
+    __test__ = False  # not a test class, whatever pytest thinks of its name
+
+    name: str
+    label: str
+    predicted: str
+    score: float
+    true_score: float
+    thumbnail: str | None = None
+    heat_map: str | None = None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Scores of one test image before and after the fit, in the order of the labels."""
+
+    name: str
+    label: str
+    before: list[float]
+    after: list[float]
+    thumbnail: str | None = None
+
+
+@dataclass(frozen=True)
+class SkippedFile:
+    """A file that could not be used, and why."""
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Duplicate:
+    """Names of images with the same content under different labels."""
+
+    names: list[str]
+
+
+@dataclass(frozen=True)
+class BackboneFacts:
+    """Where the bottlenecks came from."""
+
+    name: str
+    source: str
+    licence: str
+    fingerprint: str
+    bottleneck_size: int
+    height: int | None = None
+    width: int | None = None
+
+
+@dataclass(frozen=True)
+class ReportData:
+    """All that the page shows. Fractions and scores are in [0, 1].
+
+    Attributes:
+        title: what was learned, usually the name of the image folder.
+        created: date and time for people, "2026-11-22 10:00 UTC".
+        accuracy: share of right labels among the test images; None without test images.
+        interval: Wilson 95% interval of ``accuracy``.
+        test_count: number of test images.
+        validation_accuracy: at the last step, or None.
+        min_accuracy: the gate, or None.
+        untrained_accuracy: accuracy on the same test images before the first step.
+        labels: counts and figures, in output order.
+        confusion: [true label][predicted label] counts, or empty without test images.
+        training_curve, validation_curve: what was measured over the steps, or None.
+        misclassified: test images with a wrong label, worst first; may be cut.
+        misclassified_count: how many there are in all; None: all are in the list.
+        most_confident, least_confident: test images by the score of their best label.
+        comparisons: a handful of test images before and after.
+        cross_validation: "folds", "accuracy", "deviation", or None.
+        settings: every option with its value.
+        seconds: stage to seconds, in order.
+        cache: "hits" and "computed", or empty.
+        outputs: kind to path.
+        command: the command line that gives this result again.
+    """
+
+    title: str
+    created: str
+    accuracy: float | None
+    interval: Interval | None
+    test_count: int
+    labels: list[LabelFigures]
+    confusion: list[list[int]]
+    backbone: BackboneFacts
+    command: str
+    settings: dict[str, Any]
+    validation_accuracy: float | None = None
+    min_accuracy: float | None = None
+    untrained_accuracy: float | None = None
+    training_curve: Curve | None = None
+    validation_curve: Curve | None = None
+    misclassified: list[TestImage] = field(default_factory=list)
+    misclassified_count: int | None = None
+    most_confident: list[TestImage] = field(default_factory=list)
+    least_confident: list[TestImage] = field(default_factory=list)
+    comparisons: list[Comparison] = field(default_factory=list)
+    cross_validation: dict[str, float] | None = None
+    skipped: list[SkippedFile] = field(default_factory=list)
+    duplicates: list[Duplicate] = field(default_factory=list)
+    seconds: dict[str, float] = field(default_factory=dict)
+    cache: dict[str, int] = field(default_factory=dict)
+    outputs: dict[str, str] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def passed(self) -> bool | None:
+        """Return whether the gate was met; None without a gate or without test images."""
+        if self.min_accuracy is None or self.accuracy is None:
+            return None
+        return self.accuracy >= self.min_accuracy
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the content as JSON types, without the pictures; NaN and infinity are None.
+
+        A confusion matrix of more than `DENSE_LABELS` labels is None there; instead
+        "confusion_cells" lists [true label, predicted label, count] of all that is not zero.
+        """
+        plain: dict[str, Any] = _plain(asdict(replace(self, confusion=[])))
+        if len(self.confusion) <= DENSE_LABELS:
+            return {"format": REPORT_FORMAT, **plain, "confusion": _plain(self.confusion)}
+        cells = [
+            [row, column, int(count)]
+            for row, counts in enumerate(self.confusion)
+            for column, count in enumerate(counts)
+            if count
+        ]
+        return {"format": REPORT_FORMAT, **plain, "confusion": None, "confusion_cells": cells}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items() if key not in _PICTURES}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else None
+    if value is None or isinstance(value, (bool, int, str)):
+        return value
+    if hasattr(value, "item"):  # a NumPy scalar that slipped in
+        return _plain(value.item())
+    return str(value)

@@ -1,0 +1,220 @@
+"""Pictures of the report as inline SVG; colours come from the page's style sheet.
+
+Each value passes through `markupsafe`, so no name can break out of a picture.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from markupsafe import Markup, escape
+
+from tlcli.report.data import Curve
+
+# A polyline of more points than the picture has pixels shows nothing more.
+POINTS = 300
+# Drawn at this size on a phone and scaled up elsewhere, so that its text stays readable.
+WIDTH, HEIGHT = 440, 260
+LEFT, RIGHT, TOP, BOTTOM = 46, 12, 12, 38
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of a chart: a style class, its name and its points."""
+
+    style: str
+    name: str
+    steps: Sequence[float]
+    values: Sequence[float]
+
+
+def thin(
+    steps: Sequence[float], values: Sequence[float], count: int = POINTS
+) -> list[tuple[float, float]]:
+    """Return at most ``count`` points: means of neighbours, with the first and last kept."""
+    points = [
+        (float(step), float(value))
+        for step, value in zip(steps, values, strict=True)
+        if math.isfinite(value)
+    ]
+    if len(points) <= count:
+        return points
+    inner = points[1:-1]
+    groups = count - 2
+    thinned = [points[0]]
+    for index in range(groups):
+        group = inner[index * len(inner) // groups : (index + 1) * len(inner) // groups]
+        thinned.append(
+            (sum(p[0] for p in group) / len(group), sum(p[1] for p in group) / len(group))
+        )
+    return [*thinned, points[-1]]
+
+
+def ticks(low: float, high: float, count: int = 5) -> list[float]:
+    """Return round numbers from ``low`` to ``high``, about ``count`` of them."""
+    span = high - low
+    if not span > 0:
+        return [low]
+    raw = span / max(count - 1, 1)
+    power = 10.0 ** math.floor(math.log10(raw))
+    step = next(factor * power for factor in (1, 2, 2.5, 5, 10) if factor * power >= raw * 0.999)
+    first = math.ceil(low / step - 1e-9)
+    last = math.floor(high / step + 1e-9)
+    return [round(index * step, 10) for index in range(first, last + 1)]
+
+
+def accuracy_chart(training: Curve | None, validation: Curve | None) -> Markup:
+    """Draw accuracy over steps, 0 to 100%."""
+    lines = [
+        Line(style, name, curve.steps, [100 * value for value in curve.accuracy])
+        for style, name, curve in _pairs(training, validation)
+    ]
+    lowest = min((v for line in lines for _, v in thin(line.steps, line.values)), default=0.0)
+    # Starting at a round number below the data shows more than always starting at 0.
+    low = 0.0 if lowest < 60 else 50.0
+    return _chart("accuracy", "Accuracy over the steps", lines, low, 100.0, "%")
+
+
+def cross_entropy_chart(training: Curve | None, validation: Curve | None) -> Markup:
+    """Draw cross entropy over steps, from 0."""
+    lines = [
+        Line(style, name, curve.steps, curve.cross_entropy)
+        for style, name, curve in _pairs(training, validation)
+    ]
+    highest = max((v for line in lines for _, v in thin(line.steps, line.values)), default=1.0)
+    high = ticks(0, highest)[-1] if highest > 0 else 1.0
+    if high < highest:
+        marks = ticks(0, highest)
+        high = marks[-1] + (marks[1] - marks[0] if len(marks) > 1 else highest)
+    return _chart("cross-entropy", "Cross entropy over the steps", lines, 0.0, high, "")
+
+
+def _pairs(training: Curve | None, validation: Curve | None) -> list[tuple[str, str, Curve]]:
+    named = [("training", "training", training), ("validation", "validation", validation)]
+    return [(style, name, curve) for style, name, curve in named if curve and curve.steps]
+
+
+def _chart(
+    key: str, title: str, lines: Sequence[Line], low: float, high: float, unit: str
+) -> Markup:
+    steps = [step for line in lines for step in line.steps]
+    first, last = (min(steps), max(steps)) if steps else (0.0, 1.0)
+    across = (last - first) or 1.0
+    up = (high - low) or 1.0
+
+    def x(step: float) -> float:
+        return LEFT + (step - first) / across * (WIDTH - LEFT - RIGHT)
+
+    def y(value: float) -> float:
+        inside = min(max(value, low), high)
+        return HEIGHT - BOTTOM - (inside - low) / up * (HEIGHT - TOP - BOTTOM)
+
+    parts = [
+        Markup(
+            '<svg class="chart" viewBox="0 0 {} {}" role="img" aria-labelledby="{k}-t {k}-d">'
+            '<title id="{k}-t">{}</title><desc id="{k}-d">{}</desc>'
+        ).format(WIDTH, HEIGHT, title, _describe(lines, unit), k=key)
+    ]
+    # Six marks divide the upper half into tens, five divide the whole into quarters.
+    for mark in ticks(low, high, 5 if low == 0 else 6):
+        parts.append(
+            Markup(
+                '<line class="grid" x1="{}" x2="{}" y1="{y:.1f}" y2="{y:.1f}"/>'
+                '<text class="tick end" x="{}" y="{t:.1f}">{}{}</text>'
+            ).format(LEFT, WIDTH - RIGHT, LEFT - 6, f"{mark:g}", unit, y=y(mark), t=y(mark) + 4)
+        )
+    for mark in ticks(first, last):
+        near_end = x(mark) > WIDTH - RIGHT - 16
+        parts.append(
+            Markup('<text class="tick {}" x="{x:.1f}" y="{}">{}</text>').format(
+                "end" if near_end else "middle",
+                HEIGHT - BOTTOM + 17,
+                f"{mark:,g}" if mark < 1e6 else f"{mark:g}",
+                x=WIDTH - RIGHT if near_end else x(mark),
+            )
+        )
+    parts.append(
+        Markup('<text class="tick middle" x="{}" y="{}">step</text>').format(
+            (LEFT + WIDTH - RIGHT) // 2, HEIGHT - 5
+        )
+    )
+    for line in lines:
+        points = thin(line.steps, line.values)
+        spelled = " ".join(f"{x(step):.1f},{y(value):.1f}" for step, value in points)
+        if len(points) == 1:
+            parts.append(
+                Markup('<circle class="dot {}" cx="{:.1f}" cy="{:.1f}" r="3"/>').format(
+                    line.style, x(points[0][0]), y(points[0][1])
+                )
+            )
+        else:
+            parts.append(
+                Markup('<polyline class="line {}" points="{}"/>').format(line.style, spelled)
+            )
+    return Markup("").join(parts) + Markup("</svg>")
+
+
+def _describe(lines: Sequence[Line], unit: str) -> str:
+    said = []
+    for line in lines:
+        points = thin(line.steps, line.values)
+        if points:
+            said.append(
+                f"{line.name}: {points[0][1]:.3g}{unit} at step {points[0][0]:.0f}, "
+                f"{points[-1][1]:.3g}{unit} at step {points[-1][0]:.0f}"
+            )
+    return "; ".join(said) or "no points"
+
+
+def interval_mark(value: float | None, interval: tuple[float, float] | None) -> Markup:
+    """Draw a value in [0, 1] as a dot and its interval as a line; the numbers stand beside it."""
+    if value is None or not math.isfinite(value):
+        return Markup("")
+    low, high = interval if interval is not None else (value, value)
+    return Markup(
+        '<svg class="whisker" viewBox="0 0 104 14" aria-hidden="true" focusable="false">'
+        '<line class="axis" x1="2" x2="102" y1="7" y2="7"/>'
+        '<line class="range" x1="{:.1f}" x2="{:.1f}" y1="7" y2="7"/>'
+        '<circle class="point" cx="{:.1f}" cy="7" r="3.5"/></svg>'
+    ).format(2 + 100 * low, 2 + 100 * high, 2 + 100 * value)
+
+
+def confusion_grid(confusion: Sequence[Sequence[int]], labels: Sequence[str]) -> Markup:
+    """Draw a confusion matrix too large for numbers: one square a cell, shaded by its row.
+
+    Hovering over a square says what it counts.
+    """
+    count = len(labels)
+    wrong = sum(
+        cell for row, cells in enumerate(confusion) for c, cell in enumerate(cells) if c != row
+    )
+    total = sum(sum(cells) for cells in confusion)
+    parts = [
+        Markup(
+            '<svg class="matrix-grid" viewBox="-0.5 -0.5 {n} {n}" role="img" '
+            'aria-labelledby="matrix-t matrix-d"><title id="matrix-t">Confusion matrix</title>'
+            '<desc id="matrix-d">{} true labels by {} predicted labels; {} of {} images lie off '
+            'the diagonal.</desc><rect class="ground" width="{}" height="{}"/>'
+        ).format(count, count, wrong, total, count, count, n=count + 1)
+    ]
+    for row, cells in enumerate(confusion):
+        size = sum(cells) or 1
+        for column, cell in enumerate(cells):
+            if cell:
+                parts.append(
+                    Markup(
+                        '<rect class="{}" x="{}" y="{}" width="1" height="1" '
+                        'fill-opacity="{:.2f}"><title>{}: {} labelled {}</title></rect>'
+                    ).format(
+                        "right" if row == column else "wrong",
+                        column,
+                        row,
+                        0.15 + 0.85 * cell / size,
+                        escape(labels[row]),
+                        cell,
+                        escape(labels[column]),
+                    )
+                )
+    return Markup("").join(parts) + Markup("</svg>")

@@ -1,0 +1,299 @@
+"""Render the report: `ReportData` in, one self-contained HTML page out."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from dataclasses import dataclass
+from importlib import resources
+from typing import Any
+
+from markupsafe import Markup, escape
+
+from tlcli.report import figures
+from tlcli.report.data import LabelFigures, ReportData, TestImage
+
+# About 15 KB a picture with its heat map: the page stays well under a megabyte.
+MISCLASSIFIED_SHOWN = 20
+CONFIDENT_SHOWN = 6
+COMPARISONS_SHOWN = 6
+SCORES_SHOWN = 5
+# Rows a person may still scroll through; the JSON in the page holds the rest.
+ROWS_SHOWN = 100
+LIST_SHOWN = 50
+# Numbers in cells stay readable up to here, squares up to there.
+MATRIX_NUMBERS = 20
+MATRIX_SQUARES = 120
+PAIRS_SHOWN = 10
+
+_SURROGATES = re.compile("[\ud800-\udfff]")
+# What a name may hold and a page may not: control characters other than tab and line breaks.
+_CONTROLS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
+
+# After these a long name may go on in the next line; not inside an escaped character ("&lt;").
+_JOINTS = re.compile(r"[/_\\.-](?=[^/_\\.-])")
+
+
+@dataclass(frozen=True)
+class Confusion:
+    """How often one label was taken for another."""
+
+    label: str
+    predicted: str
+    count: int
+    share: float
+
+
+def render(data: ReportData) -> str:
+    """Return the report as one HTML page that needs no network and runs no script.
+
+    Every name is escaped; the same content is inside as JSON (``id="report-data"``).
+    """
+    import jinja2
+
+    environment = jinja2.Environment(
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=_printable,
+    )
+    environment.filters.update(
+        percent=percent, number=number, duration=duration, value=value, breakable=breakable
+    )
+    source = resources.files("tlcli.report").joinpath("template.html").read_text("utf-8")
+    page: str = environment.from_string(source).render(**_context(data))
+    # A file name that is no valid text must not keep the page from being UTF-8.
+    return _SURROGATES.sub("�", page)
+
+
+def json_for_html(content: Any) -> str:
+    """Return JSON that can stand inside a ``<script>`` element whatever the names are."""
+    text = json.dumps(content, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def breakable(text: Any) -> Markup:
+    """Escape ``text`` and let it break after the joints of a path or an option's name."""
+    return Markup(_JOINTS.sub(r"\g<0><wbr>", str(escape(_CONTROLS.sub("�", str(text))))))
+
+
+def percent(fraction: float | None, digits: int = 1) -> str:
+    """Spell a fraction as "91.2%"; None as a dash."""
+    return "–" if fraction is None else f"{100 * fraction:.{digits}f}%"
+
+
+def number(count: int) -> str:
+    """Spell a count as "3,670"."""
+    return f"{count:,}"
+
+
+def duration(seconds: float) -> str:
+    """Spell seconds for people: "0.31 s", "12 s", "3 min 5 s"."""
+    if seconds < 10:
+        return f"{seconds:.2f} s"
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    whole = round(seconds)
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def value(setting: Any) -> str:
+    """Spell an option's value: True is "yes", a list its items."""
+    if isinstance(setting, bool):
+        return "yes" if setting else "no"
+    if isinstance(setting, (list, tuple)):
+        return ", ".join(str(item) for item in setting) or "none"
+    return str(setting)
+
+
+def verdict(data: ReportData) -> str:
+    """Say in one sentence what the test images showed."""
+    if data.accuracy is None or data.test_count == 0:
+        said = "No test images were kept apart, so how well this works on new images is not known"
+        if data.validation_accuracy is not None:
+            said += f" (validation accuracy: {percent(data.validation_accuracy)})"
+        return said + "."
+    right = round(data.accuracy * data.test_count)
+    said = (
+        f"{number(right)} of {number(data.test_count)} test images that were kept out of "
+        "training got the right label"
+    )
+    if data.interval is not None:
+        low, high = (percent(end) for end in data.interval)
+        said += f"; on new images of the same kind expect {low} to {high}"
+    return said + "."
+
+
+def gate(data: ReportData) -> str | None:
+    """Say whether the gate was met, or None where none was set."""
+    if data.min_accuracy is None:
+        return None
+    wanted = percent(data.min_accuracy)
+    if data.passed is None:
+        return f"The gate of {wanted} could not be checked."
+    if not data.passed:
+        return f"Below the gate of {wanted}."
+    if data.interval is not None and data.interval[0] < data.min_accuracy:
+        return f"The gate of {wanted} was met, but the interval reaches below it."
+    return f"The gate of {wanted} was met."
+
+
+def command_lines(command: str) -> str:
+    """Spell a command with one option a line, so that it can be read and still be pasted."""
+    try:
+        words = shlex.split(command)
+    except ValueError:
+        return command
+    lines: list[list[str]] = [[]]
+    for word in words:
+        if word.startswith("--") and lines[-1]:
+            lines.append([])
+        lines[-1].append(shlex.quote(word))
+    return " \\\n  ".join(" ".join(line) for line in lines)
+
+
+def confused_pairs(data: ReportData) -> list[Confusion]:
+    """Return the most frequent confusions, most frequent first, at most `PAIRS_SHOWN`."""
+    found = []
+    for row, cells in enumerate(data.confusion):
+        total = sum(cells)
+        for column, count in enumerate(cells):
+            if row != column and count:
+                found.append(
+                    Confusion(
+                        data.labels[row].label, data.labels[column].label, count, count / total
+                    )
+                )
+    found.sort(key=lambda pair: (-pair.count, -pair.share, pair.label, pair.predicted))
+    return found[:PAIRS_SHOWN]
+
+
+def _printable(spelled: Any) -> Any:
+    # Markup is ours; only plain text from outside can hold control characters.
+    if type(spelled) is str:
+        return _CONTROLS.sub("�", spelled)
+    return spelled
+
+
+def _worst_labels(labels: list[LabelFigures]) -> list[LabelFigures]:
+    if len(labels) <= ROWS_SHOWN:
+        return labels
+    ranked = sorted(labels, key=lambda row: (row.f1 is None, row.f1 or 0.0, row.label))
+    return ranked[:ROWS_SHOWN]
+
+
+def _largest_labels(labels: list[LabelFigures]) -> list[LabelFigures]:
+    if len(labels) <= ROWS_SHOWN:
+        return labels
+    return sorted(labels, key=lambda row: (-row.images, row.label))[:ROWS_SHOWN]
+
+
+def _best_scores(data: ReportData) -> list[dict[str, Any]]:
+    names = [row.label for row in data.labels]
+    shown = []
+    for item in data.comparisons[:COMPARISONS_SHOWN]:
+        order = sorted(range(len(item.after)), key=lambda index: -item.after[index])
+        kept = order[:SCORES_SHOWN]
+        if item.label in names and names.index(item.label) not in kept:
+            kept = [*kept[:-1], names.index(item.label)]
+        rows = [
+            {
+                "label": names[index],
+                "before": item.before[index],
+                "after": item.after[index],
+                "true": names[index] == item.label,
+            }
+            for index in kept
+        ]
+        shown.append({"image": item, "rows": rows, "more": len(names) - len(rows)})
+    return shown
+
+
+def _matrix(data: ReportData) -> str:
+    if not data.confusion or len(data.confusion) > MATRIX_SQUARES:
+        return "none"
+    return "numbers" if len(data.confusion) <= MATRIX_NUMBERS else "squares"
+
+
+def _largest_label_share(data: ReportData) -> float | None:
+    counts = [row.testing for row in data.labels]
+    total = sum(counts)
+    return max(counts) / total if total else None
+
+
+def _cut(images: list[TestImage], count: int) -> list[TestImage]:
+    return images[:count]
+
+
+def _context(data: ReportData) -> dict[str, Any]:
+    names = [row.label for row in data.labels]
+    matrix = _matrix(data)
+    wrong = data.misclassified_count
+    return {
+        "data": data,
+        "verdict": verdict(data),
+        "gate": gate(data),
+        "command": command_lines(data.command),
+        "names": names,
+        "json": json_for_html(data.to_dict()),
+        "images": sum(row.images for row in data.labels),
+        "totals": {
+            split: sum(getattr(row, split) for row in data.labels)
+            for split in ("training", "validation", "testing")
+        },
+        "accuracy_chart": figures.accuracy_chart(data.training_curve, data.validation_curve),
+        "cross_entropy_chart": figures.cross_entropy_chart(
+            data.training_curve, data.validation_curve
+        ),
+        "curve_rows": _curve_rows(data),
+        "interval_mark": figures.interval_mark,
+        "matrix": matrix,
+        "matrix_grid": figures.confusion_grid(data.confusion, names)
+        if matrix == "squares"
+        else None,
+        "pairs": confused_pairs(data),
+        "figures_rows": _worst_labels(data.labels),
+        "count_rows": _largest_labels(data.labels),
+        "misclassified": _cut(data.misclassified, MISCLASSIFIED_SHOWN),
+        "misclassified_count": len(data.misclassified) if wrong is None else wrong,
+        "most_confident": _cut(data.most_confident, CONFIDENT_SHOWN),
+        "least_confident": _cut(data.least_confident, CONFIDENT_SHOWN),
+        "comparisons": _best_scores(data),
+        "unset": [option for option, setting in data.settings.items() if setting is None],
+        "skipped": data.skipped[:LIST_SHOWN],
+        "duplicates": data.duplicates[:LIST_SHOWN],
+        "largest_share": _largest_label_share(data),
+        "has_heat_maps": any(
+            image.heat_map
+            for image in (*data.misclassified, *data.most_confident, *data.least_confident)
+        ),
+    }
+
+
+def _curve_rows(data: ReportData) -> list[dict[str, Any]]:
+    """Return about ten rows of the curves, for those who read numbers rather than pictures."""
+    main = data.validation_curve or data.training_curve
+    if main is None or not main.steps:
+        return []
+    last = len(main.steps) - 1
+    picked = sorted({round(index * last / 9) for index in range(10)})
+    by_step = {}
+    for key, curve in (("training", data.training_curve), ("validation", data.validation_curve)):
+        if curve is not None:
+            by_step[key] = {
+                step: (curve.accuracy[index], curve.cross_entropy[index])
+                for index, step in enumerate(curve.steps)
+            }
+    nothing = (None, None)
+    return [
+        {
+            "step": main.steps[index],
+            "training": by_step.get("training", {}).get(main.steps[index], nothing),
+            "validation": by_step.get("validation", {}).get(main.steps[index], nothing),
+        }
+        for index in picked
+    ]
