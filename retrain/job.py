@@ -137,7 +137,7 @@ def _with_module(
     if architecture is not None:
         from tlcli.backbones import architecture_to_module
 
-        named = [architecture_to_module(architecture)]
+        named = [architecture_to_module(architecture, options.get("model_dir"))]
     return {**options, "module": named[0] if named else None}
 
 

@@ -1,0 +1,322 @@
+from __future__ import annotations
+
+import importlib.util
+import io
+import socket
+import sys
+import tarfile
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+from tlcli.backbones import downloads, hub, resolve
+from tlcli.errors import BackboneError, DownloadError
+
+
+def _load_modules() -> ModuleType:
+    path = Path(__file__).with_name("modules.py")
+    specification = importlib.util.spec_from_file_location("tlcli_test_modules", path)
+    assert specification is not None
+    assert specification.loader is not None
+    module = importlib.util.module_from_spec(specification)
+    sys.modules[specification.name] = module
+    specification.loader.exec_module(module)
+    return module
+
+
+modules = _load_modules()
+
+
+class Server:
+    """A server on this machine: paths to archives, and what was asked for."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, bytes] = {}
+        self.asked: list[str] = []
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                outer.asked.append(self.path)
+                content = outer.files.get(self.path.partition("?")[0])
+                if content is None:
+                    self.send_error(404)
+                    return
+                self.send_response(200)
+                self.send_header("Content-Length", str(len(content)))
+                self.end_headers()
+                self.wfile.write(content)
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    for name in ("http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "TFHUB_CACHE_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    running = Server()
+    yield running
+    running.close()
+
+
+def _archive(folder: Path) -> bytes:
+    content = io.BytesIO()
+    with tarfile.open(fileobj=content, mode="w:gz") as archive:
+        archive.add(folder, arcname=".")
+    return content.getvalue()
+
+
+@pytest.mark.parametrize("write", [modules.write_hub1, modules.write_hub2])
+def test_module_is_fetched_once_and_read(
+    server: Server, tmp_path: Path, write: Callable[[Path], Path]
+) -> None:
+    server.files["/module/1"] = _archive(write(tmp_path / "written"))
+    url = f"{server.url}/module/1"
+    places = tmp_path / "models"
+
+    backbone = resolve(url, model_dir=places, input_height=modules.SIDE)
+
+    batch = modules.images()
+    np.testing.assert_allclose(modules.run(backbone, batch), modules.expected(batch), atol=1e-5)
+    assert backbone.name == url
+    assert server.asked == ["/module/1?tf-hub-format=compressed"]
+    again = resolve(url, model_dir=places, input_height=modules.SIDE)
+    assert again.fingerprint == backbone.fingerprint
+    assert len(server.asked) == 1
+
+
+def _link(name: str, target: str) -> Callable[[tarfile.TarFile], None]:
+    def add(archive: tarfile.TarFile) -> None:
+        entry = tarfile.TarInfo(name)
+        entry.type, entry.linkname = tarfile.SYMTYPE, target
+        archive.addfile(entry)
+
+    return add
+
+
+def _file(name: str) -> Callable[[tarfile.TarFile], None]:
+    def add(archive: tarfile.TarFile) -> None:
+        entry = tarfile.TarInfo(name)
+        entry.size = 4
+        archive.addfile(entry, io.BytesIO(b"evil"))
+
+    return add
+
+
+@pytest.mark.parametrize(
+    "entry", [_file("../../escaped"), _file("variables/../../../escaped"), _link("a", "/etc")]
+)
+def test_archive_that_leaves_its_folder_is_refused(
+    server: Server, tmp_path: Path, entry: Callable[[tarfile.TarFile], None]
+) -> None:
+    content = io.BytesIO()
+    with tarfile.open(fileobj=content, mode="w:gz") as archive:
+        entry(archive)
+    server.files["/evil"] = content.getvalue()
+
+    with pytest.raises(DownloadError, match="was refused"):
+        hub.fetch(f"{server.url}/evil", model_dir=tmp_path / "models")
+
+    assert not list(tmp_path.rglob("escaped"))
+    assert not [path for path in (tmp_path / "models").rglob("*") if path.suffix != ".lock"][1:]
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (None, r"answers 404"),
+        (b"<html>not here</html>", "not a tar archive"),
+        (b"", "not a tar archive"),
+    ],
+)
+def test_failed_download_is_one_sentence(
+    server: Server, tmp_path: Path, content: bytes | None, reason: str
+) -> None:
+    if content is not None:
+        server.files["/module"] = content
+
+    with pytest.raises(DownloadError, match=reason) as caught:
+        hub.fetch(f"{server.url}/module", model_dir=tmp_path)
+
+    assert "\n" not in str(caught.value)
+    assert "efficientnet_lite0" in str(caught.value)
+
+
+def test_archive_cut_short_leaves_nothing(server: Server, tmp_path: Path) -> None:
+    whole = _archive(modules.write_hub2(tmp_path / "written"))
+    server.files["/module"] = whole[: len(whole) // 2]
+
+    with pytest.raises(DownloadError, match="archive"):
+        hub.fetch(f"{server.url}/module", model_dir=tmp_path / "models")
+    server.files["/module"] = whole
+    assert (hub.fetch(f"{server.url}/module", model_dir=tmp_path / "models")).is_dir()
+
+
+def test_archive_without_a_model_is_not_kept(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "written").mkdir()
+    (tmp_path / "written" / "README").write_text("nothing")
+    server.files["/module"] = _archive(tmp_path / "written")
+
+    for _ in range(2):
+        with pytest.raises(DownloadError, match="no SavedModel"):
+            hub.fetch(f"{server.url}/module", model_dir=tmp_path / "models")
+    assert len(server.asked) == 2
+
+
+def test_refused_connection(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("http_proxy", raising=False)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+
+    with pytest.raises(DownloadError, match="connection is refused"):
+        hub.fetch(f"http://127.0.0.1:{port}/module", model_dir=tmp_path)
+
+
+def test_server_that_never_answers_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(downloads, "READ_SECONDS", 0.2)
+    monkeypatch.delenv("http_proxy", raising=False)
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/module"
+        with pytest.raises(DownloadError, match="does not answer"):
+            hub.fetch(url, model_dir=tmp_path)
+
+
+def test_name_that_cannot_be_resolved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise socket.gaierror(-2, "Name or service not known")
+
+    monkeypatch.setattr(socket, "create_connection", refuse)
+    with pytest.raises(DownloadError, match=r"kaggle\.com.*cannot be resolved.*offline"):
+        hub.fetch("google/mobilenet-v2/tensorFlow2/100-224-feature-vector/2", model_dir=tmp_path)
+
+
+def test_slow_name_server_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    released = threading.Event()
+    monkeypatch.setattr(downloads, "CONNECT_SECONDS", 0.1)
+    monkeypatch.setattr(socket, "create_connection", lambda *_, **__: released.wait(30))
+
+    with pytest.raises(DownloadError, match="does not answer"):
+        hub.fetch("https://example.org/module", model_dir=tmp_path)
+    released.set()
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (
+            "https://tfhub.dev/google/imagenet/mobilenet_v2_100_224/feature_vector/5",
+            "google/mobilenet-v2/tensorFlow2/100-224-feature-vector/2",
+        ),
+        (
+            "https://tfhub.dev/google/imagenet/mobilenet_v2_100_224/feature_vector/4",
+            "google/mobilenet-v2/tensorFlow2/100-224-feature-vector/1",
+        ),
+        (
+            "https://tfhub.dev/google/imagenet/mobilenet_v2_035_128/feature_vector/2",
+            "google/mobilenet-v2/tensorFlow1/035-128-feature-vector/2",
+        ),
+        (
+            "google/imagenet/inception_v3/feature_vector/1",
+            "google/inception-v3/tensorFlow1/feature-vector/1",
+        ),
+        (
+            "https://tfhub.dev/google/imagenet/resnet_v2_50/classification/5",
+            "google/resnet-v2/tensorFlow2/50-classification/2",
+        ),
+        (
+            "https://tfhub.dev/google/imagenet/efficientnet_v2_imagenet1k_b0/feature_vector/2",
+            "google/efficientnet-v2/tensorFlow2/imagenet1k-b0-feature-vector/2",
+        ),
+        (
+            "https://tfhub.dev/google/tf2-preview/mobilenet_v2/feature_vector/4",
+            "google/mobilenet-v2/tensorFlow2/tf2-preview-feature-vector/4",
+        ),
+        (
+            "https://tfhub.dev/tensorflow/efficientnet/b0/feature-vector/1",
+            "tensorflow/efficientnet/tensorFlow2/b0-feature-vector/1",
+        ),
+        (
+            "https://www.kaggle.com/models/google/mobilenet-v2/frameworks/TensorFlow2/variations/"
+            "035-128-classification/versions/2",
+            "google/mobilenet-v2/tensorFlow2/035-128-classification/2",
+        ),
+        (
+            "https://www.kaggle.com/models/google/inception-v3/tensorFlow2/classification/2"
+            "?tfhub-redirect=true",
+            "google/inception-v3/tensorFlow2/classification/2",
+        ),
+    ],
+)
+def test_old_addresses_are_mapped_to_where_they_moved(old: str, new: str) -> None:
+    wanted = hub.address(old)
+
+    assert hub.is_handle(old)
+    assert wanted.kaggle == new
+    assert wanted.urls[0] == f"https://www.kaggle.com/models/{new}"
+
+
+def test_unknown_old_address_goes_to_the_old_server() -> None:
+    url = "https://tfhub.dev/someone/thing/1"
+
+    assert hub.address(url).urls == (url,)
+    assert hub.moved("google/imagenet/mobilenet_v2_100_224/feature_vector") == ""
+
+
+@pytest.mark.parametrize(
+    ("kaggle", "side"),
+    [
+        ("google/mobilenet-v2/tensorFlow2/035-96-feature-vector/2", 96),
+        ("google/mobilenet-v3/tensorFlow2/large-100-224-feature-vector/1", 224),
+        ("google/inception-v3/tensorFlow2/feature-vector/2", 299),
+        ("tensorflow/efficientnet/tensorFlow2/b4-feature-vector/1", 380),
+        ("tensorflow/efficientnet/tensorFlow2/lite2-feature-vector/2", 260),
+        ("google/efficientnet-v2/tensorFlow2/imagenet21k-ft1k-b3-feature-vector/1", 300),
+        ("google/efficientnet-v2/tensorFlow2/imagenet1k-s-feature-vector/2", 384),
+        ("google/mobilenet-v2/tensorFlow2/tf2-preview-feature-vector/4", 224),
+    ],
+)
+def test_size_is_told_by_the_handle(kaggle: str, side: int) -> None:
+    assert hub.size_hint(kaggle) == (side, side)
+
+
+def test_size_of_others_is_not_guessed() -> None:
+    assert hub.size_hint("someone/thing/tensorFlow2/default/1") is None
+    assert hub.size_hint("") is None
+
+
+def test_hand_placed_kaggle_module_needs_no_network(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(socket, "create_connection", lambda *_, **__: pytest.fail("network"))
+    handle = "google/mobilenet-v2/tensorFlow2/035-20-feature-vector/2"
+    modules.write_hub2(tmp_path / handle)
+
+    backbone = resolve(handle, model_dir=tmp_path)
+
+    assert (backbone.height, backbone.licence) == (20, "Apache-2.0")
+
+
+def test_other_schemes_are_refused() -> None:
+    with pytest.raises(BackboneError, match="only https, http and gs"):
+        hub.address("ftp://example.org/module")

@@ -1,0 +1,180 @@
+from __future__ import annotations
+
+import json
+import warnings
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tlcli.backbones import keras_file
+from tlcli.backbones.base import INPUT, Backbone
+from tlcli.backbones.keras_applications import import_keras
+from tlcli.core.engines import GraphEngine
+from tlcli.errors import BackboneError, UsageError
+
+SIDE = 16
+
+# Keras asks NumPy for copies in a way that newer NumPy warns of, while it saves a model.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+
+
+def _images() -> np.ndarray[Any, Any]:
+    return np.random.default_rng(3).uniform(0, 1, (2, SIDE, SIDE, 3)).astype(np.float32)
+
+
+def _run(backbone: Backbone) -> np.ndarray[Any, Any]:
+    loaded = backbone.load_graph()
+    with GraphEngine(loaded.graph, INPUT, loaded.output) as engine:
+        return engine.run(_images())
+
+
+def _model(keras: Any, *ends: Any, side: int | None = SIDE, first: Any = None) -> Any:
+    start = keras.layers.Input((side, side, 3))
+    x = start if first is None else first(start)
+    x = keras.layers.Conv2D(5, 3, name="convolution")(x)
+    x = keras.layers.BatchNormalization()(x)
+    x = keras.layers.Activation("swish", name="maps")(x)
+    for layer in ends:
+        x = layer(x)
+    return keras.Model(start, x)
+
+
+@pytest.fixture(scope="module")
+def keras() -> Any:
+    return import_keras()
+
+
+@pytest.fixture(scope="module")
+def classifier(keras: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
+    model = _model(
+        keras,
+        keras.layers.GlobalAveragePooling2D(name="pooled"),
+        keras.layers.Dropout(0.5),
+        keras.layers.Dense(3),
+        keras.layers.Softmax(),
+    )
+    path = tmp_path_factory.mktemp("keras") / "classifier.keras"
+    model.save(path)
+    return path, model
+
+
+def _features(keras: Any, model: Any, layer: str, images: Any) -> np.ndarray[Any, Any]:
+    part = keras.Model(model.inputs[0], model.get_layer(layer).output)
+    return np.asarray(part(images, training=False))
+
+
+def test_bottleneck_is_what_feeds_the_last_dense(keras: Any, classifier: tuple[Path, Any]) -> None:
+    path, model = classifier
+    backbone = keras_file.find(path)
+
+    assert (backbone.height, backbone.width) == (SIDE, SIDE)
+    expected = _features(keras, model, "pooled", _images())
+    np.testing.assert_allclose(_run(backbone), expected, atol=1e-5)
+
+
+def test_named_layer_is_averaged(keras: Any, classifier: tuple[Path, Any]) -> None:
+    path, model = classifier
+    expected = _features(keras, model, "convolution", _images()).mean(axis=(1, 2))
+
+    named = keras_file.find(path, module_output="convolution")
+
+    np.testing.assert_allclose(_run(named), expected, atol=1e-5)
+    assert named.fingerprint != keras_file.find(path).fingerprint
+
+
+def test_unknown_layer_names_the_last_ones(classifier: tuple[Path, Any]) -> None:
+    with pytest.raises(UsageError, match=r"no layer 'pool'.*pooled"):
+        keras_file.find(classifier[0], module_output="pool").load_graph()
+
+
+def test_model_with_its_own_rescaling_gets_pixels(keras: Any, tmp_path: Path) -> None:
+    model = _model(keras, first=keras.layers.Rescaling(1 / 127.5, offset=-1))
+    model.save(tmp_path / "model.h5")
+
+    expected = np.asarray(model(_images() * 255, training=False)).mean(axis=(1, 2))
+
+    np.testing.assert_allclose(_run(keras_file.find(tmp_path / "model.h5")), expected, atol=1e-4)
+
+
+def test_mean_and_std_are_those_of_the_options(keras: Any, classifier: tuple[Path, Any]) -> None:
+    path, model = classifier
+    backbone = keras_file.find(path, input_mean=127.5, input_std=127.5)
+
+    expected = _features(keras, model, "pooled", _images() * 2 - 1)
+    np.testing.assert_allclose(_run(backbone), expected, atol=1e-5)
+
+
+def test_free_size_is_asked_for(keras: Any, tmp_path: Path) -> None:
+    _model(keras, side=None).save(tmp_path / "free.keras")
+
+    with pytest.raises(UsageError, match="--input_height"):
+        keras_file.find(tmp_path / "free.keras")
+    assert keras_file.find(tmp_path / "free.keras", input_width=32).height == 32
+
+
+def test_lambda_is_refused_by_name(keras: Any, tmp_path: Path) -> None:
+    for name in ("lambda.keras", "lambda.h5"):
+        model = _model(keras, keras.layers.Lambda(lambda x: x * 2))
+        model.save(tmp_path / name)
+
+        with pytest.raises(BackboneError, match=r"Lambda.*Python code"):
+            keras_file.find(tmp_path / name)
+
+
+def test_class_from_outside_keras_is_refused(classifier: tuple[Path, Any], tmp_path: Path) -> None:
+    path = tmp_path / "other.keras"
+    with zipfile.ZipFile(classifier[0]) as source, zipfile.ZipFile(path, "w") as target:
+        for item in source.infolist():
+            content = source.read(item)
+            if item.filename == "config.json":
+                config = json.loads(content)
+                layer = config["config"]["layers"][1]
+                layer["module"], layer["class_name"] = "subprocess", "Popen"
+                content = json.dumps(config).encode()
+            target.writestr(item, content)
+
+    with pytest.raises(BackboneError, match=r"subprocess\.Popen"):
+        keras_file.find(path)
+
+
+def test_file_of_keras_2_is_read(tmp_path: Path) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import tf_keras
+
+        model = tf_keras.Sequential(
+            [
+                tf_keras.layers.Input((SIDE, SIDE, 3)),
+                # Keras 3 does not know the argument "groups" that Keras 2 writes here.
+                tf_keras.layers.DepthwiseConv2D(3),
+                tf_keras.layers.GlobalAveragePooling2D(),
+                tf_keras.layers.Dense(4),
+            ]
+        )
+        model.save(tmp_path / "old.h5")
+        config = keras_file.read_config(tmp_path / "old.h5")
+        assert "groups" in json.dumps(config)
+        expected = tf_keras.Sequential(model.layers[:-1])(_images()).numpy()
+
+        np.testing.assert_allclose(_run(keras_file.find(tmp_path / "old.h5")), expected, atol=1e-5)
+
+
+def test_weights_alone_are_named_as_such(keras: Any, tmp_path: Path) -> None:
+    _model(keras).save_weights(tmp_path / "model.weights.h5")
+
+    with pytest.raises(BackboneError, match="weights without a model"):
+        keras_file.find(tmp_path / "model.weights.h5")
+
+
+@pytest.mark.parametrize("content", [b"", b"no model", b"\x89HDF\r\n\x1a\n" + bytes(64)])
+def test_other_files_are_one_sentence(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "model.keras"
+    path.write_bytes(content)
+
+    with pytest.raises(BackboneError, match="not a Keras model file"):
+        keras_file.find(path)
+    with pytest.raises(BackboneError, match="there is no Keras model"):
+        keras_file.find(tmp_path / "absent.keras")

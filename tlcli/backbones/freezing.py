@@ -1,0 +1,264 @@
+"""From something callable in TensorFlow to a `BackboneGraph`: scaled, averaged, frozen."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tlcli.backbones.base import INPUT, BackboneGraph
+from tlcli.core.images import PREPROCESSING_VERSION
+from tlcli.errors import BackboneError, UsageError
+
+OUTPUT = "bottleneck"
+"""Name of the output node, float32 [?, D]."""
+PRECISION = "float32"
+
+Channels = tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """How pixels become a network's input: ``(pixel - mean) / std``, pixels in 0..255.
+
+    Attributes:
+        mean: one value, or one for each of red, green and blue.
+        std: likewise; never zero.
+    """
+
+    mean: Channels = (0.0,)
+    std: Channels = (255.0,)
+
+    def __post_init__(self) -> None:
+        if any(value == 0 for value in self.std):
+            raise UsageError("--input_std cannot be 0: pixels are divided by it")
+
+    @property
+    def key(self) -> str:
+        """Return the text that stands for this scaling in a fingerprint."""
+        return f"mean={list(self.mean)} std={list(self.std)}"
+
+    def apply(self, images: Any) -> Any:
+        """Return ``images`` (a tensor in [0, 1]) in the network's own range."""
+        channels = max(len(self.mean), len(self.std))
+        means = self.mean * (channels // len(self.mean))
+        stds = self.std * (channels // len(self.std))
+        factor = [255.0 / std for std in stds]
+        offset = [-mean / std for mean, std in zip(means, stds, strict=True)]
+        # A channel's own number only where channels differ: plainer for every reader.
+        if any(value != 1.0 for value in factor):
+            images = images * (factor[0] if len(set(factor)) == 1 else factor)
+        if any(value != 0.0 for value in offset):
+            images = images + (offset[0] if len(set(offset)) == 1 else offset)
+        return images
+
+
+UNIT = Scaling()
+"""[0, 1], the convention of the Hub's image modules."""
+SIGNED = Scaling((127.5,), (127.5,))
+"""[-1, 1]."""
+PIXELS = Scaling((0.0,), (1.0,))
+"""0..255."""
+
+
+def chosen_scaling(
+    input_mean: float | None, input_std: float | None, default: Scaling = UNIT
+) -> Scaling:
+    """Return the scaling that the options ask for, ``default`` where neither is given."""
+    if input_mean is None and input_std is None:
+        return default
+    mean = 0.0 if input_mean is None else float(input_mean)
+    std = 255.0 if input_std is None else float(input_std)
+    return Scaling((mean,), (std,))
+
+
+def chosen_size(
+    known: tuple[int | None, int | None],
+    input_height: int | None,
+    input_width: int | None,
+    *,
+    what: str,
+    fixed: bool = False,
+) -> tuple[int, int]:
+    """Return height and width from the options and from what the model says.
+
+    Args:
+        known: the model's own height and width, None where it says nothing.
+        input_height: as given, or None.
+        input_width: as given, or None.
+        what: the model, for messages.
+        fixed: whether the model takes nothing but ``known``.
+
+    Raises:
+        UsageError: nothing tells the size, or the options contradict the model.
+    """
+    height, width = known
+    if input_height is None and input_width is None:
+        if height is None or width is None:
+            raise UsageError(
+                f"{what} does not say what size its images have; "
+                "give --input_height and --input_width"
+            )
+        return height, width
+    # One of the two is enough for a square.
+    asked_height = input_height if input_height is not None else input_width
+    asked_width = input_width if input_width is not None else input_height
+    assert asked_height is not None
+    assert asked_width is not None
+    if asked_height < 1 or asked_width < 1:
+        raise UsageError("--input_height and --input_width must be 1 or more")
+    if fixed:
+        for mine, asked in ((height, asked_height), (width, asked_width)):
+            if mine is not None and mine != asked:
+                raise UsageError(
+                    f"{what} takes images of {height} x {width} only, not "
+                    f"{asked_height} x {asked_width}; leave --input_height and --input_width out"
+                )
+    return asked_height, asked_width
+
+
+def fingerprint(*parts: object) -> str:
+    """Return a SHA-256 (hex) over ``parts``, the precision and the preprocessing version."""
+    text = json.dumps([str(part) for part in (*parts, PRECISION, PREPROCESSING_VERSION)])
+    return hashlib.sha256(text.encode("utf-8")).hexdigest()
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a model file.
+
+    Raises:
+        BackboneError: it cannot be read.
+    """
+    from tlcli.core.files import sha256_file
+
+    try:
+        return sha256_file(path)
+    except OSError as error:
+        raise BackboneError(f"cannot read {path}: {error.strerror or error}") from error
+
+
+def freeze(
+    call: Callable[[Any], Any],
+    height: int,
+    width: int,
+    scaling: Scaling,
+    *,
+    what: str,
+    batch: int | None = None,
+    trust: bool = False,
+) -> BackboneGraph:
+    """Trace ``call`` and return it as a plain frozen graph from `INPUT`.
+
+    Args:
+        call: takes a tensor [?, height, width, 3] in the network's own range and returns
+            features [?, D], or a map [?, h, w, D], which is averaged.
+        height: in pixels.
+        width: in pixels.
+        scaling: what brings [0, 1] into the network's range.
+        what: the model, for messages.
+        batch: None for any batch size, 1 for a network that takes one image at a time.
+        trust: True lets operations through that inference does not need.
+
+    Raises:
+        BackboneError: it cannot be traced or does not give one vector for each image.
+        GraphError: it holds operations that inference does not need.
+    """
+    from tlcli.core.engines import import_tensorflow, quiet_stderr
+    from tlcli.core.graph_messages import GraphDef
+    from tlcli.core.graph_safety import check_operations
+    from tlcli.core.graph_surgery import simplify
+
+    tf = import_tensorflow()
+    from tensorflow.python.framework.convert_to_constants import (
+        convert_variables_to_constants_v2,
+    )
+
+    def features(images: Any) -> Any:
+        result = call(scaling.apply(images))
+        result = tf.cast(_one(result, what), tf.float32)
+        if result.shape.rank == 4:
+            result = tf.reduce_mean(result, axis=[1, 2])
+        if result.shape.rank != 2:
+            raise BackboneError(
+                f"{what} gives an output of shape {result.shape} where one vector for each image "
+                "is needed; name another layer or output with --module_output"
+            )
+        return tf.identity(result, name=OUTPUT)
+
+    specification = tf.TensorSpec([batch, height, width, 3], tf.float32, name=INPUT)
+    with quiet_stderr(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            traced = tf.function(features, input_signature=[specification], autograph=False)
+            concrete = traced.get_concrete_function()
+            frozen = convert_variables_to_constants_v2(concrete)
+        except (ValueError, TypeError, tf.errors.OpError) as error:
+            raise BackboneError(
+                f"{what} does not run on images of {height} x {width}: {first_line(error)}"
+            ) from error
+    graph = GraphDef.FromString(frozen.graph.as_graph_def().SerializeToString())
+    output = frozen.outputs[0].op.name
+    size = frozen.outputs[0].shape[-1]
+    if not trust:
+        check_operations(graph, what)
+    graph = simplify(_without_identity_n(graph), INPUT, [output])
+    if size is None:
+        size = _measured(graph, output, height, width)
+    return BackboneGraph(graph, output, int(size), any_batch=batch is None)
+
+
+def _one(result: Any, what: str) -> Any:
+    if isinstance(result, dict):
+        result = list(result.values())
+    if isinstance(result, (list, tuple)):
+        if len(result) != 1:
+            raise BackboneError(
+                f"{what} has {len(result)} outputs; choose one with --module_output"
+            )
+        return result[0]
+    return result
+
+
+def _without_identity_n(graph: Any) -> Any:
+    """Remove ``IdentityN``, which functions with a gradient of their own (swish) leave behind.
+
+    It passes on several tensors at once and few readers of frozen graphs know it.
+    """
+    from tlcli.core.graph_surgery import data_inputs, redirect, spell_tensor
+
+    passed = {
+        (node.name, number): source
+        for node in graph.node
+        if node.op == "IdentityN"
+        for number, source in enumerate(data_inputs(node))
+    }
+
+    def origin(tensor: tuple[str, int]) -> tuple[str, int]:
+        while tensor in passed:
+            tensor = passed[tensor]
+        return tensor
+
+    return redirect(graph, {tensor: spell_tensor(*origin(tensor)) for tensor in passed})
+
+
+def _measured(graph: Any, output: str, height: int, width: int) -> int:
+    import numpy as np
+
+    from tlcli.core.engines import GraphEngine
+
+    engine = GraphEngine(graph, INPUT, output)
+    try:
+        return int(engine.run(np.zeros((1, height, width, 3), np.float32)).shape[-1])
+    finally:
+        engine.close()
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's text, shortened, for the end of a sentence."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    text = lines[0] if lines else type(error).__name__
+    return text if len(text) <= 200 else text[:197] + "..."

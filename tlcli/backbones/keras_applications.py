@@ -1,0 +1,272 @@
+"""Keras Applications: architectures of Keras with ImageNet weights from a file.
+
+Keras is asked for the network alone; the weights are found, fetched and checked here, so
+that a failed download is one sentence and a hand-placed file is as good as a fetched one.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from tlcli.backbones import catalogue
+from tlcli.backbones.base import Backbone, BackboneGraph
+from tlcli.backbones.catalogue import Entry
+from tlcli.backbones.downloads import Progress, download
+from tlcli.backbones.freezing import (
+    PIXELS,
+    SIGNED,
+    Scaling,
+    chosen_size,
+    fingerprint,
+    first_line,
+    freeze,
+    sha256_of,
+)
+from tlcli.errors import BackboneError
+
+# Part of the fingerprint: raise it when the graphs below change any vector.
+_GRAPH_VERSION = 1
+# Means of ImageNet's training images, red, green and blue.
+_CAFFE = Scaling((123.68, 116.779, 103.939), (1.0, 1.0, 1.0))
+_TORCH = Scaling((123.675, 116.28, 103.53), (58.395, 57.12, 57.375))
+_SCALINGS = {"tf": SIGNED, "caffe": _CAFFE, "torch": _TORCH, "pixels": PIXELS}
+# EfficientNet B0 to B7 were trained with images divided by the variance where Keras's layer
+# divides by the deviation; Keras adds what is missing only when it loads the weights itself.
+_EFFICIENTNET_STD = (0.229, 0.224, 0.225)
+
+
+def find(
+    entry: Entry,
+    *,
+    model_dir: Path | None = None,
+    input_height: int | None = None,
+    input_width: int | None = None,
+) -> Backbone:
+    """Return the backbone of a catalogue entry, its weights fetched if they are absent.
+
+    Raises:
+        UsageError: a size that the network cannot take.
+        DownloadError: the weights are not on this machine and cannot be fetched.
+    """
+    height, width = chosen_size(
+        (entry.height, entry.width), input_height, input_width, what=entry.name
+    )
+    weights = fetch(entry, model_dir=model_dir)
+    key = fingerprint(
+        "keras_applications",
+        _GRAPH_VERSION,
+        entry.architecture,
+        entry.alpha,
+        entry.mode,
+        sha256_of(weights),
+        height,
+        width,
+    )
+
+    def load_graph() -> BackboneGraph:
+        return _load(entry, weights, height, width)
+
+    return Backbone(
+        name=entry.name,
+        source=f"Keras Applications {entry.architecture}, weights {weights}",
+        licence=entry.licence,
+        height=height,
+        width=width,
+        fingerprint=key,
+        bottleneck_size=entry.bottleneck_size,
+        load_graph=load_graph,
+    )
+
+
+def fetch(entry: Entry, *, model_dir: Path | None = None, progress: Progress | None = None) -> Path:
+    """Return the weight file of ``entry``, downloaded unless it is on this machine.
+
+    Raises:
+        DownloadError: it cannot be fetched.
+        OutputError: the model folder cannot be written.
+    """
+    found = catalogue.weight_file(entry, model_dir)
+    if found is not None:
+        return found
+    place = catalogue.weight_place(entry, model_dir)
+    return download(
+        entry.url,
+        place,
+        what=f"the weights of {entry.name}",
+        offline=(
+            f"without a network put {entry.file_name} into {place.parent} (or name its folder "
+            "with --model_dir), or use --module efficientnet_lite0 or a model file of your own"
+        ),
+        checksum=entry.checksum,
+        progress=progress,
+    )
+
+
+def import_keras() -> Any:
+    """Return Keras 3 on TensorFlow, whatever the user's ``keras.json`` says.
+
+    Raises:
+        BackboneError: Keras already runs on another engine in this process.
+    """
+    from tlcli.core.engines import import_tensorflow, quiet_stderr
+
+    import_tensorflow()
+    if "keras" not in sys.modules:
+        os.environ["KERAS_BACKEND"] = "tensorflow"
+    with quiet_stderr():
+        import keras
+
+    if keras.backend.backend() != "tensorflow":
+        raise BackboneError(
+            f"Keras runs on {keras.backend.backend()} in this process; set KERAS_BACKEND=tensorflow"
+        )
+    if keras.config.image_data_format() != "channels_last":
+        keras.config.set_image_data_format("channels_last")
+    return keras
+
+
+@contextmanager
+def quietly() -> Iterator[None]:
+    """Keep Keras and TensorFlow from writing notes for their own developers."""
+    from tlcli.core.engines import quiet_stderr
+
+    with quiet_stderr(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def make_groups_plain(model: Any) -> None:
+    """Let convolutions in groups trace as plain operations.
+
+    Keras compiles them for XLA, which leaves a function that no reader of frozen graphs
+    takes. One channel a group is a depthwise convolution, other groups are split and joined.
+    """
+    import tensorflow as tf
+
+    for layer in _layers(model):
+        if type(layer).__name__ != "Conv2D" or getattr(layer, "groups", 1) == 1:
+            continue
+
+        def convolve(inputs: Any, kernel: Any, layer: Any = layer) -> Any:
+            padding = layer.padding.upper()
+            if kernel.shape[2] == 1 and kernel.shape[3] == layer.groups:
+                return tf.nn.depthwise_conv2d(
+                    inputs,
+                    tf.transpose(kernel, [0, 1, 3, 2]),
+                    [1, *layer.strides, 1],
+                    padding,
+                    dilations=list(layer.dilation_rate),
+                )
+            parts = zip(
+                tf.split(inputs, layer.groups, axis=-1),
+                tf.split(kernel, layer.groups, axis=-1),
+                strict=True,
+            )
+            return tf.concat(
+                [
+                    tf.nn.conv2d(
+                        part, weights, list(layer.strides), padding, dilations=layer.dilation_rate
+                    )
+                    for part, weights in parts
+                ],
+                axis=-1,
+            )
+
+        layer.convolution_op = convolve
+
+
+def _layers(model: Any) -> Iterator[Any]:
+    for layer in model.layers:
+        if hasattr(layer, "layers"):
+            yield from _layers(layer)
+        else:
+            yield layer
+
+
+def _load(entry: Entry, weights: Path, height: int, width: int) -> BackboneGraph:
+    with quietly():
+        model = _build(entry, weights, height, width)
+    return freeze(
+        lambda images: model(images, training=False),
+        height,
+        width,
+        _SCALINGS[entry.mode],
+        what=entry.name,
+    )
+
+
+def _build(entry: Entry, weights: Path, height: int, width: int) -> Any:
+    keras = import_keras()
+    build = getattr(keras.applications, entry.architecture)
+    options: dict[str, Any] = {} if entry.alpha is None else {"alpha": entry.alpha}
+    try:
+        model = build(
+            weights=None,
+            include_top=False,
+            pooling="avg",
+            input_shape=(height, width, 3),
+            **options,
+        )
+    except ValueError as error:
+        raise BackboneError(
+            f"{entry.name} does not take images of {height} x {width}: {first_line(error)}"
+        ) from error
+    load_weights(model, weights)
+    if entry.mode == "caffe":
+        _take_rgb(model, keras)
+    if entry.architecture.startswith("EfficientNetB"):
+        _finish_normalisation(model, keras)
+    make_groups_plain(model)
+    return model
+
+
+def load_weights(model: Any, path: Path) -> None:
+    """Read weights into a Keras model, in the old format of ``.h5`` files or the new one.
+
+    Raises:
+        BackboneError: no weight file, or one of another network.
+    """
+    import h5py  # type: ignore[import-untyped]
+
+    try:
+        with h5py.File(path, "r") as file:
+            old = "layer_names" in file.attrs or "model_weights" in file
+        if old:
+            model.load_weights(str(path))
+            return
+        # Keras tells the new format by the name alone.
+        with tempfile.TemporaryDirectory(prefix="tlcli-") as folder:
+            named = Path(folder) / "model.weights.h5"
+            named.symlink_to(path.resolve())
+            model.load_weights(str(named))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise BackboneError(
+            f"{path} does not hold weights that fit {model.name}: {first_line(error)}; "
+            "remove it to have it fetched again"
+        ) from error
+
+
+def _take_rgb(model: Any, keras: Any) -> None:
+    """Turn the first convolution of a network for BGR images round, so that it takes RGB."""
+    first = next(layer for layer in model.layers if isinstance(layer, keras.layers.Conv2D))
+    kernel, *rest = first.get_weights()
+    first.set_weights([kernel[:, :, ::-1, :], *rest])
+
+
+def _finish_normalisation(model: Any, keras: Any) -> None:
+    import numpy as np
+
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.Normalization):
+            mean, variance, *rest = layer.get_weights()
+            deviations = np.asarray(_EFFICIENTNET_STD, variance.dtype)
+            # Divides by sqrt(variance) * sqrt(deviation), which Keras does in two layers.
+            layer.set_weights([mean, variance * deviations, *rest])
+            layer.finalize_state()

@@ -1,0 +1,145 @@
+"""``tlcli modules``: the backbones known by name, and getting one ahead of time."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from tlcli.terminal import CONTEXT_SETTINGS, progress_bars, set_up_logging
+
+_HEADINGS = ("name", "input", "D", "weights", "licence", "here")
+_FORMAT = click.option(
+    "--format",
+    "output_format",
+    type=click.Choice(["text", "json"], case_sensitive=False),
+    default=None,
+    help="What standard output carries.  [default: text]",
+)
+_MODEL_DIR = click.option(
+    "--model_dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Where fetched or hand-placed backbones lie.  [default: the cache folder]",
+)
+_ALL = click.option(
+    "--all", "show_all", is_flag=True, help="List every size of the MobileNets as well."
+)
+
+
+@click.group(invoke_without_command=True, context_settings=CONTEXT_SETTINGS)
+@_FORMAT
+@_MODEL_DIR
+@_ALL
+@click.pass_context
+def command(
+    context: click.Context, output_format: str | None, model_dir: Path | None, show_all: bool
+) -> None:
+    """List the backbones known by name, or fetch one ahead of time.
+
+    D is the number of floats in a bottleneck; weights are megabytes of float32.
+
+    \b
+    tlcli modules                       what there is
+    tlcli modules fetch inception_v3    get one while there is a network
+    """
+    set_up_logging()
+    # Options may stand before the subcommand or after it.
+    context.obj = {"format": output_format, "model_dir": model_dir, "all": show_all}
+    if context.invoked_subcommand is None:
+        _print_list(output_format, model_dir, show_all)
+
+
+@command.command("list")
+@_FORMAT
+@_MODEL_DIR
+@_ALL
+@click.pass_context
+def list_command(
+    context: click.Context, output_format: str | None, model_dir: Path | None, show_all: bool
+) -> None:
+    """List the backbones known by name (the same as without a subcommand)."""
+    _print_list(
+        output_format or context.obj["format"],
+        model_dir or context.obj["model_dir"],
+        show_all or context.obj["all"],
+    )
+
+
+@command.command("fetch")
+@click.argument("name")
+@_MODEL_DIR
+@_FORMAT
+@click.pass_context
+def fetch_command(
+    context: click.Context, name: str, model_dir: Path | None, output_format: str | None
+) -> None:
+    """Get a backbone by NAME, Hub or Kaggle handle or address, for use without a network."""
+    from tlcli.backbones import fetch
+
+    with progress_bars() as progress:
+        place = fetch(name, model_dir=model_dir or context.obj["model_dir"], progress=progress)
+    if (output_format or context.obj["format"]) == "json":
+        click.echo(json.dumps({"name": name, "path": None if place is None else str(place)}))
+    elif place is None:
+        click.echo(f"{name} is on this machine: its weights came with its package")
+    else:
+        click.echo(f"{name} is on this machine: {place}")
+
+
+def _print_list(output_format: str | None, model_dir: Path | None, show_all: bool) -> None:
+    found = table(model_dir, show_all)
+    if output_format == "json":
+        click.echo(json.dumps(found, ensure_ascii=False, indent=2))
+    else:
+        click.echo(to_text(found))
+
+
+def table(model_dir: Path | None = None, show_all: bool = False) -> list[dict[str, Any]]:
+    """Return the known backbones as JSON values, the default first."""
+    from tlcli.backbones import catalogue
+
+    result = []
+    for entry in catalogue.entries().values():
+        here = catalogue.on_this_machine(entry, model_dir)
+        if not (entry.listed or here or show_all):
+            continue
+        result.append(
+            {
+                "name": entry.name,
+                "height": entry.height,
+                "width": entry.width,
+                "bottleneck_size": entry.bottleneck_size,
+                "weight_bytes": entry.weight_bytes,
+                "licence": entry.licence,
+                "on_this_machine": here,
+            }
+        )
+    return result
+
+
+def to_text(found: list[dict[str, Any]]) -> str:
+    """Return the backbones as an aligned table, numbers to the right."""
+    rows = [_HEADINGS] + [
+        (
+            row["name"],
+            f"{row['height']} x {row['width']}",
+            str(row["bottleneck_size"]),
+            f"{row['weight_bytes'] / 1e6:.1f} MB",
+            row["licence"],
+            "yes" if row["on_this_machine"] else "no",
+        )
+        for row in found
+    ]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADINGS))]
+    right = {2, 3}
+    lines = []
+    for row in rows:
+        cells = [
+            cell.rjust(width) if column in right else cell.ljust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        lines.append("  ".join(cells).rstrip())
+    return "\n".join(lines)
