@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -145,7 +146,7 @@ def find_backbone(options: Options) -> Backbone:
     """
     from tlcli.backbones import resolve
 
-    return resolve(
+    backbone = resolve(
         options.module or DEFAULT_MODULE,
         model_dir=options.model_dir,
         module_input=options.module_input,
@@ -156,6 +157,8 @@ def find_backbone(options: Options) -> Backbone:
         input_std=options.input_std,
         trust=options.trust,
     )
+    # Extraction and export both need the graph; building it once takes seconds for Keras.
+    return replace(backbone, load_graph=functools.cache(backbone.load_graph))
 
 
 def gather(

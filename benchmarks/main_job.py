@@ -1,0 +1,96 @@
+"""Measure the main job on the reference data: times, memory, and that nothing is computed twice.
+
+    python benchmarks/main_job.py --data ../shared
+
+Runs the installed command in processes of their own and prints a Markdown table.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+TLCLI = str(Path(sys.executable).parent / "tlcli")
+FLOWERS = 3670  # as many as TensorFlow's flower_photos
+
+
+def run(arguments: list[object], folder: Path) -> tuple[float, float, str]:
+    """Run tlcli in ``folder``; return wall seconds, peak resident megabytes, standard output."""
+    out = folder / "stdout.txt"
+    environment = {**os.environ, "TLCLI_CACHE_DIR": str(folder / "cache")}
+    start = time.perf_counter()
+    child = os.fork()
+    if child == 0:
+        os.chdir(folder)
+        with out.open("wb") as stdout, (folder / "stderr.txt").open("wb") as stderr:
+            os.dup2(stdout.fileno(), 1)
+            os.dup2(stderr.fileno(), 2)
+        os.execve(TLCLI, [TLCLI, *map(str, arguments)], environment)
+    _, status, usage = os.wait4(child, 0)
+    seconds = time.perf_counter() - start
+    if os.waitstatus_to_exitcode(status) != 0:
+        sys.exit((folder / "stderr.txt").read_text())
+    return seconds, usage.ru_maxrss / 1024, out.read_text()
+
+
+def grow(photos: Path, target: Path, count: int) -> None:
+    """Fill ``target`` with ``count`` photos of distinct content: a JPEG may end in any bytes."""
+    sources = sorted(photos.glob("*/*.jpg"))
+    for number in range(count):
+        source = sources[number % len(sources)]
+        place = target / source.parent.name / f"{number:06}.jpg"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(source.read_bytes() + str(number).encode())
+
+
+def houses(data: Path, folder: Path) -> str:
+    """Time the final layer of the 518 imported house vectors, best of five."""
+    arguments = [
+        "retrain", "--import_bottlenecks", data / "houses" / "bottlenecks", "--quiet",
+        "--how_many_training_steps", 500, "--final_layer_only",
+    ]  # fmt: skip
+    best = min(run(arguments, folder)[0] for _ in range(5))
+    return f"518 house vectors imported, 500 steps, `--final_layer_only` | {best:.2f} s"
+
+
+def flowers(data: Path, folder: Path) -> list[str]:
+    """Retrain on as many photos as flower_photos has, twice, and label them."""
+    grow(data / "flowers" / "photos", folder / "photos", FLOWERS)
+    arguments = ["retrain", "--image_dir", "photos", "--format", "json", "--quiet"]
+    cold = run(arguments, folder)
+    warm = run(arguments, folder)
+    computed = [json.loads(out)["cache"]["computed"] for _, _, out in (cold, warm)]
+    few = run(["label", "--image", "photos/daisy", "--format", "jsonl"], folder)
+    many = run(["label", "--image", "photos", "--format", "jsonl"], folder)
+    counts = [len(out.splitlines()) for _, _, out in (few, many)]
+    return [
+        f"`retrain` on {FLOWERS} photos, empty cache | {cold[0]:.0f} s, {cold[1]:.0f} MB, "
+        f"{computed[0]} vectors computed",
+        f"the same again | {warm[0]:.1f} s, {warm[1]:.0f} MB, {computed[1]} computed",
+        f"`label` on a folder of {counts[0]} | {few[0]:.1f} s, {few[1]:.0f} MB",
+        f"`label` on a folder of {counts[1]} | {many[0]:.1f} s, {many[1]:.0f} MB",
+    ]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, default=Path("../shared"))
+    data = parser.parse_args().data.resolve()
+    folder = Path(tempfile.mkdtemp(prefix="tlcli-benchmark-"))
+    try:
+        print("| what | measured |\n|---|---|")
+        print(f"| {houses(data, folder)} |", flush=True)
+        for line in flowers(data, folder):
+            print(f"| {line} |", flush=True)
+    finally:
+        shutil.rmtree(folder)
+
+
+if __name__ == "__main__":
+    main()
