@@ -87,11 +87,12 @@ def command(
             output_format=output_format,
             top_k=top_k,
             threshold=threshold,
-            complain=lambda sentence: click.echo(f"Error: {sentence}", err=True),
         )
     total = outcome.labelled + outcome.failed
-    if outcome.failed and total > 1:
-        click.echo(f"Error: {outcome.failed} of {total} images could not be labelled.", err=True)
+    if total == 1 and outcome.reason is not None:
+        click.echo(f"Error: {outcome.reason}", err=True)
+    elif outcome.failed:
+        click.echo(f"Error: {outcome.failed} of {total} images could not be labelled", err=True)
     return 1 if outcome.failed else 0
 
 

@@ -7,7 +7,7 @@ import logging
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
@@ -39,10 +39,12 @@ class Outcome:
     Attributes:
         labelled: images that got their scores.
         failed: images that did not.
+        reason: path and reason of the first that did not.
     """
 
     labelled: int
     failed: int
+    reason: str | None = None
 
 
 def find_graph(graph: Path | None) -> Path:
@@ -196,6 +198,8 @@ def _may_be_image(path: str) -> bool:
 
 
 def _standard_input() -> Iterable[bytes]:
+    if sys.stdin is None:  # the caller closed it
+        return ()
     try:
         # Without Python's buffer: a thread that hangs in it would break the end of the process.
         raw = open(sys.stdin.fileno(), "rb", buffering=0, closefd=False)  # noqa: SIM115
@@ -230,7 +234,6 @@ def label_images(
     output_format: str = "text",
     top_k: int = 5,
     threshold: float = 0.0,
-    complain: Callable[[str], None] = _log.warning,
 ) -> Outcome:
     """Label images and write the predictions to ``output`` as they come.
 
@@ -241,8 +244,6 @@ def label_images(
         output_format: "text", "json", "jsonl" or "csv".
         top_k: labels of each image.
         threshold: lower scores are not written.
-        complain: called with a sentence for each image that failed in the format "text",
-            whose output has no place for errors.
 
     Raises:
         DataError: a list of paths cannot be read.
@@ -257,17 +258,21 @@ def label_images(
         paths = chain(first, drawn)
     writer = make_writer(output_format, output, single)
     labelled = failed = 0
+    reason = None
     for prediction in classifier.stream(paths):
         if prediction.error is None:
             labelled += 1
         else:
             failed += 1
             prediction = _explain(prediction, images)
-            if output_format == "text":
-                complain(f"{prediction.image}: {prediction.error}")
+            sentence = f"{prediction.image}: {prediction.error}"
+            reason = reason or sentence
+            # Text has no place for errors; of one image alone the caller says it.
+            if output_format == "text" and not single:
+                _log.warning("%s", sentence)
         writer.write(prediction.top(top_k, threshold))
     writer.close()
-    return Outcome(labelled, failed)
+    return Outcome(labelled, failed, reason)
 
 
 def _explain(prediction: Prediction, images: Images) -> Prediction:

@@ -2,49 +2,46 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import click
 
-from tlcli.commands.options import ACCURACY
+from tlcli.commands.options import ACCURACY, ANY_PATH, SWITCH
 from tlcli.terminal import CONTEXT_SETTINGS, LOG_LEVELS, progress_bars, set_up_logging
-
-FOLDER = click.Path(file_okay=False, path_type=Path)
-FILE = click.Path(dir_okay=False, path_type=Path)
-ANYWHERE = click.Path(path_type=Path)
 
 BELOW_MINIMUM = 3
 
 
 @click.command(context_settings=CONTEXT_SETTINGS)
-@click.option("--image_dir", type=ANYWHERE, help="Folder of folders: one folder of images a label.")
+@click.option("--image_dir", type=ANY_PATH, help="Folder of folders: one folder of images a label.")
 @click.option("--keep_label_names", is_flag=True, help="Use folder names as labels unchanged.")
 @click.option(
     "--output_graph",
-    type=FILE,
+    type=ANY_PATH,
     default="output_graph.pb",
     show_default=True,
     help="Frozen graph to write.",
 )
 @click.option(
-    "--output_labels", type=FILE, help="Labels file.  [default: output_labels.txt beside the graph]"
+    "--output_labels",
+    type=ANY_PATH,
+    help="Labels file.  [default: output_labels.txt beside the graph]",
 )
-@click.option("--saved_model_dir", type=FOLDER, help="Write a SavedModel for TensorFlow Serving.")
+@click.option("--saved_model_dir", type=ANY_PATH, help="Write a SavedModel for TensorFlow Serving.")
 @click.option(
     "--output_tflite",
-    type=FILE,
+    type=ANY_PATH,
     help="LiteRT file.  [default: beside the graph, for backbones of up to 32 MB]",
 )
 @click.option(
     "--output_report",
-    type=FILE,
+    type=ANY_PATH,
     help="Report page.  [default: output_report.html beside the graph]",
 )
 @click.option("--no_report", is_flag=True, help="Write no report.")
 @click.option(
     "--intermediate_output_graphs_dir",
-    type=FOLDER,
+    type=ANY_PATH,
     help="Write intermediate_N.pb here while training.",
 )
 @click.option(
@@ -54,7 +51,7 @@ BELOW_MINIMUM = 3
     show_default=True,
     help="Steps between intermediate graphs; 0 writes none.",
 )
-@click.option("--summaries_dir", type=FOLDER, help="Write TensorBoard events here.")
+@click.option("--summaries_dir", type=ANY_PATH, help="Write TensorBoard events here.")
 @click.option(
     "--tfhub_module",
     "--module",
@@ -70,15 +67,15 @@ BELOW_MINIMUM = 3
 @click.option("--input_width", type=int, help="Input width of the backbone in pixels.")
 @click.option("--input_mean", type=float, help="Subtracted from pixels of 0 to 255.")
 @click.option("--input_std", type=float, help="Pixels are divided by this after --input_mean.")
-@click.option("--model_dir", type=FOLDER, help="Where backbones lie.  [default: cache folder]")
+@click.option("--model_dir", type=ANY_PATH, help="Where backbones lie.  [default: cache folder]")
 @click.option(
-    "--bottleneck_dir", type=FOLDER, help="Where the cache lies.  [default: cache folder]"
+    "--bottleneck_dir", type=ANY_PATH, help="Where the cache lies.  [default: cache folder]"
 )
 @click.option(
-    "--import_bottlenecks", type=ANYWHERE, help="Text bottlenecks of the original tools to use."
+    "--import_bottlenecks", type=ANY_PATH, help="Text bottlenecks of the original tools to use."
 )
 @click.option(
-    "--export_bottlenecks", type=FOLDER, help="Write text bottlenecks as the original tools did."
+    "--export_bottlenecks", type=ANY_PATH, help="Write text bottlenecks as the original tools did."
 )
 @click.option("--how_many_training_steps", type=int, default=4000, show_default=True)
 @click.option("--learning_rate", type=float, default=0.01, show_default=True)
@@ -112,8 +109,8 @@ BELOW_MINIMUM = 3
     show_default=True,
     help="Share of images kept for validation.",
 )
-@click.option("--print_misclassified_test_images", is_flag=True)
-@click.option("--flip_left_right", is_flag=True, help="Flip half of the training views.")
+@click.option("--print_misclassified_test_images", **SWITCH)
+@click.option("--flip_left_right", **SWITCH, help="Flip half of the training views.")
 @click.option(
     "--random_crop", type=int, default=0, show_default=True, help="Margin to crop, in per cent."
 )
@@ -142,7 +139,7 @@ BELOW_MINIMUM = 3
 @click.option("--final_tensor_name", default="final_result", show_default=True)
 @click.option(
     "--checkpoint_path",
-    type=ANYWHERE,
+    type=ANY_PATH,
     metavar="PREFIX",
     help="Keep the fit's progress here; a fit cut short goes on.",
 )

@@ -25,7 +25,7 @@ from tlcli.core.dataset import (
 from tlcli.core.distortions import Distortions
 from tlcli.core.splits import sort_key
 from tlcli.core.store import BottleneckStore
-from tlcli.core.text_bottlenecks import import_folder
+from tlcli.core.text_bottlenecks import TextImport, import_folder
 from tlcli.errors import DataError, ImageError, UsageError
 
 logger = logging.getLogger("tlcli")
@@ -93,12 +93,13 @@ def find_images(options: Options) -> tuple[Dataset, Imported, tuple[Skipped, ...
     imported: Imported = {}
     skipped: list[Skipped] = []
     if options.import_bottlenecks is not None:
-        texts = import_folder(options.import_bottlenecks)
+        texts = _import(options)
         skipped += [Skipped(str(path), reason) for path, reason in texts.skipped]
         imported = {
             (sort_key(text.folder), sort_key(text.image_name)): text.vector
             for text in texts.bottlenecks
         }
+        report_skipped(options, skipped)
     dataset = None
     if options.image_dir is not None and not (imported and _is_empty_folder(options)):
         dataset = scan_folder(
@@ -106,14 +107,26 @@ def find_images(options: Options) -> tuple[Dataset, Imported, tuple[Skipped, ...
         )
         if dataset.ignored:
             logger.warning(
-                "%d images directly in %s are ignored; put each into the folder of its label",
-                len(dataset.ignored),
+                "images directly in %s are ignored (%d); put each into the folder of its label",
                 options.image_dir,
+                len(dataset.ignored),
             )
     if imported:
         dataset = with_imported(dataset, list(imported), options.keep_label_names)
     assert dataset is not None
     return dataset, imported, tuple(skipped)
+
+
+def _import(options: Options) -> TextImport:
+    folder = options.import_bottlenecks
+    assert folder is not None
+    try:
+        return import_folder(folder)
+    except DataError:
+        if options.module is None:
+            raise
+        # A folder of several modules' vectors, as one --bottleneck_dir of the original became.
+        return import_folder(folder, options.module)
 
 
 def _is_empty_folder(options: Options) -> bool:
@@ -220,7 +233,7 @@ def _with_store(
             kept.append(content)
             vectors.append(vector)
     skipped = tuple(Skipped(path, reason) for path, reason in sorted(unreadable.items()))
-    _report_skipped(options, skipped)
+    report_skipped(options, skipped)
     inputs = _assemble(
         options,
         dataset,
@@ -266,7 +279,12 @@ def _is_empty(image: ImageFile) -> bool:
         return True
 
 
-def _report_skipped(options: Options, skipped: Sequence[Skipped]) -> None:
+def report_skipped(options: Options, skipped: Sequence[Skipped]) -> None:
+    """Warn of files that are left out.
+
+    Raises:
+        DataError: there is one, under ``strict``.
+    """
     if skipped and options.strict:
         first = skipped[0]
         raise DataError(

@@ -6,11 +6,19 @@ import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 from retrain.fitting import cross_validate_fit, fit
-from retrain.inputs import Inputs, Progress, find_backbone, find_images, gather, needs_backbone
+from retrain.inputs import (
+    Inputs,
+    Progress,
+    find_backbone,
+    find_images,
+    gather,
+    needs_backbone,
+)
 from retrain.options import Options
 from retrain.outputs import (
     GraphBuilder,
@@ -24,6 +32,7 @@ from retrain.result import CrossValidationSummary, LabelCounts, RetrainResult
 from retrain.testing import measure
 from tlcli.core.evaluation import Evaluation
 from tlcli.core.export import check_final_tensor_name
+from tlcli.core.files import OutputSet
 from tlcli.errors import UsageError
 
 logger = logging.getLogger("tlcli")
@@ -72,8 +81,11 @@ def retrain(
         UsageError: options that cannot work.
         TlcliError: anything else that stands in the way, in one sentence.
     """
+    unknown = set(options) - {field.name for field in fields(Options)}
+    if unknown:
+        raise UsageError(f"there is no option {min(unknown)}; see `tlcli retrain --help`")
     chosen = Options(
-        image_dir=Path(image_dir) if image_dir is not None else None,
+        image_dir=image_dir,  # type: ignore[arg-type]  # text becomes a path there
         **_with_module(options, tfhub_module, architecture),
     )
     check_final_tensor_name(chosen.final_tensor_name)
@@ -85,6 +97,7 @@ def retrain(
         backbone = find_backbone(chosen) if needs_backbone(chosen, dataset, imported) else None
     with clock.stage("bottlenecks"):
         inputs = gather(chosen, dataset, imported, backbone, progress)
+        inputs = replace(inputs, skipped=(*unusable, *inputs.skipped))
     logger.info(
         "%d images, %d labels: %d for training, %d for validation, %d for testing",
         len(inputs.images),
@@ -97,31 +110,35 @@ def retrain(
     with clock.stage("evaluation"):
         tests = measure(inputs, chosen, fitted)
         cross = _cross_validate(inputs, chosen, progress)
-    with clock.stage("export"):
-        written = write_classifier(chosen, inputs, backbone, fitted.layer, builder, tests.after)
-    accuracy, minimum = tests.after.accuracy, chosen.min_accuracy
-    result = RetrainResult(
-        test_accuracy=accuracy,
-        test_count=tests.after.count,
-        test_interval=tests.after.interval,
-        validation_accuracy=tests.validation.accuracy,
-        labels=_label_counts(inputs, tests.after),
-        skipped=(*unusable, *inputs.skipped),
-        backbone=describe(backbone, inputs),
-        outputs=written.outputs,
-        seconds=clock.seconds,
-        cache=inputs.cache,
-        misclassified=tests.misclassified,
-        cross_validation=cross,
-        min_accuracy=minimum,
-        passed=minimum is None or (accuracy is not None and accuracy >= minimum),
-        final_layer_only=chosen.final_layer_only,
-    )
-    if chosen.report_path is not None:
-        with clock.stage("report"):
-            written.outputs["report"] = chosen.report_path
-            write_report(chosen.report_path, result, inputs, chosen, fitted, tests, backbone)
-    written.card.write(written.card_path)
+    with OutputSet() as files:
+        with clock.stage("export"):
+            written = write_classifier(
+                files, chosen, inputs, backbone, fitted.layer, builder, tests.after
+            )
+        accuracy, minimum = tests.after.accuracy, chosen.min_accuracy
+        result = RetrainResult(
+            test_accuracy=accuracy,
+            test_count=tests.after.count,
+            test_interval=tests.after.interval,
+            validation_accuracy=tests.validation.accuracy,
+            labels=_label_counts(inputs, tests.after),
+            skipped=inputs.skipped,
+            backbone=describe(backbone, inputs),
+            outputs=written.outputs,
+            seconds=clock.seconds,
+            cache=inputs.cache,
+            misclassified=tests.misclassified,
+            cross_validation=cross,
+            min_accuracy=minimum,
+            passed=minimum is None or (accuracy is not None and accuracy >= minimum),
+            final_layer_only=chosen.final_layer_only,
+        )
+        if chosen.report_path is not None:
+            with clock.stage("report"):
+                written.outputs["report"] = chosen.report_path
+                place = files.place(chosen.report_path)
+                write_report(place, result, inputs, chosen, fitted, tests, backbone)
+        files.commit(written.card)
     return result
 
 

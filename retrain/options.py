@@ -6,10 +6,15 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from tlcli.core.model_card import card_path
 from tlcli.errors import UsageError
 
 DEFAULT_MODULE = "efficientnet_lite0"
 SOLVERS = ("sgd", "lbfgs")
+
+
+def _is_number(value: Any) -> bool:
+    return value is None or (isinstance(value, (int, float)) and not isinstance(value, bool))
 
 
 @dataclass(frozen=True)
@@ -81,10 +86,15 @@ class Options:
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
+            if value == "":
+                raise UsageError(f"--{field.name} is empty; give a value or leave it out")
             if value is not None and "Path" in str(field.type) and not isinstance(value, Path):
                 object.__setattr__(self, field.name, Path(value))
+            if not _is_number(value) and str(field.type) in ("int", "float", "int | None"):
+                raise UsageError(f"--{field.name} is {value!r}; give a number")
         self._check_ranges()
         self._check_combinations()
+        self._check_outputs()
 
     def _check_ranges(self) -> None:
         at_least = {
@@ -159,6 +169,22 @@ class Options:
                         f"--solver lbfgs takes no steps, so --{name} has nothing to write; "
                         "leave one of the two out"
                     )
+
+    def _check_outputs(self) -> None:
+        """Raise UsageError where two outputs would be one file."""
+        owners: dict[Path, str] = {}
+        for name, path in {
+            "output_graph": self.output_graph,
+            "output_labels": self.labels_path,
+            "output_tflite": self.output_tflite or self.output_graph.with_suffix(".tflite"),
+            "output_report": self.report_path,
+            "output_graph (its model card)": card_path(self.output_graph),
+        }.items():
+            if path is None:
+                continue
+            other = owners.setdefault(path.absolute(), name)
+            if other != name:
+                raise UsageError(f"--{other} and --{name} would both be {path}; give another name")
 
     @property
     def distorts(self) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from tlcli.core.export import (
     write_graph,
     write_labels,
 )
-from tlcli.core.files import output_error, sweep_temporary, write_bytes
+from tlcli.core.files import OutputSet, output_error, sweep_temporary, write_bytes
 from tlcli.core.final_layer import FinalLayer
 from tlcli.core.images import Preprocessing
 from tlcli.core.text_bottlenecks import export_folder
@@ -32,17 +32,15 @@ logger = logging.getLogger("tlcli")
 
 @dataclass(frozen=True)
 class Written:
-    """What was written, and the card that says so and is to be written last.
+    """What was written beside its place.
 
     Attributes:
         outputs: kind of output to path, the card's included.
-        card: the model card.
-        card_path: where it belongs.
+        card: path of the model card.
     """
 
     outputs: dict[str, Path]
-    card: model_card.ModelCard
-    card_path: Path
+    card: Path
 
 
 def check_places(options: Options) -> None:
@@ -51,12 +49,20 @@ def check_places(options: Options) -> None:
     Raises:
         OutputError: a folder cannot be made or written.
     """
-    places = [options.output_graph, options.labels_path, options.report_path, options.output_tflite]
-    folders = {path.parent for path in places if path is not None}
+    files = [options.output_graph, options.labels_path, options.report_path]
+    files += [options.output_tflite, options.checkpoint_path]
+    folders = {path.parent for path in files if path is not None}
     if options.saved_model_dir is not None:
         folders.add(options.saved_model_dir.parent)
-    for path in (options.output_graph, options.labels_path):
-        if path.is_dir():
+    for folder in (
+        options.intermediate_output_graphs_dir,
+        options.export_bottlenecks,
+        options.summaries_dir,
+    ):
+        if folder is not None:
+            folders.add(folder)
+    for path in files[:4]:
+        if path is not None and path.is_dir():
             raise OutputError(f"cannot write {path}: it is a folder; give the name of a file")
     for folder in sorted(folders):
         try:
@@ -99,13 +105,14 @@ def intermediate_writer(
         path = folder / f"intermediate_{step}.pb"
         write_graph(path, builder.build(layer))
         card = model_card.card_path(path)
-        _card(card, options, inputs, backbone, [path], None).write(card)
+        _card(card, options, inputs, backbone, {path: path}, None).write(card)
         logger.info("Saved the intermediate graph %s", path)
 
     return write
 
 
 def write_classifier(
+    files: OutputSet,
     options: Options,
     inputs: Inputs,
     backbone: Backbone | None,
@@ -113,26 +120,30 @@ def write_classifier(
     builder: GraphBuilder,
     tested: Evaluation,
 ) -> Written:
-    """Write everything but the report and the model card.
+    """Write everything but the report beside its place; nothing is replaced yet.
 
     Raises:
         OutputError: something cannot be written or converted.
     """
     graph = builder.build(layer)
     tflite = None if options.final_layer_only else _convert(options, graph, backbone)
+    if options.export_bottlenecks is not None:
+        _export_bottlenecks(options.export_bottlenecks, inputs, backbone)
     outputs = {"graph": options.output_graph, "labels": options.labels_path}
-    write_graph(options.output_graph, graph)
-    write_labels(options.labels_path, inputs.labels)
     if tflite is not None:
         outputs["tflite"] = options.output_tflite or options.output_graph.with_suffix(".tflite")
-        write_bytes(outputs["tflite"], tflite)
+    beside = {path: files.place(path) for path in outputs.values()}
+    write_graph(beside[outputs["graph"]], graph)
+    write_labels(beside[outputs["labels"]], inputs.labels)
+    if tflite is not None:
+        write_bytes(beside[outputs["tflite"]], tflite)
     path = model_card.card_path(options.output_graph)
-    card = _card(path, options, inputs, backbone, list(outputs.values()), tested)
+    card = _card(path, options, inputs, backbone, beside, tested)
     if options.saved_model_dir is not None and backbone is not None:
         from tlcli.core.saved_model import write_saved_model
 
         write_saved_model(
-            options.saved_model_dir,
+            files.place(options.saved_model_dir),
             graph,
             inputs.labels,
             backbone.height,
@@ -142,10 +153,10 @@ def write_classifier(
         )
         outputs["saved_model"] = options.saved_model_dir
     if options.export_bottlenecks is not None:
-        _export_bottlenecks(options.export_bottlenecks, inputs, backbone)
         outputs["bottlenecks"] = options.export_bottlenecks
     outputs["model_card"] = path
-    return Written(outputs, card, path)
+    card.write(files.place(path))
+    return Written(outputs, path)
 
 
 def _convert(options: Options, graph: Any, backbone: Backbone | None) -> bytes | None:
@@ -170,7 +181,7 @@ def _card(
     options: Options,
     inputs: Inputs,
     backbone: Backbone | None,
-    files: Sequence[Path],
+    files: Mapping[Path, Path],
     tested: Evaluation | None,
 ) -> model_card.ModelCard:
     if backbone is None or options.final_layer_only:

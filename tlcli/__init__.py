@@ -6,8 +6,8 @@
     >>> classifier = tlcli.load("output_graph.pb")
     >>> [prediction.label for prediction in classifier.label(["new.jpg"])]
 
-Every option of ``tlcli retrain`` and ``tlcli label`` is a keyword of the same name.
-Nothing is printed; talk goes to the logger ``tlcli``.
+Every option of ``tlcli retrain`` and ``tlcli label`` that does not speak of printing is a
+keyword of the same name. Nothing is printed; talk goes to the logger ``tlcli``.
 """
 
 from __future__ import annotations

@@ -89,8 +89,11 @@ def fail(error: BaseException, code: int) -> NoReturn:
 
 def leave(code: int) -> NoReturn:
     """Flush what was written and end the process."""
+    # A second Ctrl-C must not break what Python does at its end.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        sys.stdout.flush()
+        if sys.stdout is not None:  # None where the caller closed it
+            sys.stdout.flush()
     except BrokenPipeError:
         _drop_stdout()
     sys.exit(code)
@@ -110,6 +113,7 @@ def run(command: click.Command, program: str) -> NoReturn:
     """
     set_up_logging()
     signal.signal(signal.SIGTERM, _terminate)
+    stdout = sys.stdout
     try:
         code = command.main(prog_name=program, standalone_mode=False)
     except click.exceptions.Exit as stop:
@@ -117,11 +121,16 @@ def run(command: click.Command, program: str) -> NoReturn:
     except click.ClickException as error:
         error.show()
         leave(error.exit_code)
+    except SystemExit:
+        # When nobody reads its output any more, click replaces the stream and ends the process.
+        if sys.stdout is not stdout:
+            leave(0)
+        raise
     except (click.Abort, KeyboardInterrupt):
-        click.echo("Interrupted: what was computed is in the cache.", err=True)
+        click.echo("Interrupted.", err=True)
         leave(INTERRUPTED)
     except Terminated:
-        click.echo("Terminated: what was computed is in the cache.", err=True)
+        click.echo("Terminated.", err=True)
         leave(TERMINATED)
     except TlcliError as error:
         fail(error, error.exit_code)

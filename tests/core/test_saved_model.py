@@ -276,3 +276,17 @@ def test_the_same_graph_gives_the_same_bytes_in_another_process(tmp_path: Path) 
         assert done.stderr == ""
         digests.add(hashlib.sha256((place / "saved_model.pb").read_bytes()).hexdigest())
     assert len(digests) == 1
+
+
+def test_a_full_disk_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tlcli.core.engines import import_tensorflow
+
+    tf = import_tensorflow()
+
+    def save(builder: object) -> None:
+        raise tf.errors.ResourceExhaustedError(None, None, "x/saved_model.pb; No space left")
+
+    monkeypatch.setattr(tf.compat.v1.saved_model.Builder, "save", save)
+    with pytest.raises(OutputError, match="No space left; choose another place"):
+        write_saved_model(tmp_path / "model", GRAPH, LABELS, HEIGHT, WIDTH, "scores")
+    assert list(tmp_path.iterdir()) == []

@@ -96,13 +96,16 @@ def test_some_images_fail_and_the_others_are_labelled(
     assert "newyork" in result.stdout
     assert "1 of 2 images could not be labelled" in result.stderr
     assert ("empty file" in result.stdout) == (output_format != "text")
-    assert (f"Error: {empty}: empty file" in result.stderr) == (output_format == "text")
+    assert (f"Warning: {empty}: empty file" in result.stderr) == (output_format == "text")
 
 
-def test_one_failing_image_is_one_sentence(plates: Path, tmp_path: Path) -> None:
-    result = label(plates, tmp_path / "absent.jpg")
+@pytest.mark.parametrize("output_format", ["text", "jsonl", "json", "csv"])
+def test_one_failing_image_is_one_sentence(
+    plates: Path, tmp_path: Path, output_format: str
+) -> None:
+    result = label(plates, tmp_path / "absent.jpg", "--format", output_format)
     assert result.return_value == 1
-    assert result.stdout == ""
+    assert ("no such file" in result.stdout) == (output_format != "text")
     assert result.stderr == f"Error: {tmp_path / 'absent.jpg'}: no such file\n"
 
 
@@ -256,3 +259,19 @@ def test_help_lists_every_option_and_imports_nothing_heavy() -> None:
     contract += " input_std num_top_predictions top_k format threshold batch_size trust"
     for option in contract.split():
         assert f"--{option}" in done.stdout
+
+
+def test_a_reader_that_stops_early_is_no_failure(plates: Path, photo: Path) -> None:
+    images = " ".join([str(photo)] * 200)
+    line = (
+        f"set -o pipefail; {sys.executable} -m label --graph {plates / 'graph.tflite'} {images} "
+        "| head -n 1"
+    )
+    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_closed_standard_input_names_nothing(plates: Path) -> None:
+    line = f"{sys.executable} -m label --graph {plates / 'graph.tflite'} - <&-"
+    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")

@@ -327,6 +327,10 @@ def test_strict_ends_at_an_unreadable_image(trained: Trained, tmp_path: Path) ->
         ["--intermediate_store_frequency", "10"],
         ["--final_tensor_name", "final result"],
         ["--architecture", "inception_v3", "--module", "resnet50"],
+        ["--output_labels", ""],
+        ["--output_labels", "output_graph.pb"],
+        ["--output_report", "output_graph.json"],
+        ["--output_tflite", "output_graph.pb"],
     ],
 )
 def test_values_that_cannot_work_are_wrong_use(trained: Trained, arguments: list[str]) -> None:
@@ -355,3 +359,67 @@ def test_the_text_summary_names_accuracy_outputs_and_the_next_command(
     assert re.search(r"^Test accuracy \d+\.\d% \(N=\d+, 95% interval", run.out)
     assert str(tmp_path / "output_labels.txt") in run.out
     assert run.err == ""
+
+
+def test_an_empty_image_dir_is_not_the_current_folder(tmp_path: Path) -> None:
+    run = tlcli("retrain", "--image_dir", "", cwd=tmp_path)
+    assert run.code == 2
+    assert "empty" in run.err
+
+
+def test_switches_take_the_spelling_of_the_first_generation(trained: Trained) -> None:
+    for spelling, distorted in (("=true", True), ("=False", False), ("", True)):
+        run = tlcli(
+            "retrain", "--image_dir", trained.photos, f"--flip_left_right{spelling}",
+            "--distortion_views", 1, "--how_many_training_steps", 5, "--final_layer_only",
+            "--output_graph", trained.folder / "flip" / "g.pb", "--format", "json", "--quiet",
+            cache=trained.cache,
+        )  # fmt: skip
+        assert run.code == 0, run.err
+        images = sum(label["images"] for label in run.json["labels"].values())
+        cache = run.json["cache"]
+        assert (cache["hits"] + cache["computed"] > images) == distorted
+
+
+def test_unusable_text_files_are_named_and_end_a_strict_run(shared: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "vectors"
+    shutil.copytree(houses(shared), folder)
+    (folder / "house_with_pool" / "bad.jpg.txt").write_text("1,2,x")
+    common = ["--import_bottlenecks", folder, *IMPORT_ONLY, "--no_report", "--output_graph"]
+    run = tlcli("retrain", *common, tmp_path / "g.pb", "--quiet")
+    assert run.code == 0
+    assert "bad.jpg.txt" in run.err
+    run = tlcli("retrain", *common, tmp_path / "h.pb", "--strict")
+    assert run.code == 1
+    assert "bad.jpg.txt" in run.err
+    assert not (tmp_path / "h.pb").exists()
+
+
+def test_a_failing_output_leaves_the_older_ones_as_they_were(trained: Trained) -> None:
+    before = {path: path.read_bytes() for path in trained.folder.iterdir() if path.is_file()}
+    run = tlcli(
+        "retrain", "--image_dir", trained.photos, "--output_graph", trained.graph,
+        "--output_labels", "/dev/full/labels.txt", "--how_many_training_steps", 5,
+        cache=trained.cache,
+    )  # fmt: skip
+    assert run.code == 1
+    blocked = trained.folder / "blocked"
+    blocked.write_text("")
+    run = tlcli(
+        "retrain", "--image_dir", trained.photos, "--output_graph", trained.graph,
+        "--saved_model_dir", blocked / "model", "--how_many_training_steps", 5,
+        cache=trained.cache,
+    )  # fmt: skip
+    assert run.code == 1
+    blocked.unlink()
+    after = {path: path.read_bytes() for path in trained.folder.iterdir() if path.is_file()}
+    assert after == before
+
+
+def test_the_python_interface_names_a_wrong_option() -> None:
+    import tlcli as package
+
+    with pytest.raises(package.errors.UsageError, match="nosuch"):
+        package.retrain("photos", nosuch=1)
+    with pytest.raises(package.errors.UsageError, match="how_many_training_steps"):
+        package.retrain("photos", how_many_training_steps="50")

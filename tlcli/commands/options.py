@@ -13,7 +13,26 @@ from tlcli.terminal import LOG_LEVELS
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
-ANY_PATH = click.Path(path_type=Path)
+
+class _Place(click.Path):
+    """A path; what is wrong with it is said by the job, in one sentence and with its exit code."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value == "":  # an unset variable of a shell script, not the current folder
+            self.fail("it is empty; give a path", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+# The original's first generation also took --flip_left_right=True and =False.
+SWITCH: dict[str, Any] = {
+    "is_flag": False,
+    "flag_value": "true",
+    "default": "false",
+    "type": click.BOOL,
+    "metavar": "",
+}
+
+ANY_PATH = _Place(path_type=Path, readable=False)
 
 
 def parse_accuracy(text: str) -> float:

@@ -162,7 +162,7 @@ def with_imported(
         images.append(ImageFile(None, folder, f"{folder}/{name}", label))
     labels = _labels(spelling.values(), keep_label_names)
     if len(labels) < 2:
-        raise DataError(_too_few_labels("the images and imported bottlenecks", labels, ()))
+        raise DataError(_too_few_labels("the folder of imported bottlenecks", labels, ()))
     return Dataset(_sorted(images), labels, dataset.ignored if dataset is not None else ())
 
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import os
+import platform
 import shutil
+import signal
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +18,7 @@ from tlcli.errors import OutputError
 
 # Visible in a listing, never matched by an image suffix, and unlike any user's own name.
 TEMPORARY_PREFIX = ".tlcli-tmp-"
-# A run that lasts longer than this still renames its own files at its end, within seconds.
+# What another machine left cannot be asked for; no run keeps a temporary file for a day.
 STALE_SECONDS = 24 * 3600
 
 
@@ -39,7 +42,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
     holder: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        holder = Path(tempfile.mkdtemp(prefix=TEMPORARY_PREFIX, dir=path.parent))
+        holder = _make_holder(path.parent)
         temporary = holder / path.name
         yield temporary
         _replace(temporary, path)
@@ -50,11 +53,96 @@ def atomic_path(path: Path) -> Iterator[Path]:
             shutil.rmtree(holder, ignore_errors=True)
 
 
+def _make_holder(folder: Path) -> Path:
+    """Make a folder for temporary files that says which process of which machine owns it."""
+    return Path(
+        tempfile.mkdtemp(prefix=f"{TEMPORARY_PREFIX}{_machine()}-{os.getpid()}-", dir=folder)
+    )
+
+
+def _machine() -> str:
+    return sha256_bytes(platform.node().encode())[:8]
+
+
 def _replace(temporary: Path, path: Path) -> None:
     if temporary.is_dir() and path.is_dir():
         # A folder cannot be renamed over a filled one: the old one steps aside first.
         path.rename(temporary.parent / "replaced")
     temporary.replace(path)
+
+
+class OutputSet:
+    """Outputs that appear together: all are written beside their places, then all renamed.
+
+    Used as a context manager; without `commit`, every place stays as it was.
+    """
+
+    def __init__(self) -> None:
+        self._holders: list[Path] = []
+        self._places: list[tuple[Path, Path]] = []
+
+    def place(self, path: Path) -> Path:
+        """Return the temporary path at which the output for ``path`` is to be written.
+
+        Raises:
+            OutputError: the folder cannot be written.
+        """
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            holder = _make_holder(path.parent)
+        except OSError as error:
+            raise output_error(path, error) from error
+        self._holders.append(holder)
+        self._places.append((holder / path.name, path))
+        return holder / path.name
+
+    def commit(self, certificate: Path) -> None:
+        """Rename everything to its place, what lies at ``certificate`` last.
+
+        Signals wait until it is done, so that an interruption finds all of it or nothing. The
+        file at ``certificate``, which vouches for the others, is removed first: a process that is
+        killed in between leaves files that nothing vouches for.
+
+        Raises:
+            OutputError: a place cannot be written.
+        """
+        path = certificate
+        with _signals_deferred():
+            try:
+                certificate.unlink(missing_ok=True)
+                for temporary, path in sorted(
+                    self._places, key=lambda place: place[1] == certificate
+                ):
+                    _replace(temporary, path)
+            except OSError as error:
+                raise output_error(path, error) from error
+
+    def __enter__(self) -> OutputSet:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for holder in self._holders:
+            shutil.rmtree(holder, ignore_errors=True)
+
+
+@contextmanager
+def _signals_deferred() -> Iterator[None]:
+    """Hold SIGINT and SIGTERM back while the block runs, then deliver them."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # signals never interrupt another thread
+        return
+    waiting: list[int] = []
+    handlers = {
+        number: signal.signal(number, lambda number, frame: waiting.append(number))
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        for caught in waiting:
+            signal.raise_signal(caught)
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -75,16 +163,29 @@ def write_text(path: Path, text: str) -> None:
 
 
 def sweep_temporary(folder: Path) -> None:
-    """Remove what a killed run left in ``folder``; what is younger than a day may be in use."""
+    """Remove what killed runs left in ``folder``; what a living process owns stays."""
     if not folder.is_dir():
         return
-    oldest = time.time() - STALE_SECONDS
     for entry in folder.glob(TEMPORARY_PREFIX + "*"):
         try:
-            if entry.stat().st_mtime < oldest:
+            if not _is_in_use(entry):
                 shutil.rmtree(entry)
         except OSError:
             continue
+
+
+def _is_in_use(holder: Path) -> bool:
+    machine, _, rest = holder.name.removeprefix(TEMPORARY_PREFIX).partition("-")
+    process = rest.partition("-")[0]
+    if machine != _machine() or not process.isdigit():
+        return holder.stat().st_mtime > time.time() - STALE_SECONDS
+    try:
+        os.kill(int(process), 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def sha256_bytes(data: bytes) -> str:

@@ -126,16 +126,19 @@ def describe_backbone(backbone: Backbone, bottleneck_size: int) -> dict[str, Any
     }
 
 
-def hash_files(card: Path, paths: Sequence[Path]) -> dict[str, str]:
+def hash_files(card: Path, paths: Sequence[Path] | Mapping[Path, Path]) -> dict[str, str]:
     """Return the card's ``files`` part: names relative to the folder of ``card`` to SHA-256.
+
+    ``paths`` are where the files are, or a mapping from where they will be to where they are.
 
     Raises:
         OutputError: a file that was just written cannot be read.
     """
     hashes = {}
-    for path in paths:
+    present = paths if isinstance(paths, Mapping) else {path: path for path in paths}
+    for path, content in present.items():
         try:
-            hashes[_relative(path, Path(card).parent)] = sha256_file(path)
+            hashes[_relative(path, Path(card).parent)] = sha256_file(content)
         except OSError as error:
             raise output_error(path, error) from error
     return hashes
@@ -147,19 +150,19 @@ def build(
     labels: Sequence[str],
     input: CardInput,
     output: str,
-    files: Sequence[Path],
+    files: Sequence[Path] | Mapping[Path, Path],
     backbone: Mapping[str, Any] | None = None,
     training: Mapping[str, Any] | None = None,
     accuracy: Mapping[str, Any] | None = None,
 ) -> ModelCard:
-    """Return the card for files that are already written.
+    """Return the card for files that are already written, in their places or beside them.
 
     Args:
         card: where the card will be written (`card_path` of the graph).
         labels: in output order.
         input: what the graph takes.
         output: name of the softmax node.
-        files: graph, labels file, LiteRT file: those there are.
+        files: graph, labels file, LiteRT file: those there are (see `hash_files`).
         backbone: as `describe_backbone` gives it.
         training: options, seed and counts, as JSON can hold them.
         accuracy: test, count, interval.

@@ -25,6 +25,7 @@ from tlcli.core.files import atomic_path
 from tlcli.core.graph_messages import NodeDef
 from tlcli.core.graph_surgery import needed_nodes, spell_tensor, split_tensor
 from tlcli.core.model_card import SAVED_MODEL_CARD, ModelCard, hash_files
+from tlcli.errors import OutputError
 
 IMAGE, IMAGE_BYTES, PREDICTION = "image", "image_bytes", "prediction"
 ENCODED_INPUT = "encoded/image_bytes"
@@ -142,7 +143,15 @@ def _save(folder: Path, graph: Any, final_tensor_name: str) -> None:
             }
             builder = v1.saved_model.Builder(str(folder))
             builder.add_meta_graph_and_variables(session, ["serve"], signatures)
-            builder.save()
+            try:
+                builder.save()
+            except tf.errors.OpError as error:
+                # TensorFlow's file system has its own errors, "PATH; No space left on device".
+                reason = str(error.message).rpartition(";")[2].strip()
+                raise OutputError(
+                    f"cannot write the SavedModel: {reason}; choose another place or make "
+                    "room there"
+                ) from error
 
 
 def _tensor_info(tf: Any, graph: Any, name: str) -> Any:

@@ -206,7 +206,7 @@ def _looks_like_vector(path: Path) -> bool:
 def _several_modules(one: _File, other: _File) -> DataError:
     return DataError(
         f"{one.path} and {other.path} are bottlenecks of two modules; import a folder that holds "
-        "those of one, or name the module"
+        "those of one, or name it with --module"
     )
 
 
