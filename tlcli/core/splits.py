@@ -22,7 +22,7 @@ _GROUP_MARK = "_nohash_"
 
 def sort_key(name: str) -> str:
     """Return the name in the one spelling that macOS and Linux copies share (NFC)."""
-    return unicodedata.normalize("NFC", name)
+    return name if name.isascii() else unicodedata.normalize("NFC", name)
 
 
 def hash_percentage(name: str) -> float:
@@ -116,15 +116,17 @@ def cross_label_duplicates(
     names: Sequence[str], labels: Sequence[str], contents: Sequence[str | None]
 ) -> list[tuple[str, ...]]:
     """Return the names of images whose content lies under more than one label, group by group."""
+    first_label: dict[str, str] = {}
     groups: dict[str, list[int]] = {}
+    for content, label in zip(contents, labels, strict=True):
+        if content is not None and first_label.setdefault(content, label) != label:
+            groups[content] = []
+    if not groups:
+        return []
     for row, content in enumerate(contents):
-        if content is not None:
-            groups.setdefault(content, []).append(row)
-    return sorted(
-        tuple(sorted(names[row] for row in rows))
-        for rows in groups.values()
-        if len({labels[row] for row in rows}) > 1
-    )
+        if content in groups:
+            groups[content].append(row)
+    return sorted(tuple(sorted(names[row] for row in rows)) for rows in groups.values())
 
 
 def _group(name: str) -> str:
