@@ -47,8 +47,7 @@ def main() -> None:
             Request(image.path, content) for image, content in zip(images, contents, strict=True)
         ]
         for module in options.modules:
-            found = compute(resolve(module), requests, store).vectors
-            vectors = np.array([found[content, None] for content in contents])
+            vectors = compute(resolve(module), requests, store).vectors
             report(module, vectors, labels, contents, options.folds, options.seeds)
 
 

@@ -24,6 +24,7 @@ from tlcli.core.final_layer import (
     fit_sgd,
 )
 from tlcli.core.optimum import fit_lbfgs
+from tlcli.core.splits import sort_key
 
 if TYPE_CHECKING:
     from tlcli.core.summaries import Summaries
@@ -84,8 +85,8 @@ def _summaries(folder: Path) -> Summaries:
 
 def samples(inputs: Inputs, split: str) -> Samples:
     """Return the undistorted vectors and labels of one split."""
-    rows = inputs.rows(split)
-    return Samples(inputs.vectors[rows], inputs.targets[rows])
+    part = inputs.part(split)
+    return Samples(inputs.vectors[part], inputs.targets[part])
 
 
 def training_samples(inputs: Inputs) -> Samples:
@@ -207,19 +208,21 @@ def cross_validate_fit(
     settings = sgd_settings(options)
     label_count = len(inputs.labels)
 
+    # In the order of names, so that folds do not depend on the split.
+    names = [image.name for image in inputs.images]
+    order = sorted(range(len(names)), key=lambda row: (sort_key(names[row]), names[row]))
+    vectors, targets = inputs.vectors[order], inputs.targets[order]
+
     def fit_fold(rows: Indices) -> FinalLayer:
-        training = Samples(inputs.vectors[rows], inputs.targets[rows])
+        training = Samples(vectors[rows], targets[rows])
         if options.solver == "lbfgs":
             return fit_lbfgs(training, label_count).layer
         return fit_sgd(training, label_count, settings)
 
-    groups = [
-        content or image.name for content, image in zip(inputs.contents, inputs.images, strict=True)
-    ]
     return cross_validate(
-        inputs.vectors,
-        inputs.targets,
-        groups,
+        vectors,
+        targets,
+        [inputs.contents[row] or names[row] for row in order],
         options.cross_validate,
         fit_fold,
         label_count=label_count,

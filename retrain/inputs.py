@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -15,6 +15,7 @@ from retrain.result import Skipped
 from tlcli.backbones.base import Backbone
 from tlcli.core.bottlenecks import Request, compute
 from tlcli.core.dataset import (
+    SPLITS,
     Dataset,
     ImageFile,
     assign_splits,
@@ -34,10 +35,16 @@ Progress = Callable[[str, int, int], None]
 Vectors = npt.NDArray[np.float32]
 Imported = dict[tuple[str, str], Vectors]
 
+# What sorting the rows of a matrix in its own memory takes beside it.
+_REORDERED_BYTES = 128 << 20
+
 
 @dataclass(frozen=True)
 class Inputs:
     """All that the final layer is fitted and tested on; rows of all fields belong together.
+
+    Rows are those of training, then validation, then testing, by name within each: a split
+    is a slice of ``vectors``, which may be gigabytes, and is never copied.
 
     Attributes:
         labels: label names in output order.
@@ -65,13 +72,25 @@ class Inputs:
     duplicates: tuple[tuple[str, ...], ...] = ()
     cache: dict[str, int] = field(default_factory=dict)
 
+    def part(self, split: str) -> slice:
+        """Return where the rows of one split are."""
+        start = sum(self.splits.count(before) for before in SPLITS[: SPLITS.index(split)])
+        return slice(start, start + self.splits.count(split))
+
     def rows(self, split: str) -> npt.NDArray[np.int64]:
-        """Return the row numbers of one split."""
-        return np.flatnonzero(np.array(self.splits) == split)
+        """Return the row numbers of one split, rising."""
+        part = self.part(split)
+        return np.arange(part.start, part.stop)
+
+    def vectors_at(self, rows: npt.NDArray[np.int64]) -> Vectors:
+        """Return the vectors of rows; not a copy where the rows follow one another."""
+        if len(rows) and (np.diff(rows) == 1).all():
+            return self.vectors[rows[0] : rows[-1] + 1]
+        return self.vectors[rows]
 
     def counts(self, split: str | None = None) -> npt.NDArray[np.int64]:
         """Return the number of images by label, of one split or of all."""
-        targets = self.targets if split is None else self.targets[self.rows(split)]
+        targets = self.targets if split is None else self.targets[self.part(split)]
         return np.bincount(targets, minlength=len(self.labels))
 
     @property
@@ -197,8 +216,9 @@ def gather(
 def _from_imports_alone(options: Options, dataset: Dataset, imported: Imported) -> Inputs:
     vectors = [imported_vector(image, imported) for image in dataset.images]
     matrix = _stack([vector for vector in vectors if vector is not None], None)
+    count = len(matrix)
     return _assemble(
-        options, dataset, dataset.images, [None] * len(matrix), matrix, {"imported": len(matrix)}
+        options, dataset, dataset.images, [None] * count, matrix, range(count), {"imported": count}
     )
 
 
@@ -210,37 +230,39 @@ def _with_store(
     store: BottleneckStore,
     progress: Progress | None,
 ) -> Inputs:
-    contents, unreadable = _contents(dataset, store, imported, progress)
-    requests = [
-        Request(image.path, content)
-        for image, content in zip(dataset.images, contents, strict=True)
-        if content is not None
-        and image.path is not None
-        and imported_vector(image, imported) is None
-    ]
+    from_text: dict[int, Vectors] = {}
+    for number, image in enumerate(dataset.images if imported else ()):
+        vector = imported_vector(image, imported)
+        if vector is not None:
+            from_text[number] = vector
+    contents, unreadable = _contents(dataset, store, from_text, progress)
+    numbers, requests = [], []
+    for number, (image, content) in enumerate(zip(dataset.images, contents, strict=True)):
+        if image.file is not None and content is not None and number not in from_text:
+            numbers.append(number)
+            requests.append(Request(image.file, content))
     plain = compute(backbone, requests, store, progress=progress)
     unreadable.update({str(path): reason for path, reason in plain.failures.items()})
-
-    images, kept, vectors = [], [], []
-    from_text = 0
-    for image, content in zip(dataset.images, contents, strict=True):
-        vector = imported_vector(image, imported)
-        from_text += vector is not None
-        if vector is None and content is not None:
-            vector = plain.vectors.get((content, None))
-        if vector is not None:
-            images.append(image)
-            kept.append(content)
-            vectors.append(vector)
     skipped = tuple(Skipped(path, reason) for path, reason in sorted(unreadable.items()))
     report_skipped(options, skipped)
+
+    # The row of each image in the matrix; -1: it has no vector.
+    places = np.full(len(dataset.images), -1, np.int64)
+    places[np.array(numbers, np.int64)[plain.found]] = np.flatnonzero(plain.found)
+    vectors = plain.vectors
+    if from_text:
+        places[list(from_text)] = len(vectors) + np.arange(len(from_text))
+        texts = _stack(list(from_text.values()), backbone, vectors.shape[1] or None)
+        vectors = np.concatenate([vectors, texts]) if len(vectors) else texts
+    kept = np.flatnonzero(places >= 0).tolist()
     inputs = _assemble(
         options,
         dataset,
-        tuple(images),
-        kept,
-        _stack(vectors, backbone),
-        {"hits": plain.hits, "computed": plain.computed, "imported": from_text},
+        [dataset.images[number] for number in kept],
+        [contents[number] for number in kept],
+        vectors,
+        places[kept],
+        {"hits": plain.hits, "computed": plain.computed, "imported": len(from_text)},
         skipped,
     )
     if options.distorts:
@@ -251,21 +273,21 @@ def _with_store(
 def _contents(
     dataset: Dataset,
     store: BottleneckStore,
-    imported: Imported,
+    from_text: Container[int],
     progress: Progress | None,
 ) -> tuple[list[str | None], dict[str, str]]:
-    paths = [image.path for image in dataset.images if image.path is not None]
-    found = dict(zip(paths, store.contents(paths, progress), strict=True))
+    files = [image.file for image in dataset.images if image.file is not None]
+    found = iter(store.contents(files, progress))
     contents: list[str | None] = []
     unreadable: dict[str, str] = {}
-    for image in dataset.images:
-        content = found[image.path] if image.path is not None else None
-        has_vector = imported_vector(image, imported) is not None
+    for number, image in enumerate(dataset.images):
+        content = None if image.root is None else next(found)
+        has_vector = number in from_text
         if isinstance(content, ImageError):
             if not has_vector:
                 unreadable[str(image.path)] = str(content)
             content = None
-        if has_vector and image.path is not None and _is_empty(image):
+        if has_vector and image.root is not None and _is_empty(image):
             # Empty stand-ins all have the same content and are not copies of each other.
             content = None
         contents.append(content)
@@ -296,9 +318,12 @@ def report_skipped(options: Options, skipped: Sequence[Skipped]) -> None:
         logger.warning("%s is skipped: %s", bad.path, bad.reason)
 
 
-def _stack(vectors: Sequence[Vectors], backbone: Backbone | None) -> Vectors:
+def _stack(
+    vectors: Sequence[Vectors], backbone: Backbone | None, computed: int | None = None
+) -> Vectors:
+    """Return imported vectors as one matrix; they must have the size of computed ones."""
     sizes = sorted({len(vector) for vector in vectors})
-    expected = backbone.bottleneck_size if backbone is not None else None
+    expected = computed or (backbone.bottleneck_size if backbone is not None else None)
     if len(sizes) > 1 or (sizes and expected is not None and sizes != [expected]):
         assert backbone is not None
         wrong = next(size for size in sizes if size != expected)
@@ -312,35 +337,48 @@ def _stack(vectors: Sequence[Vectors], backbone: Backbone | None) -> Vectors:
     return np.stack(vectors).astype(np.float32, copy=False)
 
 
+def _take_rows(matrix: Vectors, rows: npt.NDArray[np.int64]) -> Vectors:
+    """Return ``matrix[rows]`` in the matrix's own memory, which it overwrites.
+
+    ``rows`` has at most as many numbers as the matrix has rows.
+    """
+    result = matrix[: len(rows)]
+    width = max(1, _REORDERED_BYTES // (4 * max(1, len(rows))))
+    for start in range(0, matrix.shape[1], width):
+        columns = slice(start, start + width)
+        result[:, columns] = matrix[rows, columns]
+    return result
+
+
 def _assemble(
     options: Options,
     dataset: Dataset,
     images: Sequence[ImageFile],
     contents: Sequence[str | None],
     vectors: Vectors,
+    places: npt.ArrayLike,
     cache: dict[str, int],
     skipped: Sequence[Skipped] = (),
 ) -> Inputs:
+    """Split the images and sort all by split; ``places`` are their rows in ``vectors``."""
     _check_labels(options, dataset, images, skipped)
     names = [image.name for image in images]
+    labels = [image.label for image in images]
     splits = assign_splits(
-        names,
-        [image.label for image in images],
-        contents,
-        options.testing_percentage,
-        options.validation_percentage,
+        names, labels, contents, options.testing_percentage, options.validation_percentage
     )
-    duplicates = cross_label_duplicates(names, [image.label for image in images], contents)
+    duplicates = cross_label_duplicates(names, labels, contents)
     for group in duplicates:
         logger.warning("the same image lies under different labels: %s", ", ".join(group))
     index = {label: position for position, label in enumerate(dataset.labels)}
+    order = [row for split in SPLITS for row, found in enumerate(splits) if found == split]
     return Inputs(
         labels=dataset.labels,
-        images=tuple(images),
-        contents=tuple(contents),
-        targets=np.array([index[image.label] for image in images], np.int64),
-        splits=tuple(splits),
-        vectors=vectors,
+        images=tuple(images[row] for row in order),
+        contents=tuple(contents[row] for row in order),
+        targets=np.array([index[labels[row]] for row in order], np.int64),
+        splits=tuple(splits[row] for row in order),
+        vectors=_take_rows(vectors, np.asarray(places, np.int64)[order]),
         views=np.zeros((0, vectors.shape[1]), np.float32),
         view_rows=np.zeros(0, np.int64),
         skipped=tuple(skipped),
@@ -380,17 +418,17 @@ def _with_views(
         random_brightness=options.random_brightness,
         seed=options.seed,
     )
-    keys = []
+    rows = []
     requests = []
     for row in inputs.rows("training"):
-        path, content = inputs.images[row].path, inputs.contents[row]
+        path, content = inputs.images[row].file, inputs.contents[row]
         if path is None or content is None:
             raise UsageError(
                 f"{inputs.images[row].name} has an imported bottleneck and no image, so it cannot "
                 "be distorted; leave --flip_left_right and --random_... out"
             )
         for view in range(options.distortion_views):
-            keys.append((int(row), content, view))
+            rows.append(int(row))
             requests.append(Request(path, content, view))
     found = compute(backbone, requests, store, distortions=distortions, progress=progress)
     if found.failures:
@@ -399,11 +437,4 @@ def _with_views(
     cache = dict(inputs.cache)
     cache["hits"] += found.hits
     cache["computed"] += found.computed
-    return Inputs(
-        **{
-            **vars(inputs),
-            "views": np.stack([found.vectors[content, view] for _, content, view in keys]),
-            "view_rows": np.array([row for row, _, _ in keys], np.int64),
-            "cache": cache,
-        }
-    )
+    return replace(inputs, views=found.vectors, view_rows=np.array(rows, np.int64), cache=cache)

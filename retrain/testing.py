@@ -49,10 +49,10 @@ class Tests:
 def measure(inputs: Inputs, options: Options, fitted: Fitted) -> Tests:
     """Test the fitted layer, and the untrained one beside it, and log the accuracy."""
     rows = _tested_rows(inputs, options)
-    vectors, truth = inputs.vectors[rows], inputs.targets[rows]
+    vectors, truth = inputs.vectors_at(rows), inputs.targets[rows]
     scores = fitted.layer.probabilities(vectors)
     before = fitted.untrained.probabilities(vectors)
-    validation = inputs.rows("validation")
+    validation = inputs.part("validation")
     given = scores.argmax(axis=1)
     label_count = len(inputs.labels)
     tests = Tests(

@@ -94,9 +94,11 @@ def test_each_image_gets_its_own_vector(
 ) -> None:
     requests = pictures(tmp_path, 2 * BATCH_SIZE + 3)
     found = compute(backbone(), requests, store)
-    for number, request in enumerate(requests):
+    assert found.found.all()
+    assert found.vectors.dtype == np.float32
+    for number, vector in enumerate(found.vectors):
         colour = np.array([number, 2 * number % 256, 255 - number], np.float32) / 255
-        np.testing.assert_allclose(found.vectors[request.content, None], colour, atol=1e-6)
+        np.testing.assert_allclose(vector, colour, atol=1e-6)
     assert engine.batches == [BATCH_SIZE, BATCH_SIZE, 3]
     assert (found.hits, found.computed, found.failures) == (0, len(requests), {})
     assert (engine.opened, engine.closed) == (1, 1)
@@ -112,8 +114,7 @@ def test_a_second_run_loads_nothing(
     second = compute(backbone(), requests, store)
     assert (second.hits, second.computed) == (5, 0)
     assert engine.opened == 1
-    for key, vector in first.vectors.items():
-        np.testing.assert_array_equal(second.vectors[key], vector)
+    np.testing.assert_array_equal(second.vectors, first.vectors)
 
 
 def test_only_what_is_missing_is_computed(
@@ -134,6 +135,23 @@ def test_identical_images_are_computed_once(
     found = compute(backbone(), requests, store)
     assert engine.batches == [1]
     assert (found.computed, found.failures) == (1, {})
+    assert (found.vectors == found.vectors[0]).all()
+    assert found.vectors.any()
+    again = compute(backbone(), requests, store)
+    np.testing.assert_array_equal(again.vectors, found.vectors)
+    assert (again.hits, again.computed) == (1, 0)
+
+
+def test_a_size_that_only_the_network_knows(
+    tmp_path: Path, store: BottleneckStore, engine: type[FakeEngine]
+) -> None:
+    requests = pictures(tmp_path, BATCH_SIZE + 1)
+    for hits in (0, len(requests)):  # then the cache knows it
+        found = compute(backbone(size=None), requests, store)
+        assert found.vectors.shape == (len(requests), SIZE)
+        assert found.found.all()
+        assert found.hits == hits
+    assert engine.opened == 1
 
 
 def test_a_network_of_one_image_gets_one_at_a_time(
@@ -153,6 +171,7 @@ def test_a_bad_image_takes_no_other_with_it(
     absent = Request(tmp_path / "absent.jpg", sha256_bytes(b"absent"))
     found = compute(backbone(), [bad, *good, absent, copy], store)
     assert found.computed == 10
+    assert found.found.tolist() == [False, *[True] * 10, False, False]
     assert set(found.failures) == {bad.path, copy.path, absent.path}
     assert "no such file" in found.failures[absent.path]
     assert store.failure(bad.content) == found.failures[bad.path]
@@ -238,8 +257,7 @@ def test_views_are_cached_by_their_distortions(
     dark = Distortions(random_brightness=50)
     found = compute(backbone(), requests, store, dark)
     assert found.computed == 3
-    content = requests[0].content
-    assert len({found.vectors[content, view].tobytes() for view in (None, 0, 1)}) == 3
+    assert len({vector.tobytes() for vector in found.vectors}) == 3
     assert compute(backbone(), requests, store, dark).hits == 3
     other = compute(backbone(), requests, store, Distortions(random_brightness=50, seed=1))
     assert (other.hits, other.computed) == (1, 2)
@@ -263,7 +281,7 @@ def test_progress_counts_to_the_total(
 
 
 def test_no_request_is_no_work(store: BottleneckStore, engine: type[FakeEngine]) -> None:
-    assert compute(backbone(), [], store).vectors == {}
+    assert compute(backbone(), [], store).vectors.shape == (0, SIZE)
     assert engine.opened == 0
 
 

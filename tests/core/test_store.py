@@ -101,6 +101,23 @@ def test_more_contents_than_sqlite_takes_at_once(tmp_path: Path) -> None:
     }
 
 
+def test_vectors_are_written_into_the_rows_of_a_matrix(tmp_path: Path) -> None:
+    contents = [sha256_bytes(str(i).encode()) for i in range(1200)]
+    with BottleneckStore(tmp_path) as kept:
+        kept.put("net", None, {c: vector(i, -i) for i, c in enumerate(contents) if i % 3})
+        matrix = np.full((2600, 2), 7, np.float32)
+        rows = list(range(2599, 199, -1))
+        found = kept.fill("net", None, [*contents, *contents], matrix, rows)
+        assert found.tolist() == [i % 3 > 0 for i in range(1200)] * 2
+        for index, row in enumerate(rows):
+            i = index % 1200
+            assert matrix[row].tolist() == ([i, -i] if i % 3 else [7, 7])
+        assert (matrix[:200] == 7).all()
+        narrow = np.zeros((1, 1), np.float32)
+        assert not kept.fill("net", None, contents[1:2], narrow).any()
+        assert not kept.fill("other", None, contents[1:2], matrix).any()
+
+
 @settings(deadline=None, max_examples=15)
 @given(
     st.lists(
@@ -333,6 +350,32 @@ def test_an_interrupted_run_keeps_what_it_hashed(
         reads.clear()
         kept.contents(paths)
     assert sorted(reads) == sorted(path.name for path in paths[20:])
+
+
+def test_each_part_of_a_long_list_is_written_down_on_its_own(
+    tmp_path: Path, settled: None, reads: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "_FILES_AT_ONCE", 3)
+    paths = [made_file(tmp_path / f"{i}.jpg", b"%d" % i) for i in range(8)]
+    calls: list[int] = []
+    with BottleneckStore(tmp_path / "cache") as kept:
+        contents_ = kept.contents(paths, lambda stage, done, total: calls.append(done))
+        assert contents_ == [sha256_bytes(b"%d" % i) for i in range(8)]
+        assert calls == list(range(1, 9))
+        reads.clear()
+        assert kept.contents([str(path) for path in paths]) == contents_
+        assert reads == []
+
+
+def test_a_path_is_one_file_however_it_is_given(
+    tmp_path: Path, settled: None, reads: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made_file(tmp_path / "a.jpg", b"a")
+    monkeypatch.chdir(tmp_path)
+    with BottleneckStore(tmp_path / "cache") as kept:
+        assert kept.contents([Path("a.jpg")]) == [A]
+        assert kept.contents(["a.jpg", tmp_path / "a.jpg"]) == [A, A]
+    assert reads == ["a.jpg"]
 
 
 # -- images that cannot be read

@@ -2,20 +2,23 @@
 
 Threads read and decode while TensorFlow runs the batch before; the queue between them is
 bounded, and each batch is stored as soon as it is there, so a run that is killed loses a
-second of work at most.
+second of work at most. All vectors of a run lie in one matrix, and an image whose vector is
+in the cache costs no object of its own.
 """
 
 from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import compress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from tlcli.backbones.base import INPUT, Backbone, BackboneGraph
 from tlcli.core.distortions import Distortions
@@ -29,7 +32,6 @@ logger = logging.getLogger("tlcli")
 
 Array = np.ndarray[Any, Any]
 Progress = Callable[[str, int, int], None]
-Key = tuple[str, "int | None"]
 
 STAGE = "bottlenecks"
 # Images per processor second of EfficientNet-Lite0 at batches of 1, 4, 8, 16, 32, 64 on a Zen 3
@@ -39,8 +41,7 @@ BATCH_SIZE = 8
 LARGEST_FILE = 1 << 30
 
 
-@dataclass(frozen=True)
-class Request:
+class Request(NamedTuple):
     """One vector that is wanted.
 
     Attributes:
@@ -49,7 +50,7 @@ class Request:
         view: number of the distorted view; None for the plain image.
     """
 
-    path: Path
+    path: Path | str
     content: str
     view: int | None = None
 
@@ -59,25 +60,28 @@ class Bottlenecks:
     """What `compute` found.
 
     Attributes:
-        vectors: float32 [D] by (content, view).
+        vectors: float32 [N, D], row i for request i; of no meaning where there is no vector.
+        found: whether each request has a vector, bool [N].
         failures: why, by path of each image that has no vector.
-        hits: how many vectors came out of the cache.
+        hits: how many different vectors came out of the cache.
         computed: how many were computed now.
     """
 
-    vectors: dict[Key, Array] = field(default_factory=dict)
+    vectors: npt.NDArray[np.float32]
+    found: npt.NDArray[np.bool_]
     failures: dict[Path, str] = field(default_factory=dict)
     hits: int = 0
     computed: int = 0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _Job:
-    """One vector to compute, and the files that hold its image."""
+    """One vector to compute, the files that hold its image, and the rows that want it."""
 
     content: str
     view: int | None
     paths: tuple[Path, ...]
+    rows: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -106,28 +110,26 @@ def compute(
         BackboneError: the backbone cannot be loaded or run, or gives no proper vectors.
         CacheError: the store cannot be read or written.
     """
-    paths: dict[Key, list[Path]] = {}
-    for request in requests:
-        paths.setdefault((request.content, request.view), []).append(request.path)
-    result = Bottlenecks()
-    _look_up(backbone, paths, store, distortions, result)
-    result.hits = len(result.vectors)
-    jobs = [
-        _Job(content, view, tuple(dict.fromkeys(paths[content, view])))
-        for content, view in paths
-        if (content, view) not in result.vectors
-    ]
+    size = backbone.bottleneck_size or store.bottleneck_size(backbone.fingerprint) or 0
+    result = Bottlenecks(
+        # Untouched rows of zeros take no memory.
+        np.zeros((len(requests), size), np.float32),
+        np.zeros(len(requests), np.bool_),
+    )
+    _look_up(backbone, requests, store, distortions, result)
+    jobs = _missing(requests, result)
+    total = result.hits + len(jobs)
     known = store.failures(job.content for job in jobs)
     for job in jobs:
         if job.content in known:
             _fail(result, job, known[job.content])
     jobs = [job for job in jobs if job.content not in known]
     if progress is not None:
-        progress(STAGE, len(paths) - len(jobs), len(paths))
+        progress(STAGE, total - len(jobs), total)
     if jobs:
         extraction = _Extraction(backbone, store, distortions, result)
         try:
-            extraction.run(jobs, len(paths), progress)
+            extraction.run(jobs, total, progress)
         finally:
             extraction.close()
     return result
@@ -143,18 +145,36 @@ def _view_key(distortions: Distortions | None, view: int | None) -> str | None:
 
 def _look_up(
     backbone: Backbone,
-    paths: Mapping[Key, Sequence[Path]],
+    requests: Sequence[Request],
     store: BottleneckStore,
     distortions: Distortions | None,
     result: Bottlenecks,
 ) -> None:
-    by_view: dict[int | None, list[str]] = {}
-    for content, view in paths:
-        by_view.setdefault(view, []).append(content)
-    for view, contents in by_view.items():
-        found = store.get(backbone.fingerprint, _view_key(distortions, view), contents)
-        for content, vector in found.items():
-            result.vectors[content, view] = vector
+    rows_of: dict[int | None, list[int]] = {}
+    for row, request in enumerate(requests):
+        rows_of.setdefault(request.view, []).append(row)
+    for view, rows in rows_of.items():
+        contents = [requests[row].content for row in rows]
+        key = _view_key(distortions, view)
+        found = store.fill(backbone.fingerprint, key, contents, result.vectors, rows)
+        result.found[rows] = found
+        result.hits += len(set(compress(contents, found)))
+
+
+def _missing(requests: Sequence[Request], result: Bottlenecks) -> list[_Job]:
+    rows_of: dict[tuple[str, int | None], list[int]] = {}
+    for row in np.flatnonzero(~result.found).tolist():
+        request = requests[row]
+        rows_of.setdefault((request.content, request.view), []).append(row)
+    return [
+        _Job(
+            content,
+            view,
+            tuple(dict.fromkeys(Path(requests[row].path) for row in rows)),
+            tuple(rows),
+        )
+        for (content, view), rows in rows_of.items()
+    ]
 
 
 def _fail(result: Bottlenecks, job: _Job, reason: str) -> None:
@@ -202,6 +222,7 @@ class _Extraction:
         self._preprocessing = Preprocessing("tlcli-1", backbone.height, backbone.width)
         self._graph: BackboneGraph | None = None
         self._engine: GraphEngine | None = None
+        self._batch: npt.NDArray[np.float32] | None = None
 
     def run(self, jobs: Sequence[_Job], total: int, progress: Progress | None) -> None:
         done = total - len(jobs)
@@ -279,8 +300,17 @@ class _Extraction:
         step = BATCH_SIZE if graph.any_batch else 1
         for start in range(0, len(waiting), step):
             part = waiting[start : start + step]
-            batch = self._preprocessing.scale(np.stack([pixels for _, pixels in part]))
+            batch = self._scaled([pixels for _, pixels in part])
             self._keep([job for job, _ in part], self._vectors(engine, batch))
+
+    def _scaled(self, pictures: Sequence[Array]) -> Array:
+        """Return pictures as one float32 batch in [0, 1]; it holds until the next call."""
+        if self._batch is None or len(self._batch) < len(pictures):
+            self._batch = np.empty((len(pictures), *pictures[0].shape), np.float32)
+        batch = self._batch[: len(pictures)]
+        for row, pixels in zip(batch, pictures, strict=True):
+            self._preprocessing.scale(pixels, out=row)
+        return batch
 
     def _loaded(self) -> tuple[BackboneGraph, GraphEngine]:
         if self._graph is None:
@@ -309,14 +339,18 @@ class _Extraction:
         return vectors.astype(np.float32, copy=False)
 
     def _keep(self, jobs: Sequence[_Job], vectors: Array) -> None:
+        result = self._result
+        if not result.vectors.shape[1]:  # only the network could tell D
+            result.vectors = np.zeros((len(result.found), vectors.shape[1]), np.float32)
         by_view: dict[int | None, dict[str, Array]] = {}
         for job, vector in zip(jobs, vectors, strict=True):
             by_view.setdefault(job.view, {})[job.content] = vector
-            # A copy, so that no row keeps the whole batch in memory.
-            self._result.vectors[job.content, job.view] = vector.copy()
+            rows = list(job.rows)
+            result.vectors[rows] = vector
+            result.found[rows] = True
         for view, found in by_view.items():
             self._store.put(self._backbone.fingerprint, _view_key(self._distortions, view), found)
-        self._result.computed += len(jobs)
+        result.computed += len(jobs)
 
     def _error(self, reason: str) -> BackboneError:
         return BackboneError(

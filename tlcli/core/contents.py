@@ -1,4 +1,8 @@
-"""What files hold, as SHA-256, read in parallel and only where they may have changed."""
+"""What files hold, as SHA-256, read in parallel and only where they may have changed.
+
+A look at an unchanged file costs one ``stat`` in the calling thread: handing it to another
+thread would cost ten times as much.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +10,10 @@ import hashlib
 import os
 import stat
 import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
 from tlcli.core.engines import available_cpus
 from tlcli.errors import ImageError
@@ -22,8 +26,7 @@ SETTLED_NS = 2_000_000_000
 _BLOCK = 1 << 20
 
 
-@dataclass(frozen=True)
-class FileState:
+class FileState(NamedTuple):
     """What tells whether a file is still the one that was hashed.
 
     The change time is there because a copy may bring its old modification time along.
@@ -73,12 +76,7 @@ def _unreadable(error: OSError | ValueError) -> ImageError:
     return ImageError((getattr(error, "strerror", None) or str(error)).lower())
 
 
-def _find(path: Path, known: Known | None) -> tuple[str | ImageError, FileState | None]:
-    try:
-        if known is not None and known[0] == FileState.of(path.stat()):
-            return known[1], None
-    except (OSError, ValueError) as error:
-        return _unreadable(error), None
+def _hash(path: Path) -> tuple[str | ImageError, FileState | None]:
     try:
         return hash_file(path)
     except ImageError as error:
@@ -86,31 +84,53 @@ def _find(path: Path, known: Known | None) -> tuple[str | ImageError, FileState 
 
 
 def hash_files(
-    paths: Sequence[Path],
-    known: Sequence[Known | None],
+    paths: Sequence[Path | str],
+    known: Mapping[str, Known],
     keys: Sequence[str],
     seen: dict[str, Known],
-    progress: Progress | None = None,
+    progress: Callable[[int], None] | None = None,
 ) -> list[str | ImageError]:
     """Return the SHA-256 of each file, or why it cannot be read.
 
     Args:
         paths: any files.
-        known: what is known of each; an unchanged file is not read again.
-        keys: a name of each for ``seen``.
+        known: what is known, by key; an unchanged file is not read again.
+        keys: a name of each file for ``known`` and ``seen``.
         seen: filled with what was hashed and may be relied on, also when interrupted.
-        progress: called with ("hashing", done, total).
+        progress: called with the number of files done.
     """
     results: list[str | ImageError] = []
-    with ThreadPoolExecutor(2 * available_cpus(), "tlcli-hash") as pool:
-        try:
-            for index, (result, state) in enumerate(pool.map(_find, map(Path, paths), known)):
-                results.append(result)
-                if state is not None and isinstance(result, str):
-                    seen[keys[index]] = (state, result)
-                if progress is not None:
-                    progress(STAGE, index + 1, len(paths))
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+    pool = ThreadPoolExecutor(2 * available_cpus(), "tlcli-hash")
+    try:
+        # All that must be read is handed out before the first answer is waited for.
+        found = list(_unchanged(paths, known, keys, pool))
+        for key, answer in zip(keys, found, strict=True):
+            if isinstance(answer, Future):
+                answer, state = answer.result()
+                if state is not None and isinstance(answer, str):
+                    seen[key] = (state, answer)
+            results.append(answer)
+            if progress is not None:
+                progress(len(results))
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
     return results
+
+
+def _unchanged(
+    paths: Sequence[Path | str],
+    known: Mapping[str, Known],
+    keys: Sequence[str],
+    pool: ThreadPoolExecutor,
+) -> Iterator[str | ImageError | Future[tuple[str | ImageError, FileState | None]]]:
+    for path, key in zip(paths, keys, strict=True):
+        if key in known:
+            state, content = known[key]
+            try:
+                if state == FileState.of(os.stat(path)):  # noqa: PTH116 - no Path is made
+                    yield content
+                    continue
+            except (OSError, ValueError) as error:
+                yield _unreadable(error)
+                continue
+        yield pool.submit(_hash, Path(path))

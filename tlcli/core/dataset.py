@@ -43,21 +43,31 @@ _IMAGE_SUFFIXES = (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ImageFile:
-    """One image of a dataset.
+    """One image of a dataset; small, as there may be a million.
 
     Attributes:
-        path: where the file is; None where only an imported vector exists.
+        root: the folder that ``name`` begins in; None where only an imported vector exists.
         folder: the label's folder, its name as it is.
         name: "FOLDER/NAME.jpg" or "FOLDER/sub/NAME.jpg", relative, "/" on every system.
         label: the label that scores are printed under.
     """
 
-    path: Path | None
+    root: str | None
     folder: str
     name: str
     label: str
+
+    @property
+    def path(self) -> Path | None:
+        """Where the file is; None where only an imported vector exists."""
+        return None if self.root is None else Path(self.root, self.name)
+
+    @property
+    def file(self) -> str | None:
+        """The path as text, made many times faster than ``path``."""
+        return None if self.root is None else os.path.join(self.root, self.name)  # noqa: PTH118
 
 
 @dataclass(frozen=True)
@@ -108,6 +118,7 @@ def scan_folder(
             than ``minimum_labels``; or two folders give one label.
     """
     image_dir = Path(image_dir)
+    root = str(image_dir)
     images: list[ImageFile] = []
     folders: list[str] = []
     ignored: list[str] = []
@@ -125,7 +136,7 @@ def scan_folder(
             continue
         folders.append(entry.name)
         label = _label(entry.name, keep_label_names)
-        images += [ImageFile(image_dir / name, entry.name, name, label) for name in found]
+        images += [ImageFile(root, entry.name, name, label) for name in found]
     labels = _labels(folders, keep_label_names)
     if len(labels) < minimum_labels:
         raise DataError(_too_few_labels(str(image_dir), labels, ignored))

@@ -71,12 +71,19 @@ class Preprocessing:
         with open_image(source) as image:
             return resize_plain_bilinear(drop_alpha(image), self.height, self.width)
 
-    def scale(self, batch: NDArray[Any]) -> NDArray[np.float32]:
-        """Return ``(batch - mean) / std`` as float32, for images that `read` gave."""
-        values = batch.astype(np.float32)
+    def scale(
+        self, batch: NDArray[Any], out: NDArray[np.float32] | None = None
+    ) -> NDArray[np.float32]:
+        """Return ``(batch - mean) / std`` as float32, for images that `read` gave.
+
+        ``out``, of the same shape, takes the result where it is given.
+        """
+        values = np.empty(batch.shape, np.float32) if out is None else out
         if self.mean != 0:
-            values -= np.float32(self.mean)
-        values /= np.float32(self.std)
+            np.subtract(batch, np.float32(self.mean), out=values)
+            batch = values
+        # One pass from bytes to float32.
+        np.divide(batch, np.float32(self.std), out=values)
         return values
 
     def to_dict(self) -> dict[str, Any]:

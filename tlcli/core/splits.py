@@ -22,7 +22,7 @@ _GROUP_MARK = "_nohash_"
 
 def sort_key(name: str) -> str:
     """Return the name in the one spelling that macOS and Linux copies share (NFC)."""
-    return unicodedata.normalize("NFC", name)
+    return name if name.isascii() else unicodedata.normalize("NFC", name)
 
 
 def hash_percentage(name: str) -> float:
@@ -33,8 +33,9 @@ def hash_percentage(name: str) -> float:
     """
     kept = _group(name).encode("utf-8", "surrogatepass")
     # Not for security: the original's choice keeps its splits.
-    number = int(hashlib.sha1(kept, usedforsecurity=False).hexdigest(), 16)
-    return (number % (_LARGEST_HASH + 1)) * (100.0 / _LARGEST_HASH)
+    digest = hashlib.sha1(kept, usedforsecurity=False).digest()
+    # The lowest 27 bits of the whole number lie in its last four bytes.
+    return (int.from_bytes(digest[-4:], "big") & _LARGEST_HASH) * (100.0 / _LARGEST_HASH)
 
 
 def split_of(percentage: float, testing_percentage: float, validation_percentage: float) -> str:
@@ -65,7 +66,7 @@ def check_percentages(testing_percentage: float, validation_percentage: float) -
         )
 
 
-@dataclass
+@dataclass(slots=True)
 class _Unit:
     """Images of one label that go together: copies, and names equal up to ``_nohash_``."""
 
@@ -116,15 +117,17 @@ def cross_label_duplicates(
     names: Sequence[str], labels: Sequence[str], contents: Sequence[str | None]
 ) -> list[tuple[str, ...]]:
     """Return the names of images whose content lies under more than one label, group by group."""
+    first_label: dict[str, str] = {}
     groups: dict[str, list[int]] = {}
+    for content, label in zip(contents, labels, strict=True):
+        if content is not None and first_label.setdefault(content, label) != label:
+            groups[content] = []
+    if not groups:
+        return []
     for row, content in enumerate(contents):
-        if content is not None:
-            groups.setdefault(content, []).append(row)
-    return sorted(
-        tuple(sorted(names[row] for row in rows))
-        for rows in groups.values()
-        if len({labels[row] for row in rows}) > 1
-    )
+        if content in groups:
+            groups[content].append(row)
+    return sorted(tuple(sorted(names[row] for row in rows)) for rows in groups.values())
 
 
 def _group(name: str) -> str:
@@ -135,34 +138,33 @@ def _units(
     rows: Sequence[int], names: Sequence[str], contents: Sequence[str | None]
 ) -> list[_Unit]:
     """Join the images of one label that share a content or a name up to ``_nohash_``."""
-    leader: dict[int, int] = {}
-    holder: dict[tuple[str, str], int] = {}
-
-    def find(row: int) -> int:
-        while leader[row] != row:
-            leader[row] = leader[leader[row]]
-            row = leader[row]
-        return row
-
-    # In sort order, so that the leader of a unit is always its first name.
+    # Places in sort order stand for the images: the first name of a unit is its least place.
     order = sorted(rows, key=lambda row: (sort_key(names[row]), names[row]))
-    place = {row: position for position, row in enumerate(order)}
-    for row in order:
-        leader[row] = row
+    joined: dict[int, int] = {}  # place -> an earlier one of the same unit
+
+    def first(place: int) -> int:
+        while place in joined:
+            place = joined[place]
+        return place
+
+    by_group: dict[str, int] = {}
+    by_content: dict[str, int] = {}
+    for place, row in enumerate(order):
         content = contents[row]
-        keys = [("name", _group(names[row]))]
-        if content is not None:
-            keys.append(("content", content))
-        for key in keys:
-            a, b = find(row), find(holder.setdefault(key, row))
-            first, second = (a, b) if place[a] < place[b] else (b, a)
-            leader[second] = first
+        met = by_group.setdefault(_group(names[row]), place)
+        copy = place if content is None else by_content.setdefault(content, place)
+        if met == copy == place:  # as nearly all are
+            continue
+        for other in (met, copy):
+            low, high = sorted((first(other), first(place)))
+            if low != high:
+                joined[high] = low
     units: dict[int, _Unit] = {}
-    for row in order:
-        first = find(row)
-        if first not in units:
-            units[first] = _Unit([], names[first], hash_percentage(names[first]), "")
-        units[first].rows.append(row)
+    for place, row in enumerate(order):
+        start = first(place)
+        if start not in units:
+            units[start] = _Unit([], names[row], hash_percentage(names[row]), "")
+        units[start].rows.append(row)
     return list(units.values())
 
 

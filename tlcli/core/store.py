@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import sqlite3
 import threading
 import time
@@ -19,8 +20,9 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
-from tlcli.core.contents import FileState, Known, Progress, hash_files
+from tlcli.core.contents import STAGE, FileState, Known, Progress, hash_files
 from tlcli.core.images import PREPROCESSING_VERSION
 from tlcli.core.locations import bottleneck_folder
 from tlcli.errors import CacheError, ImageError
@@ -35,6 +37,8 @@ FILE_NAME = "bottlenecks.sqlite"
 BUSY_SECONDS = 60.0
 # SQLite took at most 999 parameters before 3.32.
 _CHUNK = 500
+# Files looked up and hashed between two writes: a kill loses no more, and memory stays flat.
+_FILES_AT_ONCE = 8000
 _SCHEMA_VERSION = 1
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS files (
@@ -214,7 +218,7 @@ class BottleneckStore:
         return found
 
     def contents(
-        self, paths: Sequence[Path], progress: Progress | None = None
+        self, paths: Sequence[Path | str], progress: Progress | None = None
     ) -> list[str | ImageError]:
         """Return `content` of each file, or why it cannot be read; in parallel.
 
@@ -222,13 +226,26 @@ class BottleneckStore:
             paths: any files.
             progress: called with ("hashing", done, total).
         """
-        keys = [str(Path(path).absolute()) for path in paths]
-        known = self._known_files(keys)
-        seen: dict[str, Known] = {}
-        try:
-            return hash_files(paths, [known.get(key) for key in keys], keys, seen, progress)
-        finally:  # an interrupted run keeps what it hashed
-            self._remember_files(seen)
+        here = str(Path.cwd())
+        total = len(paths)
+        results: list[str | ImageError] = []
+        for start in range(0, total, _FILES_AT_ONCE):
+            part = paths[start : start + _FILES_AT_ONCE]
+            # Not by Path, which takes longer than looking at the file.
+            keys = [os.path.join(here, path) for path in part]  # noqa: PTH118
+
+            def report(done: int, start: int = start) -> None:
+                if progress is not None:
+                    progress(STAGE, start + done, total)
+
+            seen: dict[str, Known] = {}
+            try:
+                results += hash_files(
+                    part, self._known_files(keys), keys, seen, progress and report
+                )
+            finally:  # an interrupted run keeps what it hashed
+                self._remember_files(seen)
+        return results
 
     def _known_files(self, keys: Sequence[str]) -> dict[str, Known]:
         known: dict[str, Known] = {}
@@ -242,8 +259,7 @@ class BottleneckStore:
                 )
                 for path, size, mtime_ns, ctime_ns, inode, content in rows:
                     if isinstance(content, str) and len(content) == 64:
-                        state = FileState(size, mtime_ns, ctime_ns, inode)
-                        known[path] = (state, content)
+                        known[path] = (FileState(size, mtime_ns, ctime_ns, inode), content)
 
         self._run(read)
         return known
@@ -271,32 +287,63 @@ class BottleneckStore:
             view: name of the distorted view; None for the undistorted image.
             contents: SHA-256 of images.
         """
+        wanted = list(dict.fromkeys(contents))
+        matrix = np.empty((len(wanted), self.bottleneck_size(fingerprint) or 0), np.float32)
+        found = self.fill(fingerprint, view, wanted, matrix)
+        return {content: matrix[row].copy() for row, content in enumerate(wanted) if found[row]}
+
+    def fill(
+        self,
+        fingerprint: str,
+        view: str | None,
+        contents: Sequence[str],
+        matrix: Array,
+        rows: Sequence[int] | None = None,
+    ) -> npt.NDArray[np.bool_]:
+        """Write the stored vectors into a matrix; nothing else of them is kept in memory.
+
+        Args:
+            fingerprint: of the backbone.
+            view: name of the distorted view; None for the undistorted image.
+            contents: SHA-256 of images, [N]; the same may come more than once.
+            matrix: float32 [M, D] to write into; a row without a vector may be left with
+                any values.
+            rows: the row of each content; None: row i for content i.
+
+        Returns:
+            Whether each content had a vector, [N].
+        """
         name = view or ""
-        vectors: dict[str, Array] = {}
+        found = np.zeros(len(contents), np.bool_)
+        size = 4 * matrix.shape[1]
 
         def read(connection: sqlite3.Connection) -> None:
-            vectors.clear()
+            found[:] = False
             backbone = _backbone(connection, fingerprint)
-            if backbone is None:
+            if backbone is None or 4 * backbone[1] != size:
                 return
-            number, size = backbone
-            for chunk in _chunks(list(dict.fromkeys(contents_list))):
-                rows = connection.execute(
+            for start in range(0, len(contents), _CHUNK):
+                places: dict[str, list[int]] = {}
+                for index in range(start, min(start + _CHUNK, len(contents))):
+                    places.setdefault(contents[index], []).append(index)
+                chunk = list(places)
+                for content, checksum, blob in connection.execute(
                     "SELECT content, checksum, vector FROM vectors WHERE backbone = ? "
                     f"AND view = ? AND content IN ({_marks(chunk)})",
-                    [number, name, *chunk],
-                )
-                for content, checksum, blob in rows:
+                    [backbone[0], name, *chunk],
+                ):
                     if (
                         isinstance(blob, bytes)
-                        and len(blob) == 4 * size
+                        and len(blob) == size
                         and checksum == _checksum(fingerprint, name, content, blob)
                     ):
-                        vectors[content] = np.frombuffer(blob, "<f4").astype(np.float32)
+                        vector = np.frombuffer(blob, "<f4")
+                        for index in places[content]:
+                            matrix[index if rows is None else rows[index]] = vector
+                            found[index] = True
 
-        contents_list = list(contents)
         self._run(read)
-        return vectors
+        return found
 
     def put(self, fingerprint: str, view: str | None, vectors: Mapping[str, Array]) -> None:
         """Store vectors [D] by content, in one transaction.
@@ -431,7 +478,6 @@ def _marks(values: Sequence[str]) -> str:
 def _is_text(path: str) -> bool:
     """Return whether SQLite can hold the path; a file name may be any bytes."""
     try:
-        path.encode("utf-8")
+        return path.isascii() or bool(path.encode("utf-8"))
     except UnicodeEncodeError:
         return False
-    return True

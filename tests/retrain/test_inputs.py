@@ -1,0 +1,161 @@
+"""What a retraining learns from: one matrix, sorted by split, that no split copies."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from retrain import inputs as inputs_module
+from retrain.fitting import cross_validate_fit, samples, training_samples
+from retrain.inputs import Inputs, _take_rows, find_images, gather
+from retrain.options import Options
+from tlcli.backbones.base import Backbone, BackboneGraph
+from tlcli.core.dataset import SPLITS
+from tlcli.core.store import BottleneckStore
+from tlcli.core.text_bottlenecks import export_folder
+from tlcli.errors import UsageError
+
+SIZE = 3
+LABELS = ("daisy", "rose")
+
+
+def refuse() -> BackboneGraph:
+    raise AssertionError("the network was loaded")
+
+
+BACKBONE = Backbone("fake", "nowhere", "unknown", 8, 8, "fingerprint", SIZE, refuse)
+
+
+def vector_of(name: str) -> np.ndarray:
+    """Return a vector that tells the image."""
+    label, number = name.removesuffix(".jpg").split("/")
+    return np.array([LABELS.index(label), int(number), 1], np.float32)
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """Return a folder of images whose vectors are all in the cache ``cache`` beside it."""
+    folder = tmp_path / "photos"
+    with BottleneckStore(tmp_path / "cache") as store:
+        for label in LABELS:
+            (folder / label).mkdir(parents=True)
+            for number in range(40):
+                name = f"{label}/{number:02d}.jpg"
+                (folder / name).write_text(name)
+                content = store.content(folder / name)
+                store.put("fingerprint", None, {content: vector_of(name)})
+    return folder
+
+
+def gathered(photos: Path, **options: object) -> Inputs:
+    chosen = Options(image_dir=photos, bottleneck_dir=photos.parent / "cache", **options)
+    dataset, imported, _ = find_images(chosen)
+    return gather(chosen, dataset, imported, BACKBONE)
+
+
+def check(inputs: Inputs) -> None:
+    """Assert that all fields belong together, in the order that splits are slices."""
+    for row, image in enumerate(inputs.images):
+        assert inputs.vectors[row].tolist() == vector_of(image.name).tolist()
+        assert inputs.labels[inputs.targets[row]] == image.label
+    assert list(inputs.splits) == sorted(inputs.splits, key=SPLITS.index)
+    for split in SPLITS:
+        names = [image.name for image in inputs.images[inputs.part(split)]]
+        assert names == sorted(names)
+        assert inputs.rows(split).tolist() == [
+            row for row, found in enumerate(inputs.splits) if found == split
+        ]
+        assert inputs.counts(split).sum() == len(names) > 0
+
+
+def test_rows_are_sorted_by_split_then_by_name(photos: Path) -> None:
+    inputs = gathered(photos)
+    assert len(inputs.images) == 80
+    assert inputs.counts().tolist() == [40, 40]
+    assert inputs.cache == {"hits": 80, "computed": 0, "imported": 0}
+    check(inputs)
+
+
+def test_no_split_is_a_copy(photos: Path) -> None:
+    inputs = gathered(photos)
+    for split in SPLITS:
+        part = samples(inputs, split)
+        assert np.shares_memory(part.vectors, inputs.vectors)
+        assert np.shares_memory(inputs.vectors_at(inputs.rows(split)), inputs.vectors)
+        assert [inputs.labels[label] for label in part.labels] == [
+            image.label for image in inputs.images[inputs.part(split)]
+        ]
+    assert np.shares_memory(training_samples(inputs).vectors, inputs.vectors)
+    some = inputs.rows("testing")[[0, 2]]
+    np.testing.assert_array_equal(inputs.vectors_at(some), inputs.vectors[some])
+
+
+def test_images_without_a_vector_leave_no_gap(photos: Path) -> None:
+    cache = photos.parent / "cache"
+    for name in ("daisy/00.jpg", "daisy/21.jpg", "rose/39.jpg"):
+        with BottleneckStore(cache) as store:
+            (photos / name).write_text(f"broken {name}")
+            store.record_failure(store.content(photos / name), "truncated image")
+    (photos / "rose" / "05.jpg").unlink()
+    (photos / "rose" / "05.jpg").symlink_to("nowhere")
+    inputs = gathered(photos)
+    assert len(inputs.images) == len(inputs.vectors) == 76
+    assert [Path(skipped.path).name for skipped in inputs.skipped] == [
+        "00.jpg",
+        "21.jpg",
+        "05.jpg",
+        "39.jpg",
+    ]
+    check(inputs)
+
+
+def test_imported_vectors_take_their_places_among_the_others(photos: Path) -> None:
+    texts = photos.parent / "texts"
+    names = ["daisy/03.jpg", "rose/00.jpg", "rose/50.jpg"]  # the last has no photo
+    export_folder(texts, [(name, vector_of(name)) for name in names], "fake")
+    inputs = gathered(photos, import_bottlenecks=texts)
+    assert len(inputs.images) == 81
+    assert inputs.cache == {"hits": 78, "computed": 0, "imported": 3}
+    check(inputs)
+
+
+def test_imported_vectors_of_another_size_are_refused(photos: Path) -> None:
+    texts = photos.parent / "texts"
+    export_folder(texts, [("rose/00.jpg", np.ones(5, np.float32))], "fake")
+    with pytest.raises(UsageError, match="have 5 values, those of fake have 3"):
+        gathered(photos, import_bottlenecks=texts)
+
+
+def test_folds_do_not_depend_on_the_split(photos: Path) -> None:
+    found = []
+    for percentage in (10, 30):
+        options = Options(
+            image_dir=photos,
+            testing_percentage=percentage,
+            cross_validate=4,
+            how_many_training_steps=5,
+        )
+        inputs = gathered(photos, testing_percentage=percentage)
+        found.append(cross_validate_fit(inputs, options).fold_of.tolist())
+    assert found[0] == found[1]
+
+
+@settings(deadline=None)
+@given(st.integers(1, 9), st.integers(1, 5), st.integers(1, 60), st.data())
+def test_rows_are_taken_in_the_matrixs_own_memory(
+    count: int, size: int, room: int, data: st.DataObject
+) -> None:
+    matrix = np.random.default_rng(0).random((count, size), np.float32)
+    rows = np.array(
+        data.draw(st.lists(st.integers(0, count - 1), max_size=count, unique=True)), np.int64
+    )
+    expected = matrix[rows]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(inputs_module, "_REORDERED_BYTES", room)
+        result = _take_rows(matrix, rows)
+    np.testing.assert_array_equal(result, expected)
+    assert not len(rows) or np.shares_memory(result, matrix)
