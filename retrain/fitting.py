@@ -83,9 +83,9 @@ def _summaries(folder: Path) -> Summaries:
 
 
 def samples(inputs: Inputs, split: str) -> Samples:
-    """Return the undistorted vectors and labels of one split."""
+    """Return the undistorted vectors and labels of one split, without a copy."""
     rows = inputs.rows(split)
-    return Samples(inputs.vectors[rows], inputs.targets[rows])
+    return Samples(inputs.vectors, inputs.targets[rows], rows)
 
 
 def training_samples(inputs: Inputs) -> Samples:
@@ -145,7 +145,9 @@ def _fit_steps(
             write_intermediate(step, state.layer())
 
     try:
-        fitted.layer = run.run(on_evaluation=on_evaluation, on_step=on_step)
+        # Most runs keep nothing between steps and need no call for each.
+        keeps = checkpoint is not None or (write_intermediate is not None and frequency > 0)
+        fitted.layer = run.run(on_evaluation=on_evaluation, on_step=on_step if keeps else None)
     finally:
         if checkpoint is not None:
             checkpoint.save(run.state)
@@ -179,7 +181,7 @@ def _summarise(summaries: Summaries, statistics: StepStatistics, run: SgdFit) ->
             statistics.validation_cross_entropy or 0.0,
         )
     layer = run.state.layer()
-    shown = run.training.vectors[: max(100, run.settings.train_batch_size)]
+    shown = run.training.gathered(stop=max(100, run.settings.train_batch_size))
     summaries.layer(
         step, layer.weights, layer.biases, layer.logits(shown), layer.probabilities(shown)
     )
@@ -208,7 +210,7 @@ def cross_validate_fit(
     label_count = len(inputs.labels)
 
     def fit_fold(rows: Indices) -> FinalLayer:
-        training = Samples(inputs.vectors[rows], inputs.targets[rows])
+        training = Samples(inputs.vectors, inputs.targets[rows], rows)
         if options.solver == "lbfgs":
             return fit_lbfgs(training, label_count).layer
         return fit_sgd(training, label_count, settings)
