@@ -27,8 +27,8 @@ _ALL_ZERO_CHARACTERS = np.uint64(0x30_30_30_30_30_30_30_30)
 # Added to a byte of 0 to 9 this leaves its top bit clear.
 _NO_DIGIT_ABOVE_9 = np.uint64(0x76_76_76_76_76_76_76_76)
 _TOP_BITS = np.uint64(0x80_80_80_80_80_80_80_80)
-# Of more numbers than this share float() takes all.
-_FEW = 1 / 8
+# Numbers of a rare form go to float() one by one, up to this share of all.
+_FEW = 1 / 16
 
 
 def parse_numbers(text: bytes) -> Doubles:
@@ -59,14 +59,19 @@ def _parse_words(text: bytes) -> Doubles | None:
     whole[~plain] = fraction[~plain] = 1
     number, valid = _digits(characters, dots, whole)
     low, low_valid = _digits(characters, ends, np.minimum(fraction, 8))
-    number *= _POWERS[fraction]
+    scales = _POWERS.take(fraction)
+    number *= scales
     number += low
-    plain &= valid & low_valid
-    if (long := np.flatnonzero(fraction > 8)).size:
+    plain &= valid
+    plain &= low_valid
+    long = np.flatnonzero(fraction > 8)
+    if len(long) > _FEW * len(ends):
         high, high_valid = _digits(characters, ends[long] - 8, fraction[long] - 8)
         number[long] += high * _POWERS[8]
         plain[long] &= high_valid
-    values: Doubles = number / _POWERS[fraction].astype(np.float64)
+    else:
+        plain[long] = False
+    values: Doubles = number / scales
     np.negative(values, out=values, where=negative)
     others = np.flatnonzero(~plain)
     if len(others) > _FEW * len(ends):
@@ -82,9 +87,9 @@ def _digits(
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
     """Return the numbers of 1 to 8 digits that stop before ``ends``, and which are digits alone."""
     every_word = np.ndarray((len(characters) - 7,), "<u8", characters, strides=(1,))
-    words: Words = every_word[ends - 8].astype(np.uint64)
+    words: Words = every_word[ends - 8].astype(np.uint64, copy=False)
     words ^= _ALL_ZERO_CHARACTERS
-    words &= _LAST[lengths]
+    words &= _LAST.take(lengths)
     valid = ((words | (words + _NO_DIGIT_ABOVE_9)) & _TOP_BITS) == 0
     # Neighbours are joined into pairs, pairs into fours, fours into eight digits.
     for bits, ten, mask in (
@@ -93,4 +98,4 @@ def _digits(
         (32, 10_000, 0x0000_0000_FFFF_FFFF),
     ):
         words = (words * np.uint64(ten) + (words >> np.uint64(bits))) & np.uint64(mask)
-    return words.astype(np.int64), valid
+    return words.view(np.int64), valid
