@@ -84,7 +84,7 @@ def _summaries(folder: Path) -> Summaries:
 
 
 def samples(inputs: Inputs, split: str) -> Samples:
-    """Return the undistorted vectors and labels of one split."""
+    """Return the undistorted vectors and labels of one split, without a copy."""
     part = inputs.part(split)
     return Samples(inputs.vectors[part], inputs.targets[part])
 
@@ -146,7 +146,9 @@ def _fit_steps(
             write_intermediate(step, state.layer())
 
     try:
-        fitted.layer = run.run(on_evaluation=on_evaluation, on_step=on_step)
+        # Most runs keep nothing between steps and need no call for each.
+        keeps = checkpoint is not None or (write_intermediate is not None and frequency > 0)
+        fitted.layer = run.run(on_evaluation=on_evaluation, on_step=on_step if keeps else None)
     finally:
         if checkpoint is not None:
             checkpoint.save(run.state)
@@ -180,7 +182,7 @@ def _summarise(summaries: Summaries, statistics: StepStatistics, run: SgdFit) ->
             statistics.validation_cross_entropy or 0.0,
         )
     layer = run.state.layer()
-    shown = run.training.vectors[: max(100, run.settings.train_batch_size)]
+    shown = run.training.gathered(stop=max(100, run.settings.train_batch_size))
     summaries.layer(
         step, layer.weights, layer.biases, layer.logits(shown), layer.probabilities(shown)
     )
@@ -214,7 +216,7 @@ def cross_validate_fit(
     vectors, targets = inputs.vectors[order], inputs.targets[order]
 
     def fit_fold(rows: Indices) -> FinalLayer:
-        training = Samples(vectors[rows], targets[rows])
+        training = Samples(vectors, targets[rows], rows)
         if options.solver == "lbfgs":
             return fit_lbfgs(training, label_count).layer
         return fit_sgd(training, label_count, settings)

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tlcli.core import checkpoint as checkpoint_module
 from tlcli.core.checkpoint import Checkpoint, fit_digest
 from tlcli.core.final_layer import Samples, SgdFit, SgdSettings, SgdState, fit_sgd
 from tlcli.errors import OutputError
@@ -126,6 +127,17 @@ def test_digest_follows_what_decides_the_steps() -> None:
         fit_digest(SAMPLES, 3, SgdSettings(train_batch_size=-1)),
     ]
     assert len({digest, *others}) == 7
+
+
+def test_digest_of_rows_is_that_of_a_copy_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checkpoint_module, "_ROWS_HASHED", 4)
+    rows = np.arange(29, -1, -2)
+    chosen = Samples(SAMPLES.vectors, SAMPLES.labels[rows], rows)
+    copied = Samples(SAMPLES.vectors[rows], SAMPLES.labels[rows])
+    assert fit_digest(chosen, 3, SgdSettings()) == fit_digest(copied, 3, SgdSettings())
+    odd = np.arange(30) % 2 == 1
+    np.testing.assert_array_equal(SAMPLES.subset(odd).gathered(1, 4), SAMPLES.vectors[3:8:2])
+    np.testing.assert_array_equal(chosen.subset(odd[:15]).gathered(), copied.vectors[1::2])
 
 
 def test_saves_now_and_then_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +15,6 @@ from tlcli.core.final_layer import (
     SgdSettings,
     SgdState,
     StepStatistics,
-    accuracy_and_cross_entropy,
     fit_sgd,
     softmax,
 )
@@ -47,9 +49,23 @@ def plain_fit(samples: Samples, label_count: int, settings: SgdSettings) -> Fina
     return FinalLayer(weights.astype(np.float32), biases.astype(np.float32))
 
 
+def accuracy_and_cross_entropy(logits: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
+    chosen = softmax(logits)[np.arange(len(labels)), labels]
+    return float((logits.argmax(axis=1) == labels).mean()), float(-np.log(chosen).mean())
+
+
 @pytest.mark.parametrize(
     ("size", "labels", "batch"),
-    [(7, 3, 5), (7, 3, -1), (1001, 6, 100), (2048, 5, 100), (301, 90, 60)],
+    [
+        (7, 3, 5),
+        (7, 3, -1),
+        (7, 1, 1),
+        (1001, 6, 100),
+        (2048, 5, 100),
+        (2048, 2, 103),
+        (5000, 3, 50),
+        (301, 90, 60),
+    ],
 )
 def test_equals_plain_gradient_descent(size: int, labels: int, batch: int) -> None:
     samples = make_samples(200, size, labels)
@@ -59,6 +75,58 @@ def test_equals_plain_gradient_descent(size: int, labels: int, batch: int) -> No
     np.testing.assert_allclose(layer.weights, expected.weights, atol=2e-4)
     np.testing.assert_allclose(layer.biases, expected.biases, atol=2e-4)
     assert layer.weights.dtype == layer.biases.dtype == np.float32
+
+
+def test_rows_of_a_larger_matrix_are_fitted_like_a_copy_of_them() -> None:
+    whole = make_samples(300, 40, 4)
+    rows = np.flatnonzero(np.arange(300) % 3 > 0)[::-1]
+    copied = Samples(whole.vectors[rows], whole.labels[rows])
+    chosen = Samples(whole.vectors, whole.labels[rows], rows)
+    np.testing.assert_array_equal(chosen.gathered(), copied.vectors)
+    for size in (20, -1):
+        settings = SgdSettings(steps=30, train_batch_size=size, validation_batch_size=size)
+        seen: list[list[StepStatistics]] = [[], []]
+        layers = [
+            fit_sgd(samples, 4, settings, validation=samples, on_evaluation=into.append)
+            for samples, into in zip((copied, chosen), seen, strict=True)
+        ]
+        assert layers[0].weights.tobytes() == layers[1].weights.tobytes()
+        assert seen[0] == seen[1]
+
+
+@pytest.mark.parametrize("rows", [[0, 5], [-1], [[0, 1]]])
+def test_samples_that_do_not_match_are_refused(rows: list[int]) -> None:
+    with pytest.raises(ValueError, match=r"match|beyond"):
+        Samples(np.zeros((5, 2), np.float32), np.zeros(len(rows), np.intp), np.array(rows))
+
+
+def test_bits_do_not_depend_on_the_number_of_threads() -> None:
+    program = """if True:
+        import hashlib
+        import numpy as np
+        from tlcli.core.final_layer import Samples, SgdSettings, fit_sgd
+        digest = hashlib.sha256()
+        for size, labels in ((2048, 3), (1280, 5), (1001, 51)):
+            vectors = np.random.default_rng(0).random((200, size), np.float32)
+            samples = Samples(vectors, np.arange(200) % labels)
+            seen, settings = [], SgdSettings(steps=21)
+            layer = fit_sgd(
+                samples, labels, settings, validation=samples, on_evaluation=seen.append
+            )
+            digest.update(layer.weights.tobytes() + layer.biases.tobytes() + repr(seen).encode())
+        print(digest.hexdigest())
+    """
+    digests = {
+        subprocess.run(
+            [sys.executable, "-c", program],
+            env={**os.environ, "OPENBLAS_NUM_THREADS": threads, "OMP_NUM_THREADS": threads},
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout
+        for threads in ("1", "2", "7")
+    }
+    assert len(digests) == 1
 
 
 def test_same_seed_same_bits_and_other_seed_others() -> None:

@@ -11,12 +11,14 @@ from pathlib import Path
 import numpy as np
 
 from tlcli.core.files import write_bytes
-from tlcli.core.final_layer import Samples, SgdSettings, SgdState
+from tlcli.core.final_layer import SgdSettings, SgdState
+from tlcli.core.samples import Samples
 
 LOG = logging.getLogger("tlcli")
 FORMAT = 1
 # A save takes milliseconds; once a second loses little and costs less than a hundredth.
 SAVE_SECONDS = 1.0
+_ROWS_HASHED = 1024
 
 
 def fit_digest(training: Samples, label_count: int, settings: SgdSettings) -> str:
@@ -26,12 +28,15 @@ def fit_digest(training: Samples, label_count: int, settings: SgdSettings) -> st
     what only measures: validation and intervals.
     """
     digest = hashlib.sha256()
-    rows, size = training.vectors.shape
+    rows, size = len(training), training.size
     digest.update(
         f"tlcli sgd {FORMAT}: {rows} x {size}, {label_count} labels, seed {settings.seed}, "
         f"rate {settings.learning_rate!r}, batch {settings.train_batch_size}\n".encode()
     )
-    digest.update(training.vectors.astype("<f4", copy=False).data)
+    # In parts, so that the rows of a split are never copied all at once.
+    for start in range(0, rows, _ROWS_HASHED):
+        part = training.gathered(start, start + _ROWS_HASHED)
+        digest.update(part.astype("<f4", copy=False).data)
     digest.update(training.labels.astype("<i8", copy=False).data)
     return digest.hexdigest()
 

@@ -13,22 +13,28 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from tlcli.core.batch import Batch
+from tlcli.core.samples import Floats, Indices, Samples
 from tlcli.core.sampling import LabelSampler, truncated_normal
 from tlcli.errors import DataError, TlcliError, UsageError
 
-Floats = npt.NDArray[np.float32]
-Indices = npt.NDArray[np.intp]
+__all__ = [
+    "FinalLayer",
+    "Floats",
+    "Indices",
+    "Samples",
+    "SgdFit",
+    "SgdSettings",
+    "SgdState",
+    "StepStatistics",
+    "fit_sgd",
+    "softmax",
+]
 
 # The original's: small enough that the first gradients are those of a uniform guess.
 INITIAL_DEVIATION = 0.001
 # Purposes of random numbers: two of them never share a stream.
 _INITIAL, _TRAINING, _VALIDATION = 0, 1, 2
-# OpenBLAS gives a product of more than 2**18 multiplications to several threads, and waking
-# them costs more than a step; products are cut below that, which also makes their bits
-# independent of the number of threads.
-SINGLE_THREAD_WORK = 1 << 18
-# Beyond this many pieces the calls cost more than the threads.
-_MOST_PIECES = 32
 
 
 @dataclass(frozen=True)
@@ -60,43 +66,6 @@ def softmax(logits: Floats) -> Floats:
     np.exp(result, out=result)
     result /= result.sum(axis=1, keepdims=True)
     return result
-
-
-def accuracy_and_cross_entropy(logits: Floats, labels: Indices) -> tuple[float, float]:
-    """Return the share of right rows (0 to 1) and the mean cross entropy in nats, [N, L] and [N].
-
-    Both are of at least one row. The cross entropy is taken from logits, so that a
-    probability that rounds to 0 costs what it should instead of infinity.
-    """
-    shifted = logits - logits.max(axis=1, keepdims=True)
-    chosen = shifted[np.arange(len(labels)), labels]
-    losses = np.log(np.exp(shifted).sum(axis=1)) - chosen
-    right = np.argmax(logits, axis=1) == labels
-    return float(right.mean()), float(losses.mean(dtype=np.float64))
-
-
-@dataclass(frozen=True)
-class Samples:
-    """Vectors with their labels.
-
-    Attributes:
-        vectors: float32 [N, D], all finite.
-        labels: index of each row's label, [N], 0 to L - 1.
-    """
-
-    vectors: Floats
-    labels: Indices
-
-    def __post_init__(self) -> None:
-        vectors = np.ascontiguousarray(self.vectors, dtype=np.float32)
-        labels = np.ascontiguousarray(self.labels, dtype=np.intp)
-        if vectors.ndim != 2 or labels.shape != vectors.shape[:1]:
-            raise ValueError(f"vectors {vectors.shape} and labels {labels.shape} do not match")
-        object.__setattr__(self, "vectors", vectors)
-        object.__setattr__(self, "labels", labels)
-
-    def __len__(self) -> int:
-        return len(self.labels)
 
 
 @dataclass(frozen=True)
@@ -210,16 +179,29 @@ class SgdFit:
         settings.check()
         if not len(training):
             raise DataError("there is no training image; add images to the labels' folders")
-        size = training.vectors.shape[1]
+        size = training.size
         self.training = training
         self.validation = validation if validation is not None and len(validation) else None
         self.settings = settings
         self.label_count = label_count
-        self.state = start.copy() if start is not None else self._fresh(size)
-        if self.state.steps_done > settings.steps:
-            raise ValueError(f"state of {self.state.steps_done} steps for {settings.steps}")
-        if self.state.weights.shape != (size, label_count):
-            raise ValueError(f"state of {self.state.weights.shape} for {(size, label_count)}")
+        state = start if start is not None else self._fresh(size)
+        if state.steps_done > settings.steps:
+            raise ValueError(f"state of {state.steps_done} steps for {settings.steps}")
+        if state.weights.shape != (size, label_count):
+            raise ValueError(f"state of {state.weights.shape} for {(size, label_count)}")
+        # Steps done, weights as [L, D] (the gradient comes out of its product in that order) and
+        # biases: one tuple, so that an interruption meets the state before a step or after it.
+        self._progress = (
+            state.steps_done,
+            np.array(state.weights.T, dtype=np.float32, order="C"),
+            np.array(state.biases, dtype=np.float32),
+        )
+
+    @property
+    def state(self) -> SgdState:
+        """The fit at this moment; its arrays hold for one step."""
+        steps_done, weights, biases = self._progress
+        return SgdState(steps_done, weights.T, biases)
 
     def _fresh(self, size: int) -> SgdState:
         weights = truncated_normal(
@@ -248,28 +230,25 @@ class SgdFit:
         sampler = LabelSampler(
             self.training.labels, settings.train_batch_size, settings.seed, _TRAINING
         )
-        batch = _Batch(self.training, sampler, self.label_count)
+        batch = Batch(self.training, sampler, self.label_count)
         validation = self._validation_batch() if on_evaluation is not None else None
-        # The weights are kept as [L, D]: the gradient comes out of its product in that order.
-        current = np.ascontiguousarray(self.state.weights.T)
-        following = np.empty_like(current)
-        biases, next_biases = self.state.biases.copy(), np.empty_like(self.state.biases)
-        rate = np.float32(settings.learning_rate)
-        started = self.state.steps_done
+        started, current, biases = self._progress
+        # What a caller was shown stays as it was; the two pairs below take turns.
+        current, biases = current.copy(), biases.copy()
+        following, next_biases = np.empty_like(current), np.empty_like(biases)
         with np.errstate(all="ignore"):
             for step in range(started, settings.steps):
                 batch.take(step)
-                slope, bias_slope = batch.gradient(current, biases)
-                slope *= rate
-                bias_slope *= rate
+                slope, bias_slope = batch.slope(current, biases, settings.learning_rate)
                 np.subtract(current, slope, out=following)
                 np.subtract(biases, bias_slope, out=next_biases)
-                if not math.isfinite(float(following.sum()) + float(next_biases.sum())):
+                # A sum is finite only if all that it is of is.
+                total = float(following.sum()) + float(next_biases.sum())
+                if not math.isfinite(total):
                     raise _diverged(step, settings.learning_rate)
                 current, following = following, current
                 biases, next_biases = next_biases, biases
-                # One assignment, so that an interruption meets the state before it or after.
-                self.state = SgdState(step + 1, current.T, biases)
+                self._progress = (step + 1, current, biases)
                 last = step + 1 == settings.steps
                 if on_evaluation is not None and (step % settings.eval_step_interval == 0 or last):
                     on_evaluation(self._measure(step, batch, validation))
@@ -281,7 +260,7 @@ class SgdFit:
             on_evaluation(self._measure(settings.steps - 1, batch, validation))
         return self.state.layer()
 
-    def _validation_batch(self) -> _Batch | None:
+    def _validation_batch(self) -> Batch | None:
         if self.validation is None:
             return None
         settings, labels = self.settings, self.validation.labels
@@ -289,10 +268,10 @@ class SgdFit:
         sampler = LabelSampler(
             labels, settings.validation_batch_size, settings.seed, _VALIDATION, block=1
         )
-        return _Batch(self.validation, sampler, self.label_count)
+        return Batch(self.validation, sampler, self.label_count)
 
-    def _measure(self, step: int, batch: _Batch, validation: _Batch | None) -> StepStatistics:
-        weights, biases = self.state.weights.T, self.state.biases
+    def _measure(self, step: int, batch: Batch, validation: Batch | None) -> StepStatistics:
+        _, weights, biases = self._progress
         train_accuracy, cross_entropy = batch.measure(weights, biases)
         if not math.isfinite(cross_entropy):
             raise _diverged(step, self.settings.learning_rate)
@@ -302,73 +281,6 @@ class SgdFit:
         accuracy, loss = validation.measure(weights, biases)
         count = len(validation.labels)
         return StepStatistics(step, train_accuracy, cross_entropy, accuracy, loss, count)
-
-
-class _Batch:
-    """Rows gathered into one buffer, and the products that a step needs of them."""
-
-    def __init__(self, samples: Samples, sampler: LabelSampler, label_count: int) -> None:
-        self._samples = samples
-        self._sampler = sampler
-        rows, size = sampler.rows, samples.vectors.shape[1]
-        self.labels = samples.labels
-        # All rows need no gathering: the matrix itself is the batch.
-        self._vectors = (
-            samples.vectors if sampler.everything else np.empty((rows, size), np.float32)
-        )
-        self._numbers = np.arange(rows)
-        self._scores = np.empty((label_count, rows), np.float32)
-        self._slope = np.empty((label_count, size), np.float32)
-        pieces = -(-rows * size * label_count // SINGLE_THREAD_WORK)
-        self._pieces = pieces if pieces <= min(_MOST_PIECES, size) else 1
-        self._width = size // self._pieces
-        self._stacked = self._stack(self._vectors)
-        self._partial = np.empty((self._pieces, rows, label_count), np.float32)
-
-    def _stack(self, matrix: Floats) -> Floats:
-        """View the columns of ``matrix`` [R, D] as pieces [pieces, R, width], a tail left over."""
-        whole = matrix[:, : self._pieces * self._width]
-        pieces: Floats = whole.reshape(len(matrix), self._pieces, self._width)
-        stacked: Floats = pieces.transpose(1, 0, 2)
-        return stacked
-
-    def take(self, step: int) -> None:
-        """Gather the batch of ``step``."""
-        if self._sampler.everything:
-            return
-        rows = self._sampler.at(step)
-        # mode="clip" lets NumPy write straight into the buffer.
-        np.take(self._samples.vectors, rows, axis=0, out=self._vectors, mode="clip")
-        self.labels = self._samples.labels[rows]
-
-    def logits(self, weights: Floats, biases: Floats) -> Floats:
-        """Return logits [L, rows] for weights [L, D], in a buffer of this batch."""
-        np.matmul(self._stacked, self._stack(weights).transpose(0, 2, 1), out=self._partial)
-        scores = self._scores
-        np.copyto(scores, self._partial.sum(axis=0).T)
-        tail = self._pieces * self._width
-        if tail < weights.shape[1]:
-            scores += weights[:, tail:] @ self._vectors[:, tail:].T
-        scores += biases[:, np.newaxis]
-        return scores
-
-    def gradient(self, weights: Floats, biases: Floats) -> tuple[Floats, Floats]:
-        """Return the gradient of the mean cross entropy, [L, D] and [L]; the first is a buffer."""
-        scores = self.logits(weights, biases)
-        scores -= scores.max(axis=0)
-        np.exp(scores, out=scores)
-        scores /= scores.sum(axis=0)
-        scores[self.labels, self._numbers] -= 1
-        scores *= np.float32(1 / len(self._numbers))
-        np.matmul(scores, self._stacked, out=self._stack(self._slope))
-        tail = self._pieces * self._width
-        if tail < weights.shape[1]:
-            self._slope[:, tail:] = scores @ self._vectors[:, tail:]
-        return self._slope, scores.sum(axis=1)
-
-    def measure(self, weights: Floats, biases: Floats) -> tuple[float, float]:
-        """Return accuracy and cross entropy of the batch for weights [L, D]."""
-        return accuracy_and_cross_entropy(self.logits(weights, biases).T, self.labels)
 
 
 def _diverged(step: int, rate: float) -> TlcliError:

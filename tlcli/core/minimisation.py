@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tlcli.core.final_layer import SINGLE_THREAD_WORK, Floats
+from tlcli.core.batch import SINGLE_THREAD_WORK
+from tlcli.core.samples import Floats
 
 Doubles = npt.NDArray[np.float64]
 # Of thinner pieces (many labels) the calls cost more than threads do: the product stays whole.

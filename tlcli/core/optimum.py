@@ -15,8 +15,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from tlcli.core.final_layer import FinalLayer, Floats, Indices, Samples
+from tlcli.core.final_layer import FinalLayer
 from tlcli.core.minimisation import dot, inner_product, minimise_lbfgs, norm, product
+from tlcli.core.samples import Floats, Indices, Samples
 from tlcli.core.sampling import philox
 from tlcli.errors import DataError
 
@@ -147,8 +148,7 @@ def _fold_losses(training: Samples, label_count: int) -> tuple[dict[float, float
         count = int(held_out.sum())
         if not count:
             continue
-        rest = Samples(training.vectors[~held_out], training.labels[~held_out])
-        kept = Samples(training.vectors[held_out], training.labels[held_out])
+        rest, kept = training.subset(~held_out), training.subset(held_out)
         problem = _Problem(rest, label_count)
         projected = problem.project(kept)
         point: Doubles | None = None
@@ -180,12 +180,13 @@ class _Problem:
     """
 
     def __init__(self, training: Samples, label_count: int) -> None:
-        vectors = training.vectors
         self._label_count = label_count
         # Labels without rows would push their bias towards minus infinity, for ever.
         self._present, self._labels = np.unique(training.labels, return_inverse=True)
+        vectors = training.gathered()
         self._mean = vectors.mean(axis=0, dtype=np.float64)
         centred = vectors - self._mean.astype(np.float32)
+        del vectors
         length = float(np.sqrt(np.mean(np.einsum("nd,nd->n", centred, centred, dtype=np.float64))))
         if not np.isfinite(length):
             raise DataError("the bottleneck vectors are too large to fit a final layer to")
@@ -214,7 +215,7 @@ class _Problem:
 
     def project(self, samples: Samples) -> Samples:
         """Return rows as this problem sees vectors."""
-        vectors = (samples.vectors - self._mean.astype(np.float32)) * np.float32(self._scale)
+        vectors = (samples.gathered() - self._mean.astype(np.float32)) * np.float32(self._scale)
         if self._rotation is not None:
             vectors = vectors @ self._rotation
         return Samples(vectors[:, : self._features.shape[1]], samples.labels)

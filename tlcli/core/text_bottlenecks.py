@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tlcli.core.files import TEMPORARY_PREFIX, atomic_path
+from tlcli.core.number_text import parse_numbers
 from tlcli.errors import DataError, OutputError
 
 Floats = npt.NDArray[np.float32]
@@ -226,13 +227,13 @@ def read_vector(path: Path) -> Floats:
         raise DataError("empty")
     try:
         # float() takes "1_000", which no tool ever wrote for a number.
-        values = [] if b"_" in text else list(map(float, text.split(b",")))
+        values = None if b"_" in text else parse_numbers(text)
     except ValueError:
-        values = []
-    if not values:
+        values = None
+    if values is None:
         raise DataError("not comma-separated numbers, or cut short")
     with np.errstate(over="ignore"):
-        vector = np.array(values, dtype=np.float32)
+        vector = values.astype(np.float32)
     if not np.isfinite(vector).all():
         raise DataError("holds nan or infinite values")
     return vector
