@@ -14,8 +14,6 @@ from tlcli.core.classifier import Classifier, Engine
 from tlcli.core.decoding import Source
 from tlcli.core.engines import GraphEngine, LiteRTEngine
 from tlcli.core.files import sha256_file
-from tlcli.core.graph_inference import examine
-from tlcli.core.graph_safety import check_operations, check_saved_model, read_graph
 from tlcli.core.images import Preprocessing
 from tlcli.core.input_options import Options, Scaling, override_scaling, scaling_of
 from tlcli.core.labels import Labels, as_labels, find_labels
@@ -128,6 +126,10 @@ def _load_frozen(
             classifier = _try_litert(litert, path, labels, card, batch_size)
             if classifier is not None:
                 return classifier
+    # Protobuf and all that reads graphs is not needed for a LiteRT file.
+    from tlcli.core.graph_inference import examine
+    from tlcli.core.graph_safety import check_operations, read_graph
+
     graph = read_graph(path)
     if not trust:
         check_operations(graph, str(path))
@@ -261,6 +263,7 @@ def _load_saved_model(
     batch_size: int | None,
     trust: bool,
 ) -> Classifier:
+    from tlcli.core.graph_safety import check_saved_model
     from tlcli.core.saved_model_engine import SavedModelEngine, examine_saved_model
 
     if not trust:
