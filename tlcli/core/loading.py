@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,7 +18,10 @@ from tlcli.core.images import Preprocessing
 from tlcli.core.input_options import Options, Scaling, override_scaling, scaling_of
 from tlcli.core.labels import Labels, as_labels, find_labels
 from tlcli.core.model_card import ModelCard, card_path, load_for
-from tlcli.errors import DataError, GraphError, UsageError
+from tlcli.errors import DataError, GraphError, OutputError, UsageError
+
+if TYPE_CHECKING:
+    from tlcli.core.graph_inference import GraphWants
 
 _log = logging.getLogger("tlcli")
 
@@ -138,8 +141,9 @@ def _load_frozen(
     if wants.labels is not None:
         labels.check(wants.labels, path)
     preprocessing = _preprocessing(card, wants.height, wants.width, wants.scaling, options)
-    engine = GraphEngine(wants.graph, wants.input, wants.output)
-    size = _TENSORFLOW_BATCH if batch_size is None else batch_size
+    engine = _frozen_engine(wants)
+    usual = _TENSORFLOW_BATCH if isinstance(engine, GraphEngine) else _LITERT_BATCH
+    size = usual if batch_size is None else batch_size
     return Classifier(
         graph=path,
         labels=labels.names,
@@ -149,6 +153,19 @@ def _load_frozen(
         dtype=wants.dtype,
         reader=_reader(preprocessing),
     )
+
+
+def _frozen_engine(wants: GraphWants) -> Engine:
+    """Return LiteRT, which starts at once, for a graph that can be said in it."""
+    from tlcli.core.graph_surgery import simplify
+    from tlcli.core.litert_writer import write_model
+
+    try:
+        plain = simplify(wants.graph, wants.input, [wants.output])
+        return LiteRTEngine(write_model(plain, wants.input, wants.output))
+    except (GraphError, OutputError) as error:
+        _log.debug("TensorFlow runs the graph: %s", error)
+        return GraphEngine(wants.graph, wants.input, wants.output)
 
 
 def _with_card(options: Options, card: ModelCard | None) -> Options:
