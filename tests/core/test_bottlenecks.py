@@ -34,8 +34,10 @@ class FakeEngine:
     batches: ClassVar[list[int]] = []
     opened = closed = 0
 
-    def __init__(self, graph: object, input: str, output: str) -> None:
-        assert (graph, input, output) == ("graph", "Placeholder", "out")
+    def __init__(self, graph: BackboneGraph, height: int, width: int, count: int) -> None:
+        assert (graph.graph, graph.output, height, width) == ("graph", "out", SIDE, SIDE)
+        assert count > 0
+        self.batch_size = BATCH_SIZE if graph.any_batch else 1
         type(self).opened += 1
 
     def run(self, batch: np.ndarray) -> np.ndarray:
@@ -54,7 +56,7 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> type[FakeEngine]:
     class Engine(FakeEngine):
         batches: ClassVar[list[int]] = []
 
-    monkeypatch.setattr(bottlenecks, "GraphEngine", Engine)
+    monkeypatch.setattr(bottlenecks, "backbone_engine", Engine)
     return Engine
 
 
@@ -389,7 +391,7 @@ class Slow(t.FakeEngine):
             print("ready", flush=True)
             time.sleep(60)
         return super().run(batch)
-bottlenecks.GraphEngine = Slow
+bottlenecks.backbone_engine = Slow
 folder = Path(sys.argv[1])
 with bottlenecks.BottleneckStore(folder / "cache") as store:
     t.compute(t.backbone(), t.pictures(folder, 5 * t.BATCH_SIZE), store)

@@ -262,10 +262,10 @@ def test_a_card_gives_labels_and_preprocessing_and_tensorflow_stays_out(
 
 
 class NoTensorFlow:
-    """Stands in for `GraphEngine`; says what it was given."""
+    """Stands in for the engine of a frozen graph; says what it was given."""
 
-    def __init__(self, graph: Any, input: str, output: str) -> None:
-        self.names = (input, output)
+    def __init__(self, wants: Any) -> None:
+        self.names = (wants.input, wants.output)
 
     def close(self) -> None: ...
 
@@ -273,7 +273,7 @@ class NoTensorFlow:
 def test_a_litert_file_that_the_card_does_not_name_is_not_run(
     plates: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tlcli.core.loading.GraphEngine", NoTensorFlow)
+    monkeypatch.setattr("tlcli.core.loading._frozen_engine", NoTensorFlow)
     graph = with_card(plates, tmp_path, ["graph.pb"])
     assert isinstance(load(graph)._engine, NoTensorFlow)
     graph = with_card(plates, tmp_path, ["graph.pb", "graph.tflite"])
@@ -287,7 +287,7 @@ def test_a_litert_file_that_the_card_does_not_name_is_not_run(
 def test_options_go_beyond_a_card(
     plates: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tlcli.core.loading.GraphEngine", NoTensorFlow)
+    monkeypatch.setattr("tlcli.core.loading._frozen_engine", NoTensorFlow)
     graph = with_card(plates, tmp_path, ["graph.pb", "graph.tflite"])
     # What the card says too changes nothing.
     same = load(graph, input_layer="input", input_height=128, input_mean=128.0)

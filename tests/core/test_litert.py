@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import numpy as np
@@ -76,6 +77,41 @@ def test_nothing_is_printed(capfd: pytest.CaptureFixture[str]) -> None:
     captured = capfd.readouterr()
     assert captured.out == ""
     assert captured.err == ""
+
+
+def test_tensorflow_converts_what_the_writer_does_not_know() -> None:
+    assert litert.difference(litert.convert(graph("Softplus"), 8, 10), graph("Softplus"), 8, 10) < (
+        1e-5
+    )
+
+
+def test_tensorflow_converts_where_the_writer_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+    wrong = litert.write_model(graph("Tanh"), "Placeholder", "final_result")
+    monkeypatch.setattr(litert, "write_model", lambda *_: wrong)
+    right = litert.convert(graph(), 8, 10)
+    assert right != wrong
+    assert litert.difference(right, graph(), 8, 10) < 1e-5
+
+
+def test_a_known_graph_is_converted_without_tensorflow(
+    model: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse() -> None:
+        raise AssertionError("TensorFlow is not needed")
+
+    monkeypatch.setattr(litert, "import_tensorflow", refuse)
+    monkeypatch.delitem(sys.modules, "tensorflow", raising=False)
+    assert litert.convert(graph(), 8, 10) == model
+
+
+def test_a_model_that_gives_no_numbers_is_not_taken(
+    model: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(sys.modules, "tensorflow", raising=False)
+    monkeypatch.setattr(LiteRTEngine, "run", lambda self, batch: np.full((1, 3), np.nan))
+    monkeypatch.setattr(litert, "_converted", lambda *_: b"asked")
+    monkeypatch.setattr(litert, "_check", lambda *_: None)
+    assert litert.convert(graph(), 8, 10) == b"asked"
 
 
 def test_a_graph_for_one_image_is_converted(model: bytes) -> None:

@@ -1,6 +1,6 @@
 """Bottleneck vectors of images: each content and view computed once, ever.
 
-Threads read and decode while TensorFlow runs the batch before; the queue between them is
+Threads read and decode while the engine runs the batch before; the queue between them is
 bounded, and each batch is stored as soon as it is there, so a run that is killed loses a
 second of work at most. All vectors of a run lie in one matrix, and an image whose vector is
 in the cache costs no object of its own.
@@ -20,9 +20,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from tlcli.backbones.base import INPUT, Backbone, BackboneGraph
+from tlcli.backbones.base import Backbone, BackboneGraph
 from tlcli.core.distortions import Distortions
-from tlcli.core.engines import GraphEngine, available_cpus
+from tlcli.core.engine_choice import BATCH_SIZE, BackboneEngine, backbone_engine
+from tlcli.core.engines import available_cpus
 from tlcli.core.files import sha256_bytes
 from tlcli.core.images import Preprocessing
 from tlcli.core.store import BottleneckStore
@@ -34,9 +35,6 @@ Array = np.ndarray[Any, Any]
 Progress = Callable[[str, int, int], None]
 
 STAGE = "bottlenecks"
-# Images per processor second of EfficientNet-Lite0 at batches of 1, 4, 8, 16, 32, 64 on a Zen 3
-# core: 46, 48, 43, 40, 32, 23. Eight also keep small what a kill can lose.
-BATCH_SIZE = 8
 # Whole files are held while they are decoded.
 LARGEST_FILE = 1 << 30
 
@@ -221,11 +219,13 @@ class _Extraction:
         self._result = result
         self._preprocessing = Preprocessing("tlcli-1", backbone.height, backbone.width)
         self._graph: BackboneGraph | None = None
-        self._engine: GraphEngine | None = None
+        self._engine: BackboneEngine | None = None
+        self._count = 0
         self._batch: npt.NDArray[np.float32] | None = None
 
     def run(self, jobs: Sequence[_Job], total: int, progress: Progress | None) -> None:
         done = total - len(jobs)
+        self._count = len(jobs)
         waiting: list[tuple[_Job, Array]] = []
         for job, pixels in self._decoded(jobs):
             done += 1
@@ -252,7 +252,7 @@ class _Extraction:
             self._engine = None
 
     def _batch_size(self) -> int:
-        return BATCH_SIZE if self._graph is None or self._graph.any_batch else 1
+        return BATCH_SIZE if self._engine is None else self._engine.batch_size
 
     def _decoded(self, jobs: Sequence[_Job]) -> Iterator[tuple[_Job, Array | _Unreadable]]:
         """Yield the pixels of each job in order, a bounded number of them ahead."""
@@ -296,8 +296,8 @@ class _Extraction:
 
     def _finish(self, waiting: Sequence[tuple[_Job, Array]]) -> None:
         """Run the waiting images and store their vectors."""
-        graph, engine = self._loaded()
-        step = BATCH_SIZE if graph.any_batch else 1
+        engine = self._loaded()
+        step = engine.batch_size
         for start in range(0, len(waiting), step):
             part = waiting[start : start + step]
             batch = self._scaled([pixels for _, pixels in part])
@@ -312,17 +312,19 @@ class _Extraction:
             self._preprocessing.scale(pixels, out=row)
         return batch
 
-    def _loaded(self) -> tuple[BackboneGraph, GraphEngine]:
+    def _loaded(self) -> BackboneEngine:
         if self._graph is None:
             self._graph = self._backbone.load_graph()
         if self._engine is None:
             try:
-                self._engine = GraphEngine(self._graph.graph, INPUT, self._graph.output)
+                self._engine = backbone_engine(
+                    self._graph, self._backbone.height, self._backbone.width, self._count
+                )
             except GraphError as error:
                 raise self._error(str(error)) from error
-        return self._graph, self._engine
+        return self._engine
 
-    def _vectors(self, engine: GraphEngine, batch: Array) -> Array:
+    def _vectors(self, engine: BackboneEngine, batch: Array) -> Array:
         try:
             vectors = engine.run(batch)
         except GraphError as error:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import sys
 import tempfile
 import warnings
 from pathlib import Path
@@ -13,7 +15,10 @@ import numpy.typing as npt
 from tlcli.backbones.base import INPUT
 from tlcli.core.engines import GraphEngine, LiteRTEngine, import_tensorflow, quiet_stderr
 from tlcli.core.export import FINAL_TENSOR_NAME, serialise
+from tlcli.core.litert_writer import write_model
 from tlcli.errors import GraphError, OutputError
+
+logger = logging.getLogger("tlcli")
 
 TOLERANCE = 1e-3
 """Largest difference of a probability from the graph's; 1e-6 is usual."""
@@ -41,7 +46,10 @@ def convert(
     """Return a float32 LiteRT model of a classifier; the same graph gives the same bytes.
 
     The model takes [1, height, width, 3] and may be resized to any batch where the graph
-    takes any. It was run and gives the graph's probabilities.
+    takes any. It was run. TensorFlow is imported only for a graph with operations that
+    `litert_writer` does not know; where it is there anyway, the probabilities are checked
+    against the graph's. (That the writer's operators compute what the graph's do is what its
+    tests prove; a wrong shape or operator would make LiteRT refuse the file.)
 
     Args:
         graph: ``graph_messages.GraphDef`` from images in [0, 1] to probabilities [?, L].
@@ -54,14 +62,39 @@ def convert(
         OutputError: the graph has an operation that LiteRT lacks, or the model's
             probabilities differ from the graph's.
     """
+    try:
+        model = write_model(graph, input, output)
+        if "tensorflow" in sys.modules:
+            _check(model, graph, height, width, input, output)
+        else:
+            _try(model, height, width)
+        return model
+    except (GraphError, OutputError) as error:
+        logger.debug("TensorFlow is asked to convert the graph: %s", error)
     model = _converted(graph, input, output)
+    _check(model, graph, height, width, input, output)
+    return model
+
+
+def _check(model: bytes, graph: Any, height: int, width: int, input: str, output: str) -> None:
+    """Run the model and the graph; raise `OutputError` where they differ."""
     try:
         distance = difference(model, graph, height, width, input, output)
     except GraphError as error:
         raise _failure(f"LiteRT cannot run what the converter made: {error}") from error
     if not distance <= TOLERANCE:
         raise _failure(f"its probabilities differ from the graph's by {distance:.2g}")
-    return model
+
+
+def _try(model: bytes, height: int, width: int) -> None:
+    """Run the model alone; raise `GraphError` where it gives no numbers."""
+    interpreter = LiteRTEngine(model)
+    try:
+        given = interpreter.run(_smooth_images(1, height, width))
+    finally:
+        interpreter.close()
+    if not np.isfinite(given).all():
+        raise GraphError("the LiteRT model gives no numbers")
 
 
 def difference(

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,13 +14,14 @@ from tlcli.core.classifier import Classifier, Engine
 from tlcli.core.decoding import Source
 from tlcli.core.engines import GraphEngine, LiteRTEngine
 from tlcli.core.files import sha256_file
-from tlcli.core.graph_inference import examine
-from tlcli.core.graph_safety import check_operations, check_saved_model, read_graph
 from tlcli.core.images import Preprocessing
 from tlcli.core.input_options import Options, Scaling, override_scaling, scaling_of
 from tlcli.core.labels import Labels, as_labels, find_labels
 from tlcli.core.model_card import ModelCard, card_path, load_for
-from tlcli.errors import DataError, GraphError, UsageError
+from tlcli.errors import DataError, GraphError, OutputError, UsageError
+
+if TYPE_CHECKING:
+    from tlcli.core.graph_inference import GraphWants
 
 _log = logging.getLogger("tlcli")
 
@@ -128,6 +129,10 @@ def _load_frozen(
             classifier = _try_litert(litert, path, labels, card, batch_size)
             if classifier is not None:
                 return classifier
+    # Protobuf and all that reads graphs is not needed for a LiteRT file.
+    from tlcli.core.graph_inference import examine
+    from tlcli.core.graph_safety import check_operations, read_graph
+
     graph = read_graph(path)
     if not trust:
         check_operations(graph, str(path))
@@ -136,8 +141,9 @@ def _load_frozen(
     if wants.labels is not None:
         labels.check(wants.labels, path)
     preprocessing = _preprocessing(card, wants.height, wants.width, wants.scaling, options)
-    engine = GraphEngine(wants.graph, wants.input, wants.output)
-    size = _TENSORFLOW_BATCH if batch_size is None else batch_size
+    engine = _frozen_engine(wants)
+    usual = _TENSORFLOW_BATCH if isinstance(engine, GraphEngine) else _LITERT_BATCH
+    size = usual if batch_size is None else batch_size
     return Classifier(
         graph=path,
         labels=labels.names,
@@ -147,6 +153,19 @@ def _load_frozen(
         dtype=wants.dtype,
         reader=_reader(preprocessing),
     )
+
+
+def _frozen_engine(wants: GraphWants) -> Engine:
+    """Return LiteRT, which starts at once, for a graph that can be said in it."""
+    from tlcli.core.graph_surgery import simplify
+    from tlcli.core.litert_writer import write_model
+
+    try:
+        plain = simplify(wants.graph, wants.input, [wants.output])
+        return LiteRTEngine(write_model(plain, wants.input, wants.output))
+    except (GraphError, OutputError) as error:
+        _log.debug("TensorFlow runs the graph: %s", error)
+        return GraphEngine(wants.graph, wants.input, wants.output)
 
 
 def _with_card(options: Options, card: ModelCard | None) -> Options:
@@ -261,6 +280,7 @@ def _load_saved_model(
     batch_size: int | None,
     trust: bool,
 ) -> Classifier:
+    from tlcli.core.graph_safety import check_saved_model
     from tlcli.core.saved_model_engine import SavedModelEngine, examine_saved_model
 
     if not trust:

@@ -13,7 +13,6 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
-from importlib import metadata
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -185,6 +184,8 @@ def build(
 
 def versions() -> dict[str, str]:
     """Return the versions of tlcli and of what its scores depend on, where installed."""
+    from importlib import metadata  # brings the package email with it, which no reader needs
+
     found = {}
     for name in _VERSIONED:
         try:

@@ -1,0 +1,401 @@
+"""Every operation that the writer knows gives in LiteRT what it gives in TensorFlow."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tlcli.core.engines import GraphEngine, LiteRTEngine
+from tlcli.core.graph_inference import examine
+from tlcli.core.graph_nodes import const, new_graph, node, placeholder
+from tlcli.core.graph_safety import read_graph
+from tlcli.core.graph_surgery import simplify
+from tlcli.core.litert_operators import CONVERTERS
+from tlcli.core.litert_writer import UnsupportedGraphError, write_model
+from tlcli.errors import GraphError
+
+F = np.float32
+IMAGE = [None, 9, 10, 3]
+
+Nodes = Callable[[], list[Any]]
+
+
+def random(*shape: int, seed: int = 1) -> np.ndarray[Any, Any]:
+    return np.random.default_rng(seed).normal(0, 1, shape).astype(F)
+
+
+def graph(nodes: Sequence[Any], shape: Sequence[int | None] = IMAGE) -> Any:
+    return new_graph([placeholder("x", F, shape), *nodes])
+
+
+def window(op: str, source: str, weights: str | None, stride: int = 1, **attrs: Any) -> Any:
+    settings = {"strides": [1, stride, stride, 1], "padding": "SAME", **attrs}
+    inputs = [source] if weights is None else [source, weights]
+    return node("window", op, inputs, T=F, data_format="NHWC", **settings)
+
+
+def conv(stride: int = 1, **attrs: Any) -> list[Any]:
+    return [const("w", random(3, 3, 3, 4)), window("Conv2D", "x", "w", stride, **attrs)]
+
+
+def depthwise(stride: int = 1, **attrs: Any) -> list[Any]:
+    weights = const("w", random(3, 3, 3, 2))
+    return [weights, window("DepthwiseConv2dNative", "x", "w", stride, **attrs)]
+
+
+def integers(name: str, values: Any) -> Any:
+    return const(name, np.array(values, np.int32))
+
+
+def unary(op: str, positive: bool = False, **attrs: Any) -> list[Any]:
+    if not positive:
+        return [node("out", op, ["x"], T=F, **attrs)]
+    return [
+        node("square", "Square", ["x"], T=F),
+        const("one", F(0.1)),
+        node("positive", "AddV2", ["square", "one"], T=F),
+        node("out", op, ["positive"], T=F, **attrs),
+    ]
+
+
+def binary(op: str, value: Any, turned: bool = False) -> list[Any]:
+    inputs = ["c", "x"] if turned else ["x", "c"]
+    return [const("c", np.asarray(value, F)), node("out", op, inputs, T=F)]
+
+
+def both(op: str) -> list[Any]:
+    return [
+        node("tanh", "Tanh", ["x"], T=F),
+        node("sum", op, ["tanh", "x"], T=F),
+        node("out", "Relu", ["sum"], T=F),
+    ]
+
+
+def reduced(op: str, axes: Any, keep: bool) -> list[Any]:
+    return [integers("axes", axes), node("out", op, ["x", "axes"], T=F, keep_dims=keep)]
+
+
+def reshaped(*sizes: int) -> list[Any]:
+    return [integers("sizes", sizes), node("out", "Reshape", ["x", "sizes"], T=F)]
+
+
+def flat() -> list[Any]:
+    return [integers("sizes", [-1, 270]), node("flat", "Reshape", ["x", "sizes"], T=F)]
+
+
+def dense(turned: bool = False) -> list[Any]:
+    weights = random(5, 270) if turned else random(270, 5)
+    return [
+        *flat(),
+        const("w", weights),
+        node("product", "MatMul", ["flat", "w"], T=F, transpose_a=False, transpose_b=turned),
+    ]
+
+
+def padded(pads: Any, following: list[Any]) -> list[Any]:
+    for each in following:
+        for number, source in enumerate(each.input):
+            if source == "x":
+                each.input[number] = "pad"
+    return [integers("pads", pads), node("pad", "Pad", ["x", "pads"], T=F), *following]
+
+
+AROUND = [[0, 0], [1, 1], [1, 1], [0, 0]]
+CASES: dict[str, list[Any]] = {
+    "conv same": conv(),
+    "conv stride": conv(2),
+    "conv valid": conv(2, padding="VALID"),
+    "conv dilated": conv(dilations=[1, 2, 2, 1]),
+    "conv explicit": conv(2, padding="EXPLICIT", explicit_paddings=[0, 0, 2, 1, 0, 3, 0, 0]),
+    "conv explicit as same": conv(padding="EXPLICIT", explicit_paddings=[0, 0, 1, 1, 1, 1, 0, 0]),
+    "conv bias": [*conv(), const("b", random(4)), node("out", "BiasAdd", ["window", "b"], T=F)],
+    "conv bias of four dimensions": [
+        *conv(), const("b", random(1, 1, 1, 4)), node("out", "Add", ["b", "window"], T=F),
+    ],
+    "conv bias of one number": [
+        *conv(), const("b", F(0.5)), node("out", "AddV2", ["window", "b"], T=F),
+    ],
+    "conv and an image": [
+        *conv(), const("b", random(9, 10, 4)), node("out", "AddV2", ["window", "b"], T=F),
+    ],
+    "conv bias relu6": [
+        *conv(), const("b", random(4)), node("bias", "BiasAdd", ["window", "b"], T=F),
+        node("out", "Relu6", ["bias"], T=F),
+    ],
+    "conv relu read twice": [
+        *conv(), node("relu", "Relu", ["window"], T=F),
+        node("out", "Sub", ["window", "relu"], T=F),
+    ],
+    "conv added to itself": [*conv(), node("out", "AddV2", ["window", "window"], T=F)],
+    "depthwise": depthwise(),
+    "depthwise stride": depthwise(2, padding="VALID"),
+    "depthwise bias relu": [
+        *depthwise(), const("b", random(6)), node("bias", "BiasAdd", ["window", "b"], T=F),
+        node("out", "Relu", ["bias"], T=F),
+    ],
+    "pad": [integers("pads", [[0, 0], [1, 2], [3, 0], [0, 1]]),
+            node("out", "Pad", ["x", "pads"], T=F)],
+    "pad value": [integers("pads", AROUND), const("v", F(2.5)),
+                  node("out", "PadV2", ["x", "pads", "v"], T=F)],
+    "mirror pad": [integers("pads", AROUND),
+                   node("out", "MirrorPad", ["x", "pads"], T=F, mode="REFLECT")],
+    "symmetric pad": [integers("pads", AROUND),
+                      node("out", "MirrorPad", ["x", "pads"], T=F, mode="SYMMETRIC")],
+    "pad as same": padded(AROUND, conv(padding="VALID")),
+    "pad as same with a stride": padded(
+        [[0, 0], [1, 1], [0, 1], [0, 0]], conv(2, padding="VALID")
+    ),
+    "pad unlike same": padded(AROUND, conv(2, padding="VALID")),
+    "pad the channels": padded(
+        [[0, 0], [1, 1], [1, 1], [0, 1]],
+        [const("w", random(3, 3, 4, 4)), window("Conv2D", "x", "w", padding="VALID")],
+    ),
+    "pad before a pool": padded(
+        AROUND, [window("MaxPool", "x", None, 2, ksize=[1, 3, 3, 1], padding="VALID")]
+    ),
+    "max pool": [window("MaxPool", "x", None, 2, ksize=[1, 3, 2, 1])],
+    "average pool": [window("AvgPool", "x", None, 2, ksize=[1, 3, 2, 1])],
+    "average pool valid": [window("AvgPool", "x", None, ksize=[1, 9, 10, 1], padding="VALID")],
+    "average pool relu": [
+        window("AvgPool", "x", None, ksize=[1, 2, 2, 1]), node("out", "Relu", ["window"], T=F),
+    ],
+    "dense": dense(),
+    "dense turned": dense(True),
+    "dense bias relu": [
+        *dense(), const("b", random(5)), node("sum", "Add", ["product", "b"], T=F),
+        node("out", "Relu", ["sum"], T=F),
+    ],
+    "dense softmax": [
+        *dense(), const("b", random(5)), node("sum", "AddV2", ["product", "b"], T=F),
+        node("out", "Softmax", ["sum"], T=F),
+    ],
+    "softmax over channels": unary("Softmax"),
+    "relu": unary("Relu"),
+    "relu6": unary("Relu6"),
+    "elu": unary("Elu"),
+    "sigmoid": unary("Sigmoid"),
+    "tanh": unary("Tanh"),
+    "exp": unary("Exp"),
+    "square": unary("Square"),
+    "abs": unary("Abs"),
+    "neg": unary("Neg"),
+    "floor": unary("Floor"),
+    "log softmax": [*flat(), node("out", "LogSoftmax", ["flat"], T=F)],
+    "leaky relu": unary("LeakyRelu", alpha=0.3),
+    "rsqrt": unary("Rsqrt", True),
+    "sqrt": unary("Sqrt", True),
+    "log": unary("Log", True),
+    "lrn": unary("LRN", depth_radius=1, bias=1.0, alpha=0.5, beta=0.75),
+    **{
+        f"{op} {name}": binary(op, value)
+        for op in ("Add", "AddV2", "Sub", "Mul", "RealDiv", "Div", "Maximum", "Minimum",
+                   "SquaredDifference")
+        for name, value in (("number", 0.7), ("channels", random(3)))
+    },
+    "from a constant": binary("Sub", random(3), turned=True),
+    "bias alone": binary("BiasAdd", random(3)),
+    "pow": [node("square", "Square", ["x"], T=F), const("c", F(1.5)),
+            node("out", "Pow", ["square", "c"], T=F)],
+    **{f"{op} of two": both(op) for op in ("AddV2", "Mul", "Sub", "Maximum", "Minimum")},
+    **{
+        f"{op} {'keeping' if keep else 'dropping'}": reduced(op, [1, 2], keep)
+        for op in ("Mean", "Sum", "Max", "Min")
+        for keep in (False, True)
+    },
+    "mean of negative axes": reduced("Mean", [-2, -3], False),
+    "mean of one axis": reduced("Mean", -1, True),
+    "reshape": reshaped(-1, 30, 9),
+    "reshape with a free size elsewhere": reshaped(-1, 9, 30),
+    "squeeze": [*reduced("Mean", [1, 2], True),
+                node("thin", "Squeeze", ["out"], T=F, squeeze_dims=[1, 2])],
+    "squeeze and widen": [
+        *reduced("Mean", [1, 2], False), integers("axis", 1),
+        node("wide", "ExpandDims", ["out", "axis"], T=F),
+    ],
+    "concat": [node("tanh", "Tanh", ["x"], T=F), integers("axis", -1), const("c", random(1)),
+               node("out", "ConcatV2", ["x", "tanh", "axis"], T=F, N=2)],
+    "old concat": [node("tanh", "Tanh", ["x"], T=F), integers("axis", 2),
+                   node("out", "Concat", ["axis", "x", "tanh"], T=F, N=2)],
+    "transpose": [integers("order", [0, 3, 1, 2]), node("out", "Transpose", ["x", "order"], T=F)],
+    "resize": [integers("size", [20, 7]),
+               node("out", "ResizeBilinear", ["x", "size"], T=F, align_corners=False)],
+    "resize corners": [integers("size", [20, 7]),
+                       node("out", "ResizeBilinear", ["x", "size"], T=F, align_corners=True)],
+    "resize centres": [integers("size", [20, 7]),
+                       node("out", "ResizeBilinear", ["x", "size"], T=F, half_pixel_centers=True)],
+    "identity": [node("same", "Identity", ["x"], T=F), node("tanh", "Tanh", ["same"], T=F),
+                 node("out", "Identity", ["tanh"], T=F)],
+    "swish": [node("sigmoid", "Sigmoid", ["x"], T=F), node("out", "Mul", ["x", "sigmoid"], T=F)],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_operations_give_what_tensorflow_gives(name: str) -> None:
+    built = graph(CASES[name])
+    output = built.node[-1].name
+    engine = LiteRTEngine(write_model(built, "x", output))
+    with GraphEngine(built, "x", output) as tensorflow:
+        for count in (1, 3):
+            images = np.random.default_rng(count).normal(0, 2, (count, 9, 10, 3)).astype(F)
+            expected = tensorflow.run(images)
+            given = engine._invoke(images)
+            assert given.shape == expected.shape
+            np.testing.assert_allclose(given, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_a_dilated_depthwise_convolution_is_a_sparse_convolution() -> None:
+    # TensorFlow has no depthwise convolution with gaps on processors.
+    weights = random(3, 3, 3, 2)
+    full = np.zeros((3, 3, 3, 6), F)
+    for channel in range(3):
+        full[:, :, channel, 2 * channel : 2 * channel + 2] = weights[:, :, channel]
+    gaps = {"dilations": [1, 2, 2, 1]}
+    sparse = graph([const("w", weights), window("DepthwiseConv2dNative", "x", "w", **gaps)])
+    dense = graph([const("w", full), window("Conv2D", "x", "w", **gaps)])
+    images = random(2, 9, 10, 3)
+    given, expected = (
+        LiteRTEngine(write_model(each, "x", "window")).run(images) for each in (sparse, dense)
+    )
+    np.testing.assert_allclose(given, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_every_operation_has_a_case() -> None:
+    used = {each.op for nodes in CASES.values() for each in nodes}
+    assert set(CONVERTERS) <= used
+
+
+def operators(content: bytes) -> list[str]:
+    from ai_edge_litert import schema_py_generated as schema
+
+    model = schema.ModelT.InitFromPackedBuf(content)
+    names = {number: name for name, number in vars(schema.BuiltinOperator).items()}
+    codes = [names[code.builtinCode] for code in model.operatorCodes]
+    return [codes[each.opcodeIndex] for each in model.subgraphs[0].operators]
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("conv bias relu6", ["CONV_2D"]),
+        ("depthwise bias relu", ["DEPTHWISE_CONV_2D"]),
+        ("dense bias relu", ["RESHAPE", "FULLY_CONNECTED"]),
+        ("AddV2 of two", ["TANH", "ADD"]),
+        ("pad as same", ["CONV_2D"]),
+        ("pad as same with a stride", ["CONV_2D"]),
+        ("pad unlike same", ["PAD", "CONV_2D"]),
+        ("conv explicit as same", ["CONV_2D"]),
+        ("conv relu read twice", ["CONV_2D", "RELU", "SUB"]),
+        ("identity", ["TANH"]),
+    ],
+)
+def test_what_is_fused(name: str, expected: list[str]) -> None:
+    assert operators(write_model(graph(CASES[name]), "x", CASES[name][-1].name)) == expected
+
+
+def test_an_output_in_the_middle_is_not_fused_away() -> None:
+    built = graph(CASES["conv bias relu6"])
+    engine = LiteRTEngine(write_model(built, "x", "window"))
+    images = random(1, 9, 10, 3)
+    with GraphEngine(built, "x", "window") as tensorflow:
+        np.testing.assert_allclose(engine.run(images), tensorflow.run(images), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["conv bias relu6", "identity", "dense softmax"])
+def test_names_shapes_and_bytes(name: str) -> None:
+    built = graph(CASES[name])
+    content = write_model(built, "x", "out:0")
+    engine = LiteRTEngine(content)
+    assert (engine._input["name"], engine._output["name"]) == ("x", "out")
+    assert engine.input_shape == (None, 9, 10, 3)
+    assert engine.output_shape[0] is None
+    assert None not in engine.output_shape[1:]
+    assert content == write_model(built, "x", "out")
+
+
+def test_a_batch_of_one_stays_fixed() -> None:
+    built = graph(CASES["conv bias relu6"], [1, 9, 10, 3])
+    assert LiteRTEngine(write_model(built, "x", "out")).input_shape == (1, 9, 10, 3)
+
+
+def test_the_graph_is_not_changed() -> None:
+    built = graph(CASES["identity"])
+    before = built.SerializeToString(deterministic=True)
+    write_model(built, "x", "out")
+    assert built.SerializeToString(deterministic=True) == before
+
+
+@pytest.mark.parametrize(
+    ("nodes", "reason"),
+    [
+        ([node("out", "Erfinv", ["x"], T=F)], "Erfinv.*not known how"),
+        ([node("out", "Relu", ["x"], T=np.float64)], "no float32"),
+        ([*conv()[:1],
+          node("out", "Conv2D", ["x", "w"], T=F, data_format="NCHW", padding="SAME")], "channels"),
+        ([const("w", random(3, 3, 3, 4)), node("v", "Tanh", ["w"], T=F),
+          node("out", "Conv2D", ["x", "v"], T=F, padding="SAME")], "input 1 is not constant"),
+        ([node("out", "Squeeze", ["x"], T=F)], "shape cannot be told"),
+        ([placeholder("y", F, [None, 9, 10, 3]), node("out", "AddV2", ["x", "y"], T=F)], "second"),
+        ([node("out", "Identity", ["x"], T=F)], "is the input itself"),
+        ([integers("c", [1, 2, 3]), node("out", "AddV2", ["x", "c"], T=F)], "type int32"),
+        ([const("out", random(3))], "does not depend"),
+    ],
+)  # fmt: skip
+def test_what_is_unknown_is_refused(nodes: list[Any], reason: str) -> None:
+    with pytest.raises(UnsupportedGraphError, match=reason):
+        write_model(graph(nodes), "x", "out")
+
+
+def test_an_input_of_unknown_size_is_refused() -> None:
+    with pytest.raises(UnsupportedGraphError, match="known size"):
+        write_model(graph(CASES["tanh"], [None, None, None, 3]), "x", "out")
+
+
+def test_an_absent_output_is_an_error() -> None:
+    with pytest.raises(GraphError, match="no layer 'nothing'"):
+        write_model(graph(CASES["tanh"]), "x", "nothing")
+
+
+def test_nothing_heavy_is_imported() -> None:
+    program = (
+        "import sys\n"
+        "from tlcli.backbones.efficientnet_lite import find\n"
+        "from tlcli.core.litert_writer import write_model\n"
+        "graph = find('efficientnet_lite0').load_graph()\n"
+        "content = write_model(graph.graph, 'Placeholder', graph.output)\n"
+        "assert content[4:8] == b'TFL3'\n"
+        "print(sorted({'tensorflow', 'keras', 'ai_edge_litert'} & set(sys.modules)))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"
+
+
+FOLDERS = (
+    "banknotes_224",
+    "hub_style_128_synthetic",
+    "inception2015_style_synthetic",
+    "mirror_128_quantized",
+    "panels_128_optimized",
+    "plates_128",
+)
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_graphs_of_the_original_tools(folder: str, shared: Path) -> None:
+    wants = examine(read_graph(shared / "legacy" / folder / "graph.pb"))
+    plain = simplify(wants.graph, wants.input, [wants.output])
+    engine = LiteRTEngine(write_model(plain, wants.input, wants.output))
+    images = np.random.default_rng(0).random((3, wants.height, wants.width, 3), dtype=F)
+    raw = images * 255
+    images = (raw - F(wants.scaling.mean)) / F(wants.scaling.std)
+    with GraphEngine(wants.graph, wants.input, wants.output) as tensorflow:
+        for count in (1, 3):
+            expected = tensorflow.run(images[:count])
+            np.testing.assert_allclose(engine._invoke(images[:count]), expected, atol=1e-5)

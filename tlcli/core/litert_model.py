@@ -1,0 +1,227 @@
+"""The tables of a LiteRT file, and how they become bytes.
+
+A .tflite file is a flatbuffer. The few tables and fields that a float network needs are
+written here by their numbers in LiteRT's schema (``schema.fbs``), so that no generated code
+and no converter has to be imported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from tlcli.errors import OutputError
+
+Array = np.ndarray[Any, Any]
+Shape = tuple["int | None", ...]
+
+_IDENTIFIER = b"TFL3"
+_SCHEMA_VERSION = 3
+_DESCRIPTION = "tlcli"
+# Operator numbers from here on do not fit the first field that held them.
+_PLACEHOLDER_CODE = 127
+# LiteRT reads constants in place.
+_ALIGNMENT = 16
+# Offsets in a flatbuffer are signed 32-bit numbers.
+_LARGEST_FILE = (1 << 31) - 1
+
+_TYPES = {np.dtype(np.float32): 0, np.dtype(np.int32): 2}
+
+
+@dataclass(frozen=True)
+class Options:
+    """The settings of an operator.
+
+    Attributes:
+        kind: number in the union ``BuiltinOptions``.
+        fields: (slot, type, value); types are int8, int32, float, bool and "ints", a list.
+    """
+
+    kind: int
+    fields: tuple[tuple[int, str, Any], ...] = ()
+
+
+@dataclass(frozen=True)
+class _Tensor:
+    name: str
+    shape: Shape
+    data: Array | None
+
+
+@dataclass(frozen=True)
+class _Operator:
+    code: int
+    version: int
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    options: Options | None
+
+
+@dataclass
+class LiteRTModel:
+    """Tensors and operators in the order in which they were added."""
+
+    _tensors: list[_Tensor] = field(default_factory=list)
+    _operators: list[_Operator] = field(default_factory=list)
+
+    def add_tensor(self, name: str, shape: Shape) -> int:
+        """Add a float32 tensor that is computed or fed; ``None`` is a free size."""
+        self._tensors.append(_Tensor(name, shape, None))
+        return len(self._tensors) - 1
+
+    def add_constant(self, name: str, array: Array) -> int:
+        """Add a constant of float32 or int32."""
+        data = np.ascontiguousarray(array)
+        self._tensors.append(_Tensor(name, array.shape, data.reshape(array.shape)))
+        return len(self._tensors) - 1
+
+    def rename(self, tensor: int, name: str) -> None:
+        """Give a tensor another name."""
+        self._tensors[tensor] = replace(self._tensors[tensor], name=name)
+
+    def add_operator(
+        self,
+        code: int,
+        inputs: Sequence[int],
+        outputs: Sequence[int],
+        options: Options | None = None,
+        version: int = 1,
+    ) -> None:
+        """Add an operator; those that give its inputs come before it."""
+        self._operators.append(_Operator(code, version, tuple(inputs), tuple(outputs), options))
+
+    def serialise(self, inputs: Sequence[int], outputs: Sequence[int]) -> bytes:
+        """Return the file; the same tables give the same bytes.
+
+        Raises:
+            OutputError: it would be larger than a LiteRT file may be (2 GB).
+        """
+        constants = sum(each.data.nbytes for each in self._tensors if each.data is not None)
+        # Enough at once: a builder that grows copies everything each time.
+        size = constants + 512 * (len(self._tensors) + len(self._operators)) + 4096
+        if size > _LARGEST_FILE:
+            raise OutputError(
+                f"the LiteRT file would take {size / 1e9:.1f} GB and 2 GB is the most; choose a "
+                "smaller backbone"
+            )
+        return _File(size).finish(self._tensors, self._operators, inputs, outputs)
+
+
+class _File:
+    def __init__(self, size: int) -> None:
+        import flatbuffers
+
+        self._builder: Any = flatbuffers.Builder(size)
+
+    def finish(
+        self,
+        tensors: Sequence[_Tensor],
+        operators: Sequence[_Operator],
+        inputs: Sequence[int],
+        outputs: Sequence[int],
+    ) -> bytes:
+        # Buffer 0 is the empty one, of all tensors that are no constants.
+        buffers = [self._table([])]
+        numbers = []
+        for tensor in tensors:
+            numbers.append(0 if tensor.data is None else len(buffers))
+            if tensor.data is not None:
+                data = self._data(tensor.data)
+                buffers.append(self._table([(0, "offset", data)]))
+        codes = sorted({(each.code, each.version) for each in operators})
+        tables = [
+            self._tensor(tensor, number) for tensor, number in zip(tensors, numbers, strict=True)
+        ]
+        graph = self._table(
+            [
+                (0, "offset", self._offsets(tables)),
+                (1, "offset", self._ints(inputs)),
+                (2, "offset", self._ints(outputs)),
+                (3, "offset", self._offsets([self._operator(each, codes) for each in operators])),
+                (4, "offset", self._builder.CreateString("main")),
+            ]
+        )
+        kinds = [
+            self._table(
+                [
+                    (0, "int8", min(code, _PLACEHOLDER_CODE)),
+                    (2, "int32", version),
+                    (3, "int32", code),
+                ]
+            )
+            for code, version in codes
+        ]
+        model = self._table(
+            [
+                (0, "uint32", _SCHEMA_VERSION),
+                (1, "offset", self._offsets(kinds)),
+                (2, "offset", self._offsets([graph])),
+                (3, "offset", self._builder.CreateString(_DESCRIPTION)),
+                (4, "offset", self._offsets(buffers)),
+            ]
+        )
+        self._builder.Finish(model, file_identifier=_IDENTIFIER)
+        return bytes(self._builder.Output())
+
+    def _tensor(self, tensor: _Tensor, buffer: int) -> int:
+        kind = _TYPES[np.dtype(np.float32) if tensor.data is None else tensor.data.dtype]
+        fields: list[tuple[int, str, Any]] = [
+            (0, "offset", self._ints([1 if size is None else size for size in tensor.shape])),
+            (1, "int8", kind),
+            (2, "uint32", buffer),
+            (3, "offset", self._builder.CreateString(tensor.name)),
+        ]
+        if None in tensor.shape:
+            free = self._ints([-1 if size is None else size for size in tensor.shape])
+            fields.append((7, "offset", free))
+        return self._table(fields)
+
+    def _operator(self, operator: _Operator, codes: Sequence[tuple[int, int]]) -> int:
+        fields: list[tuple[int, str, Any]] = [
+            (0, "uint32", codes.index((operator.code, operator.version))),
+            (1, "offset", self._ints(operator.inputs)),
+            (2, "offset", self._ints(operator.outputs)),
+        ]
+        if operator.options is not None:
+            settings = [
+                (slot, "offset", self._ints(value)) if kind == "ints" else (slot, kind, value)
+                for slot, kind, value in operator.options.fields
+            ]
+            fields.append((3, "uint8", operator.options.kind))
+            fields.append((4, "offset", self._table(settings)))
+        return self._table(fields)
+
+    def _table(self, fields: Sequence[tuple[int, str, Any]]) -> int:
+        """Write a table; what it points to must have been written."""
+        builder = self._builder
+        put = {
+            "int8": builder.PrependInt8Slot,
+            "uint8": builder.PrependUint8Slot,
+            "bool": builder.PrependBoolSlot,
+            "int32": builder.PrependInt32Slot,
+            "uint32": builder.PrependUint32Slot,
+            "float": builder.PrependFloat32Slot,
+            "offset": builder.PrependUOffsetTRelativeSlot,
+        }
+        builder.StartObject(1 + max((slot for slot, _, _ in fields), default=-1))
+        for slot, kind, value in fields:
+            # Zero is left out: it is the default of every field here whose value can be zero.
+            put[kind](slot, value, 0)
+        return int(builder.EndObject())
+
+    def _data(self, array: Array) -> int:
+        content = array.reshape(-1).view(np.uint8)
+        self._builder.Prep(_ALIGNMENT, content.size)
+        return int(self._builder.CreateNumpyVector(content))
+
+    def _ints(self, values: Sequence[int]) -> int:
+        return int(self._builder.CreateNumpyVector(np.array(values, np.int32)))
+
+    def _offsets(self, offsets: Sequence[int]) -> int:
+        self._builder.StartVector(4, len(offsets), 4)
+        for offset in reversed(offsets):
+            self._builder.PrependUOffsetTRelative(offset)
+        return int(self._builder.EndVector())
