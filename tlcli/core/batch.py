@@ -56,9 +56,7 @@ class Batch:
         self._width = size // self._pieces
         self._stacked = self._stack(self._vectors)
         self._partial = np.empty((self._pieces, label_count, rows), np.float32)
-        together = min((SINGLE_THREAD_VECTOR_WORK - 1) // size, rows)
-        self._one_by_one = label_count <= _FEW_LABELS and together >= min(_FEWEST_ROWS, rows)
-        self._blocks = self._row_blocks(together) if self._one_by_one else []
+        self._blocks = _row_blocks(self._vectors, self._scores)
 
     def _stack(self, matrix: Floats) -> Floats:
         """View the columns of ``matrix`` [R, D] as pieces [pieces, R, width], a tail left over."""
@@ -66,18 +64,6 @@ class Batch:
         pieces: Floats = whole.reshape(len(matrix), self._pieces, self._width)
         stacked: Floats = pieces.transpose(1, 0, 2)
         return stacked
-
-    def _row_blocks(self, together: int) -> list[tuple[Floats, Floats]]:
-        """View the rows as blocks [B, 1, together, D], and what is left; each with its scores."""
-        blocks = []
-        rows, size = self._vectors.shape
-        whole = rows - rows % together
-        for start, stop, height in ((0, whole, together), (whole, rows, rows - whole)):
-            if start < stop:
-                vectors = self._vectors[start:stop].reshape(-1, 1, height, size)
-                scores = self._scores[:, start:stop].reshape(len(self._scores), -1, height, 1)
-                blocks.append((vectors, scores.transpose(1, 0, 2, 3)))
-        return blocks
 
     def take(self, step: int) -> None:
         """Gather the batch of ``step``."""
@@ -93,7 +79,7 @@ class Batch:
     def logits(self, weights: Floats, biases: Floats) -> Floats:
         """Return logits [L, rows] for weights [L, D], contiguous, and biases [L]."""
         scores = self._scores
-        if self._one_by_one:
+        if self._blocks:
             label_vectors = weights[np.newaxis, :, :, np.newaxis]
             for vectors, block_scores in self._blocks:
                 np.matmul(vectors, label_vectors, out=block_scores)
@@ -149,6 +135,31 @@ class Batch:
         losses = np.log(row_values, out=row_values)
         losses -= chosen
         return right / len(losses), float(losses.mean(dtype=np.float64))
+
+
+def _row_blocks(vectors: Floats, scores: Floats) -> list[tuple[Floats, Floats]]:
+    """View rows as blocks whose products with single weight vectors one thread takes.
+
+    Args:
+        vectors: float32 [N, D].
+        scores: room for the products with L vectors, float32 [L, N], contiguous.
+
+    Returns:
+        Blocks [B, 1, rows, D] with views [B, L, rows, 1] of their scores, and the same for what
+        is left over; nothing where one product of matrices is faster.
+    """
+    (rows, size), label_count = vectors.shape, len(scores)
+    together = min((SINGLE_THREAD_VECTOR_WORK - 1) // max(size, 1), rows)
+    if label_count > _FEW_LABELS or together < max(1, min(_FEWEST_ROWS, rows)):
+        return []
+    blocks = []
+    whole = rows - rows % together
+    for start, stop, height in ((0, whole, together), (whole, rows, rows - whole)):
+        if start < stop:
+            block = vectors[start:stop].reshape(-1, 1, height, size)
+            block_scores = scores[:, start:stop].reshape(label_count, -1, height, 1)
+            blocks.append((block, block_scores.transpose(1, 0, 2, 3)))
+    return blocks
 
 
 def _buffer(rows: int, vectors: Floats) -> Floats:

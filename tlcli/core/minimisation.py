@@ -6,6 +6,7 @@ other longer than they work, and what they give depends on their number.
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable
 from typing import Any
@@ -16,6 +17,7 @@ import numpy.typing as npt
 from tlcli.core.batch import SINGLE_THREAD_WORK
 from tlcli.core.samples import Floats
 
+LOG = logging.getLogger("tlcli")
 Doubles = npt.NDArray[np.float64]
 # Of thinner pieces (many labels) the calls cost more than threads do: the product stays whole.
 _FEWEST_ROWS = 8
@@ -31,6 +33,19 @@ def product(left: npt.NDArray[Any], right: npt.NDArray[Any]) -> npt.NDArray[Any]
         rows = len(left)
     for start in range(0, len(left), rows):
         np.matmul(left[start : start + rows], right, out=result[start : start + rows])
+    return result
+
+
+def label_scores(weights: Floats, vectors: Floats) -> Floats:
+    """Return weights [L, R] @ vectors.T [R, N], contiguous, cut as `product` is."""
+    result = np.empty((len(weights), len(vectors)), np.float32)
+    rows = SINGLE_THREAD_WORK // max(weights.size, 1)
+    if rows < _FEWEST_ROWS:
+        np.copyto(result, (vectors @ weights.T).T)
+        return result
+    for start in range(0, len(vectors), rows):
+        part = slice(start, start + rows)
+        np.matmul(weights, vectors[part].T, out=result[:, part])
     return result
 
 
@@ -99,6 +114,13 @@ def minimise_lbfgs(
             steps.append(step)
             changes.append(change)
             del steps[:-_HISTORY], changes[:-_HISTORY]
+    else:
+        LOG.debug(
+            "the optimum was not reached in %d steps: gradient %.3g, wanted %.3g",
+            _MOST_ITERATIONS,
+            norm(gradient),
+            smallest_gradient,
+        )
     return point, evaluations
 
 

@@ -16,7 +16,14 @@ import numpy as np
 import numpy.typing as npt
 
 from tlcli.core.final_layer import FinalLayer
-from tlcli.core.minimisation import dot, inner_product, minimise_lbfgs, norm, product
+from tlcli.core.minimisation import (
+    dot,
+    inner_product,
+    label_scores,
+    minimise_lbfgs,
+    norm,
+    product,
+)
 from tlcli.core.samples import Floats, Indices, Samples
 from tlcli.core.sampling import philox
 from tlcli.errors import DataError
@@ -37,7 +44,7 @@ _MAIN_AXES = 24
 _AXES_ROUNDS = 2
 _AXES_STREAM = 3
 # Norm of the gradient at which a fit ends, relative to the norm at zero weights.
-_PATH_TOLERANCE = 3e-3
+_PATH_TOLERANCE = 1e-2
 _FINAL_TOLERANCE = 3e-4
 # Features that say nothing have a norm of rounding only; lengths are 1 here, real norms 0.1 to 1.
 _LEAST_NORM = 1e-2
@@ -228,11 +235,11 @@ class _Problem:
         if not known.any():
             return 0.0
         scores = self._scores(point, projected.vectors)[:, known]
-        return float(_losses(scores, where[known]).mean())
+        return float(_losses(scores, where[known]).mean(dtype=np.float64))
 
-    def _scores(self, point: Doubles, vectors: Floats) -> Doubles:
-        weights = point[:, :-1].astype(np.float32)
-        scores: Doubles = product(vectors, weights.T).T.astype(np.float64) + point[:, -1:]
+    def _scores(self, point: Doubles, vectors: Floats) -> Floats:
+        scores = label_scores(point[:, :-1].astype(np.float32), vectors)
+        scores += point[:, -1:].astype(np.float32)
         return scores
 
     def value_and_gradient(self, point: Doubles, strength: float) -> tuple[float, Doubles]:
@@ -243,14 +250,15 @@ class _Problem:
         np.exp(scores, out=scores)
         total = scores.sum(axis=0)
         weights = point[:, :-1]
-        value = float((np.log(total) - chosen).mean()) + strength / 2 * dot(weights, weights)
+        losses = np.log(total) - chosen
+        value = float(losses.mean(dtype=np.float64)) + strength / 2 * dot(weights, weights)
         scores /= total
         scores[self._labels, self._numbers] -= 1
-        scores /= len(self._numbers)
         gradient = np.empty_like(point)
-        gradient[:, :-1] = inner_product(scores.astype(np.float32), self._features)
+        gradient[:, :-1] = inner_product(scores, self._features)
+        gradient[:, -1] = scores.sum(axis=1, dtype=np.float64)
+        gradient /= len(self._numbers)
         gradient[:, :-1] += strength * weights
-        gradient[:, -1] = scores.sum(axis=1)
         return value, gradient
 
     def minimise(
@@ -277,12 +285,13 @@ class _Problem:
         scores -= scores.max(axis=0)
         np.exp(scores, out=scores)
         scores /= scores.sum(axis=0)
-        spread = float((scores * (1 - scores)).mean())
+        # Of each label, [L, 1]: the more certain, the flatter.
+        spread = (scores * (1 - scores)).mean(axis=1, keepdims=True, dtype=np.float64)
         curvatures = spread * self._variances + strength
         # Below the last axis known, variances fall on; half of it stands for all of them.
         flat = 0.5 * spread * float(self._variances[-1]) + strength
         factors = 1 / curvatures - 1 / flat
-        bias_factor = 1 / max(spread, 1e-12)
+        bias_factor = 1 / np.maximum(spread[:, 0], 1e-12)
 
         def apply(gradient: Doubles) -> Doubles:
             weights = gradient[:, :-1]
@@ -327,7 +336,7 @@ def _main_axes(features: Floats) -> tuple[Doubles, Doubles]:
     return axes @ turn[:, ::-1], np.maximum(variances[::-1], 0.0)
 
 
-def _losses(scores: Doubles, labels: Indices) -> Doubles:
+def _losses(scores: Floats, labels: Indices) -> Floats:
     shifted = scores - scores.max(axis=0)
-    losses: Doubles = np.log(np.exp(shifted).sum(axis=0)) - shifted[labels, np.arange(len(labels))]
+    losses: Floats = np.log(np.exp(shifted).sum(axis=0)) - shifted[labels, np.arange(len(labels))]
     return losses
