@@ -1,0 +1,189 @@
+"""Images in, answers out: this tool and its peers on the same photos and the same network.
+
+All are timed alike, by the moments at which batches were done: what comes before the first
+tenth (imports, loading, filling the queues) is left out, decoding is not.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.measuring import UnavailableError
+from benchmarks.peers.engines import OUTPUT, best_setting, processors
+
+Array = np.ndarray[Any, Any]
+Mark = tuple[int, float]
+
+
+def photos(folder: str, count: int) -> list[Path]:
+    """Return the first ``count`` photos, taken from all labels in turn."""
+    labels = [sorted(label.glob("*.jpg")) for label in sorted(Path(folder).iterdir())]
+    turns = [path for row in zip(*labels, strict=False) for path in row]
+    return turns[:count]
+
+
+def steady_rate(marks: Sequence[Mark]) -> float:
+    """Return images per second from the first mark beyond a tenth of all to the last one."""
+    total = marks[-1][0]
+    first = next(mark for mark in marks if mark[0] >= total / 10)
+    last = next(mark for mark in marks if mark[0] == total)
+    if last[0] == first[0]:
+        raise UnavailableError("too few images to tell a rate")
+    return (last[0] - first[0]) / (last[1] - first[1])
+
+
+def decoded(paths: Sequence[Path], height: int, width: int, threads: int) -> Iterator[Array]:
+    """Yield uint8 pixels in order by tlcli's own preprocessing, with ``threads`` or in line."""
+    from tlcli.core.images import Preprocessing
+
+    read = Preprocessing("tlcli-1", height, width).read
+    if not threads:
+        yield from map(read, paths)
+        return
+    ahead: deque[Future[Array]] = deque()
+    with ThreadPoolExecutor(threads) as pool:
+        rest = iter(paths)
+        for path in islice(rest, 40):
+            ahead.append(pool.submit(read, path))
+        while ahead:
+            yield ahead.popleft().result()
+            for path in islice(rest, 1):
+                ahead.append(pool.submit(read, path))
+
+
+def batches(pixels: Iterator[Array], size: int) -> Iterator[Array]:
+    """Yield float32 batches in [0, 1]."""
+    while chunk := list(islice(pixels, size)):
+        yield np.stack(chunk).astype(np.float32) / np.float32(255)
+
+
+def peer(
+    engine: str,
+    files: dict[str, str],
+    folder: str,
+    count: int,
+    height: int,
+    width: int,
+    precision: str | None = None,
+    trial: int = 32,
+    loop: bool = True,
+) -> dict[str, Any]:
+    """Run a runtime over photos, decoded in line and by threads, at its best batch size."""
+    paths = photos(folder, count)
+    [sample] = batches(decoded(paths[:trial], height, width, processors()), trial)
+    opened, size, bare = best_setting(engine, files, precision, sample)
+    answer: dict[str, Any] = {"bare": bare, "batch": size}
+    ways = {"threads": processors()}
+    if loop:
+        ways["loop"] = 0
+    for way, threads in ways.items():
+        marks: list[Mark] = []
+        done = 0
+        for batch in batches(decoded(paths, height, width, threads), size):
+            if len(batch) < size:
+                continue  # another shape would be planned anew; that is not the question
+            opened.submit(batch)
+            done += len(batch)
+            marks.append((done, time.perf_counter()))
+        opened.wait()
+        marks.append((done, time.perf_counter()))
+        del marks[-2]
+        answer[way] = steady_rate(marks)
+    answer["rate"] = max(answer[way] for way in ways)
+    return answer
+
+
+def one_image_loop(graph: str, folder: str, count: int, height: int, width: int) -> dict[str, Any]:
+    """Do as the original did: decode a JPEG in one session call, run one image in another."""
+    import tensorflow as tf
+
+    v1 = tf.compat.v1
+    message = v1.GraphDef()
+    message.ParseFromString(Path(graph).read_bytes())
+    holder = tf.Graph()
+    with holder.as_default():
+        tf.import_graph_def(message, name="")
+        jpeg = v1.placeholder(tf.string)
+        pixels = tf.cast(tf.io.decode_jpeg(jpeg, channels=3), tf.float32)
+        resized = v1.image.resize_bilinear(pixels[None], [height, width])
+        image = resized / 255.0
+    marks: list[Mark] = []
+    with v1.Session(graph=holder) as session:
+        for done, path in enumerate(photos(folder, count), 1):
+            value = session.run(image, {jpeg: path.read_bytes()})
+            np.squeeze(session.run(f"{OUTPUT}:0", {"Placeholder:0": value}))
+            marks.append((done, time.perf_counter()))
+    return {"rate": steady_rate(marks)}
+
+
+def keras_predict(
+    model: str, folder: str, count: int, height: int, width: int, batch: int = 32
+) -> dict[str, Any]:
+    """Run ``Model.predict`` on batches that threads decode."""
+    import keras
+
+    loaded = keras.saving.load_model(model)
+    marks: list[Mark] = []
+    done = 0
+    for values in batches(decoded(photos(folder, count), height, width, processors()), batch):
+        loaded.predict(values, verbose=0)
+        done += len(values)
+        marks.append((done, time.perf_counter()))
+    return {"rate": steady_rate(marks), "batch": batch}
+
+
+def own(
+    folder: str, count: int, work: str, module: str | None = None, **options: Any
+) -> dict[str, Any]:
+    """Run ``tlcli.retrain`` with an empty cache and then with a full one."""
+    import tempfile
+
+    import tlcli
+
+    with tempfile.TemporaryDirectory(dir=work) as temporary:
+        place = Path(temporary)
+        for path in photos(folder, count):
+            link = place / "photos" / path.parent.name / path.name
+            link.parent.mkdir(parents=True, exist_ok=True)
+            link.symlink_to(path.resolve())
+        marks: list[Mark] = []
+
+        def progress(stage: str, done: int, total: int) -> None:
+            if stage == "bottlenecks":
+                marks.append((done, time.perf_counter()))
+
+        def once(callback: Any) -> Any:
+            return tlcli.retrain(
+                place / "photos",
+                output_graph=place / "graph.pb",
+                bottleneck_dir=place / "cache",
+                module=module,
+                how_many_training_steps=1,
+                final_layer_only=True,
+                no_report=True,
+                progress=callback,
+                **options,
+            )
+
+        started = time.perf_counter()
+        cold = once(progress)
+        whole = time.perf_counter() - started
+        warm = once(None)
+    if cold.cache["computed"] != count or warm.cache["hits"] != count:
+        raise UnavailableError(f"cache of {cold.cache} and {warm.cache} for {count} images")
+    seconds = sum(warm.seconds[stage] for stage in ("images", "backbone", "bottlenecks"))
+    return {
+        "rate": steady_rate(marks),
+        "with_start": count / whole,
+        "warm": count / seconds,
+        "precision": cold.backbone.get("precision"),
+        "engine": cold.backbone.get("engine"),
+    }
