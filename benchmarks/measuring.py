@@ -129,6 +129,8 @@ class Contender:
         own: True for this tool.
         env: added to the environment.
         keep: keys of the answer that are kept beside the figure.
+        facts: what is known of it beforehand and kept too.
+        once: True where more than one run would measure something else, or take too long.
         failed: why there is no figure.
     """
 
@@ -142,6 +144,7 @@ class Contender:
     keep: tuple[str, ...] = ()
     once: bool = False
     failed: str | None = None
+    facts: dict[str, Any] = field(default_factory=dict)
     runs: list[Run] = field(default_factory=list)
 
     def go(self) -> None:
@@ -168,6 +171,7 @@ class Contender:
         found: dict[str, Any] = {"name": self.name, "own": self.own}
         if not figures:
             return {**found, "failed": self.failed or "did not run"}
+        found |= self.facts
         found["value"] = statistics.median(figures)
         found["values"] = figures
         found["wall"] = statistics.median(done.wall for done in self.runs)

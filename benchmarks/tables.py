@@ -50,11 +50,12 @@ def stage_table(stage: dict[str, Any]) -> str:
     """Return one stage's table; ratios are of its first line of this tool."""
     unit = stage["unit"]
     own = next((entry for entry in stage["entries"] if entry["own"]), {})
+    whole = stage.get("whole", False)
     rows = []
     for entry in stage["entries"]:
         name = f"**{entry['name']}**" if entry["own"] else entry["name"]
         if "value" not in entry:
-            rows.append([name, "no figure", "", "", "", f"{entry['failed']}"])
+            rows.append([name, "no figure", *[""] * (4 if whole else 3), entry["failed"]])
             continue
         ratio = times_faster(own, entry, unit) if own and entry is not own else None
         values = entry["values"]
@@ -65,12 +66,13 @@ def stage_table(stage: dict[str, Any]) -> str:
                 number(entry["value"]),
                 spread,
                 f"{ratio:.2f}" if ratio is not None else "",
+                *([number(entry["cpu"]) if "cpu" in entry else ""] if whole else []),
                 memory(entry),
                 remark(entry),
             ]
         )
-    header = ["", unit, "lowest to highest", "tlcli is faster by", "peak MB", ""]
-    return table(header, rows)
+    header = ["", unit, "lowest to highest", "tlcli is faster by"]
+    return table([*header, *(["processor s"] if whole else []), "peak MB", ""], rows)
 
 
 def remark(entry: Entry) -> str:
@@ -78,6 +80,8 @@ def remark(entry: Entry) -> str:
     parts = []
     if entry.get("batch"):
         parts.append(f"batches of {entry['batch']:g}")
+    if (entry.get("settings") or {}).get("hint"):
+        parts.append(f"hint {entry['settings']['hint']}")
     if "bare" in entry and "share" not in entry:
         parts.append(f"bare {number(entry['bare'])}")
     if "loop" in entry:

@@ -12,6 +12,7 @@ from benchmarks.measuring import NOT_HERE, UnavailableError
 # task -> module that holds a function of that name
 TASKS = {
     "decode": "decoding",
+    "tune": "extraction",
     "peer": "extraction",
     "one_image_loop": "extraction",
     "own": "extraction",

@@ -154,32 +154,12 @@ def open_engine(engine: str, files: dict[str, str], **settings: str) -> Engine:
     return opened
 
 
-def best_setting(
-    engine: str, files: dict[str, str], precision: str | None, pixels: Array
-) -> tuple[Engine, int, float]:
-    """Return the quickest engine with its batch size and its images per second, bare.
-
-    Args:
-        engine: one of `KINDS`.
-        files: the exported files by kind.
-        precision: "f32" or "bf16" where the engine has a choice.
-        pixels: float32 [n, height, width, 3]; batches of 1, 8 and 32 are tried, up to n.
-    """
-    settings = [{"precision": precision}] if precision is not None else [{}]
+def settings_of(engine: str, precision: str | None) -> list[dict[str, str]]:
+    """Return the settings of an engine that are worth a try."""
     if engine == "openvino":
         hints = ("LATENCY", "THROUGHPUT")
-        settings = [{"precision": precision or "f32", "hint": hint} for hint in hints]
-    best: tuple[Engine, int, float] | None = None
-    for setting in settings:
-        opened = open_engine(engine, files, **setting)
-        for batch in (1, 8, 32):
-            if batch > len(pixels):
-                continue
-            rate = bare_rate(opened, pixels, batch)
-            if best is None or rate > best[2]:
-                best = (opened, batch, rate)
-    assert best is not None
-    return best
+        return [{"precision": precision or "f32", "hint": hint} for hint in hints]
+    return [{}]
 
 
 def bare_rate(engine: Engine, pixels: Array, batch: int) -> float:

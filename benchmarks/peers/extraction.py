@@ -17,7 +17,13 @@ from typing import Any
 import numpy as np
 
 from benchmarks.measuring import UnavailableError
-from benchmarks.peers.engines import OUTPUT, best_setting, processors
+from benchmarks.peers.engines import (
+    OUTPUT,
+    bare_rate,
+    open_engine,
+    processors,
+    settings_of,
+)
 
 Array = np.ndarray[Any, Any]
 Mark = tuple[int, float]
@@ -65,6 +71,34 @@ def batches(pixels: Iterator[Array], size: int) -> Iterator[Array]:
         yield np.stack(chunk).astype(np.float32) / np.float32(255)
 
 
+def tune(
+    engine: str,
+    files: dict[str, str],
+    folder: str,
+    height: int,
+    width: int,
+    precision: str | None = None,
+    trial: int = 32,
+) -> dict[str, Any]:
+    """Return a runtime's quickest settings and batch size, and its images per second, bare.
+
+    Batches of 1, 8 and 32 are tried, up to ``trial``, on pixels that are already there. This
+    has a process of its own, so that what is tried does not count as memory of what is run.
+    """
+    paths = photos(folder, trial)
+    [sample] = batches(decoded(paths, height, width, processors()), trial)
+    best: dict[str, Any] = {"bare": 0.0}
+    for settings in settings_of(engine, precision):
+        opened = open_engine(engine, files, **settings)
+        for size in (1, 8, 32):
+            if size > len(sample):
+                continue
+            rate = bare_rate(opened, sample, size)
+            if rate > best["bare"]:
+                best = {"bare": rate, "batch": size, "settings": settings}
+    return best
+
+
 def peer(
     engine: str,
     files: dict[str, str],
@@ -72,31 +106,28 @@ def peer(
     count: int,
     height: int,
     width: int,
-    precision: str | None = None,
-    trial: int = 32,
+    batch: int,
+    settings: dict[str, str],
     loop: bool = True,
 ) -> dict[str, Any]:
-    """Run a runtime over photos, decoded in line and by threads, at its best batch size."""
+    """Run a runtime over photos, decoded by threads and, with ``loop``, also in line."""
     paths = photos(folder, count)
-    [sample] = batches(decoded(paths[:trial], height, width, processors()), trial)
-    opened, size, bare = best_setting(engine, files, precision, sample)
-    answer: dict[str, Any] = {"bare": bare, "batch": size}
-    ways = {"threads": processors()}
-    if loop:
-        ways["loop"] = 0
+    opened = open_engine(engine, files, **settings)
+    answer: dict[str, Any] = {}
+    ways = {"threads": processors(), "loop": 0} if loop else {"threads": processors()}
     for way, threads in ways.items():
         marks: list[Mark] = []
         done = 0
-        for batch in batches(decoded(paths, height, width, threads), size):
-            if len(batch) < size:
+        for pixels in batches(decoded(paths, height, width, threads), batch):
+            if len(pixels) < batch:
                 continue  # another shape would be planned anew; that is not the question
-            opened.submit(batch)
-            done += len(batch)
+            opened.submit(pixels)
+            done += len(pixels)
             marks.append((done, time.perf_counter()))
         opened.wait()
-        marks.append((done, time.perf_counter()))
-        del marks[-2]
+        marks[-1] = (done, time.perf_counter())
         answer[way] = steady_rate(marks)
+    # Most users of a runtime would decode in line; it is given the better of the two.
     answer["rate"] = max(answer[way] for way in ways)
     return answer
 
