@@ -76,6 +76,9 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--growth", nargs="+", type=int, default=[1_000, 10_000, 100_000], metavar="N",
         help="sizes of the stage of that name, which runs only when it is named",
     )  # fmt: skip
+    parser.add_argument(
+        "--minutes", type=float, default=12, help="after these all is measured once only [12]"
+    )
     parser.add_argument("--work", type=Path, help="where temporary files go")
     options = parser.parse_args(arguments)
     if not (options.data / "flowers" / "photos").is_dir():
@@ -96,6 +99,7 @@ def measure(options: argparse.Namespace, names: Sequence[str]) -> dict[str, Any]
             quick=options.quick,
             growth=tuple(options.growth),
             say=_say,
+            deadline=started + 60 * options.minutes,
         )
         for name in names:
             try:

@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 import subprocess
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,6 +35,7 @@ class Bench:
         peers_python: runs peers that tlcli does not bring along.
         quick: fewer images and rounds, fewer stages.
         growth: sizes of the stage of that name.
+        deadline: moment of `time.perf_counter` from which each contender runs once only.
         files: what was prepared, by network and kind.
         failed: why a preparation failed, by name.
     """
@@ -45,6 +47,7 @@ class Bench:
     quick: bool
     growth: tuple[int, ...]
     say: Callable[[str], None]
+    deadline: float = float("inf")
     files: dict[str, dict[str, str]] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
 
@@ -146,7 +149,8 @@ def measured(
 ) -> Stage:
     """Let contenders take turns and return the stage's entry in the file of figures."""
     bench.say(f"{title} ...")
-    rounds = alternate(contenders, repeats, seconds)
+    left = max(0.0, bench.deadline - time.perf_counter())
+    rounds = alternate(contenders, repeats, min(seconds, left))
     entries = [contender.entry() for contender in contenders]
     for entry in entries:
         if "failed" in entry:
@@ -176,7 +180,7 @@ def start(bench: Bench) -> list[Stage]:
     ]
     contenders[-1].once = bench.quick
     repeats = 3 if bench.quick else 5
-    return [measured(bench, "start", "Start-up", "s", contenders, repeats=repeats, seconds=40)]
+    return [measured(bench, "start", "Start-up", "s", contenders, repeats=repeats, seconds=25)]
 
 
 def decode(bench: Bench) -> list[Stage]:
@@ -191,7 +195,9 @@ def decode(bench: Bench) -> list[Stage]:
     )
     real = [str(path) for path in sorted((bench.photos / "roses").glob("*.jpg"))[:8]]
     sources = [("decode", "Decode to 224 x 224, photos of about 500 x 333", bench.photos)]
-    if bench.prepare("photos of 12 megapixels", [bench.python, "-c", enlarge, str(large), *real]):
+    if not bench.quick and bench.prepare(
+        "photos of 12 megapixels", [bench.python, "-c", enlarge, str(large), *real]
+    ):
         sources.append(("decode_large", "Decode to 224 x 224, photos of 12 megapixels", large))
     readers = [
         ("tlcli", "tlcli", False),
@@ -204,7 +210,7 @@ def decode(bench: Bench) -> list[Stage]:
         contenders = []
         for reader, what, peers in readers:
             for threads in (True, False):
-                if reader == "tensorflow" and threads:
+                if reader == "tensorflow" and (threads or bench.quick):
                     continue  # the original decoded one by one
                 command = bench.task(
                     "decode",
@@ -221,7 +227,7 @@ def decode(bench: Bench) -> list[Stage]:
                 )
         repeats = 1 if bench.quick else 3
         stages.append(
-            measured(bench, name, title, "images/s", contenders, repeats=repeats, seconds=60)
+            measured(bench, name, title, "images/s", contenders, repeats=repeats, seconds=30)
         )
     return stages
 
@@ -267,7 +273,7 @@ def _extraction(
 ) -> list[Stage]:
     files = bench.network(network)
     keras = files.get("keras")
-    sizes = {"folder": bench.photos, "count": count, "height": side, "width": side}
+    sizes: dict[str, Any] = {"folder": bench.photos, "count": count, "height": side, "width": side}
     own = bench.task("own", folder=bench.photos, count=count, work=bench.work, module=keras)
     keep = ("with_start", "warm", "precision", "engine")
     contenders = [bench.contender("tlcli", own, value="rate", own=True, keep=keep)]
@@ -278,7 +284,7 @@ def _extraction(
         "litert": ("LiteRT", {"engine": "litert"}, False),
         "tensorflow": ("TensorFlow session, batches", {"engine": "tensorflow"}, False),
     }
-    ours = {key: files[key] for key in ("graph", "tflite", "onnx") if key in files}
+    ours = {key: path for key, path in files.items() if key in ("graph", "tflite", "onnx")}
     if ours:
         bench.say(f"Trying the runtimes' settings for {title} ...")
         for kind in peers:
@@ -286,7 +292,9 @@ def _extraction(
         command = bench.task("one_image_loop", graph=files["graph"], **sizes)
         contenders.append(bench.contender("TensorFlow, one image a call", command, value="rate"))
     if keras is not None:
-        command = bench.task("keras_predict", model=keras, **sizes)
+        # Its default, where there are photos for several of them.
+        size = 32 if count >= 100 else 8
+        command = bench.task("keras_predict", model=keras, batch=size, **sizes)
         contenders.append(bench.contender("Keras predict", command, value="rate"))
     stage = measured(
         bench,
@@ -300,7 +308,8 @@ def _extraction(
     )
     stages = [stage]
     first = stage["entries"][0]
-    if "warm" in first:
+    # With few photos the start is all there is to see.
+    if "warm" in first and network == "efficientnet_lite0":
         entry = {"name": "tlcli, cache warm", "own": True, "value": first["warm"]}
         entries = [{**entry, "values": [first["warm"]], "memory": first["memory"]}]
         for other in stage["entries"]:
@@ -331,11 +340,11 @@ def extraction(bench: Bench) -> list[Stage]:
         "efficientnet_lite0",
         "EfficientNet-Lite0",
         224,
-        150 if bench.quick else 500,
+        100 if bench.quick else 300,
         repeats=1 if bench.quick else 3,
-        seconds=270,
+        seconds=180,
         peers=ALL_PEERS[:4] if bench.quick else ALL_PEERS,
-        trial=32,
+        trial=8 if bench.quick else 32,
         loop=not bench.quick,
     )
 
@@ -347,9 +356,9 @@ def inception(bench: Bench) -> list[Stage]:
         "InceptionV3",
         "Inception-v3 (random weights)",
         299,
-        20 if bench.quick else 60,
+        20 if bench.quick else 40,
         repeats=1 if bench.quick else 2,
-        seconds=210,
+        seconds=140,
         peers=("openvino", "openvino bf16", "onnxruntime", "litert"),
         trial=8,
         loop=False,
@@ -365,7 +374,7 @@ def mobilenet(bench: Bench) -> list[Stage]:
         224,
         100 if bench.quick else 250,
         repeats=1 if bench.quick else 2,
-        seconds=60,
+        seconds=45,
         peers=(),
         trial=8,
         loop=False,
@@ -387,8 +396,8 @@ def final_layer(bench: Bench) -> list[Stage]:
         contender("NumPy, take into a buffer", bench.task("plain_sgd", data=data)),
         contender("NumPy, indexing", bench.task("plain_sgd", data=data, buffer=False)),
         contender(
-            "text files read at each step (60 steps, scaled)",
-            bench.task("text_sgd", data=data),
+            "text files read at each step (20 steps, scaled)",
+            bench.task("text_sgd", data=data, measured=20),
             once=True,
         ),
         contender("tlcli, lbfgs with its choice of strength", bench.task("lbfgs", data=data)),
@@ -401,8 +410,8 @@ def final_layer(bench: Bench) -> list[Stage]:
             "Final layer: 4000 steps, 3670 x 2048 vectors, 5 labels, one core",
             "s",
             contenders,
-            repeats=3 if bench.quick else 5,
-            seconds=60,
+            repeats=2 if bench.quick else 5,
+            seconds=20 if bench.quick else 45,
             note="Loading the vectors is not counted.",
         )
     ]
@@ -413,7 +422,7 @@ def instructions(bench: Bench) -> list[Stage]:
     title = "Instructions of one step of the final layer"
     bench.say(f"{title} ...")
     entries: list[dict[str, Any]] = []
-    low, high = 20, 120
+    low, high = 10, 60
     for name, task, own in (
         ("tlcli, sgd", "sgd", True),
         ("NumPy, take into a buffer", "plain_sgd", False),
@@ -485,7 +494,7 @@ def count_instructions(bench: Bench, command: list[str]) -> int:
 
 def retrain(bench: Bench) -> list[Stage]:
     """Measure whole retrainings of 3670 photos, cold once and warm."""
-    count = 300 if bench.quick else 3670
+    count = 100 if bench.quick else 3670
     folder = bench.work / "many"
     made = bench.task("write_distinct", folder=folder, source=bench.photos, count=count)
     if not bench.prepare("distinct photos", made):
@@ -508,7 +517,7 @@ def retrain(bench: Bench) -> list[Stage]:
         "s",
         contenders,
         repeats=2 if bench.quick else 5,
-        seconds=60,
+        seconds=45,
         note="Graph, labels, LiteRT file, model card and report are written. The photos are the "
         "500 real ones made distinct by a number after their end.",
         count=count,
@@ -534,7 +543,12 @@ def _cold_label(
     image = bench.one_photo()
     ours = bench.tlcli("label", "--image", image, "--graph", files["graph"])
     contenders = [bench.contender("tlcli label", ours, own=True)]
-    sizes = {"labels": files["labels"], "image": image, "height": side, "width": side}
+    sizes: dict[str, Any] = {
+        "labels": files["labels"],
+        "image": image,
+        "height": side,
+        "width": side,
+    }
     if "first" in more:
         contenders[0].name = "tlcli label, later times"
         first = bench.contender("tlcli label, first time", ours, own=True, once=True)
@@ -556,8 +570,8 @@ def _cold_label(
         title,
         "s",
         contenders,
-        repeats=3 if bench.quick else 7,
-        seconds=50 if bench.quick else 90,
+        repeats=2 if bench.quick else 5,
+        seconds=50,
         note="Wall time of the whole process.",
     )
 
@@ -568,7 +582,7 @@ def cold_label(bench: Bench) -> list[Stage]:
     stages = [_cold_label(bench, "label_cold", "Label one photo, EfficientNet-Lite0", default, 224)]
     legacy = bench.work / "legacy"
     source = bench.data / "legacy" / "plates_128"
-    if source.is_dir():
+    if source.is_dir() and not bench.quick:
         legacy.mkdir(exist_ok=True)
         for name in ("graph.pb", "labels.txt"):
             shutil.copyfile(source / name, legacy / name)
@@ -598,7 +612,7 @@ def folder_label(bench: Bench) -> list[Stage]:
     files = bench.network("efficientnet_lite0")
     if not files:
         return []
-    count = 200 if bench.quick else 500
+    count = 100 if bench.quick else 500
     task = bench.task(
         "folder", graph=files["graph"], folder=bench.photos, count=count,
         rounds=2 if bench.quick else 4,
@@ -614,7 +628,7 @@ def folder_label(bench: Bench) -> list[Stage]:
         "images/s",
         contenders,
         repeats=1 if bench.quick else 2,
-        seconds=90,
+        seconds=60,
         note="Bare inference runs the same engine at the same batch size on pixels that are "
         "already there, in turn with labelling in the same process.",
     )

@@ -49,7 +49,7 @@ def memory(entry: Entry) -> str:
 def stage_table(stage: dict[str, Any]) -> str:
     """Return one stage's table; ratios are of its first line of this tool."""
     unit = stage["unit"]
-    own = next((entry for entry in stage["entries"] if entry["own"]), {})
+    own: Entry = next((entry for entry in stage["entries"] if entry["own"]), {})
     whole = stage.get("whole", False)
     rows = []
     for entry in stage["entries"]:
@@ -57,7 +57,7 @@ def stage_table(stage: dict[str, Any]) -> str:
         if "value" not in entry:
             rows.append([name, "no figure", *[""] * (4 if whole else 3), entry["failed"]])
             continue
-        ratio = times_faster(own, entry, unit) if own and entry is not own else None
+        ratio = None if entry["own"] else times_faster(own, entry, unit)
         values = entry["values"]
         spread = f"{number(min(values))} to {number(max(values))}" if len(values) > 1 else ""
         rows.append(
@@ -178,9 +178,9 @@ def _comparisons(figures: Figures) -> Iterable[tuple[str, Entry, str, Entry, flo
 
 def best_runtime(entries: Sequence[Entry], precision: str) -> Entry | None:
     """Return the quickest of OpenVINO, ONNX Runtime and LiteRT at a precision."""
-    names = ("OpenVINO bfloat16",)
-    if precision != "bfloat16":
-        names = ("OpenVINO float32", "ONNX Runtime", "LiteRT")
+    names = ["OpenVINO float32", "ONNX Runtime", "LiteRT"]
+    if precision == "bfloat16":
+        names = ["OpenVINO bfloat16"]
     ran = [entry for entry in entries if entry["name"] in names and entry.get("value")]
     return max(ran, key=lambda entry: float(entry["value"]), default=None)
 

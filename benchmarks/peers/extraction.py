@@ -156,7 +156,7 @@ def one_image_loop(graph: str, folder: str, count: int, height: int, width: int)
 
 
 def keras_predict(
-    model: str, folder: str, count: int, height: int, width: int, batch: int = 32
+    model: str, folder: str, count: int, height: int, width: int, batch: int
 ) -> dict[str, Any]:
     """Run ``Model.predict`` on batches that threads decode."""
     import keras
@@ -165,6 +165,8 @@ def keras_predict(
     marks: list[Mark] = []
     done = 0
     for values in batches(decoded(photos(folder, count), height, width, processors()), batch):
+        if len(values) < batch:
+            continue
         loaded.predict(values, verbose=0)
         done += len(values)
         marks.append((done, time.perf_counter()))
