@@ -97,6 +97,10 @@ def remark(entry: Entry) -> str:
     for key in ("engine", "precision"):
         if entry.get(key):
             parts.append(str(entry[key]))
+    if "busy_rate" in entry:
+        parts.append(f"{number(entry['busy_rate'])} a processor second")
+    if "busy" in entry:
+        parts.append(f"{number(entry['busy'])} s of the processor")
     if "loss" in entry:
         parts.append(f"training loss {entry['loss']:.3f}")
     return ", ".join(parts)

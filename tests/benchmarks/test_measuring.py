@@ -80,8 +80,8 @@ def test_no_round_starts_beyond_the_time_that_is_left() -> None:
 
 def test_the_rate_leaves_the_start_out() -> None:
     # 8 images at 9 s (imports), then 10 images a second.
-    marks = [(8, 9.0), (16, 9.8), (48, 13.0), (80, 16.2)]
-    assert steady_rate(marks) == pytest.approx(10)
+    marks = [(8, 9.0, 5.0), (16, 9.8, 6.6), (48, 13.0, 13.0), (80, 16.2, 19.4)]
+    assert steady_rate(marks) == pytest.approx({"rate": 10, "busy_rate": 5})
 
 
 def test_photos_come_from_all_labels_in_turn(tmp_path: Path) -> None:
