@@ -50,29 +50,33 @@ def stage_table(stage: dict[str, Any]) -> str:
     """Return one stage's table; ratios are of its first line of this tool."""
     unit = stage["unit"]
     own: Entry = next((entry for entry in stage["entries"] if entry["own"]), {})
-    whole = stage.get("whole", False)
+    busy = busy_column(stage)
     rows = []
     for entry in stage["entries"]:
         name = f"**{entry['name']}**" if entry["own"] else entry["name"]
         if "value" not in entry:
-            rows.append([name, "no figure", *[""] * (4 if whole else 3), entry["failed"]])
+            rows.append([name, "no figure", *[""] * (4 if busy else 3), entry["failed"]])
             continue
         ratio = None if entry["own"] else times_faster(own, entry, unit)
         values = entry["values"]
         spread = f"{number(min(values))} to {number(max(values))}" if len(values) > 1 else ""
-        rows.append(
-            [
-                name,
-                number(entry["value"]),
-                spread,
-                f"{ratio:.2f}" if ratio is not None else "",
-                *([number(entry["cpu"]) if "cpu" in entry else ""] if whole else []),
-                memory(entry),
-                remark(entry),
-            ]
-        )
+        cells = [name, number(entry["value"]), spread, f"{ratio:.2f}" if ratio else ""]
+        if busy:
+            cells.append(number(entry[busy[0]]) if busy[0] in entry else "")
+        rows.append([*cells, memory(entry), remark(entry)])
     header = ["", unit, "lowest to highest", "tlcli is faster by"]
-    return table([*header, *(["processor s"] if whole else []), "peak MB", ""], rows)
+    return table([*header, *([busy[1]] if busy else []), "peak MB", ""], rows)
+
+
+def busy_column(stage: dict[str, Any]) -> tuple[str, str] | None:
+    """Return key and title of the column of processor time, None where there is none."""
+    if stage.get("whole"):
+        return "cpu", "processor s"
+    columns = {"busy_rate": "images per processor s", "busy": "processor s"}
+    for key, title in columns.items():
+        if any(key in entry for entry in stage["entries"]):
+            return key, title
+    return None
 
 
 def remark(entry: Entry) -> str:
@@ -97,10 +101,6 @@ def remark(entry: Entry) -> str:
     for key in ("engine", "precision"):
         if entry.get(key):
             parts.append(str(entry[key]))
-    if "busy_rate" in entry:
-        parts.append(f"{number(entry['busy_rate'])} a processor second")
-    if "busy" in entry:
-        parts.append(f"{number(entry['busy'])} s of the processor")
     if "loss" in entry:
         parts.append(f"training loss {entry['loss']:.3f}")
     return ", ".join(parts)
