@@ -1,5 +1,6 @@
 # make demo   set up, draw example photos, retrain on them, label two new ones
 # make test   set up and run the tests
+# make bench  measure every stage beside its peers, on ../shared (up to 15 minutes)
 VENV ?= .venv
 BIN := $(VENV)/bin
 # The first Python of a supported version that really starts (version managers leave stubs).
@@ -9,6 +10,7 @@ PYTHON ?= $(shell for p in python3 python3.12 python3.11 python3.13 python3.10; 
 DEMO ?= demo
 EXTRAS ?= test
 PYTEST_ARGS ?=
+BENCH_ARGS ?=
 
 .PHONY: demo test test-all lint docs bench clean
 
@@ -26,6 +28,10 @@ test: $(VENV)/.installed-$(EXTRAS)
 
 test-all:
 	$(MAKE) test EXTRAS=test,interop PYTEST_ARGS="-m 'slow or not slow'"
+
+# BENCH_ARGS=--quick takes two minutes; benchmarks/performance.py has the other options.
+bench: $(VENV)/.installed-interop
+	$(BIN)/python -m benchmarks.performance $(BENCH_ARGS)
 
 lint: $(VENV)/.installed-lint
 	$(BIN)/ruff check .
