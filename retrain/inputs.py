@@ -14,6 +14,7 @@ from retrain.options import DEFAULT_MODULE, Options
 from retrain.result import Skipped
 from tlcli.backbones.base import Backbone
 from tlcli.core.bottlenecks import Request, compute
+from tlcli.core.collection import collection_paused
 from tlcli.core.dataset import (
     SPLITS,
     Dataset,
@@ -350,6 +351,7 @@ def _take_rows(matrix: Vectors, rows: npt.NDArray[np.int64]) -> Vectors:
     return result
 
 
+@collection_paused()
 def _assemble(
     options: Options,
     dataset: Dataset,

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from tlcli.core.collection import collection_paused
 from tlcli.core.splits import (
     SPLITS,
     assign_splits,
@@ -103,6 +104,7 @@ def label_from_folder(name: str) -> str:
     return label
 
 
+@collection_paused()
 def scan_folder(
     image_dir: Path, keep_label_names: bool = False, minimum_labels: int = 2
 ) -> Dataset:

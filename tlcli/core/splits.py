@@ -12,6 +12,7 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from tlcli.core.collection import collection_paused
 from tlcli.errors import DataError, UsageError
 
 SPLITS = ("training", "validation", "testing")
@@ -76,6 +77,7 @@ class _Unit:
     split: str
 
 
+@collection_paused()
 def assign_splits(
     names: Sequence[str],
     labels: Sequence[str],

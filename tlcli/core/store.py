@@ -22,6 +22,7 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from tlcli.core.collection import collection_paused
 from tlcli.core.contents import STAGE, FileState, Known, Progress, hash_files
 from tlcli.core.images import PREPROCESSING_VERSION
 from tlcli.core.locations import bottleneck_folder
@@ -217,6 +218,7 @@ class BottleneckStore:
             raise found
         return found
 
+    @collection_paused()
     def contents(
         self, paths: Sequence[Path | str], progress: Progress | None = None
     ) -> list[str | ImageError]:
@@ -292,6 +294,7 @@ class BottleneckStore:
         found = self.fill(fingerprint, view, wanted, matrix)
         return {content: matrix[row].copy() for row, content in enumerate(wanted) if found[row]}
 
+    @collection_paused()
     def fill(
         self,
         fingerprint: str,
