@@ -6,6 +6,7 @@ import functools
 import logging
 from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +14,6 @@ import numpy.typing as npt
 from retrain.options import DEFAULT_MODULE, Options
 from retrain.result import Skipped
 from tlcli.backbones.base import Backbone
-from tlcli.core.bottlenecks import Request, compute
 from tlcli.core.collection import collection_paused
 from tlcli.core.dataset import (
     SPLITS,
@@ -24,11 +24,12 @@ from tlcli.core.dataset import (
     scan_folder,
     with_imported,
 )
-from tlcli.core.distortions import Distortions
 from tlcli.core.splits import sort_key
-from tlcli.core.store import BottleneckStore
 from tlcli.core.text_bottlenecks import TextImport, import_folder
 from tlcli.errors import DataError, ImageError, UsageError
+
+if TYPE_CHECKING:
+    from tlcli.core.store import BottleneckStore
 
 logger = logging.getLogger("tlcli")
 
@@ -210,6 +211,9 @@ def gather(
     """
     if backbone is None:
         return _from_imports_alone(options, dataset, imported)
+    # Imported vectors alone need neither the cache nor what decodes images.
+    from tlcli.core.store import BottleneckStore
+
     with BottleneckStore(options.bottleneck_dir) as store:
         return _with_store(options, dataset, imported, backbone, store, progress)
 
@@ -231,6 +235,8 @@ def _with_store(
     store: BottleneckStore,
     progress: Progress | None,
 ) -> Inputs:
+    from tlcli.core.bottlenecks import Request, compute
+
     from_text: dict[int, Vectors] = {}
     for number, image in enumerate(dataset.images if imported else ()):
         vector = imported_vector(image, imported)
@@ -413,6 +419,9 @@ def _with_views(
     progress: Progress | None,
 ) -> Inputs:
     """Add the distorted views of the training images."""
+    from tlcli.core.bottlenecks import Request, compute
+    from tlcli.core.distortions import Distortions
+
     distortions = Distortions(
         flip_left_right=options.flip_left_right,
         random_crop=options.random_crop,

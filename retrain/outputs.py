@@ -12,7 +12,7 @@ from typing import Any
 from retrain.inputs import Inputs
 from retrain.options import Options
 from tlcli.backbones.base import Backbone, BackboneGraph
-from tlcli.core import litert, model_card
+from tlcli.core import model_card
 from tlcli.core.evaluation import Evaluation
 from tlcli.core.export import (
     BOTTLENECK_INPUT,
@@ -23,7 +23,6 @@ from tlcli.core.export import (
 )
 from tlcli.core.files import OutputSet, output_error, sweep_temporary, write_bytes
 from tlcli.core.final_layer import FinalLayer
-from tlcli.core.images import Preprocessing
 from tlcli.core.text_bottlenecks import export_folder
 from tlcli.errors import OutputError
 
@@ -161,6 +160,8 @@ def write_classifier(
 
 def _convert(options: Options, graph: Any, backbone: Backbone | None) -> bytes | None:
     """Return the LiteRT file; by default only of small networks, and then never fatal."""
+    from tlcli.core import litert
+
     assert backbone is not None
     if options.output_tflite is None and not litert.worth_writing(graph):
         return None
@@ -187,6 +188,8 @@ def _card(
     if backbone is None or options.final_layer_only:
         takes = model_card.CardInput(name=BOTTLENECK_INPUT)
     else:
+        from tlcli.core.images import Preprocessing
+
         preprocessing = Preprocessing("tlcli-1", backbone.height, backbone.width)
         takes = model_card.CardInput(
             height=backbone.height,

@@ -7,12 +7,12 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from PIL import Image
 
-from tlcli.core.thumbnails import picture
+if TYPE_CHECKING:
+    from PIL import Image
 
 THUMBNAIL_SIDE = 160
 JPEG_QUALITY = 80
@@ -44,6 +44,8 @@ def data_uri(image: Image.Image, quality: int = JPEG_QUALITY) -> str:
 
 def thumbnail(source: Path | str | bytes, side: int = THUMBNAIL_SIDE) -> str | None:
     """Return a small picture as a data URI, or None if the file cannot be read."""
+    from tlcli.core.thumbnails import picture
+
     image = picture(source, side)
     return None if image is None else data_uri(image)
 
@@ -56,6 +58,8 @@ def blend(image: Image.Image, activation: np.ndarray[Any, Any]) -> Image.Image:
         activation: [h, w], any range; what is below zero speaks against the label and counts
             as zero.
     """
+    from PIL import Image
+
     heat = np.maximum(np.nan_to_num(np.asarray(activation, dtype=np.float32)), 0)
     highest = float(heat.max()) if heat.size else 0.0
     if highest > 0:
@@ -86,6 +90,8 @@ def heat_map(
     Returns:
         None if the file cannot be read.
     """
+    from tlcli.core.thumbnails import picture
+
     image = picture(source, side)
     return None if image is None else data_uri(blend(image, activation))
 
