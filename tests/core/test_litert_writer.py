@@ -106,6 +106,17 @@ def padded(pads: Any, following: list[Any]) -> list[Any]:
     return [integers("pads", pads), node("pad", "Pad", ["x", "pads"], T=F), *following]
 
 
+def sliced(
+    begin: list[int], end: list[int], step: Sequence[int] = (1, 1, 1, 1), **masks: int
+) -> list[Any]:
+    bounds = {"begin": begin, "end": end, "step": step}
+    masks = {"ellipsis_mask": 0, "new_axis_mask": 0, "shrink_axis_mask": 0, **masks}
+    return [
+        *(integers(name, values) for name, values in bounds.items()),
+        node("out", "StridedSlice", ["x", *bounds], T=F, Index=np.int32, **masks),
+    ]
+
+
 AROUND = [[0, 0], [1, 1], [1, 1], [0, 0]]
 CASES: dict[str, list[Any]] = {
     "conv same": conv(),
@@ -223,6 +234,9 @@ CASES: dict[str, list[Any]] = {
     "old concat": [node("tanh", "Tanh", ["x"], T=F), integers("axis", 2),
                    node("out", "Concat", ["axis", "x", "tanh"], T=F, N=2)],
     "transpose": [integers("order", [0, 3, 1, 2]), node("out", "Transpose", ["x", "order"], T=F)],
+    "slice": sliced([0, 1, 2, 0], [0, 8, 0, 2], begin_mask=1, end_mask=5),
+    "slice of every second": sliced([0, 0, 1, 0], [0, 9, 10, 3], [1, 2, 2, 1], begin_mask=1,
+                                    end_mask=1),
     "resize": [integers("size", [20, 7]),
                node("out", "ResizeBilinear", ["x", "size"], T=F, align_corners=False)],
     "resize corners": [integers("size", [20, 7]),

@@ -22,7 +22,7 @@ from tlcli.core.litert_model import Options, Shape
 Converter = Callable[[Conversion, Any], None]
 
 _CONCATENATION, _LOCAL_RESPONSE_NORMALIZATION = 2, 13
-_RESHAPE, _RESIZE_BILINEAR, _SOFTMAX = 22, 23, 25
+_RESHAPE, _RESIZE_BILINEAR, _SOFTMAX, _STRIDED_SLICE = 22, 23, 25, 45
 _PAD, _TRANSPOSE, _PADV2, _LEAKY_RELU, _MIRROR_PAD = 34, 39, 60, 98, 100
 
 _UNARY = {
@@ -189,6 +189,19 @@ def _transpose(conversion: Conversion, node: Any) -> None:
     conversion.emit(_TRANSPOSE, inputs, (node.name, 0), Options(26))
 
 
+def _strided_slice(conversion: Conversion, node: Any) -> None:
+    bounds = [
+        conversion.add_integers(f"{node.name}/{name}", conversion.wanted_constant(node, number))
+        for number, name in enumerate(("begin", "end", "step"), 1)
+    ]
+    masks = ("begin_mask", "end_mask", "ellipsis_mask", "new_axis_mask", "shrink_axis_mask")
+    options = Options(
+        32, tuple((slot, "int32", attribute(node, mask, 0)) for slot, mask in enumerate(masks))
+    )
+    inputs = [conversion.index(data_inputs(node)[0]), *bounds]
+    conversion.emit(_STRIDED_SLICE, inputs, (node.name, 0), options)
+
+
 def _resize_bilinear(conversion: Conversion, node: Any) -> None:
     size = conversion.wanted_constant(node, 1).ravel().tolist()
     inputs = [
@@ -229,6 +242,7 @@ CONVERTERS: dict[str, Converter] = {
     "Concat": _concatenate,
     "ConcatV2": _concatenate,
     "Transpose": _transpose,
+    "StridedSlice": _strided_slice,
     "ResizeBilinear": _resize_bilinear,
     "Identity": _identity,
 }

@@ -32,7 +32,7 @@ _LARGEST_CARD = 16 << 20
 _LARGEST_SIDE = 8192
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 # What may change a score when its version changes.
-_VERSIONED = ("tlcli", "tensorflow", "keras", "numpy", "pillow")
+_VERSIONED = ("tlcli", "tensorflow", "keras", "ai-edge-litert", "numpy", "pillow")
 
 _log = logging.getLogger("tlcli")
 
