@@ -202,6 +202,11 @@ def machine(figures: Figures) -> str:
         + (", in quick mode" if figures.get("quick") else "")
         + f"; load before the run {facts['load_before']:.1f}, after it {facts['load_after']:.1f}",
     ]
+    reasons = ["few photos and rounds"] if figures.get("quick") else []
+    if facts["load_before"] > facts["cores"] / 2:
+        reasons.append("the machine had other work")
+    if reasons:
+        lines.append(f"- **Rough figures**: {' and '.join(reasons)}.")
     return "\n".join(lines)
 
 

@@ -28,6 +28,8 @@ def write_onnx(graph: str, path: str) -> dict[str, Any]:
     """Convert an exported graph by tf2onnx's own command."""
     import runpy
 
+    import tf2onnx  # noqa: F401  so that its absence is told as such
+
     sys.argv = ["tf2onnx", "--graphdef", graph, "--inputs", "Placeholder:0"]
     sys.argv += ["--outputs", "final_result:0", "--output", path]
     runpy.run_module("tf2onnx.convert", run_name="__main__")
