@@ -5,7 +5,7 @@
 Prints three Markdown tables: what each image costs in a folder of 1,000, 10,000 and 100,000
 different files; what a cache of 10,000, 100,000 and 1,000,000 vectors (D = 1280) takes to open
 and to read; and a whole retraining on the largest of them. Every row is measured in a process
-of its own. A million vectors take 11 GB of disk for a while, and about ten minutes; --quick
+of its own. A million vectors take 8 GB of disk for a while, and about ten minutes; --quick
 stops at a tenth.
 """
 
@@ -59,7 +59,7 @@ def main() -> None:
 
 
 def measured(kind: str, *arguments: object) -> dict[str, float]:
-    """Return what a measurement found in a new process; the best of ``ROUNDS``."""
+    """Return what a measurement found in a new process, and its peak memory in MB."""
     command = [sys.executable, __file__, "--measure", kind, *map(str, arguments)]
     root = str(Path(__file__).resolve().parents[1])
     path = os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
