@@ -206,6 +206,23 @@ def test_measures_the_batch_of_the_step_after_its_update() -> None:
     assert seen[-1].cross_entropy == pytest.approx(loss, rel=1e-5)
 
 
+def test_measures_drawn_validation_rows_beside_the_batch() -> None:
+    samples, validation, seen = make_samples(), make_samples(40, seed=2), []
+    settings = SgdSettings(steps=11)
+    layer = fit_sgd(samples, 3, settings, validation=validation, on_evaluation=seen.append)
+    for part, stream, block in ((samples, 1, 64), (validation, 2, 1)):
+        rows = LabelSampler(part.labels, 100, 0, stream, block=block).at(10)
+        logits = layer.logits(part.vectors[rows])
+        accuracy, loss = accuracy_and_cross_entropy(logits, part.labels[rows])
+        measured = seen[-1]
+        if part is samples:
+            assert measured.train_accuracy == pytest.approx(accuracy)
+            assert measured.cross_entropy == pytest.approx(loss, rel=1e-5)
+        else:
+            assert measured.validation_accuracy == pytest.approx(accuracy)
+            assert measured.validation_cross_entropy == pytest.approx(loss, rel=1e-5)
+
+
 def test_validation_of_minus_one_takes_all_and_of_none_is_none() -> None:
     samples, seen = make_samples(), []
     settings = SgdSettings(steps=5, validation_batch_size=-1)
