@@ -264,7 +264,7 @@ def test_a_card_gives_labels_and_preprocessing_and_tensorflow_stays_out(
 class NoTensorFlow:
     """Stands in for the engine of a frozen graph; says what it was given."""
 
-    def __init__(self, wants: Any) -> None:
+    def __init__(self, wants: Any, plain: bool) -> None:
         self.names = (wants.input, wants.output)
 
     def close(self) -> None: ...

@@ -11,12 +11,7 @@ import numpy as np
 from tlcli.core.graph_evaluation import attribute
 from tlcli.core.graph_nodes import DataType, tensor_to_array
 from tlcli.core.graph_shapes import infer_shapes
-from tlcli.core.graph_surgery import (
-    consumers,
-    data_inputs,
-    nodes_by_name,
-    spell_tensor,
-)
+from tlcli.core.graph_surgery import data_inputs, spell_tensor
 from tlcli.core.litert_model import Array, LiteRTModel, Options, Shape
 from tlcli.errors import GraphError
 
@@ -42,7 +37,8 @@ class Conversion:
     """What the converters of single operations need.
 
     Args:
-        graph: pruned, its nodes in running order.
+        graph: may hold more than is needed.
+        nodes: those that ``output`` needs, in running order.
         input: name of the placeholder.
         output: the tensor that the file is to give.
 
@@ -50,11 +46,14 @@ class Conversion:
         model: what was written so far.
     """
 
-    def __init__(self, graph: Any, input: str, output: Tensor) -> None:
+    def __init__(self, graph: Any, nodes: Sequence[Any], input: str, output: Tensor) -> None:
         self.model = LiteRTModel()
-        self._nodes = nodes_by_name(graph)
-        self._shapes = infer_shapes(graph, input)
-        self._readers = consumers(graph)
+        self._nodes = {node.name: node for node in nodes}
+        self._shapes = infer_shapes(graph, input, outputs=[output[0]])
+        self._readers: dict[Tensor, list[Any]] = {}
+        for node in nodes:
+            for source in data_inputs(node):
+                self._readers.setdefault(source, []).append(node)
         self._output = output
         self._arrays: dict[Tensor, Array] = {}
         self._indices: dict[Tensor, int] = {}
@@ -151,7 +150,7 @@ class Conversion:
 
     def only_reader(self, tensor: Tensor) -> Any | None:
         """Return the node that alone reads a tensor; None: several do, or the user."""
-        readers = [reader for reader, _, output in self._readers[tensor[0]] if output == tensor[1]]
+        readers = self._readers.get(tensor, [])
         return readers[0] if len(readers) == 1 and tensor != self._output else None
 
     def absorb_bias(self, tensor: Tensor, channels: int) -> tuple[Tensor, Array]:

@@ -164,7 +164,7 @@ class _File:
             ]
         )
         self._builder.Finish(model, file_identifier=_IDENTIFIER)
-        return bytes(self._builder.Output())
+        return bytes(memoryview(self._builder.Bytes)[self._builder.Head() :])
 
     def _tensor(self, tensor: _Tensor, buffer: int) -> int:
         kind = _TYPES[np.dtype(np.float32) if tensor.data is None else tensor.data.dtype]

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from tlcli.core.graph_surgery import prune, split_tensor, strip_identities
+from tlcli.core.graph_surgery import needed_nodes, split_tensor, strip_identities
 from tlcli.core.litert_conversion import Conversion, UnsupportedGraphError, unsupported
-from tlcli.core.litert_operators import convert_node
+from tlcli.core.litert_operators import CONVERTERS, convert_node
 
 __all__ = ["UnsupportedGraphError", "write_model"]
 
@@ -35,11 +35,15 @@ def write_model(graph: Any, input: str, output: str) -> bytes:
         OutputError: the file would have more than 2 GB.
     """
     start, end = split_tensor(input)[0], split_tensor(output)
-    plain = prune(strip_identities(graph, [start, end[0]]), [end[0]])
-    if start not in {node.name for node in plain.node}:
+    nodes = needed_nodes(graph, [end[0]])
+    # Weights make a graph large: it is copied only where there is something to strip.
+    if any(_is_passing(node) and node.name != end[0] for node in nodes):
+        graph = strip_identities(graph, [start, end[0]])
+        nodes = needed_nodes(graph, [end[0]])
+    if start not in {node.name for node in nodes}:
         raise UnsupportedGraphError(f"the output {output!r} does not depend on {input!r}")
-    conversion = Conversion(plain, start, end)
-    for node in plain.node:
+    conversion = Conversion(graph, nodes, start, end)
+    for node in nodes:
         if node.name == start:
             if node.op != "Placeholder" or None in conversion.shape((start, 0))[1:]:
                 raise unsupported(node, "it is no placeholder of a known size")
@@ -49,3 +53,8 @@ def write_model(graph: Any, input: str, output: str) -> bytes:
         elif node.op != "Const" and not conversion.is_fused(node):
             convert_node(conversion, node)
     return conversion.serialise((start, 0), end)
+
+
+def _is_passing(node: Any) -> bool:
+    """Return whether ``node`` may be one of those that only hand on what they read."""
+    return node.op == "Identity" or node.op not in (*CONVERTERS, "Const", "Placeholder")

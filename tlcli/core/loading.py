@@ -141,7 +141,7 @@ def _load_frozen(
     if wants.labels is not None:
         labels.check(wants.labels, path)
     preprocessing = _preprocessing(card, wants.height, wants.width, wants.scaling, options)
-    engine = _frozen_engine(wants)
+    engine = _frozen_engine(wants, plain=card is not None)
     usual = _TENSORFLOW_BATCH if isinstance(engine, GraphEngine) else _LITERT_BATCH
     size = usual if batch_size is None else batch_size
     return Classifier(
@@ -155,14 +155,19 @@ def _load_frozen(
     )
 
 
-def _frozen_engine(wants: GraphWants) -> Engine:
-    """Return LiteRT, which starts at once, for a graph that can be said in it."""
+def _frozen_engine(wants: GraphWants, plain: bool) -> Engine:
+    """Return LiteRT, which starts at once, for a graph that can be said in it.
+
+    Args:
+        wants: the graph.
+        plain: it is one of ours, simple as it stands.
+    """
     from tlcli.core.graph_surgery import simplify
     from tlcli.core.litert_writer import write_model
 
     try:
-        plain = simplify(wants.graph, wants.input, [wants.output])
-        return LiteRTEngine(write_model(plain, wants.input, wants.output))
+        graph = wants.graph if plain else simplify(wants.graph, wants.input, [wants.output])
+        return LiteRTEngine(write_model(graph, wants.input, wants.output))
     except (GraphError, OutputError) as error:
         _log.debug("TensorFlow runs the graph: %s", error)
         return GraphEngine(wants.graph, wants.input, wants.output)
