@@ -132,3 +132,13 @@ def test_the_document_shows_the_stored_figures() -> None:
     for stage in stored["stages"]:
         if stage.get("image"):
             assert (ROOT / "docs" / "images" / stage["image"]).is_file()
+
+
+def test_a_bar_that_would_dwarf_the_others_is_cut() -> None:
+    entries = [entry("tlcli", 1.0, own=True), entry("a", 2.0), entry("b", 500.0)]
+    stage = {"title": "Fit", "unit": "s", "entries": entries}
+    drawn = plots.bars(stage)
+    assert plots.longest(entries, "s") == 4.0
+    assert "500 (bar cut)" in drawn
+    assert drawn.count("bar cut") == 1
+    assert plots.longest(entries, "images/s") == 500.0
