@@ -11,14 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from retrain.fitting import cross_validate_fit, fit
-from retrain.inputs import (
-    Inputs,
-    Progress,
-    find_backbone,
-    find_images,
-    gather,
-    needs_backbone,
-)
+from retrain.inputs import Inputs, Progress, gather
 from retrain.options import Options
 from retrain.outputs import (
     GraphBuilder,
@@ -29,6 +22,7 @@ from retrain.outputs import (
 )
 from retrain.report import write_report
 from retrain.result import CrossValidationSummary, LabelCounts, RetrainResult
+from retrain.sources import find_backbone, find_images, needs_backbone
 from retrain.testing import measure
 from tlcli.core.evaluation import Evaluation
 from tlcli.core.export import check_final_tensor_name

@@ -111,8 +111,8 @@ def test_a_second_run_computes_nothing_and_writes_the_same_bytes(trained: Traine
 
 
 def test_label_gives_the_accuracy_that_retrain_printed_image_by_image(trained: Trained) -> None:
-    from retrain.inputs import find_images
     from retrain.options import Options
+    from retrain.sources import find_images
     from tlcli.core.dataset import assign_splits
 
     dataset, _, _ = find_images(Options(image_dir=trained.photos))

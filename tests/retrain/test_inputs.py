@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from retrain import inputs as inputs_module
 from retrain.fitting import cross_validate_fit, samples, training_samples
-from retrain.inputs import Inputs, _take_rows, find_images, gather
+from retrain.inputs import Inputs, _take_rows, gather
 from retrain.options import Options
+from retrain.sources import find_images
 from tlcli.backbones.base import Backbone, BackboneGraph
 from tlcli.core.dataset import SPLITS
 from tlcli.core.store import BottleneckStore
