@@ -12,7 +12,7 @@ EXTRAS ?= test
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
 
-.PHONY: demo test test-all lint docs bench clean
+.PHONY: demo test test-all lint bench clean
 
 demo: $(BIN)/tlcli
 	@echo "Drawing photos of houses ..."

@@ -6,8 +6,8 @@ from typing import Any
 
 import click
 
-from tlcli.commands.options import ACCURACY, ANY_PATH, SWITCH
-from tlcli.terminal import CONTEXT_SETTINGS, LOG_LEVELS, progress_bars, set_up_logging
+from tlcli.commands.options import ACCURACY, ANY_PATH, SWITCH, talk_options
+from tlcli.terminal import CONTEXT_SETTINGS, progress_bars, set_up_logging
 
 BELOW_MINIMUM = 3
 
@@ -167,13 +167,7 @@ BELOW_MINIMUM = 3
     show_default=True,
     help="What standard output carries at the end.",
 )
-@click.option(
-    "--logging_verbosity",
-    type=click.Choice(LOG_LEVELS, case_sensitive=False),
-    default="INFO",
-    show_default=True,
-)
-@click.option("--quiet", is_flag=True, help="Only warnings and errors on standard error.")
+@talk_options
 def command(
     output_format: str,
     logging_verbosity: str,

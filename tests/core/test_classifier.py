@@ -87,6 +87,11 @@ def test_one_image_alone_bytes_and_a_mixed_list(photos: list[Path]) -> None:
     assert made.label([]) == []
 
 
+def test_what_is_neither_path_nor_bytes_is_one_sentence(photos: list[Path]) -> None:
+    with pytest.raises(UsageError, match="image 2 is of the type Image; give its path"):
+        classifier(Means()).label([photos[0], Image.new("RGB", (8, 8))])
+
+
 def test_top_k_and_threshold(photos: list[Path]) -> None:
     made = classifier(Means())
     assert len(made.label(photos[0], top_k=2)[0].scores) == 2

@@ -41,13 +41,8 @@ class Batch:
         samples: Samples,
         sampler: LabelSampler,
         label_count: int,
-        lender: Batch | None = None,
     ) -> None:
-        """Prepare batches of ``samples`` as ``sampler`` draws them, for L labels.
-
-        Where it fits, rows are gathered into the room of ``lender``, which is in the cache
-        already; the lender's own rows are gone then until its next `take`.
-        """
+        """Prepare batches of ``samples`` as ``sampler`` draws them, for L labels."""
         self._samples = samples
         self._sampler = sampler
         rows, size = sampler.rows, samples.size
@@ -74,11 +69,6 @@ class Batch:
         pieces: Floats = whole.reshape(len(matrix), self._pieces, self._width)
         stacked: Floats = pieces.transpose(1, 0, 2)
         return stacked
-
-    def _lends(self, rows: int, vectors: Floats) -> bool:
-        fits = self._vectors.shape == (rows, vectors.shape[1])
-        shift = (self._vectors.ctypes.data - vectors.ctypes.data) % _LINE
-        return fits and shift == 0 and not self._sampler.everything
 
     def take(self, step: int) -> None:
         """Gather the batch of ``step``."""

@@ -211,6 +211,11 @@ class Classifier:
 
 def _named(images: Iterable[Source]) -> Iterator[tuple[str, Source]]:
     for number, image in enumerate(images, 1):
+        if not isinstance(image, (str, bytes, os.PathLike)):
+            raise UsageError(
+                f"image {number} is of the type {type(image).__name__}; give its path, or the "
+                "bytes of its file"
+            )
         yield (f"image {number}" if isinstance(image, bytes) else os.fspath(image)), image
 
 

@@ -231,7 +231,7 @@ class SgdFit:
             self.training.labels, settings.train_batch_size, settings.seed, _TRAINING
         )
         batch = Batch(self.training, sampler, self.label_count)
-        validation = self._validation_batch(batch) if on_evaluation is not None else None
+        validation = self._validation_batch() if on_evaluation is not None else None
         started, current, biases = self._progress
         # What a caller was shown stays as it was; the two pairs below take turns.
         current, biases = current.copy(), biases.copy()
@@ -260,7 +260,7 @@ class SgdFit:
             on_evaluation(self._measure(settings.steps - 1, batch, validation))
         return self.state.layer()
 
-    def _validation_batch(self, lender: Batch) -> Batch | None:
+    def _validation_batch(self) -> Batch | None:
         if self.validation is None:
             return None
         settings, labels = self.settings, self.validation.labels
@@ -268,7 +268,7 @@ class SgdFit:
         sampler = LabelSampler(
             labels, settings.validation_batch_size, settings.seed, _VALIDATION, block=1
         )
-        return Batch(self.validation, sampler, self.label_count, lender)
+        return Batch(self.validation, sampler, self.label_count)
 
     def _measure(self, step: int, batch: Batch, validation: Batch | None) -> StepStatistics:
         _, weights, biases = self._progress
