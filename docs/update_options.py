@@ -1,26 +1,41 @@
-"""Write the tables of options in README.md anew from the commands; --check only compares."""
+"""Write the tables of options in the documents anew from the commands; --check only compares."""
 
 from __future__ import annotations
 
-import importlib
 import re
 import sys
 from pathlib import Path
 
 import click
 
-README = Path(__file__).resolve().parents[1] / "README.md"
+from tlcli.cli import command as tlcli
+
+FOLDER = Path(__file__).resolve().parent
+DOCUMENTS = [*sorted(FOLDER.parent.glob("README*.md")), *sorted(FOLDER.glob("*.md"))]
+
+
+def find(name: str) -> click.Command:
+    """Return the command of a name such as "retrain" or "modules fetch"."""
+    command: click.Command = tlcli
+    for part in name.split():
+        assert isinstance(command, click.Group), name
+        found = command.get_command(click.Context(command, info_name="tlcli"), part)
+        assert found is not None, name
+        command = found
+    return command
 
 
 def table(name: str) -> str:
     """Return the Markdown table of one command's options."""
-    command = importlib.import_module(f"{name}.command").command
+    command = find(name)
     context = click.Context(command, info_name=name)
     lines = ["| option | meaning |", "|---|---|"]
     for parameter in command.params:
         record = parameter.get_help_record(context)
         if record is not None:
-            option, meaning = (re.sub(r"\s+", " ", text).replace("|", "\\|") for text in record)
+            option, meaning = (
+                re.sub(r"\s+", " ", text).strip().replace("|", "\\|") for text in record
+            )
             lines.append(f"| `{option}` | {meaning} |")
     return "\n".join(lines)
 
@@ -28,7 +43,7 @@ def table(name: str) -> str:
 def updated(text: str) -> str:
     """Return the document with every marked table written anew."""
     return re.sub(
-        r"(<!-- options: (\w+) -->\n).*?(<!-- end -->)",
+        r"(<!-- options: ([\w ]+?) -->\n).*?(<!-- end -->)",
         lambda found: f"{found[1]}{table(found[2])}\n{found[3]}",
         text,
         flags=re.DOTALL,
@@ -36,8 +51,11 @@ def updated(text: str) -> str:
 
 
 if __name__ == "__main__":
-    old = README.read_text(encoding="utf-8")
-    new = updated(old)
-    if "--check" in sys.argv:
-        sys.exit(0 if new == old else "README.md is out of date: run python docs/update_options.py")
-    README.write_text(new, encoding="utf-8")
+    for document in DOCUMENTS:
+        old = document.read_text(encoding="utf-8")
+        new = updated(old)
+        if new == old:
+            continue
+        if "--check" in sys.argv:
+            sys.exit(f"{document.name} is out of date: run python docs/update_options.py")
+        document.write_text(new, encoding="utf-8")

@@ -12,9 +12,18 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+TRANSLATIONS = [ROOT / "README.ko.md", ROOT / "README.ja.md"]
+DOCUMENTS = [
+    ROOT / "README.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+    *sorted((ROOT / "examples").glob("*/README.md")),
+]
 # Setting up is what brings this test about; benchmarks take long and need the reference data.
-NOT_HERE = ("make ", "pip install", "python benchmarks/", "git clone", "apt-get", "docker ")
+# `tlcli serve` does not end by itself; its own tests run it.
+NOT_HERE = (
+    *("make ", "pip install", "python benchmarks/", "git clone", "apt-get", "docker "),
+    "tlcli serve",
+)
 
 
 def blocks(document: Path, language: str) -> list[str]:
@@ -94,13 +103,59 @@ def test_make_demo(tmp_path: Path) -> None:
 
 def test_the_tables_of_options_are_those_of_the_commands() -> None:
     updated = runpy.run_path(str(ROOT / "docs" / "update_options.py"))["updated"]
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert updated(text) == text, "run python docs/update_options.py"
+    for document in [*TRANSLATIONS, *DOCUMENTS]:
+        text = document.read_text(encoding="utf-8")
+        assert updated(text) == text, f"{document.name}: run python docs/update_options.py"
+
+
+@pytest.mark.parametrize("document", TRANSLATIONS, ids=lambda path: path.name)
+@pytest.mark.parametrize("language", ["sh", "python"])
+def test_a_translation_has_the_commands_of_the_original(document: Path, language: str) -> None:
+    assert blocks(document, language) == blocks(ROOT / "README.md", language)
+
+
+@pytest.mark.parametrize("document", TRANSLATIONS, ids=lambda path: path.name)
+def test_a_translation_has_the_parts_of_the_original(document: Path) -> None:
+    def shape(path: Path) -> list[str]:
+        lines = path.read_text(encoding="utf-8").splitlines()
+        return [line.partition(" ")[0] for line in lines if re.match(r"#+ |\|", line)]
+
+    def names(path: Path) -> set[str]:
+        """Options, commands, files and links: what a translation must not lose."""
+        text = path.read_text(encoding="utf-8")
+        return {*re.findall(r"`([^`\n]+)`", text), *re.findall(r"\]\(([^)]+)\)", text)}
+
+    original = ROOT / "README.md"
+    assert shape(document) == shape(original)
+    assert names(original) - names(document) <= {document.name}
+
+
+def test_every_command_has_a_table_of_options() -> None:
+    from tlcli.cli import COMMANDS
+
+    tables = re.findall(r"<!-- options: ([\w ]+?) -->", (ROOT / "docs/options.md").read_text())
+    assert set(COMMANDS) <= set(tables)
+
+
+def test_every_page_is_in_the_index() -> None:
+    index = (ROOT / "docs" / "README.md").read_text(encoding="utf-8")
+    for page in (ROOT / "docs").glob("*.md"):
+        assert page.name == "README.md" or f"({page.name})" in index, page.name
+
+
+def headings(document: Path) -> set[str]:
+    """Return the anchors that pages get for a document's headings."""
+    text = re.sub(r"```.*?```", "", document.read_text(encoding="utf-8"), flags=re.DOTALL)
+    titles = re.findall(r"^#+ (.*)$", text, flags=re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
 
 
 def test_links_between_documents_lead_somewhere() -> None:
-    for document in DOCUMENTS:
+    for document in [*TRANSLATIONS, *DOCUMENTS]:
         prose = re.sub(r"```.*?```", "", document.read_text(encoding="utf-8"), flags=re.DOTALL)
-        for target in re.findall(r"\]\(([^)#]+)\)", prose):
-            if "://" not in target:
-                assert (document.parent / target).exists(), f"{document.name}: {target}"
+        for target, anchor in re.findall(r"\]\(([^)#]*)#?([^)]*)\)", prose):
+            if "://" in target:
+                continue
+            page = document.parent / target if target else document
+            assert page.exists(), f"{document.name}: {target}"
+            assert not anchor or anchor in headings(page), f"{document.name}: {target}#{anchor}"
