@@ -9,6 +9,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from retrain.inputs import Inputs, Progress
 from retrain.options import Options
 from tlcli.core.checkpoint import Checkpoint, fit_digest
@@ -213,20 +215,22 @@ def cross_validate_fit(
     # In the order of names, so that folds do not depend on the split.
     names = [image.name for image in inputs.images]
     order = sorted(range(len(names)), key=lambda row: (sort_key(names[row]), names[row]))
-    vectors, targets = inputs.vectors[order], inputs.targets[order]
+    places = np.array(order, np.intp)
+    targets = inputs.targets[places]
 
     def fit_fold(rows: Indices) -> FinalLayer:
-        training = Samples(vectors, targets[rows], rows)
+        training = Samples(inputs.vectors, targets[rows], places[rows])
         if options.solver == "lbfgs":
             return fit_lbfgs(training, label_count).layer
         return fit_sgd(training, label_count, settings)
 
     return cross_validate(
-        vectors,
+        inputs.vectors,
         targets,
         [inputs.contents[row] or names[row] for row in order],
         options.cross_validate,
         fit_fold,
+        rows=places,
         label_count=label_count,
         label_names=inputs.labels,
         seed=options.seed,

@@ -16,13 +16,16 @@ from tlcli.core import model_card
 from tlcli.core.evaluation import Evaluation
 from tlcli.core.export import (
     BOTTLENECK_INPUT,
+    SMALL_GRAPH,
     append_final_layer,
     final_layer_graph,
-    write_graph,
+    read_graph,
+    serialise,
     write_labels,
 )
 from tlcli.core.files import OutputSet, output_error, sweep_temporary, write_bytes
 from tlcli.core.final_layer import FinalLayer
+from tlcli.core.kept_graphs import KeptGraphs
 from tlcli.core.text_bottlenecks import export_folder
 from tlcli.errors import OutputError
 
@@ -76,12 +79,18 @@ def check_places(options: Options) -> None:
 
 
 class GraphBuilder:
-    """The classifier's graph for a final layer; the backbone is loaded once."""
+    """The classifier's graph for a final layer; the backbone is loaded once, or not at all.
+
+    A backbone that was exported before is taken out of the cache (see `KeptGraphs`).
+    """
 
     def __init__(self, options: Options, backbone: Backbone | None) -> None:
         self._name = options.final_tensor_name
         self._backbone = None if options.final_layer_only else backbone
         self._loaded: BackboneGraph | None = None
+        self.kept: KeptGraphs | None = None
+        if self._backbone is not None:
+            self.kept = KeptGraphs(self._backbone.fingerprint, self._name, trust=options.trust)
 
     def build(self, layer: FinalLayer) -> Any:
         """Return the ``GraphDef`` from images (or from bottlenecks) to probabilities."""
@@ -90,6 +99,22 @@ class GraphBuilder:
         if self._loaded is None:
             self._loaded = self._backbone.load_graph()
         return append_final_layer(self._loaded, layer, self._name)
+
+    def content(self, layer: FinalLayer) -> bytes:
+        """Return the same as the bytes of a frozen graph.
+
+        Raises:
+            OutputError: there would be more than a file may have.
+        """
+        if self.kept is not None:
+            content = self.kept.graph(layer)
+            if content is not None:
+                return content
+        graph = self.build(layer)
+        content = serialise(graph)
+        if self.kept is not None:
+            self.kept.keep_graph(graph, content)
+        return content
 
 
 def intermediate_writer(
@@ -102,7 +127,7 @@ def intermediate_writer(
 
     def write(step: int, layer: FinalLayer) -> None:
         path = folder / f"intermediate_{step}.pb"
-        write_graph(path, builder.build(layer))
+        write_bytes(path, builder.content(layer))
         card = model_card.card_path(path)
         _card(card, options, inputs, backbone, {path: path}, None).write(card)
         logger.info("Saved the intermediate graph %s", path)
@@ -124,15 +149,15 @@ def write_classifier(
     Raises:
         OutputError: something cannot be written or converted.
     """
-    graph = builder.build(layer)
-    tflite = None if options.final_layer_only else _convert(options, graph, backbone)
+    graph = builder.content(layer)
+    tflite = _litert(options, graph, backbone, builder.kept, layer)
     if options.export_bottlenecks is not None:
         _export_bottlenecks(options.export_bottlenecks, inputs, backbone)
     outputs = {"graph": options.output_graph, "labels": options.labels_path}
     if tflite is not None:
         outputs["tflite"] = options.output_tflite or options.output_graph.with_suffix(".tflite")
     beside = {path: files.place(path) for path in outputs.values()}
-    write_graph(beside[outputs["graph"]], graph)
+    write_bytes(beside[outputs["graph"]], graph)
     write_labels(beside[outputs["labels"]], inputs.labels)
     if tflite is not None:
         write_bytes(beside[outputs["tflite"]], tflite)
@@ -143,7 +168,7 @@ def write_classifier(
 
         write_saved_model(
             files.place(options.saved_model_dir),
-            graph,
+            read_graph(graph),
             inputs.labels,
             backbone.height,
             backbone.width,
@@ -158,22 +183,33 @@ def write_classifier(
     return Written(outputs, path)
 
 
-def _convert(options: Options, graph: Any, backbone: Backbone | None) -> bytes | None:
+def _litert(
+    options: Options,
+    graph: bytes,
+    backbone: Backbone | None,
+    kept: KeptGraphs | None,
+    layer: FinalLayer,
+) -> bytes | None:
     """Return the LiteRT file; by default only of small networks, and then never fatal."""
+    if options.final_layer_only or backbone is None or kept is None:
+        return None
+    if options.output_tflite is None and len(graph) > SMALL_GRAPH:
+        return None
+    content = kept.litert(layer)
+    if content is not None:
+        return content
     from tlcli.core import litert
 
-    assert backbone is not None
-    if options.output_tflite is None and not litert.worth_writing(graph):
-        return None
     try:
         content = litert.convert(
-            graph, backbone.height, backbone.width, output=options.final_tensor_name
+            read_graph(graph), backbone.height, backbone.width, output=options.final_tensor_name
         )
     except OutputError as error:
         if options.output_tflite is not None:
             raise
         logger.warning("No LiteRT file is written: %s", error)
         return None
+    kept.keep_litert(layer, content)
     return content
 
 

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tlcli.core import evaluation
 from tlcli.core.evaluation import (
     assign_folds,
     cross_validate,
@@ -168,3 +169,22 @@ def test_deviation_is_that_of_a_sample() -> None:
     result = cross_validate(np.eye(2, dtype=np.float32)[labels], labels, None, 2, fit)
     assert result.accuracy == pytest.approx(0.5)
     assert result.deviation == pytest.approx(np.sqrt(0.5))
+
+
+def test_folds_of_chosen_rows_are_those_of_their_copy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(evaluation, "_ROWS_AT_ONCE", 4)
+    random = np.random.default_rng(0)
+    vectors, weights = random.standard_normal((2, 40, 6)).astype(np.float32)
+    rows = random.permutation(40)[:30]
+    labels = np.arange(30) % 3
+
+    def fit(trained: Indices) -> FinalLayer:
+        # Depends on what it was trained on, so that a wrong row would be seen.
+        return FinalLayer(weights[:6, :3] * len(trained), weights[trained[:3], 0])
+
+    copied = cross_validate(vectors[rows], labels, None, 4, fit)
+    given = cross_validate(vectors, labels, None, 4, fit, rows=rows)
+    assert [fold.predicted.tolist() for fold in given.per_fold] == [
+        fold.predicted.tolist() for fold in copied.per_fold
+    ]
+    assert given.accuracy == copied.accuracy

@@ -139,9 +139,3 @@ def test_a_model_that_differs_is_refused(model: bytes, monkeypatch: pytest.Monke
 def test_nan_is_a_difference(monkeypatch: pytest.MonkeyPatch, model: bytes) -> None:
     monkeypatch.setattr(LiteRTEngine, "run", lambda self, batch: np.full((1, 3), np.nan))
     assert litert.difference(model, graph(), 8, 10) == float("inf")
-
-
-def test_large_graphs_get_a_file_only_when_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert litert.worth_writing(graph())
-    monkeypatch.setattr(litert, "SMALL_GRAPH", 100)
-    assert not litert.worth_writing(graph())

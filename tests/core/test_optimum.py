@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tlcli.core import optimum
+from tlcli.core import features, optimum
 from tlcli.core.final_layer import FinalLayer, Samples, SgdSettings, fit_sgd
 from tlcli.core.optimum import fit_lbfgs
 from tlcli.core.text_bottlenecks import import_folder
@@ -158,3 +159,45 @@ def test_has_a_lower_validation_loss_than_sgd_on_the_houses(shared: Path) -> Non
     assert loss(result.layer) < loss(fit_sgd(training, 2, SgdSettings(steps=1000)))
     guesses = result.layer.logits(tested.vectors).argmax(axis=1)
     assert (guesses == tested.labels).mean() > 0.75
+
+
+@pytest.mark.parametrize("indexed", [False, True])
+def test_blocks_give_the_layer_of_a_copy(monkeypatch: pytest.MonkeyPatch, indexed: bool) -> None:
+    training, validation = make_samples(300), make_samples(120, seed=2)
+    if indexed:  # as a fold of a large matrix is given
+        chosen = np.arange(300) % 4 != 1
+        training, validation = training.subset(chosen), validation.subset(np.arange(120) % 3 != 0)
+    copied = fit_lbfgs(training, 3, validation=validation)
+    folds = fit_lbfgs(training, 3)
+    monkeypatch.setattr(features, "LARGEST_COPY", 0)
+    monkeypatch.setattr(features, "_BLOCK_BYTES", 7 * 4 * 12)  # blocks of 7 rows
+    for expected, given in (
+        (copied, fit_lbfgs(training, 3, validation=validation)),
+        (folds, fit_lbfgs(training, 3)),
+    ):
+        assert given.strength == expected.strength
+        assert given.selection == expected.selection
+        np.testing.assert_allclose(given.layer.weights, expected.layer.weights, atol=2e-3)
+        np.testing.assert_allclose(given.layer.biases, expected.layer.biases, atol=5e-3)
+
+
+def test_a_large_matrix_is_never_copied(monkeypatch: pytest.MonkeyPatch) -> None:
+    training, validation = make_samples(4000, size=64), make_samples(1000, size=64, seed=2)
+    monkeypatch.setattr(features, "LARGEST_COPY", 0)
+    monkeypatch.setattr(features, "_BLOCK_BYTES", 1 << 14)
+    tracemalloc.start()
+    try:
+        fit_lbfgs(training, 3, validation=validation)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < training.vectors.nbytes / 2
+
+
+def test_enough_held_out_rows_need_no_further_fold(monkeypatch: pytest.MonkeyPatch) -> None:
+    samples = make_samples(200)
+    all_folds = fit_lbfgs(samples, 3)
+    monkeypatch.setattr(optimum, "_ENOUGH_HELD_OUT", 40)
+    one_fold = fit_lbfgs(samples, 3)
+    assert one_fold.selection == all_folds.selection == "folds"
+    assert one_fold.iterations < all_folds.iterations / 3

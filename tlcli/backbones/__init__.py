@@ -203,7 +203,7 @@ class _Options:
 
     def entry(self, entry: Entry, model_dir: Path | None) -> Backbone:
         """Return the backbone of a catalogue entry."""
-        from tlcli.backbones import catalogue, efficientnet_lite, keras_applications
+        from tlcli.backbones import catalogue
 
         # Known networks have one right layer and scaling; a flag is never silently ignored.
         refused: dict[str, object] = {
@@ -213,11 +213,15 @@ class _Options:
             "--input_std": self._std,
         }
         if entry.kind == "keras":
+            from tlcli.backbones import keras_applications
+
             self._refuse(refused, entry.name)
             return keras_applications.find(
                 entry, model_dir=model_dir, input_height=self._height, input_width=self._width
             )
         if entry.kind == "wheel":
+            from tlcli.backbones import efficientnet_lite
+
             for option, value, own in (
                 ("--input_height", self._height, entry.height),
                 ("--input_width", self._width, entry.width),

@@ -21,14 +21,6 @@ from typing import Any
 
 from tlcli.backbones.base import Backbone
 from tlcli.backbones.catalogue import search_folders
-from tlcli.backbones.downloads import (
-    bounded_sockets,
-    cause,
-    check_reachable,
-    explained,
-    failed,
-    only_one,
-)
 from tlcli.errors import BackboneError, DownloadError
 
 _KAGGLE = "https://www.kaggle.com/models/"
@@ -303,6 +295,9 @@ def _key(url: str) -> str:
 
 
 def _download(url: str, folder: Path, module: str) -> Path:
+    # Imported here: it brings http and ssl along, and nearly every run downloads nothing.
+    from tlcli.backbones.downloads import check_reachable, explained, failed, only_one
+
     what = f"the module {module}"
     target = folder / _key(url)
     with only_one(target), explained(what, url, _OFFLINE):
@@ -325,6 +320,7 @@ def _download(url: str, folder: Path, module: str) -> Path:
 
 def _resolve(url: str, folder: Path, what: str) -> None:
     hub = import_hub()
+    from tlcli.backbones.downloads import bounded_sockets, cause, failed
     from tlcli.core.engines import import_tensorflow, quiet_stderr
 
     tf = import_tensorflow()

@@ -21,7 +21,8 @@ SINGLE_THREAD_WORK = 1 << 18
 SINGLE_THREAD_VECTOR_WORK = 9 << 10
 # Up to this many labels their products one by one are faster than one of all.
 _FEW_LABELS = 5
-# Of fewer rows the calls cost more than the copy.
+# Of fewer rows the calls cost more than the copy. It is also how many rows OpenBLAS takes at
+# once: what is left over of a block is multiplied at half the speed.
 _FEWEST_ROWS = 4
 # Bytes of a cache line.
 _LINE = 64
@@ -157,6 +158,8 @@ def _row_blocks(vectors: Floats, scores: Floats) -> list[tuple[Floats, Floats]]:
     together = min((SINGLE_THREAD_VECTOR_WORK - 1) // max(size, 1), rows)
     if label_count > _FEW_LABELS or together < max(1, min(_FEWEST_ROWS, rows)):
         return []
+    if together < rows:
+        together -= together % _FEWEST_ROWS
     blocks = []
     whole = rows - rows % together
     for start, stop, height in ((0, whole, together), (whole, rows, rows - whole)):

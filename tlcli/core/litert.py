@@ -22,18 +22,7 @@ logger = logging.getLogger("tlcli")
 
 TOLERANCE = 1e-3
 """Largest difference of a probability from the graph's; 1e-6 is usual."""
-# All that run on a phone are smaller: EfficientNet-Lite0 to 2 have 13 to 20 MB and take 1 s,
-# Inception-v3 has 87 MB.
-SMALL_GRAPH = 32 << 20
-"""Up to this size in bytes a LiteRT file is written without being asked for."""
-
 _CHECKED_IMAGES = 2
-
-
-def worth_writing(graph: Any) -> bool:
-    """Return whether ``graph`` is small enough for a LiteRT file that nobody asked for."""
-    size: int = graph.ByteSize()
-    return size <= SMALL_GRAPH
 
 
 def convert(

@@ -6,6 +6,7 @@ with one, the graph is then used as a graph without a card.
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
 import os
@@ -182,17 +183,22 @@ def build(
     )
 
 
-def versions() -> dict[str, str]:
-    """Return the versions of tlcli and of what its scores depend on, where installed."""
+@functools.cache
+def _versions() -> tuple[tuple[str, str], ...]:
     from importlib import metadata  # brings the package email with it, which no reader needs
 
-    found = {}
+    found = []
     for name in _VERSIONED:
         try:
-            found[name] = metadata.version(name)
+            found.append((name, metadata.version(name)))
         except metadata.PackageNotFoundError:
             continue
-    return found
+    return tuple(found)
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of tlcli and of what its scores depend on, where installed."""
+    return dict(_versions())
 
 
 def load_for(graph_path: Path) -> ModelCard | None:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from tlcli.core.features import Features, mean_vector
 from tlcli.core.final_layer import FinalLayer
 from tlcli.core.minimisation import (
     dot,
@@ -50,6 +51,8 @@ _FINAL_TOLERANCE = 3e-4
 _LEAST_NORM = 1e-2
 # Rotating the features pays when the images are this few and fewer than half the features.
 _MOST_ROTATED_IMAGES = 1200
+# Folds that held out this many rows in all say enough about a strength.
+_ENOUGH_HELD_OUT = 10_000
 
 
 @dataclass(frozen=True)
@@ -164,6 +167,8 @@ def _fold_losses(training: Samples, label_count: int) -> tuple[dict[float, float
             iterations += used
             total[strength] = total.get(strength, 0.0) + count * problem.loss(point, projected)
         held_out_rows += count
+        if held_out_rows >= _ENOUGH_HELD_OUT:
+            break
     return {strength: loss / held_out_rows for strength, loss in total.items()}, iterations
 
 
@@ -190,23 +195,20 @@ class _Problem:
         self._label_count = label_count
         # Labels without rows would push their bias towards minus infinity, for ever.
         self._present, self._labels = np.unique(training.labels, return_inverse=True)
-        vectors = training.gathered()
-        self._mean = vectors.mean(axis=0, dtype=np.float64)
-        centred = vectors - self._mean.astype(np.float32)
-        del vectors
-        length = float(np.sqrt(np.mean(np.einsum("nd,nd->n", centred, centred, dtype=np.float64))))
+        self._mean = mean_vector(training)
+        self._features = Features(training, self._mean)
+        length = self._features.length()
         if not np.isfinite(length):
             raise DataError("the bottleneck vectors are too large to fit a final layer to")
         self._scale = 1 / length if length > 0 else 1.0
-        centred *= np.float32(self._scale)
+        self._features.multiply(self._scale)
         self._rotation: Floats | None = None
-        count, size = centred.shape
-        if 2 * count <= size and count <= _MOST_ROTATED_IMAGES:
-            centred = self._rotate(centred)
-        self._features = centred
-        self._numbers = np.arange(count)
+        count, size = len(training), training.size
+        centred = self._features.whole
+        if centred is not None and 2 * count <= size and count <= _MOST_ROTATED_IMAGES:
+            self._features.replace(self._rotate(centred))
         self._zero_norm = 0.0
-        self._axes, self._variances = _main_axes(centred)
+        self._axes, self._variances = _main_axes(self._features)
 
     def _rotate(self, centred: Floats) -> Floats:
         """Turn N vectors into the space that they span: the optimum lies in it."""
@@ -220,52 +222,66 @@ class _Problem:
         rotated: Floats = (axes[:, kept] * lengths).astype(np.float32)
         return rotated
 
-    def project(self, samples: Samples) -> Samples:
-        """Return rows as this problem sees vectors."""
-        vectors = (samples.gathered() - self._mean.astype(np.float32)) * np.float32(self._scale)
-        if self._rotation is not None:
-            vectors = vectors @ self._rotation
-        return Samples(vectors[:, : self._features.shape[1]], samples.labels)
+    def project(self, samples: Samples) -> tuple[Features, Indices]:
+        """Return rows as this problem sees vectors, and their labels."""
+        features = Features(samples, self._mean)
+        features.multiply(self._scale)
+        whole = features.whole
+        if whole is not None:
+            if self._rotation is not None:
+                whole = whole @ self._rotation
+            features.replace(whole[:, : self._features.size])
+        return features, samples.labels
 
-    def loss(self, point: Doubles, projected: Samples) -> float:
+    def loss(self, point: Doubles, projected: tuple[Features, Indices]) -> float:
         """Return the mean cross entropy of projected rows; rows of absent labels do not count."""
-        where = np.searchsorted(self._present, projected.labels)
+        features, labels = projected
+        where = np.searchsorted(self._present, labels)
         where = np.minimum(where, len(self._present) - 1)
-        known = self._present[where] == projected.labels
+        known = self._present[where] == labels
         if not known.any():
             return 0.0
-        scores = self._scores(point, projected.vectors)[:, known]
+        scores = self._scores(point, features)[:, known]
         return float(_losses(scores, where[known]).mean(dtype=np.float64))
 
-    def _scores(self, point: Doubles, vectors: Floats) -> Floats:
-        scores = label_scores(point[:, :-1].astype(np.float32), vectors)
-        scores += point[:, -1:].astype(np.float32)
-        return scores
+    def _scores(self, point: Doubles, features: Features) -> Floats:
+        result = np.empty((len(point), len(features)), np.float32)
+        weights = point[:, :-1].astype(np.float32)
+        for place, block in features.blocks():
+            result[:, place] = label_scores(weights, block)
+        result += point[:, -1:].astype(np.float32)
+        return result
 
     def value_and_gradient(self, point: Doubles, strength: float) -> tuple[float, Doubles]:
         """Return the objective and its gradient, shaped like ``point``."""
-        scores = self._scores(point, self._features)
-        scores -= scores.max(axis=0)
-        chosen = scores[self._labels, self._numbers]
-        np.exp(scores, out=scores)
-        total = scores.sum(axis=0)
-        weights = point[:, :-1]
-        losses = np.log(total) - chosen
-        value = float(losses.mean(dtype=np.float64)) + strength / 2 * dot(weights, weights)
-        scores /= total
-        scores[self._labels, self._numbers] -= 1
-        gradient = np.empty_like(point)
-        gradient[:, :-1] = inner_product(scores, self._features)
-        gradient[:, -1] = scores.sum(axis=1, dtype=np.float64)
-        gradient /= len(self._numbers)
+        weights, plain = point[:, :-1], point[:, :-1].astype(np.float32)
+        gradient = np.zeros_like(point)
+        total = 0.0
+        # Both products at once, so that a block is made once.
+        for place, block in self._features.blocks():
+            scores = label_scores(plain, block)
+            scores += point[:, -1:].astype(np.float32)
+            labels = self._labels[place]
+            numbers = np.arange(len(labels))
+            scores -= scores.max(axis=0)
+            chosen = scores[labels, numbers]
+            np.exp(scores, out=scores)
+            sums = scores.sum(axis=0)
+            total += float((np.log(sums) - chosen).sum(dtype=np.float64))
+            scores /= sums
+            scores[labels, numbers] -= 1
+            gradient[:, :-1] += inner_product(scores, block)
+            gradient[:, -1] += scores.sum(axis=1, dtype=np.float64)
+        gradient /= len(self._labels)
         gradient[:, :-1] += strength * weights
+        value = total / len(self._labels) + strength / 2 * dot(weights, weights)
         return value, gradient
 
     def minimise(
         self, strength: float, start: Doubles | None, tolerance: float
     ) -> tuple[Doubles, int]:
         """Return the optimum from ``start`` and the number of gradients that it took."""
-        shape = (len(self._present), self._features.shape[1] + 1)
+        shape = (len(self._present), self._features.size + 1)
         zero = np.zeros(shape)
         # At zero weights and the labels' own shares: the scale that gradients are judged by.
         zero[:, -1] = np.log(np.bincount(self._labels, minlength=shape[0]) / len(self._labels))
@@ -321,18 +337,22 @@ class _Problem:
         return FinalLayer(all_weights, all_biases)
 
 
-def _main_axes(features: Floats) -> tuple[Doubles, Doubles]:
+def _main_axes(features: Features) -> tuple[Doubles, Doubles]:
     """Return the axes [R, k] along which rows vary most, and the mean squares [k], falling."""
-    count, size = features.shape
+    count, size = len(features), features.size
     kept = min(_MAIN_AXES, count, size)
     # Any start that is not orthogonal to the axes will do; this one is the same each time.
     axes = np.random.Generator(philox(0, _AXES_STREAM, 0)).standard_normal((size, kept))
     for _ in range(_AXES_ROUNDS):
-        axes = np.linalg.qr((features.T @ (features @ axes.astype(np.float32))).astype(np.float64))[
-            0
-        ]
-    seen = (features @ axes.astype(np.float32)).astype(np.float64)
-    variances, turn = np.linalg.eigh(seen.T @ seen / count)
+        plain, turned = axes.astype(np.float32), np.zeros((size, kept))
+        for _, block in features.blocks():
+            turned += block.T @ (block @ plain)
+        axes = np.linalg.qr(turned)[0]
+    plain, squares = axes.astype(np.float32), np.zeros((kept, kept))
+    for _, block in features.blocks():
+        seen = (block @ plain).astype(np.float64)
+        squares += seen.T @ seen
+    variances, turn = np.linalg.eigh(squares / count)
     return axes @ turn[:, ::-1], np.maximum(variances[::-1], 0.0)
 
 
