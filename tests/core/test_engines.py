@@ -121,6 +121,7 @@ class FakeInterpreter:
 
     details: ClassVar[dict] = {
         "index": 0,
+        "name": "images",
         "shape": np.array([1, 2]),
         "dtype": np.float32,
         "quantization": (0, 0),

@@ -198,8 +198,11 @@ class LiteRTEngine:
         threads: processors to use; None takes the available ones.
 
     Attributes:
-        input_shape: sizes as the file gives them, None where free.
-        output_shape: likewise.
+        input_name: of the tensor that takes images.
+        input_type: its type, as NumPy calls it.
+        input_shape: its sizes as the file gives them, None where free.
+        output_name: of the first tensor that comes out.
+        output_shape: its sizes, likewise.
 
     Raises:
         GraphError: the file cannot be read or is no LiteRT model with one input.
@@ -235,6 +238,8 @@ class LiteRTEngine:
         if len(inputs) != 1 or not outputs:
             raise GraphError(f"{where} has {len(inputs)} inputs; exactly one is needed")
         self._input, self._output = inputs[0], outputs[0]
+        self.input_name, self.output_name = str(self._input["name"]), str(self._output["name"])
+        self.input_type = str(np.dtype(self._input["dtype"]).name)
         self.input_shape = _free_sizes(self._input)
         self.output_shape = _free_sizes(self._output)
         self._batch = int(self._input["shape"][0]) if len(self._input["shape"]) else 0

@@ -8,15 +8,14 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from tlcli.core.classifier import Classifier, Engine
 from tlcli.core.decoding import Source
-from tlcli.core.engines import GraphEngine, LiteRTEngine
+from tlcli.core.engines import GraphEngine
 from tlcli.core.files import sha256_file
 from tlcli.core.images import Preprocessing
 from tlcli.core.input_options import Options, Scaling, override_scaling, scaling_of
 from tlcli.core.labels import Labels, as_labels, find_labels
+from tlcli.core.litert_pool import LiteRTPool
 from tlcli.core.model_card import ModelCard, card_path, load_for
 from tlcli.errors import DataError, GraphError, OutputError, UsageError
 
@@ -167,7 +166,7 @@ def _frozen_engine(wants: GraphWants, plain: bool) -> Engine:
 
     try:
         graph = wants.graph if plain else simplify(wants.graph, wants.input, [wants.output])
-        return LiteRTEngine(write_model(graph, wants.input, wants.output))
+        return LiteRTPool(write_model(graph, wants.input, wants.output))
     except (GraphError, OutputError) as error:
         _log.debug("TensorFlow runs the graph: %s", error)
         return GraphEngine(wants.graph, wants.input, wants.output)
@@ -220,10 +219,9 @@ def _load_litert(
     options: Options,
     batch_size: int | None,
 ) -> Classifier:
-    engine = LiteRTEngine(path)
-    details = engine._input
-    name, dtype = str(details["name"]), _type_name(details["dtype"])
-    _check_layers(engine, name, options, path)
+    engine = LiteRTPool(path)
+    name, dtype = engine.input_name, engine.input_type
+    _check_layers(engine, options, path)
     shape = engine.input_shape
     if len(shape) != 4 or shape[3] not in (3, None) or dtype not in ("float32", *_RAW):
         raise GraphError(
@@ -255,17 +253,13 @@ def _load_litert(
     )
 
 
-def _type_name(dtype: Any) -> str:
-    return str(np.dtype(dtype).name)
-
-
 def _plain_name(name: str) -> str:
     """Return the node's name: converters write "serving_default_image:0" for ``image``."""
     return name.split(":")[0].removeprefix("serving_default_")
 
 
-def _check_layers(engine: LiteRTEngine, name: str, options: Options, path: Path) -> None:
-    output = str(engine._output["name"])
+def _check_layers(engine: LiteRTPool, options: Options, path: Path) -> None:
+    name, output = engine.input_name, engine.output_name
     for option, wanted, only in (
         ("--input_layer", options.input_layer, name),
         ("--output_layer", options.output_layer, output),
