@@ -29,7 +29,7 @@ class FakeEngine:
     input_name, input_type, input_shape = "x", "float32", (1, 2)
     output_name, output_shape = "y", (1, 2)
 
-    def __init__(self, source: object, threads: int) -> None:
+    def __init__(self, source: object, threads: int, *more: object) -> None:
         if len(self.made) >= self.fails_from:
             raise GraphError("no memory for another")
         self.threads = threads

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from tlcli.core.engines import LiteRTEngine, available_cpus
+from tlcli.core.engines import LiteRTEngine, available_cpus, litert_content
 from tlcli.errors import GraphError
 
 Array = np.ndarray[Any, Any]
@@ -39,6 +39,7 @@ class LiteRTPool:
         source: path or content of the file.
         processors: how many to use; default: the available ones.
         many: there will be many images, so the first interpreter is one of several.
+        mapped: leave a file's content in the file, for one that nobody will write into.
 
     Attributes:
         workers: how many images run at once at most.
@@ -53,13 +54,20 @@ class LiteRTPool:
     """
 
     def __init__(
-        self, source: Path | str | bytes, processors: int | None = None, many: bool = False
+        self,
+        source: Path | str | bytes,
+        processors: int | None = None,
+        many: bool = False,
+        mapped: bool = False,
     ) -> None:
         processors = processors or available_cpus()
-        self.workers = min(processors, max(1, _WEIGHTS_IN_MEMORY // max(1, _size(source))))
+        # Read once: interpreters share it.
+        self._source = source if mapped else litert_content(source)
+        self._mapped = mapped
+        self.workers = min(processors, max(1, _WEIGHTS_IN_MEMORY // max(1, _size(self._source))))
         self._threads = max(1, processors // self.workers)
-        self._source = source
-        first = LiteRTEngine(source, self._threads if many else processors)
+        name = None if isinstance(source, bytes) else str(source)
+        first = LiteRTEngine(self._source, self._threads if many else processors, mapped, name)
         self.input_name, self.input_type = first.input_name, first.input_type
         self.input_shape = first.input_shape
         self.output_name, self.output_shape = first.output_name, first.output_shape
@@ -160,7 +168,7 @@ class LiteRTPool:
 
     def _another(self) -> LiteRTEngine:
         try:
-            engine = LiteRTEngine(self._source, self._threads)
+            engine = LiteRTEngine(self._source, self._threads, self._mapped)
         except BaseException:
             with self._changed:
                 self._made -= 1
