@@ -20,7 +20,10 @@ from tlcli.backbones.base import Backbone, BackboneGraph
 from tlcli.core import bottlenecks
 from tlcli.core.bottlenecks import BATCH_SIZE, Request, compute
 from tlcli.core.distortions import Distortions
+from tlcli.core.engine_choice import LiteRTBackbone
 from tlcli.core.files import sha256_bytes
+from tlcli.core.graph_nodes import const, new_graph, node, placeholder
+from tlcli.core.litert_writer import write_model
 from tlcli.core.store import BottleneckStore
 from tlcli.errors import BackboneError, CacheError, GraphError, ImageError
 
@@ -378,6 +381,63 @@ def test_decoding_stays_a_bounded_way_ahead(
     monkeypatch.setattr(engine, "before", staticmethod(before))
     compute(backbone(), pictures(tmp_path, 12 * BATCH_SIZE), store)
     assert BATCH_SIZE < furthest <= 3 * BATCH_SIZE + 2
+
+
+class Pool(LiteRTBackbone):
+    """LiteRT that gives the mean of each channel; ``before`` gets the number of the image."""
+
+    before: Callable[[int], None] = staticmethod(lambda number: None)
+    ran = 0
+
+    def __init__(self, *_: object) -> None:
+        nodes = [
+            placeholder("x", np.float32, [None, SIDE, SIDE, SIZE]),
+            const("axes", np.array([1, 2], np.int32)),
+            node("out", "Mean", ["x", "axes"], T=np.float32, keep_dims=False),
+        ]
+        super().__init__(write_model(new_graph(nodes), "x", "out"), 2)
+
+    def run_one(self, image: np.ndarray, crowded: bool = True) -> np.ndarray:
+        type(self).ran += 1
+        type(self).before(self.ran)
+        return super().run_one(image, crowded)
+
+
+@pytest.fixture
+def pool(monkeypatch: pytest.MonkeyPatch) -> type[Pool]:
+    class Fresh(Pool):
+        pass
+
+    monkeypatch.setattr(bottlenecks, "backbone_engine", Fresh)
+    return Fresh
+
+
+def test_threads_that_decode_run_the_network_too(
+    tmp_path: Path, store: BottleneckStore, pool: type[Pool]
+) -> None:
+    requests = pictures(tmp_path, 80)
+    requests.insert(40, wanted(tmp_path / "bad.png", picture(99)[:50]))
+    found = compute(backbone(), requests, store)
+    for number, row in enumerate([*range(40), *range(41, 81)]):
+        mean = np.array([number, 2 * number % 256, 255 - number]) / 255
+        np.testing.assert_allclose(found.vectors[row], mean, atol=1e-5)
+    assert list(found.failures) == [tmp_path / "bad.png"]
+    assert (found.computed, stored(store, requests)) == (80, 80)
+    assert compute(backbone(), requests, store).hits == 80
+
+
+def test_what_threads_computed_before_an_error_is_kept(
+    tmp_path: Path, store: BottleneckStore, pool: type[Pool]
+) -> None:
+    def before(number: int) -> None:
+        if number == 50:
+            raise GraphError("out of memory")
+
+    pool.before = staticmethod(before)
+    requests = pictures(tmp_path, 80)
+    with pytest.raises(BackboneError, match="out of memory"):
+        compute(backbone(), requests, store)
+    assert 40 <= stored(store, requests) < 80
 
 
 KILLED = """

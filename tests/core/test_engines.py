@@ -107,6 +107,18 @@ def test_a_litert_model_gives_its_graphs_scores_in_any_batch(shared: Path) -> No
         engine.close()
 
 
+def test_a_mapped_file_is_the_same_model(shared: Path, tmp_path: Path) -> None:
+    path = shared / "legacy" / "plates_128" / "graph.tflite"
+    image = np.random.default_rng(0).random((1, 128, 128, 3), np.float32)
+    read, mapped = LiteRTEngine(path, 1), LiteRTEngine(path, 1, mapped=True)
+    np.testing.assert_array_equal(mapped.run(image), read.run(image))
+    short = tmp_path / "short.tflite"
+    short.write_bytes(path.read_bytes()[:-100])
+    for place in (short, tmp_path / "absent.tflite", tmp_path):
+        with pytest.raises(GraphError, match=place.name):
+            LiteRTEngine(place, mapped=True)
+
+
 def test_a_file_that_is_no_model_is_one_sentence(tmp_path: Path, shared: Path) -> None:
     with pytest.raises(GraphError, match=r"absent\.tflite: No such file"):
         LiteRTEngine(tmp_path / "absent.tflite")
@@ -121,6 +133,7 @@ class FakeInterpreter:
 
     details: ClassVar[dict] = {
         "index": 0,
+        "name": "images",
         "shape": np.array([1, 2]),
         "dtype": np.float32,
         "quantization": (0, 0),

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tlcli.core.read_ahead import Array, ReadAhead
-from tlcli.errors import DataError, ImageError
+from tlcli.errors import DataError, GraphError, ImageError
 
 
 def as_array(number: int) -> Array:
@@ -107,3 +107,44 @@ def test_an_early_end_stops_the_threads() -> None:
     for thread in set(threading.enumerate()) - before:
         thread.join(5)
         assert not thread.is_alive()
+
+
+def test_an_error_of_the_graph_ends_the_batches() -> None:
+    def read(number: int) -> Array:
+        if number == 2:
+            raise GraphError("the graph cannot be run")
+        return as_array(number)
+
+    batches = iter(ReadAhead(range(9), read, 1, 2))
+    assert [next(batches)[0][0] for _ in range(2)] == [0, 1]
+    with pytest.raises(GraphError, match="cannot be run"):
+        next(batches)
+
+
+def test_it_is_crowded_while_items_wait() -> None:
+    typed: queue.Queue[int | None] = queue.Queue()
+    crowded: list[bool] = []
+    both = threading.Event()
+
+    def lines() -> Iterator[int]:
+        while (number := typed.get(timeout=10)) is not None:
+            if number == 2:
+                both.set()
+            yield number
+
+    def read(number: int) -> Array:
+        if number == 1:
+            both.wait(5)
+            while not ahead.is_crowded:
+                threading.Event().wait(0.001)
+        crowded.append(ahead.is_crowded)
+        return as_array(number)
+
+    ahead = ReadAhead(lines(), read, 1, 1)
+    batches = iter(ahead)
+    typed.put(0)
+    next(batches)
+    for number in (1, 2, None):
+        typed.put(number)
+    assert [batch[0][0] for batch in batches] == [1, 2]
+    assert crowded == [False, True, False]

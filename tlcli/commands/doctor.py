@@ -66,6 +66,7 @@ def examine() -> dict[str, Any]:
         "folders": {
             "bottlenecks": machine.folder(locations.bottleneck_folder()),
             "models": machine.folder(locations.model_folder()),
+            "converted": machine.folder(locations.converted_folder()),
         },
         "backbones": [
             entry.name for entry in catalogue.entries().values() if catalogue.on_this_machine(entry)

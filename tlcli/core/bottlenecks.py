@@ -1,14 +1,17 @@
 """Bottleneck vectors of images: each content and view computed once, ever.
 
-Threads read and decode while the engine runs the batch before; the queue between them is
-bounded, and each batch is stored as soon as it is there, so a run that is killed loses a
-second of work at most. All vectors of a run lie in one matrix, and an image whose vector is
-in the cache costs no object of its own.
+Where the network runs in LiteRT, each thread reads and decodes an image and runs it; otherwise
+threads decode while the engine runs the batch before. What waits is bounded, and vectors are
+stored as they come, so a run that is killed loses a second of work at most. All vectors of a
+run lie in one matrix, and an image whose vector is in the cache costs no object of its own.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -26,8 +29,9 @@ from tlcli.core.engine_choice import BATCH_SIZE, BackboneEngine, backbone_engine
 from tlcli.core.engines import available_cpus
 from tlcli.core.files import sha256_bytes
 from tlcli.core.images import Preprocessing
+from tlcli.core.litert_pool import LiteRTPool
 from tlcli.core.store import BottleneckStore
-from tlcli.errors import BackboneError, GraphError, ImageError
+from tlcli.errors import BackboneError, CacheError, GraphError, ImageError
 
 logger = logging.getLogger("tlcli")
 
@@ -37,6 +41,9 @@ Progress = Callable[[str, int, int], None]
 STAGE = "bottlenecks"
 # Whole files are held while they are decoded.
 LARGEST_FILE = 1 << 30
+# Vectors in one transaction, and how long the first of them may wait for the others.
+STORED_AT_ONCE = 64
+_STORED_SECONDS = 0.5
 
 
 class Request(NamedTuple):
@@ -86,6 +93,15 @@ class _Job:
 class _Unreadable:
     reason: str
     remember: bool
+
+
+@dataclass(frozen=True)
+class _Computed:
+    vector: Array
+
+
+_Outcome = _Computed | _Unreadable | Array
+"""What a thread made of a job: its vector, or its pixels for the engine, or why neither."""
 
 
 def compute(
@@ -221,20 +237,37 @@ class _Extraction:
         self._graph: BackboneGraph | None = None
         self._engine: BackboneEngine | None = None
         self._count = 0
-        self._batch: npt.NDArray[np.float32] | None = None
+        # New memory for each image would cost a tenth of a small network's time.
+        self._buffers = threading.local()
+        self._computed: list[tuple[_Job, Array]] = []
+        self._stored = 0.0  # when
 
     def run(self, jobs: Sequence[_Job], total: int, progress: Progress | None) -> None:
-        done = total - len(jobs)
         self._count = len(jobs)
+        try:
+            self._run(jobs, total, progress)
+        except BaseException:
+            with contextlib.suppress(CacheError):
+                self._keep_computed()
+            raise
+        self._keep_computed()
+
+    def _run(self, jobs: Sequence[_Job], total: int, progress: Progress | None) -> None:
+        done = total - len(jobs)
         waiting: list[tuple[_Job, Array]] = []
-        for job, pixels in self._decoded(jobs):
+        for job, outcome in self._outcomes(jobs):
             done += 1
-            if isinstance(pixels, _Unreadable):
-                _fail(self._result, job, pixels.reason)
-                if pixels.remember:
-                    self._store.record_failure(job.content, pixels.reason)
+            if isinstance(outcome, _Unreadable):
+                _fail(self._result, job, outcome.reason)
+                if outcome.remember:
+                    self._store.record_failure(job.content, outcome.reason)
+            elif isinstance(outcome, _Computed):
+                self._computed.append((job, outcome.vector))
+                late = time.monotonic() - self._stored > _STORED_SECONDS
+                if late or len(self._computed) >= STORED_AT_ONCE:
+                    self._keep_computed()
             else:
-                waiting.append((job, pixels))
+                waiting.append((job, outcome))
                 if len(waiting) < self._batch_size():
                     continue
                 self._finish(waiting)
@@ -254,15 +287,15 @@ class _Extraction:
     def _batch_size(self) -> int:
         return BATCH_SIZE if self._engine is None else self._engine.batch_size
 
-    def _decoded(self, jobs: Sequence[_Job]) -> Iterator[tuple[_Job, Array | _Unreadable]]:
-        """Yield the pixels of each job in order, a bounded number of them ahead."""
+    def _outcomes(self, jobs: Sequence[_Job]) -> Iterator[tuple[_Job, _Outcome]]:
+        """Yield what becomes of each job, in order; threads are a bounded number of them ahead."""
         workers = available_cpus()
         ahead = 2 * BATCH_SIZE + workers
-        queue: deque[tuple[_Job, Future[Array | _Unreadable]]] = deque()
+        queue: deque[tuple[_Job, Future[_Outcome]]] = deque()
         pool = ThreadPoolExecutor(workers, "tlcli-decode")
         try:
             for job in jobs:
-                queue.append((job, pool.submit(self._decode, job)))
+                queue.append((job, pool.submit(self._work, job)))
                 if len(queue) >= ahead:
                     first, future = queue.popleft()
                     yield first, future.result()
@@ -271,6 +304,14 @@ class _Extraction:
                 yield first, future.result()
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
+
+    def _work(self, job: _Job) -> _Outcome:
+        pixels = self._decode(job)
+        engine = self._engine
+        # Until the engine is there pixels are gathered for it.
+        if isinstance(pixels, _Unreadable) or not isinstance(engine, LiteRTPool):
+            return pixels
+        return _Computed(self._vectors(engine.run_one, self._scaled([pixels]))[0])
 
     def _decode(self, job: _Job) -> Array | _Unreadable:
         try:
@@ -301,13 +342,15 @@ class _Extraction:
         for start in range(0, len(waiting), step):
             part = waiting[start : start + step]
             batch = self._scaled([pixels for _, pixels in part])
-            self._keep([job for job, _ in part], self._vectors(engine, batch))
+            self._keep([job for job, _ in part], self._vectors(engine.run, batch))
 
     def _scaled(self, pictures: Sequence[Array]) -> Array:
-        """Return pictures as one float32 batch in [0, 1]; it holds until the next call."""
-        if self._batch is None or len(self._batch) < len(pictures):
-            self._batch = np.empty((len(pictures), *pictures[0].shape), np.float32)
-        batch = self._batch[: len(pictures)]
+        """Return pictures as one float32 batch in [0, 1], until this thread's next call."""
+        room: Array | None = getattr(self._buffers, "batch", None)
+        if room is None or len(room) < len(pictures):
+            room = np.empty((len(pictures), *pictures[0].shape), np.float32)
+            self._buffers.batch = room
+        batch = room[: len(pictures)]
         for row, pixels in zip(batch, pictures, strict=True):
             self._preprocessing.scale(pixels, out=row)
         return batch
@@ -324,9 +367,9 @@ class _Extraction:
                 raise self._error(str(error)) from error
         return self._engine
 
-    def _vectors(self, engine: BackboneEngine, batch: Array) -> Array:
+    def _vectors(self, run: Callable[[Array], Array], batch: Array) -> Array:
         try:
-            vectors = engine.run(batch)
+            vectors = run(batch)
         except GraphError as error:
             raise self._error(str(error)) from error
         size = self._backbone.bottleneck_size
@@ -340,10 +383,16 @@ class _Extraction:
             raise self._error("it gave values that are no numbers (NaN or infinity)")
         return vectors.astype(np.float32, copy=False)
 
-    def _keep(self, jobs: Sequence[_Job], vectors: Array) -> None:
+    def _keep_computed(self) -> None:
+        computed, self._computed = self._computed, []
+        self._stored = time.monotonic()
+        if computed:
+            self._keep([job for job, _ in computed], [vector for _, vector in computed])
+
+    def _keep(self, jobs: Sequence[_Job], vectors: Sequence[Array] | Array) -> None:
         result = self._result
         if not result.vectors.shape[1]:  # only the network could tell D
-            result.vectors = np.zeros((len(result.found), vectors.shape[1]), np.float32)
+            result.vectors = np.zeros((len(result.found), len(vectors[0])), np.float32)
         by_view: dict[int | None, dict[str, Array]] = {}
         for job, vector in zip(jobs, vectors, strict=True):
             by_view.setdefault(job.view, {})[job.content] = vector

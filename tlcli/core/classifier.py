@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ import numpy as np
 from tlcli.core.decoding import Source
 from tlcli.core.engines import available_cpus
 from tlcli.core.images import Preprocessing
+from tlcli.core.litert_pool import LiteRTPool
 from tlcli.core.read_ahead import ReadAhead
 from tlcli.errors import GraphError, ImageError, UsageError
 
@@ -25,7 +27,7 @@ _DECODERS = 4
 
 
 class Engine(Protocol):
-    """What runs a graph: `GraphEngine`, `LiteRTEngine` or `SavedModelEngine`."""
+    """What runs a graph: `GraphEngine`, `LiteRTPool` or `SavedModelEngine`."""
 
     def run(self, batch: Array) -> Array:
         """Return the scores [n, L] for a batch [n, height, width, 3]."""
@@ -110,6 +112,8 @@ class Classifier:
         self._dtype = dtype
         # Gives what preprocessing.read gives, by another decoder.
         self._reader = reader or preprocessing.read
+        # New memory for each image would cost a tenth of a small network's time.
+        self._buffers = threading.local()
 
     def label(
         self,
@@ -160,20 +164,45 @@ class Classifier:
         Raises:
             GraphError: the graph cannot be run.
         """
-        threads = min(_DECODERS, available_cpus())
-        ahead = ReadAhead(_named(images), self._read, self.batch_size, threads)
+        named = _named(images)
+        for name, value in (
+            self._pooled(named, self._engine)
+            if isinstance(self._engine, LiteRTPool)
+            else self._batched(named)
+        ):
+            if isinstance(value, ImageError):
+                yield name, None, str(value)
+            elif np.isfinite(value).all():
+                yield name, value, None
+            else:
+                yield name, None, "the graph gave no numbers for it"
+
+    def _pooled(
+        self, named: Iterable[tuple[str, Source]], pool: LiteRTPool
+    ) -> Iterator[tuple[str, Array | ImageError]]:
+        """Yield each image's scores; threads decode an image and run it, without handing over."""
+
+        def answer(item: tuple[str, Source]) -> Array:
+            batch = self._scaled(self._reader(item[1])[np.newaxis])
+            scores: Array = self._scores(pool.run_one(batch, ahead.is_crowded), 1)[0]
+            return scores
+
+        threads = max(pool.workers, min(_DECODERS, available_cpus()))
+        ahead = ReadAhead(named, answer, 1, threads)
         for batch in ahead:
+            for (name, _), value in batch:
+                yield name, value
+
+    def _batched(
+        self, named: Iterable[tuple[str, Source]]
+    ) -> Iterator[tuple[str, Array | ImageError]]:
+        """Yield each image's scores; threads decode while the engine runs a batch."""
+        threads = min(_DECODERS, available_cpus())
+        for batch in ReadAhead(named, self._read, self.batch_size, threads):
             pixels = [value for _, value in batch if not isinstance(value, ImageError)]
             rows = iter(self._run(np.stack(pixels)) if pixels else ())
             for (name, _), value in batch:
-                if isinstance(value, ImageError):
-                    yield name, None, str(value)
-                    continue
-                scores: Array = next(rows)
-                if np.isfinite(scores).all():
-                    yield name, scores, None
-                else:
-                    yield name, None, "the graph gave no numbers for it"
+                yield name, value if isinstance(value, ImageError) else next(rows)
 
     def close(self) -> None:
         """Release the graph; nothing can be labelled afterwards."""
@@ -195,18 +224,34 @@ class Classifier:
 
     def _run(self, pixels: Array) -> Array:
         """Return float32 [n, L] for images [n, height, width, 3] as `Preprocessing.read` gives."""
-        batch = self.preprocessing.scale(pixels)
-        if self._dtype != "float32":
-            limits = np.iinfo(self._dtype)
-            batch = np.clip(np.rint(batch), limits.min, limits.max).astype(self._dtype)
-        scores = np.asarray(self._engine.run(batch), np.float32)
-        if scores.size != len(batch) * len(self.labels):
+        return self._scores(self._engine.run(self._scaled(pixels)), len(pixels))
+
+    def _scaled(self, pixels: Array) -> Array:
+        """Return what the graph takes; it holds until this thread's next call."""
+        out: Array | None = getattr(self._buffers, "scaled", None)
+        if out is None or out.shape != pixels.shape:
+            out = self._buffers.scaled = np.empty(pixels.shape, np.float32)
+        batch: Array = self.preprocessing.scale(pixels, out)
+        if self._dtype == "float32":
+            return batch
+        limits = np.iinfo(self._dtype)
+        whole: Array = np.clip(np.rint(batch), limits.min, limits.max)
+        return whole.astype(self._dtype)
+
+    def _scores(self, given: Array, images: int) -> Array:
+        """Return float32 [images, L] for what the engine gave.
+
+        Raises:
+            GraphError: that does not fit the labels.
+        """
+        scores = np.asarray(given, np.float32)
+        if scores.size != images * len(self.labels):
             raise GraphError(
-                f"{self.graph} gives scores of the shape {list(scores.shape)} for {len(batch)} "
+                f"{self.graph} gives scores of the shape {list(scores.shape)} for {images} "
                 f"images, which does not fit {len(self.labels)} labels; name the labels file that "
                 "belongs to the graph with --labels, or the layer of the scores with --output_layer"
             )
-        return scores.reshape(len(batch), len(self.labels))
+        return scores.reshape(images, len(self.labels))
 
 
 def _named(images: Iterable[Source]) -> Iterator[tuple[str, Source]]:

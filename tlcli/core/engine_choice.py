@@ -13,15 +13,14 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from concurrent.futures import ThreadPoolExecutor
-from itertools import count
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
 from tlcli.backbones.base import INPUT, BackboneGraph
-from tlcli.core.engines import GraphEngine, LiteRTEngine, available_cpus, import_tensorflow
+from tlcli.core.engines import GraphEngine, import_tensorflow
+from tlcli.core.litert_pool import LiteRTPool
 from tlcli.core.litert_writer import write_model
 from tlcli.errors import GraphError, OutputError
 
@@ -40,8 +39,6 @@ LiteRT's interpreters take one image each whatever the batch.
 
 # Below this TensorFlow's import takes longer than a graphics card saves.
 _WORTH_A_CARD = 1000
-# Each interpreter holds weights of its own, arranged for its processor.
-_WEIGHTS_IN_MEMORY = 512 << 20
 
 
 class BackboneEngine(Protocol):
@@ -70,11 +67,8 @@ class TensorFlowBackbone(GraphEngine):
         self.batch_size = BATCH_SIZE if graph.any_batch else 1
 
 
-class LiteRTBackbone:
+class LiteRTBackbone(LiteRTPool):
     """A backbone in several LiteRT interpreters, each with one image at a time.
-
-    An interpreter with a thread of its own computes more images a second than one with all
-    threads: none waits for another at the end of each layer.
 
     Args:
         model: content of a .tflite file that takes one image.
@@ -85,37 +79,8 @@ class LiteRTBackbone:
     """
 
     def __init__(self, model: bytes, processors: int | None = None) -> None:
-        processors = processors or available_cpus()
-        fitting = max(1, _WEIGHTS_IN_MEMORY // max(1, len(model)))
-        interpreters = min(processors, fitting)
-        threads = max(1, processors // interpreters)
-        self.batch_size = max(BATCH_SIZE, 2 * interpreters)
-        self._engines = [LiteRTEngine(model, threads) for _ in range(interpreters)]
-        self._pool = ThreadPoolExecutor(interpreters, "tlcli-litert")
-
-    def run(self, batch: Array) -> Array:
-        """Return the vectors of a batch.
-
-        Raises:
-            GraphError: the model cannot be run on it.
-        """
-        rows: list[Array | None] = [None] * len(batch)
-        numbers = count()  # one step of it is one step of the interpreter: threads may share it
-
-        def work(engine: LiteRTEngine) -> None:
-            while (number := next(numbers)) < len(batch):
-                rows[number] = engine.run(batch[number : number + 1])
-
-        for done in [self._pool.submit(work, engine) for engine in self._engines]:
-            done.result()
-        found = [row for row in rows if row is not None]
-        return np.concatenate(found) if found else self._engines[0].run(batch)
-
-    def close(self) -> None:
-        """Release the interpreters; `run` is not possible afterwards."""
-        self._pool.shutdown(wait=True)
-        for engine in self._engines:
-            engine.close()
+        super().__init__(model, processors, many=True)
+        self.batch_size = max(BATCH_SIZE, 2 * self.workers)
 
 
 def backbone_engine(

@@ -196,24 +196,32 @@ class LiteRTEngine:
     Args:
         source: path or content of the file.
         threads: processors to use; None takes the available ones.
+        mapped: leave a file's content in the file, for one that nobody will write into.
+        name: what errors call the model; default: its path.
 
     Attributes:
-        input_shape: sizes as the file gives them, None where free.
-        output_shape: likewise.
+        input_name: of the tensor that takes images.
+        input_type: its type, as NumPy calls it.
+        input_shape: its sizes as the file gives them, None where free.
+        output_name: of the first tensor that comes out.
+        output_shape: its sizes, likewise.
 
     Raises:
         GraphError: the file cannot be read or is no LiteRT model with one input.
     """
 
-    def __init__(self, source: Path | str | bytes, threads: int | None = None) -> None:
-        if isinstance(source, bytes):
-            content, where = source, "the LiteRT model"
+    def __init__(
+        self,
+        source: Path | str | bytes,
+        threads: int | None = None,
+        mapped: bool = False,
+        name: str | None = None,
+    ) -> None:
+        where = name or ("the LiteRT model" if isinstance(source, bytes) else str(source))
+        if isinstance(source, bytes) or not mapped:
+            given: dict[str, Any] = {"model_content": litert_content(source)}
         else:
-            where = str(source)
-            try:
-                content = Path(source).read_bytes()
-            except OSError as error:
-                raise GraphError(f"cannot read {where}: {error.strerror or error}") from error
+            given = {"model_path": str(source)}
         try:
             from ai_edge_litert.interpreter import Interpreter
         except ImportError as error:
@@ -223,7 +231,7 @@ class LiteRTEngine:
         try:
             with quiet_stderr():
                 self._interpreter: Any = Interpreter(
-                    model_content=content, num_threads=threads or available_cpus()
+                    **given, num_threads=threads or available_cpus()
                 )
                 self._interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
@@ -235,6 +243,8 @@ class LiteRTEngine:
         if len(inputs) != 1 or not outputs:
             raise GraphError(f"{where} has {len(inputs)} inputs; exactly one is needed")
         self._input, self._output = inputs[0], outputs[0]
+        self.input_name, self.output_name = str(self._input["name"]), str(self._output["name"])
+        self.input_type = str(np.dtype(self._input["dtype"]).name)
         self.input_shape = _free_sizes(self._input)
         self.output_shape = _free_sizes(self._output)
         self._batch = int(self._input["shape"][0]) if len(self._input["shape"]) else 0
@@ -312,6 +322,20 @@ class LiteRTEngine:
         if values.dtype.kind in "iu" and scale:
             values = (values.astype(np.float32) - zero) * np.float32(scale)
         return np.asarray(values)
+
+
+def litert_content(source: Path | str | bytes) -> bytes:
+    """Return the content of a .tflite file.
+
+    Raises:
+        GraphError: it cannot be read.
+    """
+    if isinstance(source, bytes):
+        return source
+    try:
+        return Path(source).read_bytes()
+    except OSError as error:
+        raise GraphError(f"cannot read {source}: {error.strerror or error}") from error
 
 
 def _free_sizes(details: Any) -> tuple[int | None, ...]:

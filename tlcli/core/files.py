@@ -157,6 +157,19 @@ def write_bytes(path: Path, data: bytes) -> None:
         os.fsync(file.fileno())
 
 
+def write_whole(path: Path, data: bytes) -> None:
+    """Write ``data`` like `write_bytes`, without waiting for the disk.
+
+    A power cut may leave a file of the right name and wrong content: for what is checked when
+    it is read, and can be made again.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(data)
+
+
 def write_text(path: Path, text: str) -> None:
     """Write ``text`` as UTF-8 like `write_bytes`."""
     write_bytes(path, text.encode("utf-8"))

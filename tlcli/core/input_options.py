@@ -91,4 +91,5 @@ def override_scaling(scaling: Scaling, options: Options, where: str) -> Scaling:
             "--input_mean and --input_std change that",
             where,
         )
-    return Scaling(mean, std)
+    given = options.input_mean is not None or options.input_std is not None
+    return Scaling(mean, std, scaling.assumed and not given)

@@ -8,15 +8,16 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from tlcli.core.classifier import Classifier, Engine
+from tlcli.core.converted_graphs import ConvertedGraph, copy_name, find_copy, keep_copy
 from tlcli.core.decoding import Source
-from tlcli.core.engines import GraphEngine, LiteRTEngine
+from tlcli.core.digests import Digests
+from tlcli.core.engines import GraphEngine
 from tlcli.core.files import sha256_file
 from tlcli.core.images import Preprocessing
 from tlcli.core.input_options import Options, Scaling, override_scaling, scaling_of
 from tlcli.core.labels import Labels, as_labels, find_labels
+from tlcli.core.litert_pool import LiteRTPool
 from tlcli.core.model_card import ModelCard, card_path, load_for
 from tlcli.errors import DataError, GraphError, OutputError, UsageError
 
@@ -45,7 +46,26 @@ def load_classifier(
         raise GraphError(f"there is no graph at {graph}; give its place with --graph")
     if options.input_std == 0:
         raise UsageError("the input std is 0; pixels cannot be divided by it")
-    card = load_for(graph)
+    digests = Digests()
+    try:
+        if graph.is_file():
+            # Both are hashed while the other is, and while LiteRT is imported.
+            digests.begin(graph)
+            digests.begin(graph.with_suffix(".tflite"))
+        return _load(graph, labels, options, batch_size, trust, digests)
+    finally:
+        digests.close()
+
+
+def _load(
+    graph: Path,
+    labels: Path | str | Sequence[str] | None,
+    options: Options,
+    batch_size: int | None,
+    trust: bool,
+    digests: Digests,
+) -> Classifier:
+    card = load_for(graph, digests.of)
     given = None if labels is None else as_labels(labels)
     if card is not None:
         options = _beyond(card, options)
@@ -60,7 +80,7 @@ def load_classifier(
         return _load_saved_model(graph, given, card, options, batch_size, trust)
     if _is_litert(graph):
         return _load_litert(graph, given, card, options, batch_size)
-    return _load_frozen(graph, given, card, options, batch_size, trust)
+    return _load_frozen(graph, given, card, options, batch_size, trust, digests)
 
 
 def _beyond(card: ModelCard, options: Options) -> Options:
@@ -122,26 +142,21 @@ def _load_frozen(
     options: Options,
     batch_size: int | None,
     trust: bool,
+    digests: Digests,
 ) -> Classifier:
     if card is not None and options.is_empty:
-        litert = _listed_litert(path, card)
+        litert = _listed_litert(path, card, digests)
         if litert is not None:
             classifier = _try_litert(litert, path, labels, card, batch_size)
             if classifier is not None:
                 return classifier
-    # Protobuf and all that reads graphs is not needed for a LiteRT file.
-    from tlcli.core.graph_inference import examine
-    from tlcli.core.graph_safety import check_operations, read_graph
-
-    graph = read_graph(path)
-    if not trust:
-        check_operations(graph, str(path))
-    wants = examine(graph, _with_card(options, card), str(path))
+    wants, engine = _frozen_engine(
+        path, _with_card(options, card), card is not None, trust, digests
+    )
     labels = labels or find_labels(path)
     if wants.labels is not None:
         labels.check(wants.labels, path)
     preprocessing = _preprocessing(card, wants.height, wants.width, wants.scaling, options)
-    engine = _frozen_engine(wants, plain=card is not None)
     usual = _TENSORFLOW_BATCH if isinstance(engine, GraphEngine) else _LITERT_BATCH
     size = usual if batch_size is None else batch_size
     return Classifier(
@@ -155,22 +170,66 @@ def _load_frozen(
     )
 
 
-def _frozen_engine(wants: GraphWants, plain: bool) -> Engine:
-    """Return LiteRT, which starts at once, for a graph that can be said in it.
+def _frozen_engine(
+    path: Path, options: Options, plain: bool, trust: bool, digests: Digests
+) -> tuple[GraphWants | ConvertedGraph, Engine]:
+    """Return what a graph wants, and what runs it.
 
     Args:
-        wants: the graph.
+        path: the graph.
+        options: to examine it with.
         plain: it is one of ours, simple as it stands.
+        trust: run it whatever operations it has.
+        digests: of files.
     """
+    try:
+        digest = digests.of(path)
+    except OSError as error:
+        raise GraphError(f"cannot read {path}: {error.strerror or error}") from error
+    name = copy_name(digest, options, plain)
+    copy = find_copy(name)
+    if copy is not None:
+        try:
+            engine: Engine = LiteRTPool(copy.model, mapped=True)
+        except GraphError as error:
+            _log.debug("the copy %s is not used: %s", copy.model, error)
+        else:
+            # Says again what is only assumed.
+            override_scaling(copy.scaling, Options(), f"{path} takes its images at {copy.input!r}")
+            return copy, engine
+    # Protobuf and all that reads graphs is not needed for a LiteRT file.
+    from tlcli.core.graph_inference import examine
+    from tlcli.core.graph_safety import check_operations, read_graph
+
+    graph = read_graph(path)
+    passed = True
+    try:
+        check_operations(graph, str(path))
+    except GraphError:
+        if not trust:
+            raise
+        passed = False
+    wants = examine(graph, options, str(path))
+    engine, model = _converted(wants, plain)
+    # A copy is run without another look at the graph: only what passed the check gets one,
+    # and only if the file is still what was hashed.
+    if model is not None and passed and sha256_file(path) == digest:
+        keep_copy(name, model, wants)
+    return wants, engine
+
+
+def _converted(wants: GraphWants, plain: bool) -> tuple[Engine, bytes | None]:
+    """Return LiteRT, which starts at once, and its model; TensorFlow for what it cannot say."""
     from tlcli.core.graph_surgery import simplify
     from tlcli.core.litert_writer import write_model
 
     try:
         graph = wants.graph if plain else simplify(wants.graph, wants.input, [wants.output])
-        return LiteRTEngine(write_model(graph, wants.input, wants.output))
+        model = write_model(graph, wants.input, wants.output)
+        return LiteRTPool(model), model
     except (GraphError, OutputError) as error:
         _log.debug("TensorFlow runs the graph: %s", error)
-        return GraphEngine(wants.graph, wants.input, wants.output)
+        return GraphEngine(wants.graph, wants.input, wants.output), None
 
 
 def _with_card(options: Options, card: ModelCard | None) -> Options:
@@ -184,7 +243,7 @@ def _with_card(options: Options, card: ModelCard | None) -> Options:
     )
 
 
-def _listed_litert(path: Path, card: ModelCard) -> Path | None:
+def _listed_litert(path: Path, card: ModelCard, digests: Digests) -> Path | None:
     """Return the LiteRT file that the card vouches for, when it lies there unchanged."""
     folder = card_path(path).parent
     for name, digest in card.files.items():
@@ -192,7 +251,7 @@ def _listed_litert(path: Path, card: ModelCard) -> Path | None:
             continue
         place = folder / name
         try:
-            if place.is_file() and sha256_file(place) == digest:
+            if place.is_file() and digests.of(place) == digest:
                 return place
         except OSError:
             continue
@@ -204,7 +263,7 @@ def _try_litert(
 ) -> Classifier | None:
     """Return a classifier that answers without importing TensorFlow; None when it cannot be."""
     try:
-        classifier = _load_litert(litert, labels, card, Options(), batch_size)
+        classifier = _load_litert(litert, labels, card, Options(), batch_size, mapped=True)
     except GraphError as error:
         _log.debug("%s is not used: %s", litert, error)
         return None
@@ -219,11 +278,11 @@ def _load_litert(
     card: ModelCard | None,
     options: Options,
     batch_size: int | None,
+    mapped: bool = False,
 ) -> Classifier:
-    engine = LiteRTEngine(path)
-    details = engine._input
-    name, dtype = str(details["name"]), _type_name(details["dtype"])
-    _check_layers(engine, name, options, path)
+    engine = LiteRTPool(path, mapped=mapped)
+    name, dtype = engine.input_name, engine.input_type
+    _check_layers(engine, options, path)
     shape = engine.input_shape
     if len(shape) != 4 or shape[3] not in (3, None) or dtype not in ("float32", *_RAW):
         raise GraphError(
@@ -255,17 +314,13 @@ def _load_litert(
     )
 
 
-def _type_name(dtype: Any) -> str:
-    return str(np.dtype(dtype).name)
-
-
 def _plain_name(name: str) -> str:
     """Return the node's name: converters write "serving_default_image:0" for ``image``."""
     return name.split(":")[0].removeprefix("serving_default_")
 
 
-def _check_layers(engine: LiteRTEngine, name: str, options: Options, path: Path) -> None:
-    output = str(engine._output["name"])
+def _check_layers(engine: LiteRTPool, options: Options, path: Path) -> None:
+    name, output = engine.input_name, engine.output_name
     for option, wanted, only in (
         ("--input_layer", options.input_layer, name),
         ("--output_layer", options.output_layer, output),

@@ -28,3 +28,8 @@ def bottleneck_folder() -> Path:
 def model_folder() -> Path:
     """Return the default folder of backbones that were downloaded or placed by hand."""
     return cache_folder() / "models"
+
+
+def converted_folder() -> Path:
+    """Return the folder of copies of old graphs that start faster."""
+    return cache_folder() / "converted"

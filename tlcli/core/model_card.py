@@ -11,7 +11,7 @@ import json
 import logging
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path, PurePosixPath
@@ -201,11 +201,15 @@ def versions() -> dict[str, str]:
     return dict(_versions())
 
 
-def load_for(graph_path: Path) -> ModelCard | None:
+def load_for(graph_path: Path, digest_of: Callable[[Path], str] = sha256_file) -> ModelCard | None:
     """Return the card of a graph file or SavedModel folder, or None where there is none.
 
     A card that is damaged, or that was written for another graph, is passed over with a
     warning.
+
+    Args:
+        graph_path: the graph.
+        digest_of: gives the SHA-256 of a file.
     """
     graph_path = Path(graph_path)
     path = card_path(graph_path)
@@ -218,7 +222,7 @@ def load_for(graph_path: Path) -> ModelCard | None:
         return None
     weighed = graph_path / "saved_model.pb" if graph_path.is_dir() else graph_path
     try:
-        digest = sha256_file(weighed)
+        digest = digest_of(weighed)
     except OSError:  # whoever opens the graph says it better
         return None
     if digest not in card.files.values():

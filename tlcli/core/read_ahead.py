@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar
 
 import numpy as np
 
-from tlcli.errors import ImageError
+from tlcli.errors import GraphError, ImageError
 
 Item = TypeVar("Item")
 Array = np.ndarray[Any, Any]
@@ -36,7 +36,7 @@ class ReadAhead(Generic[Item]):
         items: may be endless, slow or lazy; a thread of its own draws them, a few batches
             ahead at most.
         read: decodes one item; called by several threads at once. Whatever it raises
-            becomes an `ImageError`.
+            becomes an `ImageError`, but for a `GraphError`, which ends the batches.
         batch_size: largest size of a batch. A batch is smaller at the end, and where the
             next item is not there yet.
         threads: how many decode.
@@ -57,6 +57,13 @@ class ReadAhead(Generic[Item]):
             2 * batch_size + threads
         )
         self._stopped = threading.Event()
+        self._unread = 0
+        self._counting = threading.Lock()
+
+    @property
+    def is_crowded(self) -> bool:
+        """Whether more than one of the items that are there has not been read yet."""
+        return self._unread > 1
 
     def __iter__(self) -> Iterator[list[tuple[Item, Array | ImageError]]]:
         # A daemon: it may hang in reading standard input when the run is over.
@@ -90,6 +97,7 @@ class ReadAhead(Generic[Item]):
     def _feed(self) -> None:
         try:
             for item in self._items:
+                self._count(1)
                 if self._stopped.is_set() or not self._put(
                     (item, self._pool.submit(self._read_one, item))
                 ):
@@ -114,9 +122,17 @@ class ReadAhead(Generic[Item]):
     def _read_one(self, item: Item) -> Array | ImageError:
         try:
             return self._read(item)
+        except GraphError:
+            raise
         except ImageError as error:
             return error
         except MemoryError:
             return ImageError("too large for the memory of this machine")
         except Exception as error:
             return ImageError(f"cannot be read ({type(error).__name__}: {error})")
+        finally:
+            self._count(-1)
+
+    def _count(self, step: int) -> None:
+        with self._counting:
+            self._unread += step
