@@ -24,6 +24,8 @@ def run(arguments: list[object], folder: Path) -> tuple[float, float, str]:
     """Run tlcli in ``folder``; return wall seconds, peak resident megabytes, standard output."""
     out = folder / "stdout.txt"
     environment = {**os.environ, "TLCLI_CACHE_DIR": str(folder / "cache")}
+    # As after installing: modules are compiled, whatever the checkout's owner forbids.
+    environment |= {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(folder / "compiled")}
     start = time.perf_counter()
     child = os.fork()
     if child == 0:

@@ -4,9 +4,10 @@
 
 Prints three Markdown tables: what each image costs in a folder of 1,000, 10,000 and 100,000
 different files; what a cache of 10,000, 100,000 and 1,000,000 vectors (D = 1280) takes to open
-and to read; and a whole retraining on the largest of them. Every row is measured in a process
-of its own. A million vectors take 8 GB of disk for a while, and about ten minutes; --quick
-stops at a tenth.
+and to read; and whole retrainings on the largest of them: by SGD, by L-BFGS, and by SGD with
+cross-validation. Every row is measured in a process of its own. A million vectors take 8 GB of
+disk for a while, and about twenty minutes; --quick stops at a tenth, --cached skips the first
+table.
 """
 
 from __future__ import annotations
@@ -32,6 +33,12 @@ SIZE = 1280
 LABELS = ("daisy", "dandelion", "roses", "sunflowers", "tulips")
 LOOKED_UP = 3670
 ROUNDS = 3
+# What is measured on the largest cache: name, solver, folds of the cross-validation.
+RETRAININGS = (
+    ("sgd, 4000 steps", "sgd", 0),
+    ("lbfgs, strength chosen", "lbfgs", 0),
+    ("sgd and --cross_validate 2", "sgd", 2),
+)
 # ext4 takes 65,000 names of one file.
 LINKS = 40_000
 # A file that was written less than this ago is hashed again, by tlcli's own rule.
@@ -43,6 +50,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path("../shared"))
     parser.add_argument("--folder", type=Path, help="where to work, instead of the temporary one")
     parser.add_argument("--quick", action="store_true", help="a tenth of the images")
+    parser.add_argument("--cached", action="store_true", help="nothing but the caches")
     parser.add_argument("--measure", nargs="+", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.measure:
@@ -54,7 +62,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=options.folder, prefix="tlcli-scale-") as name:
         folder = Path(name)
         counts = [1000, 3000, 10_000] if options.quick else [1000, 10_000, 100_000]
-        show_growth(options.data, folder, counts)
+        if not options.cached:
+            show_growth(options.data, folder, counts)
         show_caches(folder, [10_000 // part, 100_000 // part, 1_000_000 // part])
 
 
@@ -192,15 +201,19 @@ def show_caches(folder: Path, counts: list[int]) -> None:
         )
     photos = folder / "linked"
     link_photos(photos, cache, count)
-    found = measured("retrain", photos, cache, folder / "out")
     print(
-        f"\nRetraining on {count:,} cached vectors, 4000 steps, final layer only: "
-        f"{found['retrain']:.0f} s ({found['retrain cpu']:.0f} s of processor time), "
-        f"at most {found['memory']:,.0f} MB of memory. Stages, s: "
-        + ", ".join(
-            f"{stage[6:]} {value:.1f}" for stage, value in found.items() if stage[:6] == "stage "
-        )
+        f"\n| final layer only, {count:,} cached vectors | s | processor s | read, s | fit, s "
+        "| folds and tests, s | peak memory, MB |"
     )
+    print(f"|---|{'---:|' * 6}", flush=True)
+    for name, solver, folds in RETRAININGS:
+        found = measured("retrain", photos, cache, folder / "out", solver, folds)
+        print(
+            f"| {name} | {found['retrain']:.0f} | {found['retrain cpu']:.0f} "
+            f"| {found['stage bottlenecks']:.0f} | {found['stage fit']:.0f} "
+            f"| {found['stage evaluation']:.0f} | {found['memory']:,.0f} |",
+            flush=True,
+        )
 
 
 def content_of(number: int) -> str:
@@ -309,7 +322,7 @@ def link_photos(folder: Path, cache: Path, count: int) -> None:
     connection.close()
 
 
-def retrain(photos: str, cache: str, out: str) -> dict[str, float]:
+def retrain(photos: str, cache: str, out: str, solver: str, folds: str) -> dict[str, float]:
     from retrain.job import retrain as run
 
     watch = Stopwatch()
@@ -320,6 +333,8 @@ def retrain(photos: str, cache: str, out: str) -> dict[str, float]:
             bottleneck_dir=Path(cache),
             output_graph=Path(out, "output_graph.pb"),
             final_layer_only=True,
+            solver=solver,
+            cross_validate=int(folds) or None,
         ),
     )
     assert result.cache["computed"] == 0

@@ -211,7 +211,10 @@ def _is_empty(image: ImageFile) -> bool:
 def _stack(
     vectors: Sequence[Vectors], backbone: Backbone | None, computed: int | None = None
 ) -> Vectors:
-    """Return imported vectors as one matrix; they must have the size of computed ones."""
+    """Return imported vectors as one matrix; they must have the size of computed ones.
+
+    It is that of the import itself, not a copy, where the vectors are all of its rows in order.
+    """
     sizes = sorted({len(vector) for vector in vectors})
     expected = computed or (backbone.bottleneck_size if backbone is not None else None)
     if len(sizes) > 1 or (sizes and expected is not None and sizes != [expected]):
@@ -224,7 +227,25 @@ def _stack(
         )
     if not vectors:
         return np.zeros((0, expected or 0), np.float32)
+    matrix = vectors[0].base
+    if matrix is not None and _are_rows(vectors, matrix):
+        return matrix
     return np.stack(vectors).astype(np.float32, copy=False)
+
+
+def _are_rows(vectors: Sequence[Vectors], matrix: Vectors) -> bool:
+    """Return whether the vectors are the rows of ``matrix``, all of them, in their order."""
+    if matrix.shape != (len(vectors), len(vectors[0])) or matrix.dtype != np.float32:
+        return False
+    start, step = _address(matrix), matrix.strides[0]
+    return all(
+        vector.base is matrix and _address(vector) == start + row * step
+        for row, vector in enumerate(vectors)
+    )
+
+
+def _address(array: Vectors) -> int:
+    return int(array.__array_interface__["data"][0])
 
 
 def _take_rows(matrix: Vectors, rows: npt.NDArray[np.int64]) -> Vectors:

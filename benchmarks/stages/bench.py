@@ -52,9 +52,14 @@ class Bench:
 
     @property
     def env(self) -> dict[str, str]:
-        """Caches of this run alone, and the code beside this file."""
+        """Caches of this run alone, and the code beside this file, compiled as if installed."""
         path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-        return {"TLCLI_CACHE_DIR": str(self.work / "cache"), "PYTHONPATH": path}
+        return {
+            "TLCLI_CACHE_DIR": str(self.work / "cache"),
+            "PYTHONPATH": path,
+            "PYTHONDONTWRITEBYTECODE": "",
+            "PYTHONPYCACHEPREFIX": str(self.work / "compiled"),
+        }
 
     def tlcli(self, *arguments: object) -> list[str]:
         """Return a command line of the installed tool."""

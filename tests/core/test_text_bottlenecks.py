@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from tlcli.core import text_bottlenecks
 from tlcli.core.text_bottlenecks import (
     export_folder,
     format_vector,
@@ -220,3 +222,34 @@ def test_real_vectors_are_those_of_the_archive(shared: Path) -> None:
     for item in import_folder(shared / "flowers" / "bottlenecks_text").bottlenecks:
         stored = vectors[rows[item.name]].astype(np.float32)
         np.testing.assert_allclose(item.vector, stored, atol=0.004)
+
+
+def test_vectors_are_rows_of_one_matrix_and_held_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    count, size = 60, 2048
+    vectors = np.random.default_rng(0).random((count, size), dtype=np.float32)
+    # The order of files is not that of names: "a.jpg" sorts behind "a-2.jpg", its file before.
+    names = [f"label/{'ab'[row % 2]}{'' if row < 2 else f'-{row:02d}'}.jpg" for row in range(count)]
+    export_folder(tmp_path, zip(names, vectors, strict=True), None)
+    write(tmp_path / "label", "short.jpg.txt")
+    monkeypatch.setattr(text_bottlenecks, "_BLOCK_BYTES", 4 * 4 * size)
+    blocks = []
+    put = text_bottlenecks._Room.put
+
+    def watched(room: text_bottlenecks._Room, vector: np.ndarray) -> np.ndarray:
+        place = put(room, vector)
+        blocks.append(weakref.ref(room._block))
+        return place
+
+    monkeypatch.setattr(text_bottlenecks._Room, "put", watched)
+    found = import_folder(tmp_path)
+    assert len(blocks) == count + 1
+    assert all(block() is None for block in blocks)
+    assert [item.name for item in found.bottlenecks] == sorted(names)
+    for item in found.bottlenecks:
+        np.testing.assert_array_equal(item.vector, vectors[names.index(item.name)])
+    matrix = found.bottlenecks[0].vector.base
+    assert all(item.vector.base is matrix for item in found.bottlenecks)
+    assert matrix is not None
+    assert matrix.shape == (count, size)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from retrain import inputs as inputs_module
 from retrain.fitting import cross_validate_fit, samples, training_samples
-from retrain.inputs import Inputs, _take_rows, gather
+from retrain.inputs import Inputs, _stack, _take_rows, gather
 from retrain.options import Options
 from retrain.sources import find_images
 from tlcli.backbones.base import Backbone, BackboneGraph
@@ -160,3 +160,12 @@ def test_rows_are_taken_in_the_matrixs_own_memory(
         result = _take_rows(matrix, rows)
     np.testing.assert_array_equal(result, expected)
     assert not len(rows) or np.shares_memory(result, matrix)
+
+
+def test_rows_of_one_matrix_are_stacked_without_a_copy() -> None:
+    matrix = np.arange(12, dtype=np.float32).reshape(4, 3).copy()
+    assert _stack(list(matrix), None) is matrix
+    for other in (list(matrix)[::-1], list(matrix)[:3], [row.copy() for row in matrix]):
+        stacked = _stack(other, None)
+        assert not np.shares_memory(stacked, matrix)
+        np.testing.assert_array_equal(stacked, np.array(other))

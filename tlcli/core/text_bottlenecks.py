@@ -27,6 +27,7 @@ from tlcli.errors import DataError, OutputError
 Floats = npt.NDArray[np.float32]
 # 32 characters for each of a quarter of a million floats: far beyond any bottleneck.
 _LARGEST_FILE = 8 << 20
+_BLOCK_BYTES = 16 << 20
 _EXTENSION = r"\.(?:jpe?g|png|gif|bmp|webp|tiff?)"
 _ENDS_IN_EXTENSION = re.compile(rf".*{_EXTENSION}", re.IGNORECASE | re.DOTALL)
 _EXTENSION_AND_MODULE = re.compile(rf"(.*{_EXTENSION})_(.+)", re.IGNORECASE | re.DOTALL)
@@ -63,7 +64,8 @@ class TextImport:
     """What a folder of text files held.
 
     Attributes:
-        bottlenecks: sorted by name, all of one length and one module.
+        bottlenecks: sorted by name, all of one length and one module; their vectors are the rows
+            of one matrix.
         skipped: (file, reason) of each file that was left out.
         module: the module part of the file names, "" for the form of 2015.
         size: D.
@@ -113,12 +115,14 @@ def import_folder(
     files, skipped = _list_files(directory)
     files = _of_one_module(files, module)
     found: list[TextBottleneck] = []
+    room = _Room()
     for done, file in enumerate(files, 1):
         try:
             vector = read_vector(file.path)
         except DataError as error:
             skipped.append((file.path, str(error)))
         else:
+            vector = room.put(vector)
             found.append(TextBottleneck(file.folder, file.image_name, vector, file.path))
         if progress is not None:
             progress("import", done, len(files))
@@ -130,16 +134,51 @@ def import_folder(
     # A file cut short has its own length; of equally many the longer ones are whole.
     lengths = Counter(len(item.vector) for item in found)
     size = max(lengths, key=lambda length: (lengths[length], length))
-    whole = [item for item in found if len(item.vector) == size]
     for item in found:
         if len(item.vector) != size:
             skipped.append((item.path, f"{len(item.vector)} values where most files have {size}"))
+    del room, item
+    found = [each for each in found if len(each.vector) == size]
     return TextImport(
-        bottlenecks=tuple(sorted(whole, key=lambda item: item.name)),
+        bottlenecks=_in_one_matrix(found, size),
         skipped=tuple(sorted(skipped)),
         module=files[0].module,
         size=size,
     )
+
+
+class _Room:
+    """Blocks that vectors are put into as they are read.
+
+    A million vectors of their own would leave the system's heap in pieces that it does not get
+    back; a block is given back as a whole once its vectors are gone.
+    """
+
+    def __init__(self) -> None:
+        self._block = np.empty((0, 0), np.float32)
+        self._used = 0
+
+    def put(self, vector: Floats) -> Floats:
+        """Return the same vector, within a block."""
+        if self._used == len(self._block) or len(vector) != self._block.shape[1]:
+            rows = max(1, _BLOCK_BYTES // max(1, vector.nbytes))
+            self._block, self._used = np.empty((rows, len(vector)), np.float32), 0
+        place: Floats = self._block[self._used]
+        place[:] = vector
+        self._used += 1
+        return place
+
+
+def _in_one_matrix(found: list[TextBottleneck], size: int) -> tuple[TextBottleneck, ...]:
+    """Return them sorted by name, vectors as rows of one matrix; ``found`` is emptied."""
+    found.sort(key=lambda item: item.name, reverse=True)
+    matrix = np.empty((len(found), size), np.float32)
+    result = []
+    for row in matrix:
+        item = found.pop()  # so that the blocks go while the matrix fills
+        row[:] = item.vector
+        result.append(TextBottleneck(item.folder, item.image_name, row, item.path))
+    return tuple(result)
 
 
 @dataclass(frozen=True)
