@@ -85,12 +85,14 @@ def folder(graph: str, folder: str, count: int, rounds: int = 3) -> dict[str, An
         if engine is None:
             raise UnavailableError("the classifier shows no engine to run alone")
         read, scale = classifier.preprocessing.read, classifier.preprocessing.scale
-        size = classifier.batch_size
+        # A pool of interpreters spreads a batch over them, and needs several for each.
+        size = max(classifier.batch_size, 16 * getattr(engine, "workers", 0))
         sample = scale(np.stack([read(path) for path in paths[: max(size, 32)]]))
         size = min(size, len(sample))
-        started = time.perf_counter()
-        engine.run(sample[:size])
-        list(classifier.stream(paths[:size]))
+        # More interpreters are made when images have waited for a while.
+        list(classifier.stream(paths[:64]))
+        for _ in range(3):
+            engine.run(sample[:size])
         # As long as labelling takes, about.
         calls = max(1, len(paths) // size)
         memory: list[int] = []

@@ -85,7 +85,8 @@ class _Job:
 
     content: str
     view: int | None
-    paths: tuple[Path, ...]
+    # As they were given: a Path of its own for each would be most of what a job takes.
+    paths: tuple[Path | str, ...]
     rows: tuple[int, ...]
 
 
@@ -184,7 +185,7 @@ def _missing(requests: Sequence[Request], result: Bottlenecks) -> list[_Job]:
         _Job(
             content,
             view,
-            tuple(dict.fromkeys(Path(requests[row].path) for row in rows)),
+            tuple(dict.fromkeys(requests[row].path for row in rows)),
             tuple(rows),
         )
         for (content, view), rows in rows_of.items()
@@ -193,7 +194,7 @@ def _missing(requests: Sequence[Request], result: Bottlenecks) -> list[_Job]:
 
 def _fail(result: Bottlenecks, job: _Job, reason: str) -> None:
     for path in job.paths:
-        result.failures[path] = reason
+        result.failures[Path(path)] = reason
 
 
 def _read_file(job: _Job) -> bytes:
@@ -203,7 +204,7 @@ def _read_file(job: _Job) -> bytes:
         ImageError: none does.
     """
     reason = "no such file"
-    for path in job.paths:
+    for path in map(Path, job.paths):
         try:
             if path.stat().st_size > LARGEST_FILE:
                 reason = f"larger than {LARGEST_FILE >> 20} MB"
