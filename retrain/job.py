@@ -131,7 +131,8 @@ def retrain(
             with clock.stage("report"):
                 written.outputs["report"] = chosen.report_path
                 place = files.place(chosen.report_path)
-                write_report(place, result, inputs, chosen, fitted, tests, backbone)
+                shown = write_report(place, result, inputs, chosen, fitted, tests, backbone)
+                result = replace(result, report=shown)
         files.commit(written.card)
     return result
 

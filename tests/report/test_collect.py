@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import base64
 import io
-from pathlib import Path
 
 import numpy as np
 from PIL import Image
@@ -16,18 +15,10 @@ def decoded(uri: str) -> Image.Image:
     return Image.open(io.BytesIO(base64.b64decode(data)))
 
 
-def test_thumbnail(shared: Path) -> None:
-    photo = next((shared / "flowers" / "photos" / "daisy").iterdir())
-    uri = collect.thumbnail(photo)
-    assert uri is not None
-    assert max(decoded(uri).size) == 160
+def test_data_uri() -> None:
+    uri = collect.data_uri(Image.new("RGB", (160, 120), "teal"))
+    assert decoded(uri).size == (160, 120)
     assert len(uri) < 20_000
-
-
-def test_thumbnail_of_nothing(tmp_path: Path) -> None:
-    (tmp_path / "empty.jpg").write_bytes(b"")
-    assert collect.thumbnail(tmp_path / "empty.jpg") is None
-    assert collect.heat_map(tmp_path / "empty.jpg", np.ones((2, 2))) is None
 
 
 def test_picks() -> None:

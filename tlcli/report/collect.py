@@ -6,7 +6,6 @@ import base64
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +13,6 @@ import numpy as np
 if TYPE_CHECKING:
     from PIL import Image
 
-THUMBNAIL_SIDE = 160
 JPEG_QUALITY = 80
 
 
@@ -33,34 +31,6 @@ def data_uri(image: Image.Image, quality: int = JPEG_QUALITY) -> str:
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=quality, optimize=True)
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
-
-
-def thumbnail(source: Path | str | bytes, side: int = THUMBNAIL_SIDE) -> str | None:
-    """Return a small picture as a data URI, or None if the file cannot be read."""
-    from tlcli.core.thumbnails import picture
-
-    image = picture(source, side)
-    return None if image is None else data_uri(image)
-
-
-def heat_map(
-    source: Path | str | bytes, activation: np.ndarray[Any, Any], side: int = THUMBNAIL_SIDE
-) -> str | None:
-    """Return the picture with its activation map laid over it as a data URI.
-
-    Args:
-        source: the image file, or its bytes.
-        activation: [h, w] as `tlcli.core.activation_maps.ActivationMapper.maps` gives it.
-        side: long side in pixels.
-
-    Returns:
-        None if the file cannot be read.
-    """
-    from tlcli.core.activation_maps import overlay
-    from tlcli.core.thumbnails import picture
-
-    image = picture(source, side)
-    return None if image is None else data_uri(overlay(image, activation))
 
 
 def pick(
