@@ -20,7 +20,6 @@ from tlcli.core.final_layer import FinalLayer
 from tlcli.errors import CacheError, GraphError, ImageError
 
 if TYPE_CHECKING:
-    from tlcli.core.activation_maps import ActivationMapper
     from tlcli.core.store import BottleneckStore
 
 Array = np.ndarray[Any, Any]
@@ -61,75 +60,84 @@ def heat_maps(
     if not shown:
         return HeatMaps(missing="No heat maps: there are no photos of these images.")
     # Imported vectors alone need neither the cache nor what decodes images.
-    from tlcli.core.activation_maps import ActivationMapper, NoActivationMapError
+    from tlcli.core.activation_maps import NoActivationMapError
     from tlcli.core.store import BottleneckStore
 
     try:
-        loaded = backbone.load_graph()
-        with (
-            BottleneckStore(options.bottleneck_dir) as store,
-            # TensorFlow's import takes seconds, which pictures are not worth.
-            ActivationMapper.from_backbone(
-                loaded, layer, allow_tensorflow="tensorflow" in sys.modules, late=True
-            ) as mapper,
-        ):
-            features = _features(inputs, backbone, mapper, store, list(shown))
-            return HeatMaps(
-                {
-                    row: mapper.maps_of(found[None], [shown[row]])[0]
-                    for row, found in features.items()
-                }
-            )
+        with BottleneckStore(options.bottleneck_dir) as store:
+            places = _places(inputs, backbone, store, list(shown))
     except NoActivationMapError as error:
         return HeatMaps(missing=f"No heat maps of this backbone: {error}.")
     except (GraphError, CacheError) as error:
         # The run has done its work; a picture is no reason to end it.
         return HeatMaps(missing=f"No heat maps: {error}.")
+    return HeatMaps(
+        {row: found @ layer.weights[:, shown[row]] for row, found in places.items()}  # [gh, gw]
+    )
 
 
-def _features(
-    inputs: Inputs,
-    backbone: Backbone,
-    mapper: ActivationMapper,
-    store: BottleneckStore,
-    rows: list[int],
+def _places(
+    inputs: Inputs, backbone: Backbone, store: BottleneckStore, rows: list[int]
 ) -> dict[int, Array]:
-    """Return the feature map [gh, gw, D] of each row that can be read, computing what is new."""
-    from tlcli.core.images import Preprocessing
+    """Return the share of each place in the bottleneck, [gh, gw, D], of what can be read.
 
+    The bottleneck is the mean of them, so they need nothing but the final layer to become a
+    map, and the graph is loaded only where an image is new.
+    """
     # A kind of vector of its own: its first two values are the numbers of places.
-    fingerprint = f"{backbone.fingerprint}/{mapper.layer}"
+    fingerprint = f"{backbone.fingerprint}/places"
     contents = {row: inputs.contents[row] for row in rows}
     stored = store.get(
         fingerprint, None, [content for content in contents.values() if content is not None]
     )
-    preprocessing = Preprocessing("tlcli-1", backbone.height, backbone.width)
-    features: dict[int, Array] = {}
-    new: dict[str, Array] = {}
+    places: dict[int, Array] = {}
+    missing: list[int] = []
     for row, content in contents.items():
-        known = _unpacked(stored[content]) if content in stored else None
-        if known is not None:
-            features[row] = known
-            continue
-        file = inputs.images[row].file
-        assert file is not None
-        try:
-            pixels = preprocessing.read(file)
-        except ImageError:  # gone since it was hashed, or an empty stand-in for a vector
-            continue
-        features[row] = mapper.features(preprocessing.scale(pixels[None]))[0]
-        if content is not None:
-            new[content] = _packed(features[row])
-    store.put(fingerprint, None, new)
-    return features
+        known = _unpacked(stored.get(content or ""), inputs.bottleneck_size)
+        if known is None:
+            missing.append(row)
+        else:
+            places[row] = known
+    if missing:
+        computed = _computed(inputs, backbone, missing)
+        new = {contents[row]: _packed(found) for row, found in computed.items()}
+        store.put(fingerprint, None, {key: value for key, value in new.items() if key})
+        places.update(computed)
+    return places
 
 
-def _packed(features: Array) -> Array:
-    return np.concatenate([np.array(features.shape[:2], np.float32), features.reshape(-1)])
+def _computed(inputs: Inputs, backbone: Backbone, rows: list[int]) -> dict[int, Array]:
+    from tlcli.core.activation_maps import ActivationMapper
+    from tlcli.core.images import Preprocessing
+
+    size = inputs.bottleneck_size
+    unchanged = FinalLayer(np.eye(size, dtype=np.float32), np.zeros(size, np.float32))
+    preprocessing = Preprocessing("tlcli-1", backbone.height, backbone.width)
+    found: dict[int, Array] = {}
+    # TensorFlow's import takes seconds, which pictures are not worth.
+    allow = "tensorflow" in sys.modules
+    with ActivationMapper.from_backbone(
+        backbone.load_graph(), unchanged, allow_tensorflow=allow
+    ) as mapper:
+        for row in rows:
+            file = inputs.images[row].file
+            assert file is not None
+            try:
+                pixels = preprocessing.read(file)
+            except ImageError:  # gone since it was hashed, or an empty stand-in for a vector
+                continue
+            found[row] = mapper.maps(preprocessing.scale(pixels[None]))[0]
+    return found
 
 
-def _unpacked(stored: Array) -> Array | None:
-    height, width = int(stored[0]), int(stored[1])
-    if height < 1 or width < 1 or (len(stored) - 2) % (height * width):
+def _packed(places: Array) -> Array:
+    return np.concatenate([np.array(places.shape[:2], np.float32), places.reshape(-1)])
+
+
+def _unpacked(stored: Array | None, size: int) -> Array | None:
+    if stored is None or len(stored) < 2:
         return None
-    return stored[2:].reshape(height, width, -1)
+    height, width = int(stored[0]), int(stored[1])
+    if height < 1 or width < 1 or len(stored) != 2 + height * width * size:
+        return None
+    return stored[2:].reshape(height, width, size)

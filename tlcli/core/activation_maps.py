@@ -7,9 +7,8 @@ That map is exact: no gradients, no second network, one matrix product.
 
 from __future__ import annotations
 
-import functools
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -48,7 +47,6 @@ class ActivationMapper:
 
     Attributes:
         label_count: L.
-        layer: name of the graph's node that gives the feature map.
         any_batch: False when it takes one image at a time, which `maps` sees to.
     """
 
@@ -61,19 +59,13 @@ class ActivationMapper:
         any_batch: bool = True,
     ) -> None:
         self._engine, self._window = engine, end.window
-        self.layer = end.features
         self._weights, self._biases = weights, biases
         self.label_count = len(biases)
         self.any_batch = any_batch
 
     @classmethod
     def from_backbone(
-        cls,
-        backbone: BackboneGraph,
-        layer: FinalLayer,
-        *,
-        allow_tensorflow: bool = False,
-        late: bool = False,
+        cls, backbone: BackboneGraph, layer: FinalLayer, *, allow_tensorflow: bool = False
     ) -> ActivationMapper:
         """Return the mapper of a backbone and the final layer behind it.
 
@@ -81,8 +73,6 @@ class ActivationMapper:
             backbone: loaded.
             layer: its weights are [D, L].
             allow_tensorflow: import TensorFlow (seconds) for a graph that LiteRT cannot run.
-            late: prepare the graph when the first image comes, who knows if one does; what
-                cannot be run is then found out there.
 
         Raises:
             NoActivationMapError: the bottleneck is no average over places, or not to be run.
@@ -94,9 +84,7 @@ class ActivationMapper:
             biases = biases + end.biases @ weights
         if end.weights is not None:
             weights = end.weights @ weights
-        graph = backbone.graph
-        make = functools.partial(_engine, graph, INPUT, end.features, allow_tensorflow)
-        engine = _LateEngine(make) if late else make()
+        engine = _engine(backbone.graph, INPUT, end.features, allow_tensorflow)
         return cls(engine, end, weights, biases, backbone.any_batch)
 
     @classmethod
@@ -193,10 +181,7 @@ class ActivationMapper:
         Raises:
             NoActivationMapError, GraphError: as `features`.
         """
-        return self.maps_of(self.features(batch), labels)
-
-    def maps_of(self, features: Array, labels: Sequence[int] | None = None) -> Array:
-        """Return `maps` of images whose feature maps [n, gh, gw, D] are at hand."""
+        features = self.features(batch)
         if labels is None:
             return np.asarray(features @ self._weights, np.float32)
         columns = self._weights[:, np.asarray(labels, np.intp)]  # [D, n]
@@ -251,25 +236,6 @@ def overlay(image: Image.Image, activation: Array) -> Image.Image:
     alpha = (HEAT_STRENGTH * (0.25 + 0.75 * level))[..., None]
     mixed = grey * (1 - alpha) + colour * alpha
     return Image.fromarray(np.clip(np.rint(mixed), 0, 255).astype(np.uint8))
-
-
-class _LateEngine:
-    """An engine that is made when it is first needed."""
-
-    def __init__(self, make: Callable[[], Engine]) -> None:
-        self._make = make
-        self._made: Engine | None = None
-
-    def run(self, batch: Array) -> Array:
-        """Return what the engine gives."""
-        if self._made is None:
-            self._made = self._make()
-        return self._made.run(batch)
-
-    def close(self) -> None:
-        """Release the engine, if there is one."""
-        if self._made is not None:
-            self._made.close()
 
 
 def _engine(graph: Any, input: str, features: str, allow_tensorflow: bool) -> Engine:
