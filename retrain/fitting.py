@@ -6,13 +6,13 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from retrain.inputs import Inputs, Progress
 from retrain.options import Options
+from retrain.summaries import summarise_step
 from tlcli.core.checkpoint import Checkpoint, fit_digest
 from tlcli.core.evaluation import CrossValidation, cross_validate
 from tlcli.core.final_layer import (
@@ -53,36 +53,27 @@ def fit(
     inputs: Inputs,
     options: Options,
     write_intermediate: Callable[[int, FinalLayer], None] | None = None,
+    summaries: Summaries | None = None,
 ) -> Fitted:
     """Fit the final layer on the training split.
 
     Args:
         inputs: vectors and splits.
-        options: solver, steps, rate, batch sizes, seed, checkpoint, summaries.
+        options: solver, steps, rate, batch sizes, seed, checkpoint.
         write_intermediate: called with the number of steps and the layer each
             ``intermediate_store_frequency`` steps.
+        summaries: gets what is measured.
 
     Raises:
         TlcliError: the fit diverged, or an output cannot be written.
     """
     training, validation = training_samples(inputs), samples(inputs, "validation")
     settings = sgd_settings(options)
-    summaries = _summaries(options.summaries_dir) if options.summaries_dir is not None else None
-    try:
-        if options.solver == "lbfgs":
-            return _fit_optimum(inputs, training, validation, settings)
-        return _fit_steps(
-            inputs, options, training, validation, settings, summaries, write_intermediate
-        )
-    finally:
-        if summaries is not None:
-            summaries.close()
-
-
-def _summaries(folder: Path) -> Summaries:
-    from tlcli.core.summaries import Summaries
-
-    return Summaries(folder)
+    if options.solver == "lbfgs":
+        return _fit_optimum(inputs, training, validation, settings)
+    return _fit_steps(
+        inputs, options, training, validation, settings, summaries, write_intermediate
+    )
 
 
 def samples(inputs: Inputs, split: str) -> Samples:
@@ -137,7 +128,7 @@ def _fit_steps(
         fitted.history.append(statistics)
         _log(statistics)
         if summaries is not None:
-            _summarise(summaries, statistics, run)
+            summarise_step(summaries, statistics, run.state.layer(), training, validation)
 
     def on_step(state: SgdState) -> None:
         if checkpoint is not None:
@@ -171,23 +162,6 @@ def _log(statistics: StepStatistics) -> None:
             statistics.validation_accuracy * 100,
             statistics.validation_count,
         )
-
-
-def _summarise(summaries: Summaries, statistics: StepStatistics, run: SgdFit) -> None:
-    step = statistics.step
-    summaries.step("train", step, statistics.train_accuracy, statistics.cross_entropy)
-    if statistics.validation_accuracy is not None:
-        summaries.step(
-            "validation",
-            step,
-            statistics.validation_accuracy,
-            statistics.validation_cross_entropy or 0.0,
-        )
-    layer = run.state.layer()
-    shown = run.training.gathered(stop=max(100, run.settings.train_batch_size))
-    summaries.layer(
-        step, layer.weights, layer.biases, layer.logits(shown), layer.probabilities(shown)
-    )
 
 
 def _fit_optimum(

@@ -23,6 +23,7 @@ from retrain.outputs import (
 from retrain.report import write_report
 from retrain.result import CrossValidationSummary, LabelCounts, RetrainResult
 from retrain.sources import find_backbone, find_images, needs_backbone
+from retrain.summaries import check_summaries, open_summaries, summarise_result
 from retrain.testing import measure
 from tlcli.core.evaluation import Evaluation
 from tlcli.core.export import check_final_tensor_name
@@ -83,6 +84,7 @@ def retrain(
         **_with_module(options, tfhub_module, architecture),
     )
     check_final_tensor_name(chosen.final_tensor_name)
+    check_summaries(chosen)
     check_places(chosen)
     clock = Clock()
     with clock.stage("images"):
@@ -99,11 +101,16 @@ def retrain(
         *(int(inputs.counts(split).sum()) for split in SPLITS),
     )
     builder = GraphBuilder(chosen, backbone)
-    with clock.stage("fit"):
-        fitted = fit(inputs, chosen, intermediate_writer(chosen, inputs, backbone, builder))
-    with clock.stage("evaluation"):
-        tests = measure(inputs, chosen, fitted)
-        cross = _cross_validate(inputs, chosen, progress)
+    with open_summaries(chosen) as summaries:
+        with clock.stage("fit"):
+            writer = intermediate_writer(chosen, inputs, backbone, builder)
+            fitted = fit(inputs, chosen, writer, summaries)
+        with clock.stage("evaluation"):
+            tests = measure(inputs, chosen, fitted)
+            cross = _cross_validate(inputs, chosen, progress)
+        if summaries is not None:
+            with clock.stage("summaries"):
+                summarise_result(summaries, inputs, chosen, tests, progress)
     with OutputSet() as files:
         with clock.stage("export"):
             written = write_classifier(
@@ -131,7 +138,8 @@ def retrain(
             with clock.stage("report"):
                 written.outputs["report"] = chosen.report_path
                 place = files.place(chosen.report_path)
-                write_report(place, result, inputs, chosen, fitted, tests, backbone)
+                shown = write_report(place, result, inputs, chosen, fitted, tests, backbone)
+                result = replace(result, report=shown)
         files.commit(written.card)
     return result
 

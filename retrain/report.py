@@ -7,8 +7,10 @@ import shlex
 from collections.abc import Sequence
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from retrain.fitting import Fitted
+from retrain.heat_maps import HeatMaps, heat_maps
 from retrain.inputs import Inputs
 from retrain.options import Options
 from retrain.result import RetrainResult
@@ -18,7 +20,7 @@ from tlcli.core.evaluation import Share
 from tlcli.core.files import write_text
 from tlcli.core.final_layer import StepStatistics
 from tlcli.core.model_card import versions
-from tlcli.report.collect import pick, thumbnail
+from tlcli.report.collect import Picks, data_uri, pick
 from tlcli.report.data import (
     BackboneFacts,
     Comparison,
@@ -29,10 +31,12 @@ from tlcli.report.data import (
     SkippedFile,
     TestImage,
 )
-from tlcli.report.page import render
+from tlcli.report.page import MISCLASSIFIED_SHOWN, render
 
-# The page stays well below a megabyte.
-MISCLASSIFIED_SHOWN = 20
+if TYPE_CHECKING:
+    from PIL import Image
+
+THUMBNAIL_SIDE = 160
 
 
 def write_report(
@@ -43,13 +47,15 @@ def write_report(
     fitted: Fitted,
     tests: Tests,
     backbone: Backbone | None,
-) -> None:
-    """Write the report page.
+) -> dict[str, Any]:
+    """Write the report page and return its content as JSON types.
 
     Raises:
         OutputError: it cannot be written.
     """
-    write_text(path, render(_data(result, inputs, options, fitted, tests, backbone)))
+    data = _data(result, inputs, options, fitted, tests, backbone)
+    write_text(path, render(data))
+    return data.to_dict()
 
 
 def _data(
@@ -61,7 +67,8 @@ def _data(
     backbone: Backbone | None,
 ) -> ReportData:
     chosen = pick(tests.scores, tests.truth, misclassified=MISCLASSIFIED_SHOWN)
-    pictures = _Pictures(inputs, tests)
+    maps = _heat_maps(chosen, inputs, options, fitted, tests, backbone)
+    pictures = _Pictures(inputs, tests, maps)
     cross = result.cross_validation
     return ReportData(
         title=(options.image_dir or options.import_bottlenecks or Path()).name,
@@ -91,6 +98,7 @@ def _data(
         misclassified_count=len(tests.misclassified),
         most_confident=[pictures.image(row) for row in chosen.most_confident],
         least_confident=[pictures.image(row) for row in chosen.least_confident],
+        heat_maps_missing=maps.missing,
         comparisons=[pictures.comparison(row) for row in chosen.comparisons],
         cross_validation=None
         if cross is None
@@ -115,18 +123,46 @@ def _arguments(options: Options) -> list[str]:
     return arguments
 
 
+def _heat_maps(
+    chosen: Picks,
+    inputs: Inputs,
+    options: Options,
+    fitted: Fitted,
+    tests: Tests,
+    backbone: Backbone | None,
+) -> HeatMaps:
+    """Return where the network saw the label that it gave to each image that is shown."""
+    rows = [*chosen.misclassified, *chosen.most_confident, *chosen.least_confident]
+    if not rows:
+        return HeatMaps()
+    wanted = {int(tests.rows[row]): int(tests.scores[row].argmax()) for row in rows}
+    return heat_maps(inputs, options, backbone, fitted.layer, wanted)
+
+
 class _Pictures:
     """Test images as the page shows them; each is read once."""
 
-    def __init__(self, inputs: Inputs, tests: Tests) -> None:
-        self._inputs, self._tests = inputs, tests
-        self._thumbnails: dict[int, str | None] = {}
+    def __init__(self, inputs: Inputs, tests: Tests, maps: HeatMaps) -> None:
+        self._inputs, self._tests, self._maps = inputs, tests, maps
+        self._pictures: dict[int, Image.Image | None] = {}
+
+    def _picture(self, row: int) -> Image.Image | None:
+        if row not in self._pictures:
+            path = self._inputs.images[self._tests.rows[row]].path
+            self._pictures[row] = None if path is None else _picture(path)
+        return self._pictures[row]
 
     def _thumbnail(self, row: int) -> str | None:
-        if row not in self._thumbnails:
-            path = self._inputs.images[self._tests.rows[row]].path
-            self._thumbnails[row] = thumbnail(path) if path is not None else None
-        return self._thumbnails[row]
+        image = self._picture(row)
+        return None if image is None else data_uri(image)
+
+    def _heat_map(self, row: int) -> str | None:
+        image, found = self._picture(row), self._maps.maps.get(int(self._tests.rows[row]))
+        if image is None or found is None:
+            return None
+        from tlcli.core.activation_maps import overlay
+
+        return data_uri(overlay(image, found))
 
     def image(self, row: int) -> TestImage:
         scores, truth = self._tests.scores[row], int(self._tests.truth[row])
@@ -138,6 +174,7 @@ class _Pictures:
             score=float(scores[best]),
             true_score=float(scores[truth]),
             thumbnail=self._thumbnail(row),
+            heat_map=self._heat_map(row),
         )
 
     def comparison(self, row: int) -> Comparison:
@@ -148,6 +185,13 @@ class _Pictures:
             after=self._tests.scores[row].tolist(),
             thumbnail=self._thumbnail(row),
         )
+
+
+def _picture(path: Path) -> Image.Image | None:
+    # Imported vectors alone need nothing that decodes images.
+    from tlcli.core.thumbnails import picture
+
+    return picture(path, THUMBNAIL_SIDE)
 
 
 def _label_figures(inputs: Inputs, tests: Tests) -> list[LabelFigures]:
@@ -163,6 +207,7 @@ def _label_figures(inputs: Inputs, tests: Tests) -> list[LabelFigures]:
             recall=_value(figures.recall),
             recall_interval=_interval(figures.recall),
             f1=_value(figures.f1),
+            f1_interval=_interval(figures.f1),
         )
         for position, (label, figures) in enumerate(
             zip(inputs.labels, tests.after.labels, strict=True)

@@ -56,6 +56,7 @@ class RetrainResult:
         cross_validation: mean and spread over K folds, where asked for.
         passed: False when the test accuracy is below ``min_accuracy``.
         final_layer_only: the graph takes bottlenecks, not images.
+        report: the content of the report page as JSON types, None without a page.
     """
 
     test_accuracy: float | None
@@ -73,6 +74,7 @@ class RetrainResult:
     min_accuracy: float | None = None
     passed: bool = True
     final_layer_only: bool = False
+    report: dict[str, Any] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the result as plain JSON values, with the contract's keys."""
@@ -97,6 +99,8 @@ class RetrainResult:
         if self.min_accuracy is not None:
             found["min_accuracy"] = self.min_accuracy
             found["passed"] = self.passed
+        if self.report is not None:
+            found["report"] = self.report
         return found
 
     def to_json(self) -> str:

@@ -12,7 +12,7 @@ from PIL import Image
 
 from tlcli.core import summaries as module
 from tlcli.core.summaries import Summaries, confusion_image, sprite
-from tlcli.errors import OutputError, UsageError
+from tlcli.errors import OutputError
 
 pytest.importorskip("tensorboard")
 
@@ -168,7 +168,7 @@ def test_without_tensorboard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         raise ImportError(name)
 
     monkeypatch.setattr(module, "import_module", absent)
-    with pytest.raises(UsageError, match=r"pip install 'tlcli\[summaries\]'"):
+    with pytest.raises(OutputError, match=r"pip install 'tlcli\[summaries\]'"):
         Summaries(tmp_path / "logs")
     assert not (tmp_path / "logs").exists()
 

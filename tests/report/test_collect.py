@@ -2,10 +2,8 @@ from __future__ import annotations
 
 import base64
 import io
-from pathlib import Path
 
 import numpy as np
-import pytest
 from PIL import Image
 
 from tlcli.report import collect
@@ -17,37 +15,10 @@ def decoded(uri: str) -> Image.Image:
     return Image.open(io.BytesIO(base64.b64decode(data)))
 
 
-def test_thumbnail(shared: Path) -> None:
-    photo = next((shared / "flowers" / "photos" / "daisy").iterdir())
-    uri = collect.thumbnail(photo)
-    assert uri is not None
-    assert max(decoded(uri).size) == 160
+def test_data_uri() -> None:
+    uri = collect.data_uri(Image.new("RGB", (160, 120), "teal"))
+    assert decoded(uri).size == (160, 120)
     assert len(uri) < 20_000
-
-
-def test_thumbnail_of_nothing(tmp_path: Path) -> None:
-    (tmp_path / "empty.jpg").write_bytes(b"")
-    assert collect.thumbnail(tmp_path / "empty.jpg") is None
-    assert collect.heat_map(tmp_path / "empty.jpg", np.ones((2, 2))) is None
-
-
-def test_heat_is_where_the_map_is_high() -> None:
-    ground = Image.new("RGB", (60, 40), (128, 128, 128))
-    activation = np.zeros((4, 6))
-    activation[1, 4] = 3.0
-    mixed = np.asarray(collect.blend(ground, activation), dtype=int)
-    assert mixed.shape == (40, 60, 3)
-    hot, cold = mixed[15, 45], mixed[35, 5]
-    assert hot[0] > cold[0] + 40
-    assert hot[0] > hot[2]
-
-
-@pytest.mark.parametrize(
-    "activation", [np.zeros((3, 3)), -np.ones((3, 3)), np.full((3, 3), np.nan), np.ones((1, 1))]
-)
-def test_maps_without_a_peak(activation: np.ndarray) -> None:  # type: ignore[type-arg]
-    mixed = collect.blend(Image.new("RGB", (8, 8)), activation)
-    assert mixed.size == (8, 8)
 
 
 def test_picks() -> None:

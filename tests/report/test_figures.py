@@ -80,5 +80,5 @@ def test_interval_mark() -> None:
     assert figures.interval_mark(None, None) == ""
     root = ElementTree.fromstring(str(figures.interval_mark(0.5, (0.25, 0.75))))
     line = root.findall("line")[1]
-    assert (line.get("x1"), line.get("x2")) == ("27.0", "77.0")
+    assert (line.get("x1"), line.get("x2")) == ("29.0", "79.0")
     assert root.get("aria-hidden") == "true"

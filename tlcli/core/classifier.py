@@ -204,6 +204,14 @@ class Classifier:
             for (name, _), value in batch:
                 yield name, value if isinstance(value, ImageError) else next(rows)
 
+    def read(self, image: Source) -> Array:
+        """Return one image [1, height, width, 3] as the graph is fed with it.
+
+        Raises:
+            ImageError: the reason alone, without the path.
+        """
+        return self._scaled(self._reader(image)[None]).copy()
+
     def close(self) -> None:
         """Release the graph; nothing can be labelled afterwards."""
         self._engine.close()

@@ -12,17 +12,20 @@ import math
 import os
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from tlcli.core.engines import available_cpus
 from tlcli.core.files import output_error, write_bytes, write_text
 from tlcli.core.thumbnails import picture
-from tlcli.errors import OutputError, UsageError
+from tlcli.errors import OutputError
 
 Array = np.ndarray[Any, Any]
 Kind = Literal["train", "validation"]
@@ -39,6 +42,19 @@ SPRITE_SIDE = 8192
 SPRITE_THUMBNAIL = 64
 
 
+_MISSING = "--summaries_dir needs the package tensorboard: pip install 'tlcli[summaries]'"
+
+
+def check_installed() -> None:
+    """Find out, without importing it, that tensorboard is there.
+
+    Raises:
+        OutputError: it is not installed.
+    """
+    if find_spec("tensorboard") is None:
+        raise OutputError(_MISSING)
+
+
 class Summaries:
     """Writes event files under ``train/`` and ``validation/`` of a folder."""
 
@@ -46,17 +62,14 @@ class Summaries:
         """Open both event files; those of an earlier run in the same folder are removed.
 
         Raises:
-            UsageError: tensorboard is not installed.
-            OutputError: the folder cannot be written.
+            OutputError: tensorboard is not installed, or the folder cannot be written.
         """
         try:
             event_pb2 = import_module("tensorboard.compat.proto.event_pb2")
             summary_pb2 = import_module("tensorboard.compat.proto.summary_pb2")
             records = import_module("tensorboard.summary.writer.record_writer")
         except ImportError:
-            raise UsageError(
-                "--summaries_dir needs the package tensorboard: pip install 'tlcli[summaries]'"
-            ) from None
+            raise OutputError(_MISSING) from None
         self.folder = Path(folder)
         self._event: Any = event_pb2.Event
         self._summary: Any = summary_pb2.Summary
@@ -121,6 +134,16 @@ class Summaries:
             self._statistics(summary, f"{LAYER}/{name}/summaries", values)
         for each in KINDS:
             self._add(each, step, summary)
+        self.activations(kind, step, pre_activations, activations)
+
+    def activations(
+        self, kind: Kind, step: int, pre_activations: Array | None, activations: Array | None
+    ) -> None:
+        """Write histograms of what the layer gave for a batch: logits and probabilities, [N, L].
+
+        Raises:
+            OutputError: the disk is full.
+        """
         batch = self._summary()
         for tag, found in (
             (f"{LAYER}/Wx_plus_b/pre_activations", pre_activations),
@@ -136,6 +159,7 @@ class Summaries:
         matrix: Sequence[Sequence[int]] | Array,
         labels: Sequence[str],
         kind: Kind = "validation",
+        tag: str = "confusion_matrix",
     ) -> None:
         """Write a picture of a confusion matrix (rows: true labels, columns: predicted).
 
@@ -146,7 +170,7 @@ class Summaries:
         buffer = io.BytesIO()
         image.save(buffer, "PNG")
         summary = self._summary()
-        value = summary.value.add(tag="confusion_matrix")
+        value = summary.value.add(tag=tag)
         value.image.height, value.image.width, value.image.colorspace = (
             image.height,
             image.width,
@@ -160,6 +184,8 @@ class Summaries:
         vectors: Array,
         labels: Sequence[str],
         thumbnails: Sequence[Path | str | bytes | Image.Image | None] | None = None,
+        columns: Mapping[str, Sequence[str]] | None = None,
+        progress: Callable[[str, int, int], None] | None = None,
     ) -> None:
         """Write bottlenecks for TensorBoard's projector, at most `PROJECTOR_POINTS` of them.
 
@@ -167,6 +193,8 @@ class Summaries:
             vectors: float [N, D].
             labels: N labels.
             thumbnails: N images (files, bytes or pictures), or None for plain points.
+            columns: what else is known of each point, N texts by name.
+            progress: called with ("thumbnails", done, total).
 
         Raises:
             OutputError: a file cannot be written.
@@ -180,10 +208,11 @@ class Summaries:
         if not count:
             return
         tensor = _write_tensor(self.folder, vectors[rows])
-        write_text(
-            self.folder / "metadata.tsv",
-            "".join(f"{_one_cell(labels[row])}\n" for row in rows),
-        )
+        table = {"label": labels, **(columns or {})}
+        lines = ["\t".join(_one_cell(found[row]) for found in table.values()) for row in rows]
+        if len(table) > 1:  # one column has no head, or it would be a point
+            lines.insert(0, "\t".join(map(_one_cell, table)))
+        write_text(self.folder / "metadata.tsv", "".join(f"{line}\n" for line in lines))
         config = [
             "embeddings {",
             '  tensor_name: "bottlenecks"',
@@ -193,7 +222,7 @@ class Summaries:
             '  metadata_path: "metadata.tsv"',
         ]
         if thumbnails is not None:
-            side, sheet = sprite([thumbnails[row] for row in rows])
+            side, sheet = sprite([thumbnails[row] for row in rows], progress)
             buffer = io.BytesIO()
             sheet.save(buffer, "PNG")
             write_bytes(self.folder / "sprite.png", buffer.getvalue())
@@ -306,21 +335,28 @@ def _one_cell(label: str) -> str:
 
 def sprite(
     images: Sequence[Path | str | bytes | Image.Image | None],
+    progress: Callable[[str, int, int], None] | None = None,
 ) -> tuple[int, Image.Image]:
     """Return the side of one thumbnail in pixels and a square sheet of all, row by row.
 
     An image that is None or cannot be read stays a grey square.
     """
+
+    def tile(source: Path | str | bytes | Image.Image | None) -> Image.Image | None:
+        small = picture(source, side) if isinstance(source, (Path, str, bytes)) else source
+        if small is None:
+            return None
+        return small.convert("RGB").resize((side, side), Image.Resampling.BILINEAR)
+
     columns = max(1, math.ceil(math.sqrt(len(images))))
     side = min(SPRITE_THUMBNAIL, SPRITE_SIDE // columns)
     sheet = Image.new("RGB", (columns * side, columns * side), (200, 204, 209))
-    for index, source in enumerate(images):
-        small = (
-            source if isinstance(source, Image.Image) or source is None else picture(source, side)
-        )
-        if small is not None:
-            tile = small.convert("RGB").resize((side, side), Image.Resampling.BILINEAR)
-            sheet.paste(tile, (index % columns * side, index // columns * side))
+    with ThreadPoolExecutor(available_cpus(), "tlcli-sprite") as pool:
+        for index, drawn in enumerate(pool.map(tile, images)):
+            if drawn is not None:
+                sheet.paste(drawn, (index % columns * side, index // columns * side))
+            if progress is not None:
+                progress("thumbnails", index + 1, len(images))
     return side, sheet
 
 

@@ -44,6 +44,7 @@ class LabelFigures:
     recall: float | None = None
     recall_interval: Interval | None = None
     f1: float | None = None
+    f1_interval: Interval | None = None
 
     @property
     def images(self) -> int:
@@ -134,6 +135,7 @@ class ReportData:
         misclassified: test images with a wrong label, worst first; may be cut.
         misclassified_count: how many there are in all; None: all are in the list.
         most_confident, least_confident: test images by the score of their best label.
+        heat_maps_missing: one sentence on why the images have no heat maps, or None.
         comparisons: a handful of test images before and after.
         cross_validation: "folds", "accuracy", "deviation", or None.
         settings: every option with its value.
@@ -162,6 +164,7 @@ class ReportData:
     misclassified_count: int | None = None
     most_confident: list[TestImage] = field(default_factory=list)
     least_confident: list[TestImage] = field(default_factory=list)
+    heat_maps_missing: str | None = None
     comparisons: list[Comparison] = field(default_factory=list)
     cross_validation: dict[str, float] | None = None
     skipped: list[SkippedFile] = field(default_factory=list)

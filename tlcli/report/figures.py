@@ -174,11 +174,11 @@ def interval_mark(value: float | None, interval: tuple[float, float] | None) -> 
         return Markup("")
     low, high = interval if interval is not None else (value, value)
     return Markup(
-        '<svg class="whisker" viewBox="0 0 104 14" aria-hidden="true" focusable="false">'
-        '<line class="axis" x1="2" x2="102" y1="7" y2="7"/>'
+        '<svg class="whisker" viewBox="0 0 108 14" aria-hidden="true" focusable="false">'
+        '<line class="axis" x1="4" x2="104" y1="7" y2="7"/>'
         '<line class="range" x1="{:.1f}" x2="{:.1f}" y1="7" y2="7"/>'
         '<circle class="point" cx="{:.1f}" cy="7" r="3.5"/></svg>'
-    ).format(2 + 100 * low, 2 + 100 * high, 2 + 100 * value)
+    ).format(4 + 100 * low, 4 + 100 * high, 4 + 100 * value)
 
 
 def confusion_grid(confusion: Sequence[Sequence[int]], labels: Sequence[str]) -> Markup:

@@ -1,0 +1,143 @@
+"""Where the network looked in the test images that the report shows.
+
+An image costs some 15 ms of processor time and preparing the network 300 ms, so the feature
+maps are kept in the bottleneck cache: the same run again computes none.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from retrain.inputs import Inputs
+from retrain.options import Options
+from tlcli.backbones.base import Backbone
+from tlcli.core.final_layer import FinalLayer
+from tlcli.errors import CacheError, GraphError, ImageError
+
+if TYPE_CHECKING:
+    from tlcli.core.store import BottleneckStore
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True)
+class HeatMaps:
+    """Activation maps by image, or why there are none.
+
+    Attributes:
+        maps: row in the inputs -> float32 [gh, gw].
+        missing: one sentence where a whole run has none, else None.
+    """
+
+    maps: dict[int, Array] = field(default_factory=dict)
+    missing: str | None = None
+
+
+def heat_maps(
+    inputs: Inputs,
+    options: Options,
+    backbone: Backbone | None,
+    layer: FinalLayer,
+    wanted: Mapping[int, int],
+) -> HeatMaps:
+    """Return the activation map of each image for one label.
+
+    Args:
+        inputs: the images.
+        options: where the cache is.
+        backbone: what made the vectors; None: they were imported.
+        layer: the fitted layer.
+        wanted: row in ``inputs`` -> index of the label to explain.
+    """
+    shown = {row: label for row, label in wanted.items() if inputs.images[row].file is not None}
+    if options.final_layer_only or backbone is None:
+        return HeatMaps(missing="No heat maps: the final layer was trained alone.")
+    if not shown:
+        return HeatMaps(missing="No heat maps: there are no photos of these images.")
+    # Imported vectors alone need neither the cache nor what decodes images.
+    from tlcli.core.activation_maps import NoActivationMapError
+    from tlcli.core.store import BottleneckStore
+
+    try:
+        with BottleneckStore(options.bottleneck_dir) as store:
+            places = _places(inputs, backbone, store, list(shown))
+    except NoActivationMapError as error:
+        return HeatMaps(missing=f"No heat maps of this backbone: {error}.")
+    except (GraphError, CacheError) as error:
+        # The run has done its work; a picture is no reason to end it.
+        return HeatMaps(missing=f"No heat maps: {error}.")
+    return HeatMaps(
+        {row: found @ layer.weights[:, shown[row]] for row, found in places.items()}  # [gh, gw]
+    )
+
+
+def _places(
+    inputs: Inputs, backbone: Backbone, store: BottleneckStore, rows: list[int]
+) -> dict[int, Array]:
+    """Return the share of each place in the bottleneck, [gh, gw, D], of what can be read.
+
+    The bottleneck is the mean of them, so they need nothing but the final layer to become a
+    map, and the graph is loaded only where an image is new.
+    """
+    # A kind of vector of its own: its first two values are the numbers of places.
+    fingerprint = f"{backbone.fingerprint}/places"
+    contents = {row: inputs.contents[row] for row in rows}
+    stored = store.get(
+        fingerprint, None, [content for content in contents.values() if content is not None]
+    )
+    places: dict[int, Array] = {}
+    missing: list[int] = []
+    for row, content in contents.items():
+        known = _unpacked(stored.get(content or ""), inputs.bottleneck_size)
+        if known is None:
+            missing.append(row)
+        else:
+            places[row] = known
+    if missing:
+        computed = _computed(inputs, backbone, missing)
+        new = {contents[row]: _packed(found) for row, found in computed.items()}
+        store.put(fingerprint, None, {key: value for key, value in new.items() if key})
+        places.update(computed)
+    return places
+
+
+def _computed(inputs: Inputs, backbone: Backbone, rows: list[int]) -> dict[int, Array]:
+    from tlcli.core.activation_maps import ActivationMapper
+    from tlcli.core.images import Preprocessing
+
+    size = inputs.bottleneck_size
+    unchanged = FinalLayer(np.eye(size, dtype=np.float32), np.zeros(size, np.float32))
+    preprocessing = Preprocessing("tlcli-1", backbone.height, backbone.width)
+    found: dict[int, Array] = {}
+    # TensorFlow's import takes seconds, which pictures are not worth.
+    allow = "tensorflow" in sys.modules
+    with ActivationMapper.from_backbone(
+        backbone.load_graph(), unchanged, allow_tensorflow=allow
+    ) as mapper:
+        for row in rows:
+            file = inputs.images[row].file
+            assert file is not None
+            try:
+                pixels = preprocessing.read(file)
+            except ImageError:  # gone since it was hashed, or an empty stand-in for a vector
+                continue
+            found[row] = mapper.maps(preprocessing.scale(pixels[None]))[0]
+    return found
+
+
+def _packed(places: Array) -> Array:
+    return np.concatenate([np.array(places.shape[:2], np.float32), places.reshape(-1)])
+
+
+def _unpacked(stored: Array | None, size: int) -> Array | None:
+    if stored is None or len(stored) < 2:
+        return None
+    height, width = int(stored[0]), int(stored[1])
+    if height < 1 or width < 1 or len(stored) != 2 + height * width * size:
+        return None
+    return stored[2:].reshape(height, width, size)
