@@ -79,7 +79,7 @@ def fetch_command(
     """Get a backbone by NAME, Hub or Kaggle handle or address, for use without a network."""
     from tlcli.backbones import fetch
 
-    with progress_bars() as progress:
+    with progress_bars(in_bytes=True) as progress:
         place = fetch(name, model_dir=model_dir or context.obj["model_dir"], progress=progress)
     if (output_format or context.obj["format"]) == "json":
         click.echo(json.dumps({"name": name, "path": None if place is None else str(place)}))

@@ -34,6 +34,13 @@ SWITCH: dict[str, Any] = {
 
 ANY_PATH = _Place(path_type=Path, readable=False)
 
+SPREADSHEET = click.option(
+    "--spreadsheet",
+    is_flag=True,
+    help="Make csv open well in a spreadsheet: a byte order mark, by which Excel knows UTF-8, and "
+    "an apostrophe before text that would be taken for a formula (= + - @).",
+)
+
 
 def parse_accuracy(text: str) -> float:
     """Return an accuracy in 0 to 1 from "0.9" or "90%".
