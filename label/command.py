@@ -9,19 +9,20 @@ from typing import Any
 
 import click
 
-from tlcli.commands.options import FINITE, graph_options, talk_options
+from tlcli.commands.options import FINITE, complete_files, graph_options, talk_options
 from tlcli.terminal import CONTEXT_SETTINGS, set_up_logging
 
 FORMATS = ("text", "json", "jsonl", "csv")
 
 
 @click.command(context_settings=CONTEXT_SETTINGS)
-@click.argument("more_images", nargs=-1, metavar="[IMAGE]...")
+@click.argument("more_images", nargs=-1, metavar="[IMAGE]...", shell_complete=complete_files)
 @click.option(
     "--image",
     "images",
     multiple=True,
     metavar="X",
+    shell_complete=complete_files,
     help="Image to label: a file, a folder (recursive), a quoted pattern, @LIST (a file of "
     "paths) or - (paths on standard input). May be given several times, and without --image.",
 )

@@ -51,6 +51,7 @@ def fit(
     inputs: Inputs,
     options: Options,
     write_intermediate: Callable[[int, FinalLayer], None] | None = None,
+    progress: Progress | None = None,
 ) -> Fitted:
     """Fit the final layer on the training split.
 
@@ -59,6 +60,7 @@ def fit(
         options: solver, steps, rate, batch sizes, seed, checkpoint, summaries.
         write_intermediate: called with the number of steps and the layer each
             ``intermediate_store_frequency`` steps.
+        progress: called with ("fit", steps done, steps) at the evaluation steps.
 
     Raises:
         TlcliError: the fit diverged, or an output cannot be written.
@@ -70,7 +72,7 @@ def fit(
         if options.solver == "lbfgs":
             return _fit_optimum(inputs, training, validation, settings)
         return _fit_steps(
-            inputs, options, training, validation, settings, summaries, write_intermediate
+            inputs, options, training, validation, settings, summaries, write_intermediate, progress
         )
     finally:
         if summaries is not None:
@@ -116,6 +118,7 @@ def _fit_steps(
     settings: SgdSettings,
     summaries: Summaries | None,
     write_intermediate: Callable[[int, FinalLayer], None] | None,
+    progress: Progress | None,
 ) -> Fitted:
     label_count = len(inputs.labels)
     checkpoint: Checkpoint | None = None
@@ -136,6 +139,8 @@ def _fit_steps(
         _log(statistics)
         if summaries is not None:
             _summarise(summaries, statistics, run)
+        if progress is not None:
+            progress("fit", statistics.step + 1, settings.steps)
 
     def on_step(state: SgdState) -> None:
         if checkpoint is not None:

@@ -100,7 +100,8 @@ def retrain(
     )
     builder = GraphBuilder(chosen, backbone)
     with clock.stage("fit"):
-        fitted = fit(inputs, chosen, intermediate_writer(chosen, inputs, backbone, builder))
+        write_intermediate = intermediate_writer(chosen, inputs, backbone, builder)
+        fitted = fit(inputs, chosen, write_intermediate, progress)
     with clock.stage("evaluation"):
         tests = measure(inputs, chosen, fitted)
         cross = _cross_validate(inputs, chosen, progress)

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from tlcli.commands.options import complete_backbones
 from tlcli.terminal import CONTEXT_SETTINGS, progress_bars, set_up_logging
 
 _HEADINGS = ("name", "input", "D", "weights", "licence", "here")
@@ -69,7 +70,7 @@ def list_command(
 
 
 @command.command("fetch")
-@click.argument("name")
+@click.argument("name", shell_complete=complete_backbones)
 @_MODEL_DIR
 @_FORMAT
 @click.pass_context

@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from tlcli.terminal import LOG_LEVELS
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -21,6 +24,33 @@ class _Place(click.Path):
         if value == "":  # an unset variable of a shell script, not the current folder
             self.fail("it is empty; give a path", param, ctx)
         return super().convert(value, param, ctx)
+
+
+def complete_files(
+    ctx: click.Context, param: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """Let the shell complete the names of files."""
+    from click.shell_completion import CompletionItem
+
+    return [CompletionItem(incomplete, type="file")]
+
+
+def complete_backbones(
+    ctx: click.Context, param: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """Complete the names of backbones; where none fits, those of files."""
+    from click.shell_completion import CompletionItem
+
+    from tlcli.backbones.catalogue import entries
+
+    found = [
+        CompletionItem(
+            entry.name, help=f"{entry.height} x {entry.width}, D {entry.bottleneck_size}"
+        )
+        for entry in entries().values()
+        if entry.name.startswith(incomplete) and (entry.listed or incomplete)
+    ]
+    return found or complete_files(ctx, param, incomplete)
 
 
 # The original's first generation also took --flip_left_right=True and =False.
