@@ -5,7 +5,6 @@ import io
 from pathlib import Path
 
 import numpy as np
-import pytest
 from PIL import Image
 
 from tlcli.report import collect
@@ -29,25 +28,6 @@ def test_thumbnail_of_nothing(tmp_path: Path) -> None:
     (tmp_path / "empty.jpg").write_bytes(b"")
     assert collect.thumbnail(tmp_path / "empty.jpg") is None
     assert collect.heat_map(tmp_path / "empty.jpg", np.ones((2, 2))) is None
-
-
-def test_heat_is_where_the_map_is_high() -> None:
-    ground = Image.new("RGB", (60, 40), (128, 128, 128))
-    activation = np.zeros((4, 6))
-    activation[1, 4] = 3.0
-    mixed = np.asarray(collect.blend(ground, activation), dtype=int)
-    assert mixed.shape == (40, 60, 3)
-    hot, cold = mixed[15, 45], mixed[35, 5]
-    assert hot[0] > cold[0] + 40
-    assert hot[0] > hot[2]
-
-
-@pytest.mark.parametrize(
-    "activation", [np.zeros((3, 3)), -np.ones((3, 3)), np.full((3, 3), np.nan), np.ones((1, 1))]
-)
-def test_maps_without_a_peak(activation: np.ndarray) -> None:  # type: ignore[type-arg]
-    mixed = collect.blend(Image.new("RGB", (8, 8)), activation)
-    assert mixed.size == (8, 8)
 
 
 def test_picks() -> None:

@@ -175,6 +175,14 @@ class Classifier:
                 else:
                     yield name, None, "the graph gave no numbers for it"
 
+    def read(self, image: Source) -> Array:
+        """Return one image [1, height, width, 3] as the graph is fed with it.
+
+        Raises:
+            ImageError: the reason alone, without the path.
+        """
+        return self._scaled(self._reader(image)[None])
+
     def close(self) -> None:
         """Release the graph; nothing can be labelled afterwards."""
         self._engine.close()
@@ -193,12 +201,17 @@ class Classifier:
     def _read(self, item: tuple[str, Source]) -> Array:
         return self._reader(item[1])
 
-    def _run(self, pixels: Array) -> Array:
-        """Return float32 [n, L] for images [n, height, width, 3] as `Preprocessing.read` gives."""
-        batch = self.preprocessing.scale(pixels)
+    def _scaled(self, pixels: Array) -> Array:
+        """Return images [n, height, width, 3], as `Preprocessing.read` gives, in its range."""
+        batch: Array = self.preprocessing.scale(pixels)
         if self._dtype != "float32":
             limits = np.iinfo(self._dtype)
             batch = np.clip(np.rint(batch), limits.min, limits.max).astype(self._dtype)
+        return batch
+
+    def _run(self, pixels: Array) -> Array:
+        """Return float32 [n, L] for images [n, height, width, 3] as `Preprocessing.read` gives."""
+        batch = self._scaled(pixels)
         scores = np.asarray(self._engine.run(batch), np.float32)
         if scores.size != len(batch) * len(self.labels):
             raise GraphError(

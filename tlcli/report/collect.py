@@ -16,13 +16,6 @@ if TYPE_CHECKING:
 
 THUMBNAIL_SIDE = 160
 JPEG_QUALITY = 80
-# How much of the colour shows through where the map is highest.
-HEAT_STRENGTH = 0.65
-# From cold to warm; even steps in lightness, so it also reads in grey.
-_HEAT = np.array(
-    [(13, 8, 90), (84, 2, 163), (158, 25, 157), (212, 72, 121), (245, 126, 77), (252, 200, 60)],
-    dtype=np.float32,
-)
 
 
 @dataclass(frozen=True)
@@ -50,33 +43,6 @@ def thumbnail(source: Path | str | bytes, side: int = THUMBNAIL_SIDE) -> str | N
     return None if image is None else data_uri(image)
 
 
-def blend(image: Image.Image, activation: np.ndarray[Any, Any]) -> Image.Image:
-    """Lay an activation map over an image: grey where it is low, warm where it is high.
-
-    Args:
-        image: RGB, any size.
-        activation: [h, w], any range; what is below zero speaks against the label and counts
-            as zero.
-    """
-    from PIL import Image
-
-    heat = np.maximum(np.nan_to_num(np.asarray(activation, dtype=np.float32)), 0)
-    highest = float(heat.max()) if heat.size else 0.0
-    if highest > 0:
-        heat = heat / highest
-    scaled = Image.fromarray(heat).resize(image.size, Image.Resampling.BICUBIC)
-    level = np.clip(np.asarray(scaled, dtype=np.float32), 0, 1)
-    place = level * (len(_HEAT) - 1)
-    below = np.minimum(place.astype(np.int64), len(_HEAT) - 2)
-    part = (place - below)[..., None]
-    colour = _HEAT[below] * (1 - part) + _HEAT[below + 1] * part
-    grey = np.asarray(image.convert("L"), dtype=np.float32)[..., None]
-    # Even the coldest place keeps a little colour, so that the map is seen to cover the image.
-    alpha = (HEAT_STRENGTH * (0.25 + 0.75 * level))[..., None]
-    mixed = grey * (1 - alpha) + colour * alpha
-    return Image.fromarray(np.clip(np.rint(mixed), 0, 255).astype(np.uint8))
-
-
 def heat_map(
     source: Path | str | bytes, activation: np.ndarray[Any, Any], side: int = THUMBNAIL_SIDE
 ) -> str | None:
@@ -84,16 +50,17 @@ def heat_map(
 
     Args:
         source: the image file, or its bytes.
-        activation: [h, w] from `tlcli.core.activation_map.activation_map`.
+        activation: [h, w] as `tlcli.core.activation_maps.ActivationMapper.maps` gives it.
         side: long side in pixels.
 
     Returns:
         None if the file cannot be read.
     """
+    from tlcli.core.activation_maps import overlay
     from tlcli.core.thumbnails import picture
 
     image = picture(source, side)
-    return None if image is None else data_uri(blend(image, activation))
+    return None if image is None else data_uri(overlay(image, activation))
 
 
 def pick(
