@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import fields, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -127,6 +128,7 @@ def retrain(
             min_accuracy=minimum,
             passed=minimum is None or (accuracy is not None and accuracy >= minimum),
             final_layer_only=chosen.final_layer_only,
+            example=_example(inputs, tests.rows),
         )
         if chosen.report_path is not None:
             with clock.stage("report"):
@@ -135,6 +137,12 @@ def retrain(
                 write_report(place, result, inputs, chosen, fitted, tests, backbone)
         files.commit(written.card)
     return result
+
+
+def _example(inputs: Inputs, tested: Iterable[int]) -> str | None:
+    """Return an image that the graph can be tried on: the first test image, else the first."""
+    found = (inputs.images[row].file for row in chain(tested, range(len(inputs.images))))
+    return next((file for file in found if file is not None), None)
 
 
 def _with_module(
