@@ -9,12 +9,14 @@ from pathlib import Path
 
 import click
 
+from tlcli.cli import COMMANDS
+
 README = Path(__file__).resolve().parents[1] / "README.md"
 
 
 def table(name: str) -> str:
     """Return the Markdown table of one command's options."""
-    command = importlib.import_module(f"{name}.command").command
+    command = importlib.import_module(COMMANDS[name][0]).command
     context = click.Context(command, info_name=name)
     lines = ["| option | meaning |", "|---|---|"]
     for parameter in command.params:

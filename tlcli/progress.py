@@ -113,6 +113,7 @@ class Bar:
         self._pace: Pace | None = None
         self._drawn_at = -DRAW_SECONDS
         self._shown = False
+        self._bar = ""
         # Stages may report, and others log, from several threads.
         self._lock = threading.Lock()
         self._full, self._empty = _blocks(stream)
@@ -128,7 +129,8 @@ class Bar:
             if total and done >= total:
                 self._erase()
             elif now - self._pace.started >= FIRST_SECONDS and now - self._drawn_at >= DRAW_SECONDS:
-                self._write(_ERASE * self._shown + self._line(now))
+                self._bar = self._line(now)
+                self._write(_ERASE * self._shown + self._bar)
                 self._shown, self._drawn_at = True, now
 
     def write_line(self, text: str) -> None:
@@ -136,7 +138,7 @@ class Bar:
         with self._lock:
             if self._shown:
                 # In one piece, or the bar would flicker.
-                self._write(f"{_ERASE}{text}\n{self._line(self._clock())}")
+                self._write(f"{_ERASE}{text}\n{self._bar}")
             else:
                 self._write(text + "\n")
 
