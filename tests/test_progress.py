@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -102,6 +103,32 @@ def test_a_dumb_terminal_gets_lines() -> None:
         "result",
         "",
     ]
+
+
+def test_labels_are_coloured_on_a_terminal_only(shared: Path) -> None:
+    plates = shared / "legacy" / "plates_128"
+    photos = [str(plates / "photos" / f"{name}Test1.jpg") for name in ("newyork", "indiana")]
+    arguments = ["-m", "label", "--graph", str(plates / "graph.tflite"), "--top_k", "2", *photos]
+    piped = subprocess.run(
+        [sys.executable, *arguments], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    assert piped.stderr == ""
+    assert "\x1b" not in piped.stdout
+    seen = Terminal(*arguments)
+    assert "\x1b[32mnewyork (score=1.00000)\x1b[0m" in seen.raw
+    plain = Terminal(*arguments, NO_COLOR="1").raw.replace("\r\n", "\n")
+    assert plain == re.sub(r"\x1b\[\d+m", "", seen.raw).replace("\r\n", "\n")
+    # What follows the results is talk: how many of each label there were.
+    results, talk = plain[: len(piped.stdout)], plain[len(piped.stdout) :]
+    assert results == piped.stdout
+    assert talk == "\nlabel    images\nnewyork       1\nindiana       1\n"
+    assert Terminal(*arguments, "--quiet", TERM="dumb").raw.replace("\r\n", "\n") == piped.stdout
+
+
+def test_a_page_is_not_written_to_a_terminal(tmp_path: Path) -> None:
+    seen = Terminal("-m", "tlcli", "evaluate", "--image_dir", str(tmp_path), "--format", "html")
+    assert seen.code == 2
+    assert "--output evaluation.html" in seen.raw
 
 
 def test_quiet_is_quiet() -> None:

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from tests.support import tlcli
 from tlcli.commands.evaluate import command
 from tlcli.errors import DataError, GraphError
 
@@ -287,11 +288,18 @@ def test_options_that_contradict_each_other(
     assert hint in result.stderr
 
 
-def test_the_next_command_names_what_was_asked(graph: Path, photos: Path) -> None:
-    labels = photos.parent / "my labels.txt"
+def test_the_next_command_is_what_was_asked_and_works(graph: Path, photos: Path) -> None:
+    labels = photos.parent / "my 'labels'; echo.txt"
     shutil.copyfile(graph.parent / "labels.txt", labels)
-    text = evaluate(graph, photos, "--labels", str(labels)).stdout
-    line = text.splitlines()[-1].removeprefix("To see the images it got wrong: ")
+    folder = photos.parent
+    run = tlcli(
+        "evaluate", "--graph", graph, "--image-dir=photos", "--labels", labels.name, cwd=folder
+    )
+    line = run.out.splitlines()[-1].removeprefix("To see the images it got wrong: ")
     words = shlex.split(line)
+    assert words[:2] == ["tlcli", "evaluate"]
     assert words[-2:] == ["--output", "evaluation.html"]
-    assert words[words.index("--labels") + 1] == str(labels)
+    assert words[words.index("--labels") + 1] == labels.name
+    again = tlcli(*words[1:], cwd=folder)
+    assert again.code == 0, again.err
+    assert "wrong.jpg" in (folder / "evaluation.html").read_text("utf-8")
