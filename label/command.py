@@ -2,26 +2,47 @@
 
 from __future__ import annotations
 
-import io
+import logging
 import sys
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from tlcli.commands.options import FINITE, graph_options, talk_options
-from tlcli.terminal import CONTEXT_SETTINGS, set_up_logging
+from tlcli.commands.options import (
+    ANY_PATH,
+    FINITE,
+    SPREADSHEET,
+    complete_files,
+    graph_options,
+    talk_options,
+)
+from tlcli.terminal import (
+    CONTEXT_SETTINGS,
+    is_plain,
+    progress_bars,
+    set_up_logging,
+    takes_colour,
+    write_any_name,
+)
+
+if TYPE_CHECKING:
+    from label.explaining import Explainer
+    from tlcli.core.classifier import Prediction
+    from tlcli.core.sorting import Sorter
 
 FORMATS = ("text", "json", "jsonl", "csv")
 
 
 @click.command(context_settings=CONTEXT_SETTINGS)
-@click.argument("more_images", nargs=-1, metavar="[IMAGE]...")
+@click.argument("more_images", nargs=-1, metavar="[IMAGE]...", shell_complete=complete_files)
 @click.option(
     "--image",
     "images",
     multiple=True,
     metavar="X",
+    shell_complete=complete_files,
     help="Image to label: a file, a folder (recursive), a quoted pattern, @LIST (a file of "
     "paths) or - (paths on standard input). May be given several times, and without --image.",
 )
@@ -50,7 +71,28 @@ FORMATS = ("text", "json", "jsonl", "csv")
     default=0.0,
     show_default=True,
     metavar="P",
-    help="Scores below are not printed.",
+    help="Scores below are not printed; images whose best score is below are unsure.",
+)
+@SPREADSHEET
+@click.option(
+    "--sort_into",
+    type=ANY_PATH,
+    metavar="DIR",
+    help="Copy each image into DIR/LABEL, or into DIR/unsure when its best score is below "
+    "--threshold. Nothing is overwritten: a name that is taken gets a number. Images that could "
+    "not be labelled are left and named.",
+)
+@click.option(
+    "--link",
+    is_flag=True,
+    help="With --sort_into: hard links instead of copies (symbolic ones across file systems).",
+)
+@click.option(
+    "--explain",
+    type=ANY_PATH,
+    metavar="DIR",
+    help="Write a picture for each image into DIR: the image, a heat map of where the network saw "
+    "its best label, and the scores.",
 )
 @talk_options
 def command(
@@ -60,6 +102,10 @@ def command(
     top_k: int,
     output_format: str,
     threshold: float,
+    spreadsheet: bool,
+    sort_into: Path | None,
+    link: bool,
+    explain: Path | None,
     logging_verbosity: str,
     quiet: bool,
     **options: Any,
@@ -69,34 +115,116 @@ def command(
     \b
     tlcli label --image new.jpg
     tlcli label --graph old/graph.pb photos --format csv > scores.csv
+    tlcli label photos --sort_into sorted --threshold 0.8
     """
     if not images and not more_images:
         raise click.UsageError(
             "no image was named; give files, folders or patterns, with or without --image"
         )
+    if spreadsheet and output_format != "csv":
+        raise click.UsageError("--spreadsheet is for --format csv")
+    if link and sort_into is None:
+        raise click.UsageError("--link is for --sort_into DIR")
     set_up_logging(logging_verbosity, quiet)
     from label.job import Images, find_graph, label_images
     from tlcli.core.classifier import load
 
-    _write_any_name(sys.stdout)
-    with load(find_graph(graph), **options) as classifier:
+    write_any_name(sys.stdout)
+    arguments = [*images, *more_images]
+    _check_places(arguments, sort_into, explain)
+    found = Images(arguments)
+    with ExitStack() as stack:
+        classifier = stack.enter_context(load(find_graph(graph), **options))
+        sorter = explainer = None
+        if sort_into is not None:
+            from tlcli.core.sorting import Sorter
+
+            sorter = stack.enter_context(Sorter(sort_into, classifier.labels, link, threshold))
+        if explain is not None:
+            explainer = stack.enter_context(_explainer(classifier, explain, options, top_k))
+        # Results that appear on the terminal are progress enough.
+        bars = progress_bars(quiet or not is_plain(sys.stdout))
+        progress = stack.enter_context(bars)
+        total = found.listed() if progress is not None and not is_plain(sys.stderr) else 0
+        tally = _Tally(progress, total, sorter, explainer)
         outcome = label_images(
             classifier,
-            Images([*images, *more_images]),
+            found,
             sys.stdout,
             output_format=output_format,
             top_k=top_k,
             threshold=threshold,
+            colour=takes_colour(sys.stdout),
+            spreadsheet=spreadsheet,
+            on_prediction=tally.add,
         )
     total = outcome.labelled + outcome.failed
+    if sorter is not None or explainer is not None or (total > 1 and not is_plain(sys.stderr)):
+        tally.say(sort_into, explain)
     if total == 1 and outcome.reason is not None:
         click.echo(f"Error: {outcome.reason}", err=True)
     elif outcome.failed:
         click.echo(f"Error: {outcome.failed} of {total} images could not be labelled", err=True)
-    return 1 if outcome.failed else 0
+    if sorter is not None and sorter.failed:
+        click.echo(f"Error: {sorter.failed} images could not be sorted", err=True)
+    return 1 if outcome.failed or (sorter is not None and sorter.failed) else 0
 
 
-def _write_any_name(stream: Any) -> None:
-    """Let names of files pass that the terminal's encoding cannot hold; they keep their bytes."""
-    if isinstance(stream, io.TextIOWrapper):
-        stream.reconfigure(encoding="utf-8", errors="surrogateescape")
+def _check_places(arguments: list[str], sort_into: Path | None, explain: Path | None) -> None:
+    from tlcli.core.sorting import check_outside
+
+    for option, folder in (("--sort_into", sort_into), ("--explain", explain)):
+        if folder is not None:
+            check_outside(folder, arguments, option)
+
+
+def _explainer(classifier: Any, folder: Path, options: dict[str, Any], top_k: int) -> Explainer:
+    from dataclasses import fields
+
+    from label.explaining import Explainer
+    from tlcli.core.input_options import Options
+
+    given = Options(**{field.name: options[field.name] for field in fields(Options)})
+    return Explainer(classifier, folder, given, options["trust"], top_k)
+
+
+class _Tally:
+    """What is done with each prediction beside printing it, and what is said of it at the end."""
+
+    def __init__(
+        self, progress: Any, total: int, sorter: Sorter | None, explainer: Explainer | None
+    ) -> None:
+        self._progress = progress
+        self._total = total
+        self._sorter = sorter
+        self._explainer = explainer
+        self._done = 0
+        self._counts: dict[str, int] = {}
+
+    def add(self, prediction: Prediction) -> None:
+        """Sort and explain one image."""
+        self._done += 1
+        if self._progress is not None:
+            self._progress("labelling", self._done, self._total)
+        if prediction.label is None or prediction.score is None:
+            return
+        if self._sorter is not None:
+            self._sorter.put(prediction.image, prediction.label, prediction.score)
+        else:
+            self._counts[prediction.label] = self._counts.get(prediction.label, 0) + 1
+        if self._explainer is not None:
+            self._explainer.write(prediction)
+
+    def say(self, sort_into: Path | None, explain: Path | None) -> None:
+        """Say on standard error how many images of each label there were."""
+        from tlcli.core.text_table import table
+
+        logger = logging.getLogger("tlcli")
+        counts = self._counts if self._sorter is None else self._sorter.counts
+        most = sorted(counts.items(), key=lambda item: -item[1])
+        rows = [(name, str(count)) for name, count in most]
+        heading = "label" if sort_into is None else f"in {sort_into}"
+        if rows:
+            logger.info("%s", "\n".join(["", *table([(heading, "images"), *rows])]))
+        if self._explainer is not None and explain is not None:
+            logger.info("Pictures in %s: %d", explain, self._explainer.written)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from typing import Any, Protocol, TextIO
 
 from tlcli.core.classifier import Prediction
+from tlcli.core.spreadsheet import CsvRows
 
 NAMES = ("text", "json", "jsonl", "csv")
+
+_BOLD, _DIM, _GREEN, _YELLOW, _PLAIN = "\x1b[1m", "\x1b[2m", "\x1b[32m", "\x1b[33m", "\x1b[0m"
 
 
 class Writer(Protocol):
@@ -23,21 +25,30 @@ class Writer(Protocol):
         ...
 
 
-def make_writer(name: str, stream: TextIO, single: bool = False) -> Writer:
+def make_writer(
+    name: str,
+    stream: TextIO,
+    single: bool = False,
+    *,
+    colour: bool = False,
+    spreadsheet: bool = False,
+) -> Writer:
     """Return the writer of a format.
 
     Args:
         name: one of `NAMES`.
         stream: where to write.
         single: one image was asked for; only "text" is then shorter, without the path.
+        colour: "text" is for a terminal that shows colours.
+        spreadsheet: "csv" is for a spreadsheet; see `tlcli.core.spreadsheet`.
     """
     if name == "csv":
-        return CsvWriter(stream)
+        return CsvWriter(stream, spreadsheet)
     if name == "jsonl":
         return JsonLinesWriter(stream)
     if name == "json":
         return JsonWriter(stream)
-    return TextWriter(stream, single)
+    return TextWriter(stream, single, colour)
 
 
 def as_dict(prediction: Prediction) -> dict[str, Any]:
@@ -51,12 +62,14 @@ def as_dict(prediction: Prediction) -> dict[str, Any]:
 class TextWriter:
     """``daisy (score=0.99123)``, best first; of several images each below its path.
 
-    An image with an error has no scores and is left out: errors are no results.
+    An image with an error has no scores and is left out: errors are no results. With colour
+    the best label is green, or yellow when its score is below one half, and the others are dim.
     """
 
-    def __init__(self, stream: TextIO, single: bool) -> None:
+    def __init__(self, stream: TextIO, single: bool, colour: bool = False) -> None:
         self._stream = stream
         self._single = single
+        self._colour = colour
         self._started = False
 
     def write(self, prediction: Prediction) -> None:
@@ -65,17 +78,21 @@ class TextWriter:
             return
         indent = ""
         if not self._single:
-            self._stream.write(
-                f"\n{prediction.image}\n" if self._started else f"{prediction.image}\n"
-            )
+            path = self._painted(prediction.image, _BOLD)
+            self._stream.write(f"\n{path}\n" if self._started else f"{path}\n")
             indent = "  "
-        for score in prediction.scores:
-            self._stream.write(f"{indent}{score.label} (score={score.score:.5f})\n")
+        for rank, score in enumerate(prediction.scores):
+            best = _GREEN if score.score >= 0.5 else _YELLOW
+            line = f"{score.label} (score={score.score:.5f})"
+            self._stream.write(f"{indent}{self._painted(line, _DIM if rank else best)}\n")
         self._started = True
         self._stream.flush()
 
     def close(self) -> None:
         """Write nothing more."""
+
+    def _painted(self, text: str, code: str) -> str:
+        return f"{code}{text}{_PLAIN}" if self._colour else text
 
 
 class JsonLinesWriter:
@@ -114,17 +131,17 @@ class JsonWriter:
 class CsvWriter:
     """``image,label,score,rank,error``: a row a label; an image without any has a row too."""
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: TextIO, spreadsheet: bool = False) -> None:
         self._stream = stream
-        self._rows = csv.writer(stream, lineterminator="\n")
-        self._rows.writerow(["image", "label", "score", "rank", "error"])
+        self._rows = CsvRows(stream, spreadsheet)
+        self._rows.write(["image", "label", "score", "rank", "error"])
 
     def write(self, prediction: Prediction) -> None:
         """Write one prediction."""
         for rank, score in enumerate(prediction.scores, 1):
-            self._rows.writerow([prediction.image, score.label, score.score, rank, ""])
+            self._rows.write([prediction.image, score.label, score.score, rank, ""])
         if not prediction.scores:
-            self._rows.writerow([prediction.image, "", "", "", prediction.error or ""])
+            self._rows.write([prediction.image, "", "", "", prediction.error or ""])
         self._stream.flush()
 
     def close(self) -> None:

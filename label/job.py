@@ -7,7 +7,7 @@ import logging
 import os
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
@@ -90,6 +90,14 @@ class Images:
         self._arguments = list(arguments)
         self._stdin = stdin
         self._reasons: dict[str, str] = {}
+        self._listed: list[str] | None = None
+
+    def listed(self) -> int:
+        """Find all images now, and return how many there are; 0 where that cannot be known."""
+        if self.is_endless:
+            return 0
+        self._listed = list(self)
+        return len(self._listed)
 
     @property
     def is_endless(self) -> bool:
@@ -106,6 +114,9 @@ class Images:
         Raises:
             DataError: a list of paths cannot be read.
         """
+        if self._listed is not None:
+            yield from self._listed
+            return
         for argument in self._arguments:
             if argument == STANDARD_INPUT:
                 for line in _lines(_standard_input() if self._stdin is None else self._stdin):
@@ -234,6 +245,9 @@ def label_images(
     output_format: str = "text",
     top_k: int = 5,
     threshold: float = 0.0,
+    colour: bool = False,
+    spreadsheet: bool = False,
+    on_prediction: Callable[[Prediction], None] | None = None,
 ) -> Outcome:
     """Label images and write the predictions to ``output`` as they come.
 
@@ -244,6 +258,9 @@ def label_images(
         output_format: "text", "json", "jsonl" or "csv".
         top_k: labels of each image.
         threshold: lower scores are not written.
+        colour: text is for a terminal that shows colours.
+        spreadsheet: csv is for a spreadsheet.
+        on_prediction: called with each image's prediction, all labels in it, once written.
 
     Raises:
         DataError: a list of paths cannot be read.
@@ -256,7 +273,7 @@ def label_images(
         first = list(islice(drawn, 2))
         single = len(first) == 1
         paths = chain(first, drawn)
-    writer = make_writer(output_format, output, single)
+    writer = make_writer(output_format, output, single, colour=colour, spreadsheet=spreadsheet)
     labelled = failed = 0
     reason = None
     for prediction in classifier.stream(paths):
@@ -271,6 +288,8 @@ def label_images(
             if output_format == "text" and not single:
                 _log.warning("%s", sentence)
         writer.write(prediction.top(top_k, threshold))
+        if on_prediction is not None:
+            on_prediction(prediction)
     writer.close()
     return Outcome(labelled, failed, reason)
 

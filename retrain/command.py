@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from tlcli.commands.options import ACCURACY, ANY_PATH, SWITCH, talk_options
+from tlcli.commands.options import ACCURACY, ANY_PATH, SWITCH, complete_backbones, talk_options
 from tlcli.terminal import CONTEXT_SETTINGS, progress_bars, set_up_logging
 
 BELOW_MINIMUM = 3
@@ -57,6 +57,7 @@ BELOW_MINIMUM = 3
     "--module",
     "module",
     metavar="M",
+    shell_complete=complete_backbones,
     help="Backbone: a name from `tlcli modules`, a Hub or Kaggle handle or URL, a SavedModel "
     "folder, a frozen .pb, a .keras or .h5 file.  [default: efficientnet_lite0]",
 )

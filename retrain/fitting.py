@@ -54,6 +54,7 @@ def fit(
     options: Options,
     write_intermediate: Callable[[int, FinalLayer], None] | None = None,
     summaries: Summaries | None = None,
+    progress: Progress | None = None,
 ) -> Fitted:
     """Fit the final layer on the training split.
 
@@ -63,6 +64,7 @@ def fit(
         write_intermediate: called with the number of steps and the layer each
             ``intermediate_store_frequency`` steps.
         summaries: gets what is measured.
+        progress: called with ("fit", steps done, steps) at the evaluation steps.
 
     Raises:
         TlcliError: the fit diverged, or an output cannot be written.
@@ -72,7 +74,7 @@ def fit(
     if options.solver == "lbfgs":
         return _fit_optimum(inputs, training, validation, settings)
     return _fit_steps(
-        inputs, options, training, validation, settings, summaries, write_intermediate
+        inputs, options, training, validation, settings, summaries, write_intermediate, progress
     )
 
 
@@ -109,6 +111,7 @@ def _fit_steps(
     settings: SgdSettings,
     summaries: Summaries | None,
     write_intermediate: Callable[[int, FinalLayer], None] | None,
+    progress: Progress | None,
 ) -> Fitted:
     label_count = len(inputs.labels)
     checkpoint: Checkpoint | None = None
@@ -129,6 +132,8 @@ def _fit_steps(
         _log(statistics)
         if summaries is not None:
             summarise_step(summaries, statistics, run.state.layer(), training, validation)
+        if progress is not None:
+            progress("fit", statistics.step + 1, settings.steps)
 
     def on_step(state: SgdState) -> None:
         if checkpoint is not None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import fields, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -104,7 +105,7 @@ def retrain(
     with open_summaries(chosen) as summaries:
         with clock.stage("fit"):
             writer = intermediate_writer(chosen, inputs, backbone, builder)
-            fitted = fit(inputs, chosen, writer, summaries)
+            fitted = fit(inputs, chosen, writer, summaries, progress)
         with clock.stage("evaluation"):
             tests = measure(inputs, chosen, fitted)
             cross = _cross_validate(inputs, chosen, progress)
@@ -133,6 +134,7 @@ def retrain(
             min_accuracy=minimum,
             passed=minimum is None or (accuracy is not None and accuracy >= minimum),
             final_layer_only=chosen.final_layer_only,
+            example=_example(inputs, tests.rows),
         )
         if chosen.report_path is not None:
             with clock.stage("report"):
@@ -142,6 +144,12 @@ def retrain(
                 result = replace(result, report=shown)
         files.commit(written.card)
     return result
+
+
+def _example(inputs: Inputs, tested: Iterable[int]) -> str | None:
+    """Return an image that the graph can be tried on: the first test image, else the first."""
+    found = (inputs.images[row].file for row in chain(tested, range(len(inputs.images))))
+    return next((file for file in found if file is not None), None)
 
 
 def _with_module(

@@ -57,6 +57,7 @@ class RetrainResult:
         passed: False when the test accuracy is below ``min_accuracy``.
         final_layer_only: the graph takes bottlenecks, not images.
         report: the content of the report page as JSON types, None without a page.
+        example: an image to try the graph on, a test image where there is one.
     """
 
     test_accuracy: float | None
@@ -75,6 +76,7 @@ class RetrainResult:
     passed: bool = True
     final_layer_only: bool = False
     report: dict[str, Any] | None = None
+    example: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the result as plain JSON values, with the contract's keys."""
@@ -109,49 +111,6 @@ class RetrainResult:
 
     def to_text(self) -> str:
         """Return a short summary for a person."""
-        lines = [_verdict(self)]
-        if self.cross_validation is not None:
-            cross = self.cross_validation
-            lines.append(
-                f"Cross-validation, {cross.folds} folds: "
-                f"{cross.accuracy:.1%} (deviation {cross.deviation:.1%})"
-            )
-        lines += ["", *_label_table(self.labels)]
-        if self.skipped:
-            lines += ["", f"Skipped {len(self.skipped)} unreadable:"]
-            lines += [f"  {skipped.path}: {skipped.reason}" for skipped in self.skipped[:10]]
-            if len(self.skipped) > 10:
-                lines.append(f"  and {len(self.skipped) - 10} more")
-        lines += ["", "Outputs:"]
-        width = max(len(kind) for kind in self.outputs)
-        lines += [f"  {kind:<{width}}  {path}" for kind, path in self.outputs.items()]
-        if self.outputs.get("graph") and not self.final_layer_only:
-            lines += ["", f"Next: tlcli label --graph {self.outputs['graph']} --image IMAGE"]
-        return "\n".join(lines)
+        from retrain.summary import summary
 
-
-def _verdict(result: RetrainResult) -> str:
-    if result.test_accuracy is None or result.test_interval is None:
-        return "No test images, so no test accuracy."
-    low, high = result.test_interval
-    verdict = (
-        f"Test accuracy {result.test_accuracy:.1%} (N={result.test_count}, "
-        f"95% interval {low:.1%} to {high:.1%})"
-    )
-    if result.min_accuracy is None:
-        return verdict
-    if result.passed:
-        return f"{verdict}, at or above the minimum of {result.min_accuracy:.1%}"
-    return f"{verdict}, below the minimum of {result.min_accuracy:.1%}"
-
-
-def _label_table(labels: dict[str, LabelCounts]) -> list[str]:
-    columns = ("images", "training", "validation", "testing", "precision", "recall")
-    width = max([len("label"), *(len(name) for name in labels)])
-    lines = [f"{'label':<{width}}  " + "  ".join(f"{name:>10}" for name in columns)]
-    for name, counts in labels.items():
-        cells = [getattr(counts, column) for column in columns]
-        shown = [f"{cell:>10}" for cell in cells[:4]]
-        shown += [f"{cell:>10.1%}" if cell is not None else f"{'-':>10}" for cell in cells[4:]]
-        lines.append(f"{name:<{width}}  " + "  ".join(shown))
-    return lines
+        return summary(self)

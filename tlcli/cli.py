@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import difflib
 import importlib
-from typing import NoReturn
+import os
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
 from tlcli import __version__
 from tlcli.terminal import CONTEXT_SETTINGS, run
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 # name -> (module that holds the click object `command`, the line `tlcli --help` shows).
 # The line stands here so that help imports no command.
@@ -19,6 +23,7 @@ COMMANDS = {
     "evaluate": ("tlcli.commands.evaluate", "Measure a graph's accuracy on labelled images."),
     "modules": ("tlcli.commands.modules", "List the known backbones, or fetch one."),
     "doctor": ("tlcli.commands.doctor", "Show versions, caches and a self-test."),
+    "completion": ("tlcli.commands.completion", "Print the script for completion in a shell."),
 }
 
 
@@ -41,11 +46,24 @@ class LazyGroup(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
 
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Return the names of commands, without importing any, and the group's own options."""
+        from click.shell_completion import CompletionItem
+
+        found = [
+            CompletionItem(name, help=line)
+            for name, (_, line) in COMMANDS.items()
+            if name.startswith(incomplete)
+        ]
+        return [*found, *click.Command.shell_complete(self, ctx, incomplete)]
+
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Find the command that ``args`` names; suggest the closest one for a misspelled name."""
-        if args and not args[0].startswith("-") and args[0] not in COMMANDS:
+        # A shell that asks for completions wants no errors.
+        resilient = ctx.resilient_parsing
+        if args and not resilient and not args[0].startswith("-") and args[0] not in COMMANDS:
             close = difflib.get_close_matches(args[0], COMMANDS, n=1)
             hint = f" Did you mean {close[0]!r}?" if close else ""
             ctx.fail(f"No such command {args[0]!r}.{hint}")
@@ -65,4 +83,8 @@ def command() -> None:
 
 def main() -> NoReturn:
     """Run `tlcli` and leave the process with the contract's exit code."""
+    if "_TLCLI_COMPLETE" in os.environ:
+        from tlcli.commands.completion import prepare
+
+        prepare()
     run(command, "tlcli")

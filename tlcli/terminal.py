@@ -6,6 +6,7 @@ Standard output carries results; everything here writes to standard error.
 from __future__ import annotations
 
 import errno
+import io
 import logging
 import os
 import signal
@@ -14,11 +15,18 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 import click
 
 from tlcli.errors import TlcliError
+
+if TYPE_CHECKING:
+    from tlcli.progress import Bar
+
+    _StreamHandler = logging.StreamHandler[TextIO]
+else:
+    _StreamHandler = logging.StreamHandler
 
 Progress = Callable[[str, int, int], None]
 
@@ -55,12 +63,24 @@ def set_up_logging(verbosity: str = "INFO", quiet: bool = False) -> None:
     level = logging.getLevelName(name)
     if quiet:
         level = max(level, logging.WARNING)
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _LineHandler(sys.stderr)
     handler.setFormatter(_LineFormatter())
     logger = logging.getLogger("tlcli")
     logger.handlers[:] = [handler]
     logger.propagate = False
     logger.setLevel(level)
+
+
+class _LineHandler(_StreamHandler):
+    """Writes to standard error; above the bar while there is one."""
+
+    bar: Bar | None = None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if self.bar is None:
+            super().emit(record)
+        else:
+            self.bar.write_line(self.format(record))
 
 
 class _LineFormatter(logging.Formatter):
@@ -166,29 +186,51 @@ def _system_sentence(error: OSError) -> TlcliError:
     return TlcliError(f"the system refused{where}: {error.strerror or error}{advice}")
 
 
+def is_plain(stream: TextIO | None) -> bool:
+    """Return whether a stream takes bare lines only: no terminal, or one that cannot draw."""
+    try:
+        return stream is None or not stream.isatty() or os.environ.get("TERM") in ("dumb", "")
+    except ValueError:  # closed
+        return True
+
+
+def takes_colour(stream: TextIO | None) -> bool:
+    """Return whether to write colours: on a terminal, unless its user said no.
+
+    ``NO_COLOR`` (any value), ``TERM=dumb`` and ``CLICOLOR=0`` say no.
+    """
+    refused = bool(os.environ.get("NO_COLOR")) or os.environ.get("CLICOLOR") == "0"
+    return not refused and not is_plain(stream)
+
+
+def write_any_name(stream: Any) -> None:
+    """Let names of files pass that the terminal's encoding cannot hold; they keep their bytes."""
+    if isinstance(stream, io.TextIOWrapper):
+        stream.reconfigure(encoding="utf-8", errors="surrogateescape")
+
+
 @contextmanager
-def progress_bars(quiet: bool = False) -> Iterator[Progress | None]:
-    """Yield a callback that draws progress bars, or None off a terminal and when ``quiet``."""
-    if quiet or not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
+def progress_bars(quiet: bool = False, in_bytes: bool = False) -> Iterator[Progress | None]:
+    """Yield a callback that shows how far long stages are, or None when ``quiet``.
+
+    A bar on a terminal; elsewhere, and where ``TERM`` is "dumb", a log line each ten seconds.
+    """
+    if quiet or sys.stderr is None:
         yield None
         return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bars
+    from tlcli.progress import Bar, Lines
 
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-    )
-    # transient: a finished bar leaves the screen to the lines that matter.
-    with Bars(*columns, console=Console(stderr=True), transient=True) as bars:
-        tasks: dict[str, Any] = {}
-
-        def show(stage: str, done: int, total: int) -> None:
-            if stage not in tasks:
-                tasks[stage] = bars.add_task(stage, total=total)
-            bars.update(tasks[stage], completed=done, total=total)
-
-        yield show
+    logger = logging.getLogger("tlcli")
+    if is_plain(sys.stderr):
+        yield Lines(logger, in_bytes).show
+        return
+    bar = Bar(sys.stderr, takes_colour(sys.stderr), in_bytes)
+    handlers = [handler for handler in logger.handlers if isinstance(handler, _LineHandler)]
+    for handler in handlers:
+        handler.bar = bar
+    try:
+        yield bar.show
+    finally:
+        for handler in handlers:
+            handler.bar = None
+        bar.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -15,7 +16,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from label.command import command
-from tlcli.errors import DataError, GraphError
+from tlcli.errors import DataError, GraphError, UsageError
 
 
 @pytest.fixture
@@ -275,3 +276,61 @@ def test_a_closed_standard_input_names_nothing(plates: Path) -> None:
     line = f"{sys.executable} -m label --graph {plates / 'graph.tflite'} - <&-"
     done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_sorting_into_folders(plates: Path, tmp_path: Path, photo: Path) -> None:
+    (tmp_path / "in").mkdir()
+    for number, name in enumerate(("newyorkTest1", "indianaTest1")):
+        shutil.copyfile(plates / "photos" / f"{name}.jpg", tmp_path / "in" / f"{number}.jpg")
+    (tmp_path / "in" / "bad.jpg").write_bytes(b"")
+    out = tmp_path / "out"
+    arguments = (tmp_path / "in", "--sort_into", out, "--format", "jsonl", "--top_k", 1)
+    result = label(plates, *arguments)
+    assert result.return_value == 1
+    assert len(result.stdout.splitlines()) == 3
+    assert "1 of 3 images could not be labelled" in result.stderr
+    assert re.search(r"^indiana +1$", result.stderr, re.M)
+    expected = ["indiana/1.jpg", "newyork/0.jpg"]
+    assert sorted(path.relative_to(out).as_posix() for path in out.glob("*/*")) == expected
+    assert (out / "newyork" / "0.jpg").read_bytes() == photo.read_bytes()
+    assert (tmp_path / "in" / "bad.jpg").exists()
+    # Again, with links and a threshold: what lies there stays.
+    result = label(plates, *arguments, "--link", "--threshold", "0.9995", "--quiet")
+    found = sorted(path.relative_to(out).as_posix() for path in out.glob("*/*"))
+    assert found == [*expected, "unsure/1.jpg"]
+    assert (out / "unsure" / "1.jpg").samefile(tmp_path / "in" / "1.jpg")
+    assert [path for path in out.iterdir() if path.name.startswith(".")] == []
+
+
+def test_explaining(plates: Path, tmp_path: Path, photo: Path) -> None:
+    result = invoke("--graph", plates / "graph.pb", photo, "--explain", tmp_path, "--top_k", 2)
+    assert result.return_value == 0
+    assert result.stdout.startswith("newyork (score=1.00000)\n")
+    assert result.stderr.endswith(f"Pictures in {tmp_path}: 1\n")
+    assert [path.name for path in tmp_path.iterdir()] == ["newyorkTest1.explained.jpg"]
+
+
+def test_csv_for_a_spreadsheet_has_a_byte_order_mark(plates: Path, photo: Path) -> None:
+    result = label(plates, photo, "--format", "csv", "--spreadsheet")
+    assert result.stdout_bytes.startswith(b"\xef\xbb\xbfimage,label")
+    assert not label(plates, photo, "--format", "csv").stdout_bytes.startswith(b"\xef")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        (["--spreadsheet"], "--format csv"),
+        (["--link"], "--sort_into"),
+    ],
+)
+def test_options_that_need_another(photo: Path, arguments: list[str], hint: str) -> None:
+    result = CliRunner().invoke(command, [str(photo), *arguments])
+    assert result.exit_code == 2
+    assert hint in result.stderr
+
+
+@pytest.mark.parametrize("option", ["--sort_into", "--explain"])
+def test_results_do_not_go_among_the_images(plates: Path, tmp_path: Path, option: str) -> None:
+    result = label(plates, tmp_path, option, tmp_path / "out")
+    assert isinstance(result.exception, UsageError)
+    assert option in str(result.exception)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 
 import pytest
 
@@ -97,3 +98,27 @@ def test_the_command_offers_these_formats() -> None:
     from label.command import FORMATS
 
     assert FORMATS == NAMES
+
+
+def test_colours_change_nothing_but_themselves() -> None:
+    stream = io.StringIO()
+    writer = make_writer("text", stream, colour=True)
+    for prediction in (DAISY, BROKEN, Prediction("b", (Score("x", 0.4),))):
+        writer.write(prediction)
+    painted = stream.getvalue()
+    assert painted.startswith("\x1b[1ma b.jpg\x1b[0m\n  \x1b[32mdaisy (score=0.99123)\x1b[0m\n")
+    assert "\x1b[33mx (score=0.40000)\x1b[0m" in painted
+    plain = re.sub(r"\x1b\[\d+m", "", painted)
+    assert plain == written("text", DAISY, BROKEN, Prediction("b", (Score("x", 0.4),)))
+
+
+def test_csv_for_a_spreadsheet() -> None:
+    stream = io.StringIO()
+    writer = make_writer("csv", stream, spreadsheet=True)
+    writer.write(Prediction("=1.jpg", (Score("@x", 0.5), Score("y", -0.25))))
+    assert stream.getvalue() == (
+        "\ufeffimage,label,score,rank,error\n'=1.jpg,'@x,0.5,1,\n'=1.jpg,y,-0.25,2,\n"
+    )
+    assert written("csv", Prediction("=1.jpg", (Score("@x", 0.5),))).endswith(
+        "\n=1.jpg,@x,0.5,1,\n"
+    )

@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
+import sys
+from contextlib import ExitStack
+from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from tlcli.commands.options import ACCURACY, ANY_PATH, graph_options, talk_options
-from tlcli.terminal import CONTEXT_SETTINGS, progress_bars, set_up_logging
+from tlcli.commands.options import ACCURACY, ANY_PATH, SPREADSHEET, graph_options, talk_options
+from tlcli.terminal import (
+    CONTEXT_SETTINGS,
+    is_plain,
+    progress_bars,
+    set_up_logging,
+    write_any_name,
+)
+
+if TYPE_CHECKING:
+    from tlcli.core.comparison import GraphComparison
+    from tlcli.core.graph_accuracy import GraphAccuracy
 
 BELOW_MINIMUM = 3
+FORMATS = ("text", "json", "csv", "html")
+_BY_SUFFIX = {".json": "json", ".csv": "csv", ".html": "html", ".htm": "html"}
 
 
 @click.command(context_settings=CONTEXT_SETTINGS)
@@ -23,22 +38,49 @@ BELOW_MINIMUM = 3
 )
 @graph_options
 @click.option(
-    "--min_accuracy", type=ACCURACY, metavar="P", help="Exit 3 when the accuracy is below."
+    "--compare",
+    type=ANY_PATH,
+    metavar="OTHER_GRAPH",
+    help="Run a second graph on the same images: both accuracies, the images on which they "
+    "differ, and whether the difference is more than chance (McNemar's exact test). Its layers "
+    "and sizes are inferred; --batch_size and --trust hold for both.",
+)
+@click.option(
+    "--compare_labels",
+    type=ANY_PATH,
+    metavar="PATH",
+    help="Labels file of the second graph.  [default: found as for --labels]",
+)
+@click.option(
+    "--min_accuracy",
+    type=ACCURACY,
+    metavar="P",
+    help="Exit 3 when the accuracy of --graph is below (0.9 or 90%).",
 )
 @click.option(
     "--format",
     "output_format",
-    type=click.Choice(["text", "json"], case_sensitive=False),
-    default="text",
-    show_default=True,
-    help="What standard output carries.",
+    type=click.Choice(FORMATS, case_sensitive=False),
+    help="What is written; csv has one figure a row, html is one page that needs no network.  "
+    "[default: by the ending of --output, else text]",
 )
+@click.option(
+    "--output",
+    type=ANY_PATH,
+    metavar="FILE",
+    help="Write there; standard output then has the accuracy alone.  [default: standard output]",
+)
+@SPREADSHEET
 @talk_options
 def command(
     image_dir: Path,
     graph: Path | None,
+    compare: Path | None,
+    compare_labels: Path | None,
     min_accuracy: float | None,
-    output_format: str,
+    output_format: str | None,
+    output: Path | None,
+    spreadsheet: bool,
     logging_verbosity: str,
     quiet: bool,
     **options: Any,
@@ -47,18 +89,57 @@ def command(
 
     \b
     tlcli evaluate --graph output_graph.pb --image_dir new_photos
+    tlcli evaluate --image_dir new_photos --output evaluation.html
+    tlcli evaluate --graph new.pb --compare old.pb --image_dir new_photos
     """
+    if compare_labels is not None and compare is None:
+        raise click.UsageError("--compare_labels is of the second graph; name that by --compare")
+    output_format = _format(output_format, output)
+    if spreadsheet and output_format != "csv":
+        raise click.UsageError("--spreadsheet is for --format csv")
     set_up_logging(logging_verbosity, quiet)
     from label.job import find_graph
+    from tlcli.core import accuracy_tables
     from tlcli.core.classifier import load
-    from tlcli.core.graph_accuracy import measure
+    from tlcli.core.files import write_bytes
 
-    with (
-        load(find_graph(graph), **options) as classifier,
-        progress_bars(quiet) as progress,
-    ):
-        accuracy = measure(classifier, image_dir, progress)
-    click.echo(accuracy.to_json() if output_format == "json" else accuracy.to_text())
+    comparison = None
+    with ExitStack() as stack:
+        first = stack.enter_context(load(find_graph(graph), **options))
+        if compare is None:
+            from tlcli.core.graph_accuracy import measure
+
+            with progress_bars(quiet) as progress:
+                accuracy = measure(first, image_dir, progress)
+        else:
+            from tlcli.core.comparison import compare as compare_graphs
+
+            shared = {name: options[name] for name in ("batch_size", "trust")}
+            second = stack.enter_context(load(compare, labels=compare_labels, **shared))
+            with progress_bars(quiet) as progress:
+                comparison = compare_graphs(first, second, image_dir, progress)
+            accuracy = comparison.first
+    if output_format == "html":
+        text = _page(accuracy, comparison, image_dir, min_accuracy)
+    elif output_format == "csv":
+        text = accuracy_tables.to_csv(accuracy, comparison, spreadsheet)
+    elif output_format == "json":
+        text = accuracy_tables.to_json(accuracy, comparison) + "\n"
+    else:
+        text = accuracy_tables.to_text(accuracy, comparison) + "\n"
+    write_any_name(sys.stdout)
+    if output is not None:
+        write_bytes(output, text.encode("utf-8", "surrogateescape"))
+        click.echo(accuracy_tables.verdict(accuracy))
+        if comparison is not None:
+            click.echo(f"{comparison.second.graph}: {accuracy_tables.verdict(comparison.second)}")
+            click.echo(comparison.sentence())
+        click.echo(f"Written: {output}")
+    else:
+        if output_format == "text" and accuracy.misclassified:
+            page = _again(output="evaluation.html", output_format=None)
+            text += f"\nTo see the images it got wrong: {page}\n"
+        click.echo(text, nl=False)
     if min_accuracy is not None and accuracy.accuracy < min_accuracy:
         click.echo(
             f"Error: the accuracy {accuracy.accuracy:.1%} is below --min_accuracy "
@@ -67,3 +148,39 @@ def command(
         )
         return BELOW_MINIMUM
     return 0
+
+
+def _format(output_format: str | None, output: Path | None) -> str:
+    if output is not None and output.is_dir():
+        raise click.UsageError(f"--output {output} is a folder; name a file in it")
+    if output_format is None:
+        return "text" if output is None else _BY_SUFFIX.get(output.suffix.lower(), "text")
+    if output_format == "html" and output is None and not is_plain(sys.stdout):
+        raise click.UsageError(
+            "a page is no reading for a terminal; name a file, as in --output evaluation.html"
+        )
+    return output_format
+
+
+def _again(**changed: Any) -> str:
+    from tlcli.commands.again import command_line
+
+    return command_line(click.get_current_context(), **changed)
+
+
+def _page(
+    accuracy: GraphAccuracy,
+    comparison: GraphComparison | None,
+    image_dir: Path,
+    min_accuracy: float | None,
+) -> str:
+    from tlcli.report.evaluation_page import render
+
+    return render(
+        accuracy,
+        comparison,
+        title=image_dir.resolve().name,
+        created=datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
+        command=_again(),
+        min_accuracy=min_accuracy,
+    )

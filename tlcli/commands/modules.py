@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from tlcli.commands.options import complete_backbones
 from tlcli.terminal import CONTEXT_SETTINGS, progress_bars, set_up_logging
 
 _HEADINGS = ("name", "input", "D", "weights", "licence", "here")
@@ -69,7 +70,7 @@ def list_command(
 
 
 @command.command("fetch")
-@click.argument("name")
+@click.argument("name", shell_complete=complete_backbones)
 @_MODEL_DIR
 @_FORMAT
 @click.pass_context
@@ -79,7 +80,7 @@ def fetch_command(
     """Get a backbone by NAME, Hub or Kaggle handle or address, for use without a network."""
     from tlcli.backbones import fetch
 
-    with progress_bars() as progress:
+    with progress_bars(in_bytes=True) as progress:
         place = fetch(name, model_dir=model_dir or context.obj["model_dir"], progress=progress)
     if (output_format or context.obj["format"]) == "json":
         click.echo(json.dumps({"name": name, "path": None if place is None else str(place)}))

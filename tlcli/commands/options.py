@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from tlcli.terminal import LOG_LEVELS
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -23,6 +26,33 @@ class _Place(click.Path):
         return super().convert(value, param, ctx)
 
 
+def complete_files(
+    ctx: click.Context, param: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """Let the shell complete the names of files."""
+    from click.shell_completion import CompletionItem
+
+    return [CompletionItem(incomplete, type="file")]
+
+
+def complete_backbones(
+    ctx: click.Context, param: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """Complete the names of backbones; where none fits, those of files."""
+    from click.shell_completion import CompletionItem
+
+    from tlcli.backbones.catalogue import entries
+
+    found = [
+        CompletionItem(
+            entry.name, help=f"{entry.height} x {entry.width}, D {entry.bottleneck_size}"
+        )
+        for entry in entries().values()
+        if entry.name.startswith(incomplete) and (entry.listed or incomplete)
+    ]
+    return found or complete_files(ctx, param, incomplete)
+
+
 # The original's first generation also took --flip_left_right=True and =False.
 SWITCH: dict[str, Any] = {
     "is_flag": False,
@@ -33,6 +63,13 @@ SWITCH: dict[str, Any] = {
 }
 
 ANY_PATH = _Place(path_type=Path, readable=False)
+
+SPREADSHEET = click.option(
+    "--spreadsheet",
+    is_flag=True,
+    help="Make csv open well in a spreadsheet: a byte order mark, by which Excel knows UTF-8, and "
+    "an apostrophe before text that would be taken for a formula (= + - @).",
+)
 
 
 def parse_accuracy(text: str) -> float:

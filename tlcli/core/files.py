@@ -53,6 +53,25 @@ def atomic_path(path: Path) -> Iterator[Path]:
             shutil.rmtree(holder, ignore_errors=True)
 
 
+@contextmanager
+def temporary_folder(folder: Path) -> Iterator[Path]:
+    """Yield a folder for temporary files within ``folder``; both are made, the first removed again.
+
+    Raises:
+        OutputError: the folder cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        sweep_temporary(folder)
+        holder = _make_holder(folder)
+    except OSError as error:
+        raise output_error(folder, error) from error
+    try:
+        yield holder
+    finally:
+        shutil.rmtree(holder, ignore_errors=True)
+
+
 def _make_holder(folder: Path) -> Path:
     """Make a folder for temporary files that says which process of which machine owns it."""
     return Path(

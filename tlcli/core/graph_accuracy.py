@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,16 +11,13 @@ from typing import Any
 import numpy as np
 
 from tlcli.core.classifier import Classifier
-from tlcli.core.dataset import Dataset, label_from_folder, scan_folder
+from tlcli.core.dataset import ImageFile, label_from_folder, scan_folder
 from tlcli.core.evaluation import Evaluation, Share, evaluate
 from tlcli.errors import DataError
 
 _log = logging.getLogger("tlcli")
 
 Progress = Callable[[str, int, int], None]
-
-# A matrix of more columns fits no terminal.
-_LARGEST_MATRIX = 12
 
 
 @dataclass(frozen=True)
@@ -46,12 +42,14 @@ class GraphAccuracy:
     """What a graph's answers for a folder amount to.
 
     Attributes:
+        graph: its path, as it was given.
         labels: of the graph, in output order.
         evaluation: accuracy, figures of each label, confusion; rows in the folder's order.
         misclassified: images that the graph got wrong.
         skipped: (path, reason) of images that could not be read; they are not counted.
     """
 
+    graph: str
     labels: tuple[str, ...]
     evaluation: Evaluation
     misclassified: tuple[Misclassified, ...]
@@ -62,19 +60,23 @@ class GraphAccuracy:
         """The share of right answers, 0 to 1."""
         return self.evaluation.accuracy or 0.0
 
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The 95% interval of the accuracy, each end 0 to 1."""
+        return self.evaluation.interval or (0.0, 1.0)
+
     def to_dict(self) -> dict[str, Any]:
         """Return all figures as JSON can hold them."""
         evaluation = self.evaluation
-        labels = {}
+        labels: dict[str, dict[str, Any]] = {}
         for label, figures in zip(self.labels, evaluation.labels, strict=True):
-            labels[label] = {
-                "images": figures.count,
-                "predicted": figures.predicted,
-                "precision": _value(figures.precision),
-                "recall": _value(figures.recall),
-                "f1": _value(figures.f1),
-            }
+            labels[label] = {"images": figures.count, "predicted": figures.predicted}
+            for name in ("precision", "recall", "f1"):
+                share: Share | None = getattr(figures, name)
+                labels[label][name] = None if share is None else share.value
+                labels[label][f"{name}_interval"] = share and [share.low, share.high]
         return {
+            "graph": self.graph,
             "accuracy": self.accuracy,
             "count": evaluation.count,
             "interval": list(evaluation.interval or ()),
@@ -84,49 +86,125 @@ class GraphAccuracy:
             "skipped": [{"path": path, "reason": reason} for path, reason in self.skipped],
         }
 
-    def to_json(self) -> str:
-        """Return one JSON object."""
-        return json.dumps(self.to_dict(), ensure_ascii=False, indent=2)
 
-    def to_text(self) -> str:
-        """Return the figures as lines for people."""
-        evaluation = self.evaluation
-        low, high = evaluation.interval or (0.0, 1.0)
-        lines = [
-            f"Accuracy = {self.accuracy:.1%} (N={evaluation.count}, "
-            f"95% interval {low:.1%} to {high:.1%})",
-            "",
-            *self._label_lines(),
-        ]
-        if len(self.labels) <= _LARGEST_MATRIX:
-            lines += ["", "Rows: true label; columns: what the graph said.", *self._matrix_lines()]
-        if self.skipped:
-            lines += ["", f"{len(self.skipped)} images could not be read and are not counted."]
-        return "\n".join(lines)
+@dataclass(frozen=True)
+class Answer:
+    """What a graph said of one image.
 
-    def _label_lines(self) -> list[str]:
-        rows: list[Sequence[str]] = [("label", "images", "precision", "recall", "F1")]
-        for label, figures in zip(self.labels, self.evaluation.labels, strict=True):
-            shares = (figures.precision, figures.recall, figures.f1)
-            rows.append((label, str(figures.count), *(_percent(share) for share in shares)))
-        return _table(rows)
+    Attributes:
+        label: number of the best label; None where the image could not be labelled.
+        score: of that label.
+        error: why there is no label.
+    """
 
-    def _matrix_lines(self) -> list[str]:
-        numbers = [str(number) for number in range(1, len(self.labels) + 1)]
-        rows: list[Sequence[str]] = [("", *numbers)]
-        for number, label, counts in zip(
-            numbers, self.labels, self.evaluation.confusion.tolist(), strict=True
-        ):
-            rows.append((f"{number} {label}", *(str(count) for count in counts)))
-        return _table(rows)
+    label: int | None
+    score: float = 0.0
+    error: str = ""
+
+
+class LabelledFolder:
+    """The images of ``image_dir/LABEL/...``.
+
+    A folder belongs to the label of its own name, or of the name that retrain makes of it.
+
+    Attributes:
+        images: sorted by name.
+
+    Raises:
+        DataError: the folder cannot be used.
+    """
+
+    def __init__(self, image_dir: Path) -> None:
+        self._root = image_dir
+        # Names as they are: they are matched to a graph's labels, whichever way it spells them.
+        dataset = scan_folder(image_dir, keep_label_names=True, minimum_labels=1)
+        self.images: tuple[ImageFile, ...] = dataset.images
+
+    def truth(self, classifier: Classifier) -> list[int]:
+        """Return the number of each image's label in a graph.
+
+        Raises:
+            DataError: a folder has no label in the graph.
+        """
+        labels = classifier.labels
+        exact = {label: number for number, label in enumerate(labels)}
+        spelled = [label_from_folder(label) for label in labels]
+        # Where two labels come out alike, only their exact names tell them apart.
+        plain = {name: number for number, name in enumerate(spelled) if spelled.count(name) == 1}
+        found: dict[str, int] = {}
+        for folder in sorted({image.folder for image in self.images}):
+            number = exact.get(folder, plain.get(label_from_folder(folder)))
+            if number is None:
+                known = ", ".join(labels[:10]) + (", ..." if len(labels) > 10 else "")
+                raise DataError(
+                    f"the folder {self._root / folder} belongs to none of the labels of "
+                    f"{classifier.graph} ({known}); rename it or move it away"
+                )
+            found[folder] = number
+        return [found[image.folder] for image in self.images]
+
+    def ask(
+        self, classifier: Classifier, stage: str, progress: Progress | None = None
+    ) -> list[Answer]:
+        """Return what a graph says of each image.
+
+        Args:
+            classifier: see `tlcli.core.classifier.load`.
+            stage: what ``progress`` is called with, beside done and total.
+            progress: called after each image.
+
+        Raises:
+            DataError: no image could be labelled.
+            GraphError: the graph cannot be run.
+        """
+        answers: list[Answer] = []
+        said = classifier.probabilities(str(image.path) for image in self.images)
+        for path, scores, error in said:
+            if scores is None:
+                answers.append(Answer(None, error=error or ""))
+                _log.warning("%s is left out: %s", path, error)
+            else:
+                best = int(np.argmax(scores))
+                answers.append(Answer(best, float(str(scores[best]))))
+            if progress is not None:
+                progress(stage, len(answers), len(self.images))
+        if all(answer.label is None for answer in answers):
+            raise DataError(
+                f"no image of {self._root} could be read; the first: {answers[0].error}"
+            )
+        return answers
+
+    def summarise(
+        self, classifier: Classifier, truth: Sequence[int], answers: Sequence[Answer]
+    ) -> GraphAccuracy:
+        """Return what the answers amount to; images without one are not counted."""
+        names = classifier.labels
+        predicted: list[int] = []
+        wanted: list[int] = []
+        wrong: list[Misclassified] = []
+        skipped: list[tuple[str, str]] = []
+        for image, right, answer in zip(self.images, truth, answers, strict=True):
+            if answer.label is None:
+                skipped.append((str(image.path), answer.error))
+                continue
+            predicted.append(answer.label)
+            wanted.append(right)
+            if answer.label != right:
+                said = names[answer.label]
+                wrong.append(Misclassified(str(image.path), names[right], said, answer.score))
+        return GraphAccuracy(
+            graph=str(classifier.graph),
+            labels=names,
+            evaluation=evaluate(predicted, wanted, len(names)),
+            misclassified=tuple(wrong),
+            skipped=tuple(skipped),
+        )
 
 
 def measure(
     classifier: Classifier, image_dir: Path, progress: Progress | None = None
 ) -> GraphAccuracy:
     """Label all images of ``image_dir/LABEL/...`` and compare.
-
-    A folder belongs to the label of its own name, or of the name that retrain makes of it.
 
     Args:
         classifier: see `tlcli.core.classifier.load`.
@@ -138,72 +216,6 @@ def measure(
             no image could be read.
         GraphError: the graph cannot be run.
     """
-    # Names as they are: they are matched to the graph's labels, whichever way it spells them.
-    dataset = scan_folder(image_dir, keep_label_names=True, minimum_labels=1)
-    truth = _match(dataset, classifier.labels, image_dir)
-    images = [image for image in dataset.images if image.path is not None]
-    predicted: list[int] = []
-    wanted: list[int] = []
-    wrong: list[Misclassified] = []
-    skipped: list[tuple[str, str]] = []
-    answers = classifier.probabilities(str(image.path) for image in images)
-    for done, (image, (path, scores, error)) in enumerate(zip(images, answers, strict=True), 1):
-        if scores is None:
-            skipped.append((path, error or ""))
-            _log.warning("%s is left out: %s", path, error)
-        else:
-            best, right = int(np.argmax(scores)), truth[image.folder]
-            predicted.append(best)
-            wanted.append(right)
-            if best != right:
-                names = classifier.labels
-                wrong.append(
-                    Misclassified(path, names[right], names[best], float(str(scores[best])))
-                )
-        if progress is not None:
-            progress("images", done, len(images))
-    if not predicted:
-        raise DataError(f"no image of {image_dir} could be read; the first: {skipped[0][1]}")
-    return GraphAccuracy(
-        labels=classifier.labels,
-        evaluation=evaluate(predicted, wanted, len(classifier.labels)),
-        misclassified=tuple(wrong),
-        skipped=tuple(skipped),
-    )
-
-
-def _match(dataset: Dataset, labels: Sequence[str], image_dir: Path) -> dict[str, int]:
-    """Return the label number of each folder."""
-    exact = {label: number for number, label in enumerate(labels)}
-    spelled = [label_from_folder(label) for label in labels]
-    # Where two labels come out alike, only their exact names tell them apart.
-    plain = {name: spelled.index(name) for name in spelled if spelled.count(name) == 1}
-    found: dict[str, int] = {}
-    for folder in sorted({image.folder for image in dataset.images}):
-        number = exact.get(folder, plain.get(label_from_folder(folder)))
-        if number is None:
-            known = ", ".join(labels[:10]) + (", ..." if len(labels) > 10 else "")
-            raise DataError(
-                f"the folder {image_dir / folder} belongs to none of the graph's labels ({known}); "
-                "rename it or move it away"
-            )
-        found[folder] = number
-    return found
-
-
-def _value(share: Share | None) -> float | None:
-    return None if share is None else share.value
-
-
-def _percent(share: Share | None) -> str:
-    return "-" if share is None else f"{share.value:.1%}"
-
-
-def _table(rows: Sequence[Sequence[str]]) -> list[str]:
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = []
-    for row in rows:
-        first = row[0].ljust(widths[0])
-        rest = (cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))
-        lines.append("  ".join([first, *rest]).rstrip())
-    return lines
+    folder = LabelledFolder(image_dir)
+    truth = folder.truth(classifier)
+    return folder.summarise(classifier, truth, folder.ask(classifier, "images", progress))

@@ -25,7 +25,6 @@ PACKAGES = (
     "protobuf",
     "flatbuffers",
     "click",
-    "rich",
     "jinja2",
     "platformdirs",
     "setuptools",

@@ -6,6 +6,7 @@ import base64
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
 JPEG_QUALITY = 80
+THUMBNAIL_SIDE = 160
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,14 @@ def data_uri(image: Image.Image, quality: int = JPEG_QUALITY) -> str:
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=quality, optimize=True)
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+
+
+def thumbnail(source: Path | str | bytes, side: int = THUMBNAIL_SIDE) -> str | None:
+    """Return a small picture as a data URI, or None if the file cannot be read."""
+    from tlcli.core.thumbnails import picture
+
+    image = picture(source, side)
+    return None if image is None else data_uri(image)
 
 
 def pick(

@@ -6,6 +6,7 @@ import json
 import re
 import shlex
 from dataclasses import dataclass
+from importlib import resources
 from typing import Any
 
 from markupsafe import Markup, escape
@@ -51,12 +52,8 @@ def render(data: ReportData) -> str:
     """
     import jinja2
 
-    from tlcli.report import templates
-
     environment = jinja2.Environment(
         autoescape=True,
-        loader=jinja2.FunctionLoader(templates.source),
-        bytecode_cache=templates.compiled(),
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -65,7 +62,8 @@ def render(data: ReportData) -> str:
     environment.filters.update(
         percent=percent, number=number, duration=duration, value=value, breakable=breakable
     )
-    page: str = environment.get_template("template.html").render(**_context(data))
+    source = resources.files("tlcli.report").joinpath("template.html").read_text("utf-8")
+    page: str = environment.from_string(source).render(**_context(data))
     # A file name that is no valid text must not keep the page from being UTF-8.
     return _SURROGATES.sub("�", page)
 

@@ -1,0 +1,169 @@
+"""The page of `tlcli evaluate`: everything escaped, everything in it, silent in a browser."""
+
+from __future__ import annotations
+
+import html.parser
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tlcli.core.comparison import Difference, GraphComparison
+from tlcli.core.evaluation import evaluate
+from tlcli.core.graph_accuracy import GraphAccuracy, Misclassified
+from tlcli.report.evaluation_page import render
+
+HOSTILE = "</script><script>alert(1)</script>\"'&\x00\udcff"
+
+
+def accuracy(graph: str = "a.pb", labels: tuple[str, ...] = ("daisy", "rose")) -> GraphAccuracy:
+    truth = np.arange(40) % len(labels)
+    said = truth.copy()
+    said[:5] = (said[:5] + 1) % len(labels)
+    wrong = tuple(
+        Misclassified(f"photos/{row}.jpg", labels[truth[row]], labels[said[row]], 0.9 - row / 10)
+        for row in range(5)
+    )
+    return GraphAccuracy(
+        graph, labels, evaluate(said, truth, len(labels)), wrong, (("bad.jpg", "empty file"),)
+    )
+
+
+def comparison(first: GraphAccuracy, second: GraphAccuracy) -> GraphComparison:
+    differing = (
+        Difference("photos/1.jpg", "rose", "rose", 0.9, True, first.labels[0], 0.6, False),
+    )
+    return GraphComparison(first, second, 34, 1, 0, 5, differing)
+
+
+def page(
+    first: GraphAccuracy, compared: GraphComparison | None = None, gate: float | None = None
+) -> str:
+    return render(
+        first,
+        compared,
+        title="photos",
+        created="2026-01-01",
+        command="tlcli evaluate",
+        min_accuracy=gate,
+    )
+
+
+def embedded(text: str) -> object:
+    found = re.search(r'id="evaluation-data">(.*?)</script>', text, re.DOTALL)
+    assert found is not None
+    return json.loads(found[1])
+
+
+class _Tags(html.parser.HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.scripts = 0
+        self.ids: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.scripts += tag == "script"
+        self.ids += [value for name, value in attrs if name == "id" and value]
+        if tag not in {"meta", "link", "img", "wbr", "br", "rect", "circle", "line"}:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in {"rect", "circle", "line"}:
+            assert self.open.pop() == tag
+
+
+def checked(text: str) -> _Tags:
+    tags = _Tags()
+    tags.feed(text)
+    assert tags.open == []
+    assert len(tags.ids) == len(set(tags.ids))
+    return tags
+
+
+def test_figures_of_one_graph() -> None:
+    first = accuracy()
+    text = page(first)
+    assert checked(text).scripts == 1
+    assert "87.5%" in text
+    assert "35 of 40 images the right label" in text
+    assert "0.jpg" in text
+    assert "empty file" in text
+    assert embedded(text) == first.to_dict()
+    assert "gate" not in text[text.index("</style>") :]
+
+
+@pytest.mark.parametrize(("gate", "said"), [(0.8, "was met"), (0.9, "Below the gate of 90.0%")])
+def test_the_gate(gate: float, said: str) -> None:
+    assert said in page(accuracy(), gate=gate)
+
+
+def test_two_graphs_side_by_side() -> None:
+    first, second = accuracy("new.pb"), accuracy("old.pb", ("daisy", "rose", "tulip"))
+    compared = comparison(first, second)
+    text = page(first, compared)
+    checked(text)
+    assert compared.sentence().replace("'", "&#39;") in text
+    assert "Images on which they differ" in text
+    assert "(wrong)" in text
+    assert "tulip" in text
+    assert embedded(text) == {**first.to_dict(), "comparison": compared.to_dict()}
+
+
+def test_hostile_names_are_text() -> None:
+    first = accuracy(HOSTILE, (HOSTILE, "rose"))
+    text = page(first, comparison(first, accuracy(HOSTILE, ("x", "y"))))
+    assert checked(text).scripts == 1
+    assert "<script>alert" not in text
+    text.encode("utf-8")
+    assert "\x00" not in text
+
+
+@pytest.mark.parametrize(("count", "has"), [(30, "matrix-grid"), (130, "too large to draw")])
+def test_many_labels(count: int, has: str) -> None:
+    first = accuracy(labels=tuple(f"label {number}" for number in range(count)))
+    text = page(first, comparison(first, first))
+    checked(text)
+    assert has in text[text.index("</style>") :]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [360, 1280])
+def test_in_a_browser(tmp_path: Path, width: int) -> None:
+    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+    browser = next((path for name in names if (path := shutil.which(name))), None)
+    if browser is None:
+        pytest.skip("no Chromium on this machine")
+    first = accuracy("models/new/output_graph.pb")
+    compared = comparison(first, accuracy("models/old/output_graph.pb"))
+    (tmp_path / "page.html").write_text(page(first, compared, 0.9), encoding="utf-8")
+    # A frame of the wanted width: a headless window is never narrower than 500 pixels.
+    outer = tmp_path / "outer.html"
+    outer.write_text(
+        f"<!doctype html><iframe id=f width={width} height=800 src=page.html></iframe><pre></pre>"
+        "<script>onload=()=>{const e=document.getElementById('f').contentDocument.documentElement;"
+        "document.querySelector('pre').textContent=JSON.stringify([e.scrollWidth,e.clientWidth])}"
+        "</script>"
+    )
+    done = subprocess.run(
+        [
+            *(browser, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run"),
+            *("--disable-background-networking", "--disable-component-update"),
+            *(f"--user-data-dir={tmp_path / 'profile'}", "--enable-logging=stderr"),
+            *("--allow-file-access-from-files", "--dump-dom", outer.as_uri()),
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    )
+    assert ":CONSOLE" not in done.stderr
+    found = re.search(r"<pre>(.*?)</pre>", done.stdout)
+    assert found is not None
+    scroll, client = json.loads(found[1])
+    assert width - 30 <= client <= width
+    assert scroll <= client

@@ -1,0 +1,100 @@
+"""The text at the end of a retraining, and the command it tells to type next."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from retrain.result import LabelCounts, RetrainResult, Skipped
+from retrain.summary import LABELS_SHOWN, next_command, summary
+from tests.support import Trained, tlcli
+
+RESULT = RetrainResult(
+    test_accuracy=0.9,
+    test_count=20,
+    test_interval=(0.699, 0.972),
+    validation_accuracy=0.8,
+    labels={
+        "수영장": LabelCounts(100, 80, 10, 10, 1.0, 0.8),
+        "none": LabelCounts(90, 72, 8, 10, 0.833, None),
+    },
+    skipped=(Skipped("a\nb.jpg", "empty file"),),
+    backbone={},
+    outputs={"graph": Path("my graph.pb"), "report": Path("output_report.html")},
+    seconds={},
+    cache={},
+    example="photos/it's.jpg",
+)
+
+
+def test_the_whole_text() -> None:
+    assert summary(RESULT) == (
+        "Test accuracy 90.0% (N=20, 95% interval 69.9% to 97.2%)\n"
+        "\n"
+        "label   images  training  validation  testing  precision  recall\n"
+        "수영장     100        80          10       10     100.0%   80.0%\n"
+        "none        90        72           8       10      83.3%       -\n"
+        "\n"
+        "Skipped 1 unreadable:\n"
+        "  a\\nb.jpg: empty file\n"
+        "\n"
+        "Outputs:\n"
+        "  graph   my graph.pb\n"
+        "  report  output_report.html\n"
+        "\n"
+        "Next: tlcli label '--graph=my graph.pb' '--image=photos/it'\"'\"'s.jpg'"
+    )
+
+
+def test_many_labels_are_those_found_least() -> None:
+    labels = {
+        f"label {number}": LabelCounts(9, 7, 1, 1, 0.5, None if number == 0 else number / 100)
+        for number in range(60)
+    }
+    lines = summary(replace(RESULT, labels=labels)).splitlines()
+    assert lines[3].startswith("label 1 ")
+    assert lines[2 + LABELS_SHOWN].startswith(f"label {LABELS_SHOWN} ")
+    assert lines[3 + LABELS_SHOWN] == f"and {60 - LABELS_SHOWN} more labels, found no less often."
+
+
+def test_nothing_to_try_the_graph_on() -> None:
+    assert next_command(replace(RESULT, example=None)) is None
+    assert next_command(replace(RESULT, final_layer_only=True)) is None
+    assert "Next" not in summary(replace(RESULT, final_layer_only=True))
+
+
+def test_no_test_images() -> None:
+    result = replace(RESULT, test_accuracy=None, test_interval=None, test_count=0)
+    assert summary(result).startswith("No test images, so no test accuracy.\n")
+
+
+@pytest.mark.slow
+def test_the_next_command_works(trained: Trained, tmp_path: Path) -> None:
+    shutil.copytree(trained.photos, tmp_path / "my 'photos'; echo")
+    run = tlcli(
+        "retrain", "--image_dir", "my 'photos'; echo", "--no_report", "--quiet",
+        "--how_many_training_steps", 20, "--output_graph", "-out put/g.pb",
+        cwd=tmp_path, cache=trained.cache,
+    )  # fmt: skip
+    assert run.code == 0, run.err
+    (line,) = [line for line in run.out.splitlines() if line.startswith("Next: ")]
+    command = line.removeprefix("Next: ")
+    assert shlex.split(command)[:2] == ["tlcli", "label"]
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        ["sh", "-c", command],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+        env={**os.environ, "PATH": path},
+    )
+    assert done.returncode == 0, done.stderr
+    assert "(score=" in done.stdout

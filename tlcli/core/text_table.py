@@ -1,0 +1,55 @@
+"""Tables of plain text whose columns stand straight in every script."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Sequence
+
+
+def display_width(text: str) -> int:
+    """Return how many columns of a terminal ``text`` takes: two for a wide character, none for
+    a mark that sits on the letter before it.
+    """
+    if text.isascii():
+        return len(text)
+    width = 0
+    for character in text:
+        if unicodedata.category(character) in ("Mn", "Me", "Cf"):
+            continue
+        width += 2 if unicodedata.east_asian_width(character) in "WF" else 1
+    return width
+
+
+def printable(text: str) -> str:
+    """Return ``text`` with control characters spelled out, so that it stays on its line."""
+    if text.isprintable():
+        return text
+    return "".join(
+        character
+        if character.isprintable() or unicodedata.category(character) in ("Zs", "Cs", "Cf")
+        else repr(character)[1:-1]
+        for character in text
+    )
+
+
+def table(rows: Sequence[Sequence[str]], right: Sequence[int] | None = None) -> list[str]:
+    """Return one line a row, its columns aligned and two spaces apart.
+
+    Args:
+        rows: of equal length, the headings first; control characters are spelled out.
+        right: columns that are set to the right; None: all but the first.
+    """
+    if not rows:
+        return []
+    cells = [[printable(cell) for cell in row] for row in rows]
+    count = len(cells[0])
+    to_the_right = set(range(1, count) if right is None else right)
+    widths = [max(display_width(row[column]) for row in cells) for column in range(count)]
+    lines = []
+    for row in cells:
+        parts = []
+        for column, (cell, width) in enumerate(zip(row, widths, strict=True)):
+            gap = " " * (width - display_width(cell))
+            parts.append(gap + cell if column in to_the_right else cell + gap)
+        lines.append("  ".join(parts).rstrip())
+    return lines

@@ -1,0 +1,122 @@
+"""The page of ``tlcli evaluate``: figures of a graph, or of two side by side, as HTML."""
+
+from __future__ import annotations
+
+import re
+from importlib import resources
+from typing import Any
+
+from markupsafe import Markup
+
+from tlcli import __version__
+from tlcli.core.accuracy_tables import paired_labels
+from tlcli.core.comparison import GraphComparison
+from tlcli.core.evaluation import Share
+from tlcli.core.graph_accuracy import GraphAccuracy
+from tlcli.report import figures
+from tlcli.report.collect import thumbnail
+from tlcli.report.page import breakable, json_for_html, number, percent
+
+# About 6 KB each; the page stays well under a megabyte.
+PICTURES_SHOWN = 40
+# Rows a person may still scroll through; the JSON in the page holds the rest.
+ROWS_SHOWN = 500
+# Numbers in cells stay readable up to here, squares up to there.
+MATRIX_NUMBERS = 20
+MATRIX_SQUARES = 120
+
+_SURROGATES = re.compile("[\ud800-\udfff]")
+_CONTROLS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
+
+
+def render(
+    accuracy: GraphAccuracy,
+    comparison: GraphComparison | None = None,
+    *,
+    title: str,
+    created: str,
+    command: str,
+    min_accuracy: float | None = None,
+) -> str:
+    """Return one self-contained page that needs no network and runs no script.
+
+    Every name is escaped; the same content is inside as JSON (``id="evaluation-data"``).
+
+    Args:
+        accuracy: of the graph.
+        comparison: with another one.
+        title: of the folder of images.
+        created: when, as people write it.
+        command: that makes the page again.
+        min_accuracy: the gate, 0 to 1; None where none was set.
+    """
+    import jinja2
+
+    environment = jinja2.Environment(
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=_printable,
+    )
+    environment.filters.update(percent=percent, number=number, breakable=breakable)
+    data = accuracy.to_dict()
+    if comparison is not None:
+        data["comparison"] = comparison.to_dict()
+    source = _resource("evaluation.html")
+    page: str = environment.from_string(source).render(
+        accuracy=accuracy,
+        comparison=comparison,
+        graphs=[accuracy] if comparison is None else [comparison.first, comparison.second],
+        title=title,
+        created=created,
+        command=command,
+        min_accuracy=min_accuracy,
+        version=__version__,
+        style=_style(),
+        share=_share,
+        matrix=_matrix,
+        pairs=None if comparison is None else paired_labels(comparison)[:ROWS_SHOWN],
+        rows=list(zip(accuracy.labels, accuracy.evaluation.labels, strict=True))[:ROWS_SHOWN],
+        misclassified=sorted(accuracy.misclassified, key=lambda wrong: -wrong.score),
+        thumbnail=thumbnail,
+        shown=PICTURES_SHOWN,
+        listed=ROWS_SHOWN,
+        interval_mark=figures.interval_mark,
+        grid=figures.confusion_grid,
+        # Names that are no text at all must not keep the page from being UTF-8.
+        json=json_for_html(data),
+    )
+    return _SURROGATES.sub("�", page)
+
+
+def _resource(name: str) -> str:
+    return resources.files("tlcli.report").joinpath(name).read_text("utf-8")
+
+
+def _style() -> Markup:
+    """Return the style sheet of the retraining report, so that the two pages look alike."""
+    found = re.search(r"<style>(.*?)</style>", _resource("template.html"), re.DOTALL)
+    assert found is not None
+    return Markup(found[1])
+
+
+def _printable(spelled: Any) -> Any:
+    # Markup is ours; only plain text from outside can hold control characters.
+    return _CONTROLS.sub("�", spelled) if type(spelled) is str else spelled
+
+
+def _share(share: Share | None) -> Markup:
+    """Spell a share with its interval below."""
+    if share is None:
+        return Markup("–")
+    return Markup('{} <span class="range-text">{} to {}</span>').format(
+        percent(share.value), percent(share.low, 0), percent(share.high, 0)
+    )
+
+
+def _matrix(accuracy: GraphAccuracy) -> str:
+    count = len(accuracy.labels)
+    if count > MATRIX_SQUARES:
+        return "none"
+    return "numbers" if count <= MATRIX_NUMBERS else "squares"
