@@ -203,7 +203,9 @@ class Classifier:
 
     def _scaled(self, pixels: Array) -> Array:
         """Return images [n, height, width, 3], as `Preprocessing.read` gives, in its range."""
-        batch: Array = self.preprocessing.scale(pixels)
+        return self._typed(self.preprocessing.scale(pixels))
+
+    def _typed(self, batch: Array) -> Array:
         if self._dtype != "float32":
             limits = np.iinfo(self._dtype)
             batch = np.clip(np.rint(batch), limits.min, limits.max).astype(self._dtype)
@@ -211,7 +213,23 @@ class Classifier:
 
     def _run(self, pixels: Array) -> Array:
         """Return float32 [n, L] for images [n, height, width, 3] as `Preprocessing.read` gives."""
-        batch = self._scaled(pixels)
+        return self._scores(self._scaled(pixels))
+
+    def scores(self, batch: Array) -> Array:
+        """Return float32 [n, L], in the order of `labels`, for images as `read` gives them.
+
+        Args:
+            batch: float32 [n, height, width, 3] in the range that the graph is fed with,
+                [0, 1] for graphs made by tlcli.
+
+        Raises:
+            GraphError: the graph cannot be run.
+        """
+        step = self.batch_size
+        parts = [batch[start : start + step] for start in range(0, len(batch), step)]
+        return np.concatenate([self._scores(self._typed(part)) for part in parts])
+
+    def _scores(self, batch: Array) -> Array:
         scores = np.asarray(self._engine.run(batch), np.float32)
         if scores.size != len(batch) * len(self.labels):
             raise GraphError(
