@@ -7,6 +7,7 @@ import itertools
 import json
 import os
 import re
+import select
 import shlex
 import shutil
 import subprocess
@@ -18,6 +19,8 @@ from typing import Any
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 # The browser's own, whatever the page does.
 OWN_ERRANDS = re.compile(r"https?://[\w.-]+\.(google|googleapis|gvt1|gstatic)\.com/")
+
+_PATIENCE = 120  # seconds; loaded machines take their time
 
 
 def find() -> str | None:
@@ -76,7 +79,11 @@ class Chromium:
         except (EOFError, BrokenPipeError):
             pass
         finally:
-            self._process.wait(timeout=20)
+            try:
+                self._process.wait(timeout=60)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
             os.close(self._out)
             self._reader.close()
 
@@ -175,6 +182,8 @@ class Chromium:
 
     def _next(self) -> Any:
         while b"\0" not in self._buffer:
+            ready, _, _ = select.select([self._in], [], [], _PATIENCE)
+            assert ready, "the browser says nothing any more"
             chunk = self._reader.read1(1 << 20)
             if not chunk:
                 raise EOFError("the browser ended")

@@ -52,6 +52,7 @@ def best(trained: Trained, photos: list[Path]) -> list[tuple[str, float]]:
     return [(first["label"], first["score"]) for first in firsts]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [[], ["--numbers"]], ids=["files", "numbers"])
 def test_ask(server: Server, trained: Trained, photos: list[Path], how: list[str]) -> None:
     labels = trained.folder / "output_labels.txt"
@@ -64,6 +65,7 @@ def test_ask(server: Server, trained: Trained, photos: list[Path], how: list[str
     assert done.stdout.splitlines() == expected
 
 
+@pytest.mark.slow
 def test_ask_says_what_is_wrong(server: Server, photos: list[Path], tmp_path: Path) -> None:
     done = python("ask.py", "--url", server.url, "--name", "other", photos[0])
     assert done.returncode == 1
@@ -76,6 +78,7 @@ def test_ask_says_what_is_wrong(server: Server, photos: list[Path], tmp_path: Pa
     assert done.stderr.startswith("no server at http://127.0.0.1:9")
 
 
+@pytest.mark.slow
 def test_the_command_for_curl(server: Server, trained: Trained, photos: list[Path]) -> None:
     if shutil.which("curl") is None:
         pytest.skip("no curl on this machine")
@@ -89,6 +92,7 @@ def test_the_command_for_curl(server: Server, trained: Trained, photos: list[Pat
     assert max(scores) == best(trained, photos)[0][1]
 
 
+@pytest.mark.slow
 def test_litert_alone_gives_the_scores_of_label(trained: Trained, photos: list[Path]) -> None:
     done = python("label_with_litert.py", trained.folder / "output_graph.tflite", *photos)
     assert done.returncode == 0, done.stderr
