@@ -173,6 +173,8 @@ def test_allowed_hosts() -> None:
         ({"host": "mine.local"}, 200),
         ({"origin": "http://evil.example"}, 403),
         ({"origin": "null"}, 403),
+        ({"origin": "http://["}, 403),
+        ({"origin": ""}, 403),
         ({"origin": "http://localhost:9999"}, 403),
         ({"origin": "http://localhost:8501"}, 200),
     ],
@@ -187,6 +189,7 @@ def test_bodies_that_are_too_large() -> None:
     assert ask(app, "POST", "/label", picture()).status == 200
     for body, headers in (
         (b"", {"content-length": "1001"}),
+        (b"", {"content-length": "9" * 5000}),
         ([b"x" * 600] * 2, {}),
         ([b"x" * 600] * 3, {"content-length": "10"}),
         ([b"x" * 600] * 50, {"transfer-encoding": "chunked"}),

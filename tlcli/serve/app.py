@@ -28,7 +28,7 @@ from starlette.routing import Route
 from tlcli.errors import GraphError, ImageError
 from tlcli.serve import predict
 from tlcli.serve.answers import RequestError
-from tlcli.serve.guard import HEADERS, App, BodyReader, Message, Receive, Send, check_sender
+from tlcli.serve.guard import HEADERS, App, Bodies, Message, Receive, Send, check_sender
 from tlcli.serve.limits import Limits
 from tlcli.serve.model import ServedModel
 from tlcli.serve.page import policy, render
@@ -76,7 +76,7 @@ class _Views:
         self._model = model
         self._limits = limits
         self._top_k = top_k
-        self._bodies = BodyReader(limits)
+        self._bodies = Bodies(limits)
 
     async def page(self, request: Request) -> Response:
         nonce = secrets.token_urlsafe(16)
@@ -87,12 +87,12 @@ class _Views:
         )
 
     async def label(self, request: Request) -> Response:
-        content = await self._bodies.read(request)
-        try:
-            return _json(await self._model.label(content, self._top_k))
-        except ImageError as error:
-            # An answer to its user; a status of 400 would be an error on the page's console.
-            return _error(200, str(error))
+        async with self._bodies.body(request) as content:
+            try:
+                return _json(await self._model.label(content, self._top_k))
+            except ImageError as error:
+                # An answer to its user; a status of 400 would be an error on the page's console.
+                return _error(200, str(error))
 
     async def models(self, request: Request) -> Response:
         found = _MODEL_PATH.fullmatch(request.path_params["path"])
@@ -115,10 +115,12 @@ class _Views:
             )
         if end != ":predict":
             raise RequestError(400, f"{end[1:]} is not offered; ask for predict")
-        body = await self._bodies.read(request)
-        asked = predict.read_request(body, model.height, model.width, self._limits.max_instances)
-        del body
-        results = await model.predict(asked.instances)
+        async with self._bodies.body(request) as body:
+            # Not in a thread: one body at a time is taken apart, which takes many times its size.
+            asked = predict.read_request(
+                body, model.height, model.width, self._limits.max_instances
+            )
+            results = await model.predict(asked.instances)
         return _json(predict.write_answer(results, asked.by_row))
 
 

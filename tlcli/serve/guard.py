@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, MutableMapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -68,7 +70,7 @@ def check_sender(headers: Any, names: Iterable[str]) -> None:
         names: as of `is_allowed_host`.
 
     Raises:
-        RequestError: 400 or 403.
+        RequestError: 403.
     """
     host = headers.get("host", "")
     if not is_allowed_host(host, names):
@@ -78,52 +80,56 @@ def check_sender(headers: Any, names: Iterable[str]) -> None:
             "start it with --allow_host NAME",
         )
     origin = headers.get("origin")
-    if origin is not None and urlsplit(origin).netloc.lower() != host.lower():
+    if origin is not None and origin.partition("://")[2].lower() != host.lower():
         raise RequestError(403, "pages of other sites may not ask this server")
 
 
-class BodyReader:
-    """Reads bodies within the limits, a few at a time."""
+class Bodies:
+    """Bodies of requests within the limits, a few at a time in memory."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._bytes = 0
 
-    async def read(self, request: Any) -> bytes:
-        """Return the body of a ``starlette.requests.Request``.
+    @contextlib.asynccontextmanager
+    async def body(self, request: Any) -> AsyncIterator[bytes]:
+        """Yield the body of a ``starlette.requests.Request``; it counts until the block ends.
 
         Raises:
             RequestError: 408 too slow, 413 too large, 503 too many at once.
         """
-        limit = self._limits.max_bytes
+        held: list[bytes] = []
+        try:
+            await self._read(request, held)
+            yield b"".join(held)
+        finally:
+            self._bytes -= sum(map(len, held))
+
+    async def _read(self, request: Any, held: list[bytes]) -> None:
+        limit, size = self._limits.max_bytes, 0
         declared = request.headers.get("content-length", "")
-        if declared.isascii() and declared.isdigit() and int(declared) > limit:
+        # Python makes no integers of thousands of digits.
+        if re.fullmatch("[0-9]+", declared) and (len(declared) > 20 or int(declared) > limit):
             # Who waits for permission ("Expect") has sent nothing yet.
             if "expect" not in request.headers:
                 await _discard(request, limit)
             raise self._too_large()
-        held: list[bytes] = []
-        size = 0
         try:
             with anyio.fail_after(self._limits.body_seconds):
                 async for chunk in request.stream():
+                    held.append(chunk)
                     size += len(chunk)
                     self._bytes += len(chunk)
                     if size > limit:
-                        held.clear()
                         await _discard(request, limit)
                         raise self._too_large()
                     if self._bytes > limit * self._limits.in_flight:
                         raise RequestError(
                             503, "too many requests at once; try again", {"Retry-After": "1"}
                         )
-                    held.append(chunk)
         except TimeoutError:
             seconds = self._limits.body_seconds
             raise RequestError(408, f"the body was not there within {seconds:g} s") from None
-        finally:
-            self._bytes -= size
-        return b"".join(held)
 
     def _too_large(self) -> RequestError:
         return RequestError(

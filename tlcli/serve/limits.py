@@ -17,7 +17,8 @@ class Limits:
         max_bytes: of a body; 32 MiB hold a photo of 100 megapixels, or some 30 of a phone.
         max_pixels: of an image, read from its header before anything is decoded.
         max_instances: images in one request; more belong into several.
-        in_flight: bodies of full size in memory at once; the next are told to come back.
+        in_flight: bodies of full size in memory at once, until they are answered; the next are
+            told to come back.
         body_seconds: a whole body must be there by then, however slowly it drips.
         head_seconds: the first request of a connection must have begun by then.
         connections: open at once; the next are told to come back.
