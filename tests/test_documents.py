@@ -42,12 +42,13 @@ def commands(document: Path) -> list[str]:
 
 @pytest.fixture(scope="module")
 def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder with `photos/` and `new.jpg`, as the documents assume."""
+    """Return a folder with `photos/`, `new.jpg` and `examples/`, as the documents assume."""
     folder = tmp_path_factory.mktemp("documents")
     draw = [sys.executable, str(ROOT / "examples" / "draw_houses.py")]
     subprocess.run([*draw, "--output", "photos", "--count", "80"], cwd=folder, check=True)
     first = next((folder / "photos" / "house_with_pool").iterdir())
     (folder / "new.jpg").write_bytes(first.read_bytes())
+    (folder / "examples").symlink_to(ROOT / "examples")
     return folder
 
 
@@ -57,7 +58,7 @@ def environment(folder: Path) -> dict[str, str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_commands(document: Path, workplace: Path) -> None:
     for line in commands(document):
         done = subprocess.run(

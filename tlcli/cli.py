@@ -21,6 +21,7 @@ COMMANDS = {
     "retrain": ("retrain.command", "Fit a new final layer on folders of images and export it."),
     "label": ("label.command", "Label images with a retrained graph."),
     "evaluate": ("tlcli.commands.evaluate", "Measure a graph's accuracy on labelled images."),
+    "serve": ("tlcli.commands.serve", "Open a page to try a graph on, and answer over HTTP."),
     "modules": ("tlcli.commands.modules", "List the known backbones, or fetch one."),
     "doctor": ("tlcli.commands.doctor", "Show versions, caches and a self-test."),
     "completion": ("tlcli.commands.completion", "Print the script for completion in a shell."),

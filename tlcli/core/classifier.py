@@ -212,6 +212,22 @@ class Classifier:
         """
         return self._scaled(self._reader(image)[None]).copy()
 
+    def scores(self, batch: Array) -> Array:
+        """Return float32 [n, L], in the order of `labels`, for images as `read` gives them.
+
+        Args:
+            batch: float32 [n, height, width, 3] in the range that the graph is fed with,
+                [0, 1] for graphs made by tlcli.
+
+        Raises:
+            GraphError: the graph cannot be run.
+        """
+        step = self.batch_size
+        parts = [batch[start : start + step] for start in range(0, len(batch), step)]
+        return np.concatenate(
+            [self._scores(self._engine.run(self._typed(part)), len(part)) for part in parts]
+        )
+
     def close(self) -> None:
         """Release the graph; nothing can be labelled afterwards."""
         self._engine.close()
@@ -239,7 +255,9 @@ class Classifier:
         out: Array | None = getattr(self._buffers, "scaled", None)
         if out is None or out.shape != pixels.shape:
             out = self._buffers.scaled = np.empty(pixels.shape, np.float32)
-        batch: Array = self.preprocessing.scale(pixels, out)
+        return self._typed(self.preprocessing.scale(pixels, out))
+
+    def _typed(self, batch: Array) -> Array:
         if self._dtype == "float32":
             return batch
         limits = np.iinfo(self._dtype)

@@ -1,0 +1,29 @@
+#!/usr/bin/env bash
+# Retrain, stop when the accuracy is too low, and label new images with the result.
+#
+#   retrain_and_gate.sh IMAGE_DIR NEW_IMAGES OUTPUT_DIR [MIN_ACCURACY]
+#
+# OUTPUT_DIR gets the graph, its labels, its card, the report, result.json and labels.csv.
+# Ends with 0 when all is well, 3 when the accuracy is below MIN_ACCURACY (default 0.9; graph
+# and report are written all the same, nothing is labelled), 1 or 2 when something went wrong.
+set -euo pipefail
+
+if [ $# -lt 3 ] || [ $# -gt 4 ]; then
+    echo "usage: $0 IMAGE_DIR NEW_IMAGES OUTPUT_DIR [MIN_ACCURACY]" >&2
+    exit 2
+fi
+images=$1 new=$2 output=$3 minimum=${4:-0.9}
+mkdir -p "$output"
+
+# What was computed of an image stays in the cache (TLCLI_CACHE_DIR); keep it between runs.
+tlcli retrain --image_dir "$images" --output_graph "$output/output_graph.pb" \
+    --min_accuracy "$minimum" --format json --quiet > "$output/result.json" || {
+    code=$?
+    if [ "$code" -eq 3 ]; then
+        echo "The accuracy is below $minimum; look at $output/output_report.html" >&2
+    fi
+    exit "$code"
+}
+
+tlcli label --graph "$output/output_graph.pb" --image "$new" \
+    --num_top_predictions 1 --format csv > "$output/labels.csv"

@@ -1,0 +1,256 @@
+"""The application without a socket: answers, limits, and who may ask."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import re
+from typing import Any
+
+import pytest
+
+from tests.serve.asking import Mapper, application, ask, ask_async, picture
+from tlcli.errors import GraphError
+from tlcli.serve.guard import host_of, is_allowed_host
+from tlcli.serve.limits import Limits
+
+PREDICT = "/v1/models/colours:predict"
+
+
+@pytest.fixture(scope="module")
+def app() -> Any:
+    return application()
+
+
+def rows(*files: bytes) -> bytes:
+    instances = [{"b64": base64.b64encode(file).decode()} for file in files]
+    return json.dumps({"instances": instances}).encode()
+
+
+def test_scores_come_in_the_order_of_the_labels(app: Any) -> None:
+    found = ask(app, "POST", PREDICT, rows(picture("red"), picture("blue", kind="GIF")))
+    assert found.status == 200
+    assert found.headers["content-type"] == "application/json"
+    red, blue = found.json["predictions"]
+    assert red[0] > 0.99
+    assert blue[2] > 0.99
+    # Nothing but the shortest text of each float32.
+    assert len(str(red[1])) < 14
+
+
+def test_numbers_are_scored_too(app: Any) -> None:
+    pixels = [[[0.0, 1.0, 0.0]] * 4] * 4
+    found = ask(app, "POST", PREDICT, json.dumps({"inputs": {"image": [pixels] * 3}}).encode())
+    assert [row.index(max(row)) for row in found.json["outputs"]] == [1, 1, 1]
+
+
+def test_a_bad_image_does_not_take_the_others(app: Any) -> None:
+    found = ask(
+        app, "POST", PREDICT, rows(b"text", picture("blue"), b"", picture("red", 64, "JPEG")[:300])
+    )
+    assert found.status == 200
+    bad, good, empty, cut = found.json["predictions"]
+    assert bad == {"error": "not an image"}
+    assert good[2] > 0.99
+    assert empty == {"error": "empty file"}
+    assert "error" in cut
+    found = ask(app, "POST", PREDICT, rows(b"text"))
+    assert found.status == 400
+    assert found.json == {"error": "instance 1: not an image"}
+
+
+def test_large_images_are_refused_before_they_are_decoded() -> None:
+    app = application(Limits(max_bytes=100_000, max_pixels=1_000_000))
+    bomb = picture(side=1001)
+    assert len(bomb) < 20_000
+    found = ask(app, "POST", PREDICT, rows(bomb, picture("red", side=1000)))
+    assert found.json["predictions"][0] == {
+        "error": "too large: 1001 x 1001 pixels (limit 1000000 pixels)"
+    }
+    assert found.json["predictions"][1][0] > 0.99
+    assert "too large" in ask(app, "POST", "/label", bomb).json["error"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/v1/models/colours", 200),
+        ("HEAD", "/v1/models/colours", 200),
+        ("GET", "/v1/models/colours/versions/1", 200),
+        ("GET", "/v1/models/colours/metadata", 200),
+        ("GET", "/v1/models/colours/versions/1/metadata", 200),
+        ("POST", "/v1/models/colours/versions/1:predict", 200),
+        ("GET", "/v1/models/other", 404),
+        ("POST", "/v1/models/other:predict", 404),
+        ("GET", "/v1/models/colours/versions/2", 404),
+        ("GET", "/v1/models/colours/labels/stable", 404),
+        ("GET", "/v1/models/colours/nothing", 404),
+        ("GET", "/v1/models/", 404),
+        ("GET", "/v1/models", 404),
+        ("GET", "/nothing", 404),
+        ("GET", "/../../etc/passwd", 404),
+        ("GET", PREDICT, 405),
+        ("POST", "/v1/models/colours", 405),
+        ("PUT", PREDICT, 405),
+        ("GET", "/label", 405),
+        ("POST", "/v1/models/colours:classify", 400),
+        ("GET", "/", 200),
+        ("POST", "/", 405),
+    ],
+)
+def test_addresses(app: Any, method: str, path: str, status: int) -> None:
+    found = ask(app, method, path, rows(picture()))
+    assert found.status == status
+    if status != 200:
+        assert list(found.json) == ["error"]
+    assert found.headers["x-content-type-options"] == "nosniff"
+    assert found.headers["cache-control"] == "no-store"
+    assert "access-control-allow-origin" not in found.headers
+    assert "default-src 'none'" in found.headers["content-security-policy"]
+
+
+def test_labels_for_the_page() -> None:
+    found = ask(application(mapper=Mapper(), top_k=2), "POST", "/label", picture("green")).json
+    assert [each["label"] for each in found["predictions"]] == ["green", "red"]
+    assert found["predictions"][0]["score"] > 0.99
+    assert found["picture"].startswith("data:image/jpeg;base64,")
+    maps = {each["heat_map"] for each in found["predictions"]}
+    assert found["picture"] not in maps
+    assert all(each.startswith("data:image/jpeg;base64,") for each in maps)
+    without = ask(application(), "POST", "/label", picture("green")).json
+    assert [each["heat_map"] for each in without["predictions"]] == [None] * 3
+    assert ask(application(), "POST", "/label", b"text").json == {"error": "not an image"}
+
+
+def test_the_page_holds_everything_itself(app: Any) -> None:
+    first, second = (ask(app, "GET", "/") for _ in range(2))
+    page = first.body.decode()
+    nonce = re.search(r"script-src 'nonce-([^']+)'", first.headers["content-security-policy"])
+    assert nonce is not None
+    assert page.count(f'nonce="{nonce[1]}"') == 2
+    assert nonce[1] not in second.headers["content-security-policy"]
+    assert not re.search(r"""(src|href)=(?!"data:)""", page)
+    assert "No heat maps for this graph: it is a test." in page
+    assert (
+        "choose a label to see its map"
+        in ask(application(mapper=Mapper()), "GET", "/").body.decode()
+    )
+
+
+@pytest.mark.parametrize(
+    ("header", "host"),
+    [
+        ("localhost", "localhost"),
+        ("LocalHost.:80", "localhost"),
+        ("127.0.0.1:8501", "127.0.0.1"),
+        ("[::1]:8501", "::1"),
+        ("a.example", "a.example"),
+        ("", ""),
+        ("a:port", ""),
+        ("user@127.0.0.1", ""),
+        ("127.0.0.1/x", ""),
+        ("[::1", ""),
+    ],
+)
+def test_host_of(header: str, host: str) -> None:
+    assert host_of(header) == host
+
+
+def test_allowed_hosts() -> None:
+    for header in ("localhost:1", "127.0.0.1", "[::1]:8501", "192.168.1.7:8501"):
+        assert is_allowed_host(header, ())
+    for header in ("evil.example", "localhost.evil.example", "127.0.0.1.evil.example", ""):
+        assert not is_allowed_host(header, ("mine.local",))
+    assert is_allowed_host("Mine.local:8501", ("mine.LOCAL",))
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"host": "evil.example"}, 403),
+        ({"host": ""}, 403),
+        ({"host": "mine.local"}, 200),
+        ({"origin": "http://evil.example"}, 403),
+        ({"origin": "null"}, 403),
+        ({"origin": "http://["}, 403),
+        ({"origin": ""}, 403),
+        ({"origin": "http://localhost:9999"}, 403),
+        ({"origin": "http://localhost:8501"}, 200),
+    ],
+)
+def test_other_sites_are_refused(headers: dict[str, str], status: int) -> None:
+    app = application(allowed_hosts=["mine.local"])
+    assert ask(app, "POST", PREDICT, rows(picture()), headers).status == status
+
+
+def test_bodies_that_are_too_large() -> None:
+    app = application(Limits(max_bytes=1000))
+    assert ask(app, "POST", "/label", picture()).status == 200
+    for body, headers in (
+        (b"", {"content-length": "1001"}),
+        (b"", {"content-length": "9" * 5000}),
+        ([b"x" * 600] * 2, {}),
+        ([b"x" * 600] * 3, {"content-length": "10"}),
+        ([b"x" * 600] * 50, {"transfer-encoding": "chunked"}),
+    ):
+        found = ask(app, "POST", "/label", body, headers)
+        assert found.status == 413
+        assert "larger than 1000 bytes" in found.json["error"]
+
+
+def test_bodies_that_drip() -> None:
+    app = application(Limits(body_seconds=0.05))
+    found = asyncio.run(ask_async(app, "POST", "/label", [b"x", None]))
+    assert found.status == 408
+    assert ask(app, "POST", "/label", picture()).status == 200
+
+
+def test_too_many_bodies_at_once() -> None:
+    app = application(Limits(max_bytes=1000, in_flight=2, body_seconds=0.2))
+
+    async def everyone() -> list[int]:
+        slow = [ask_async(app, "POST", "/label", [b"x" * 900, None]) for _ in range(2)]
+        late = ask_async(app, "POST", "/label", b"x" * 900)
+        return [found.status for found in await asyncio.gather(*slow, late)]
+
+    assert asyncio.run(everyone()) == [408, 408, 503]
+    assert ask(app, "POST", "/label", picture()).status == 200
+
+
+def test_many_requests_at_once_run_one_after_the_other(app: Any) -> None:
+    async def everyone() -> list[Any]:
+        names = ("red", "green", "blue") * 8
+        found = await asyncio.gather(
+            *(ask_async(app, "POST", PREDICT, rows(picture(name, side=64))) for name in names)
+        )
+        return [
+            answer.json["predictions"][0].index(max(answer.json["predictions"][0]))
+            for answer in found
+        ]
+
+    assert asyncio.run(everyone()) == [0, 1, 2] * 8
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (GraphError("the graph cannot be run"), "the graph cannot be run"),
+        (KeyError("x"), "KeyError"),
+    ],
+)
+def test_a_failure_is_an_answer(
+    error: Exception, text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tests.serve.asking import Colours
+
+    def fail(self: Any, batch: Any) -> Any:
+        raise error
+
+    app = application()
+    with monkeypatch.context() as patch:
+        patch.setattr(Colours, "run", fail)
+        found = ask(app, "POST", PREDICT, rows(picture()))
+        assert found.status == 500
+        assert text in found.json["error"]
+    assert ask(app, "POST", PREDICT, rows(picture())).status == 200

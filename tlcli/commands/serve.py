@@ -1,0 +1,143 @@
+"""The options of ``tlcli serve`` and what it prints."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import click
+
+from tlcli.commands.options import graph_options, talk_options
+from tlcli.errors import TlcliError
+from tlcli.terminal import CONTEXT_SETTINGS, set_up_logging
+
+DEFAULT_PORT = 8501  # TensorFlow Serving's for REST
+
+
+class _Name(click.ParamType):  # type: ignore[type-arg, unused-ignore]
+    """A model's name, part of its address."""
+
+    name = "name"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        text = str(value)
+        if not text or not all(
+            each.isascii() and (each.isalnum() or each in "._-") for each in text
+        ):
+            self.fail(f"{text!r} is no name; use letters, digits, '.', '_' and '-'", param, ctx)
+        return text
+
+
+@click.command(context_settings=CONTEXT_SETTINGS)
+@graph_options
+@click.option(
+    "--host",
+    default="127.0.0.1",
+    show_default=True,
+    metavar="ADDRESS",
+    help="Address to listen on; 0.0.0.0 lets other machines ask, without a password.",
+)
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=DEFAULT_PORT,
+    show_default=True,
+    metavar="N",
+    help="Port to listen on; 0 takes a free one.",
+)
+@click.option(
+    "--name",
+    type=_Name(),
+    default="model",
+    show_default=True,
+    metavar="NAME",
+    help="Name of the model in /v1/models/NAME.",
+)
+@click.option(
+    "--num_top_predictions",
+    "--top_k",
+    "top_k",
+    type=click.IntRange(min=1, max=100),
+    default=5,
+    show_default=True,
+    metavar="N",
+    help="Labels that the page shows of each image, best first.",
+)
+@click.option(
+    "--max_bytes",
+    type=click.IntRange(min=1024, max=1 << 30),
+    default=32 << 20,
+    show_default=True,
+    metavar="N",
+    help="Largest request.",
+)
+@click.option(
+    "--max_pixels",
+    type=click.IntRange(min=1),
+    default=100_000_000,
+    show_default=True,
+    metavar="N",
+    help="Largest image.",
+)
+@click.option(
+    "--allow_host",
+    "allowed_hosts",
+    multiple=True,
+    metavar="NAME",
+    help="Name by which others may ask, such as my-computer.local. May be given several times.",
+)
+@talk_options
+def command(
+    graph: Path | None,
+    host: str,
+    port: int,
+    name: str,
+    top_k: int,
+    max_bytes: int,
+    max_pixels: int,
+    allowed_hosts: tuple[str, ...],
+    logging_verbosity: str,
+    quiet: bool,
+    **options: Any,
+) -> int:
+    """Open a page to try a graph on, and answer requests as TensorFlow Serving does.
+
+    \b
+    tlcli serve --graph output_graph.pb
+    """
+    set_up_logging(logging_verbosity, quiet)
+    check_extra()
+    from label.job import find_graph
+    from tlcli.serve.app import make_app
+    from tlcli.serve.limits import Limits
+    from tlcli.serve.model import open_model
+    from tlcli.serve.server import address_of, is_loopback, open_socket, serve
+
+    limits = Limits(max_bytes=max_bytes, max_pixels=max_pixels)
+    model = open_model(find_graph(graph), name, limits.max_pixels, **options)
+    try:
+        app = make_app(model, limits, top_k, allowed_hosts)
+        listening = open_socket(host, port)
+        address = address_of(listening)
+
+        def announce() -> None:
+            click.echo(f"Open {address} in a browser; Ctrl-C ends it.")
+            click.echo(f"Programs: POST {address}/v1/models/{name}:predict")
+            if not is_loopback(listening.getsockname()[0]):
+                click.echo(
+                    f"Warning: other machines reach {host} too, and nothing asks them for a "
+                    "password.",
+                    err=True,
+                )
+
+        serve(app, listening, limits, announce)
+    finally:
+        model.close()
+    return 0
+
+
+def check_extra() -> None:
+    """Raise TlcliError, with the command that helps, where the server's packages are missing."""
+    if any(importlib.util.find_spec(name) is None for name in ("starlette", "uvicorn")):
+        raise TlcliError("tlcli serve needs two more packages; run: pip install 'tlcli[serve]'")

@@ -1,0 +1,195 @@
+"""The addresses of the server.
+
+    GET   /                                     the page
+    POST  /label                                the bytes of one image file, for the page
+    GET   /v1/models/NAME                       as TensorFlow Serving, and the following too
+    GET   /v1/models/NAME/metadata
+    POST  /v1/models/NAME:predict
+
+Versions may be named (/versions/1); there is one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import re
+import secrets
+from collections.abc import Iterable
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from tlcli.errors import GraphError, ImageError
+from tlcli.serve import predict
+from tlcli.serve.answers import RequestError
+from tlcli.serve.guard import HEADERS, App, Bodies, Message, Receive, Send, check_sender
+from tlcli.serve.limits import Limits
+from tlcli.serve.model import ServedModel
+from tlcli.serve.page import policy, render
+
+_log = logging.getLogger("tlcli")
+
+_MODEL_PATH = re.compile(
+    r"(?P<name>[^/:]+)(?:/versions/(?P<version>[^/:]+)|/labels/(?P<label>[^/:]+))?"
+    r"(?P<end>/metadata|:[a-z]+)?"
+)
+
+
+def make_app(
+    model: ServedModel, limits: Limits, top_k: int = 5, allowed_hosts: Iterable[str] = ()
+) -> App:
+    """Return the ASGI application.
+
+    Args:
+        model: what answers.
+        limits: of requests.
+        top_k: how many labels the page shows of an image.
+        allowed_hosts: names that the server may be asked by, beside addresses and localhost.
+    """
+    views = _Views(model, limits, top_k)
+    app = Starlette(
+        routes=[
+            Route("/", views.page, methods=["GET"]),
+            Route("/label", views.label, methods=["POST"]),
+            Route("/v1/models/{path:path}", views.models, methods=["GET", "POST"]),
+        ],
+        exception_handlers={
+            RequestError: _on_request_error,
+            HTTPException: _on_http_error,
+            GraphError: _on_graph_error,
+            ClientDisconnect: _on_leaving,
+            Exception: _on_bug,
+        },
+    )
+    app.router.redirect_slashes = False
+    return _Guarded(app, tuple(allowed_hosts))
+
+
+class _Views:
+    def __init__(self, model: ServedModel, limits: Limits, top_k: int) -> None:
+        self._model = model
+        self._limits = limits
+        self._top_k = top_k
+        self._bodies = Bodies(limits)
+
+    async def page(self, request: Request) -> Response:
+        nonce = secrets.token_urlsafe(16)
+        return Response(
+            render(self._model, self._limits, nonce),
+            media_type="text/html",
+            headers={**policy(nonce)},
+        )
+
+    async def label(self, request: Request) -> Response:
+        async with self._bodies.body(request) as content:
+            try:
+                return _json(await self._model.label(content, self._top_k))
+            except ImageError as error:
+                # An answer to its user; a status of 400 would be an error on the page's console.
+                return _error(200, str(error))
+
+    async def models(self, request: Request) -> Response:
+        found = _MODEL_PATH.fullmatch(request.path_params["path"])
+        if found is None:
+            raise RequestError(404, "there is nothing at this address")
+        model = self._model
+        if found["name"] != model.name:
+            raise RequestError(404, f"there is no model {found['name']!r}, only {model.name!r}")
+        if found["version"] not in (None, predict.VERSION) or found["label"] is not None:
+            raise RequestError(404, f"the model has one version, {predict.VERSION}")
+        end = found["end"] or ""
+        method = "POST" if end.startswith(":") else "GET"
+        if request.method != method and (request.method, method) != ("HEAD", "GET"):
+            raise RequestError(405, f"ask this address by {method}", {"Allow": method})
+        if end == "":
+            return _json(predict.status_of_model())
+        if end == "/metadata":
+            return _json(
+                predict.metadata_of_model(model.name, model.labels, model.height, model.width)
+            )
+        if end != ":predict":
+            raise RequestError(400, f"{end[1:]} is not offered; ask for predict")
+        async with self._bodies.body(request) as body:
+            # Not in a thread: one body at a time is taken apart, which takes many times its size.
+            asked = predict.read_request(
+                body, model.height, model.width, self._limits.max_instances
+            )
+            results = await model.predict(asked.instances)
+        return _json(predict.write_answer(results, asked.by_row))
+
+
+class _Guarded:
+    """Checks the sender before anything else, and puts the headers on every answer."""
+
+    def __init__(self, app: Any, allowed_hosts: tuple[str, ...]) -> None:
+        self._app = app
+        self._allowed_hosts = allowed_hosts
+
+    async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                present = {name.lower() for name, _ in message["headers"]}
+                message["headers"] = [
+                    *message["headers"],
+                    *(
+                        (name.lower().encode(), value.encode())
+                        for name, value in HEADERS.items()
+                        if name.lower().encode() not in present
+                    ),
+                ]
+            await send(message)
+
+        try:
+            check_sender(Request(scope).headers, self._allowed_hosts)
+        except RequestError as error:
+            await _error(error.status, str(error))(scope, receive, send_with_headers)
+            return
+        # Starlette answers what nobody foresaw, see `_on_bug`, and raises it again for the log.
+        with contextlib.suppress(Exception):
+            await self._app(scope, receive, send_with_headers)
+
+
+def _json(content: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    text = json.dumps(content, ensure_ascii=False, allow_nan=False)
+    # A label that is no valid text must not keep the answer from being UTF-8.
+    body = text.encode("utf-8", "replace")
+    return Response(body, status, headers, "application/json")
+
+
+def _error(status: int, message: str, headers: dict[str, str] | None = None) -> Response:
+    return _json({"error": message}, status, headers)
+
+
+async def _on_request_error(request: Request, error: RequestError) -> Response:
+    return _error(error.status, str(error), error.headers)
+
+
+async def _on_http_error(request: Request, error: HTTPException) -> Response:
+    message = {404: "there is nothing at this address", 405: "not by this method"}.get(
+        error.status_code, error.detail
+    )
+    return _error(error.status_code, message, dict(error.headers or {}))
+
+
+async def _on_graph_error(request: Request, error: GraphError) -> Response:
+    _log.error("%s", error)
+    return _error(500, str(error))
+
+
+async def _on_leaving(request: Request, error: ClientDisconnect) -> Response:
+    return _error(400, "the request was cut short")  # nobody reads it
+
+
+async def _on_bug(request: Request, error: Exception) -> Response:
+    _log.error("unexpected %s: %s", type(error).__name__, error)
+    _log.debug("where it came from", exc_info=error)
+    return _error(500, f"unexpected {type(error).__name__}; the server's terminal says more")

@@ -1,0 +1,38 @@
+"""What a request may cost; each default stands beside its reason."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tlcli.core.decoding import PIXEL_LIMIT
+
+LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Bounds on requests.
+
+    Attributes:
+        max_bytes: of a body; 32 MiB hold a photo of 100 megapixels, or some 30 of a phone.
+        max_pixels: of an image, read from its header before anything is decoded.
+        max_instances: images in one request; more belong into several.
+        in_flight: bodies of full size in memory at once, until they are answered; the next are
+            told to come back.
+        body_seconds: a whole body must be there by then, however slowly it drips.
+        head_seconds: the first request of a connection must have begun by then.
+        connections: open at once; the next are told to come back.
+    """
+
+    max_bytes: int = 32 << 20
+    # 300 MB decoded: four threads decode at once.
+    max_pixels: int = 100_000_000
+    max_instances: int = 128
+    in_flight: int = 4
+    body_seconds: float = 60.0
+    head_seconds: float = 20.0
+    connections: int = 64
+
+    def __post_init__(self) -> None:
+        if self.max_pixels > PIXEL_LIMIT:
+            object.__setattr__(self, "max_pixels", PIXEL_LIMIT)

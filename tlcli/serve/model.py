@@ -1,0 +1,182 @@
+"""The graph behind the server: one classifier, asked by one thread."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from tlcli.core.activation_maps import ActivationMapper, NoActivationMapError, overlay
+from tlcli.core.classifier import Classifier, load
+from tlcli.core.decoding import open_image
+from tlcli.core.input_options import Options
+from tlcli.core.thumbnails import picture
+from tlcli.errors import GraphError, ImageError
+from tlcli.report.collect import data_uri
+from tlcli.serve.predict import Array
+
+_Result = TypeVar("_Result")
+
+# Longest side of the pictures that the page shows, in pixels; twice that of the screen.
+_PICTURE_SIDE = 480
+
+
+class ServedModel:
+    """A classifier that may be asked from any number of requests at the same time.
+
+    LiteRT's interpreter is not safe to share between threads, and one run takes all
+    processors anyway: requests wait for one another in one thread.
+
+    Args:
+        classifier: closed with `close`.
+        name: of the model, as its address has it.
+        max_pixels: larger images are refused before they are decoded.
+        mapper: gives the heat maps, closed likewise; or why there are none, in a few words.
+
+    Attributes:
+        no_heat_maps: why there are none, or None.
+    """
+
+    def __init__(
+        self,
+        classifier: Classifier,
+        name: str,
+        max_pixels: int,
+        mapper: ActivationMapper | str = "they were not asked for",
+    ) -> None:
+        self.name = name
+        self.labels = classifier.labels
+        self.height = classifier.preprocessing.height
+        self.width = classifier.preprocessing.width
+        self._classifier = classifier
+        self._max_pixels = max_pixels
+        self._mapper = None if isinstance(mapper, str) else mapper
+        self.no_heat_maps = mapper if isinstance(mapper, str) else None
+        self._thread = ThreadPoolExecutor(1, "tlcli-serve")
+
+    async def predict(self, instances: Sequence[bytes | Array]) -> list[list[float] | str]:
+        """Return the scores of each instance in the order of the labels, or why it has none.
+
+        Args:
+            instances: the bytes of an image file, or float32 [height, width, 3], each.
+
+        Raises:
+            GraphError: the graph cannot be run.
+        """
+        return await self._ask(self._predict, list(instances))
+
+    async def label(self, content: bytes, top_k: int) -> dict[str, Any]:
+        """Return the best labels of one image file.
+
+        Returns:
+            ``predictions``, a list of ``label``, ``score`` and ``heat_map``, best first, and
+            ``picture``; pictures are data URIs, None where there are none.
+
+        Raises:
+            ImageError: it cannot be labelled; the reason alone.
+            GraphError: the graph cannot be run.
+        """
+        return await self._ask(self._label, content, top_k)
+
+    def close(self) -> None:
+        """Wait for the image at work and release the graph."""
+        self._thread.shutdown(wait=True, cancel_futures=True)
+        self._classifier.close()
+        if self._mapper is not None:
+            self._mapper.close()
+
+    async def _ask(self, work: Callable[..., _Result], *arguments: Any) -> _Result:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._thread, work, *arguments)
+
+    def _predict(self, instances: list[bytes | Array]) -> list[list[float] | str]:
+        found: list[list[float] | str] = [""] * len(instances)
+        files: dict[int, bytes] = {}
+        for place, instance in enumerate(instances):
+            if not isinstance(instance, bytes):
+                found[place] = _plain(self._classifier.scores(instance[None])[0])
+                continue
+            try:
+                self._check_size(instance)
+                files[place] = instance
+            except ImageError as error:
+                found[place] = str(error)
+        answers = self._classifier.probabilities(files.values())
+        for place, (_, scores, reason) in zip(files, answers, strict=True):
+            found[place] = str(reason) if scores is None else _plain(scores)
+        return found
+
+    def _label(self, content: bytes, top_k: int) -> dict[str, Any]:
+        self._check_size(content)
+        batch = self._classifier.read(content)
+        scores = _plain(self._classifier.scores(batch)[0])
+        if isinstance(scores, str):
+            raise ImageError(scores)
+        best = np.argsort(-np.array(scores), kind="stable")[:top_k].tolist()
+        shown = picture(content, _PICTURE_SIDE)
+        maps = self._maps(batch, best) if shown is not None else None
+        return {
+            "picture": None if shown is None else data_uri(shown),
+            "predictions": [
+                {
+                    "label": self.labels[index],
+                    "score": scores[index],
+                    "heat_map": None
+                    if maps is None or shown is None
+                    else data_uri(overlay(shown, maps[rank])),
+                }
+                for rank, index in enumerate(best)
+            ],
+        }
+
+    def _maps(self, batch: Array, labels: list[int]) -> Array | None:
+        """Return a map [K, gh, gw] of each label."""
+        if self._mapper is None:
+            return None
+        try:
+            found = np.moveaxis(self._mapper.maps(batch)[0][..., labels], -1, 0)
+        except NoActivationMapError as error:
+            # Seen only when it runs; it will not be otherwise with the next image.
+            self._mapper.close()
+            self._mapper, self.no_heat_maps = None, str(error)
+            return None
+        return np.asarray(found)
+
+    def _check_size(self, content: bytes) -> None:
+        """Raise ImageError for an image that would take too much memory once decoded."""
+        with open_image(content) as image:
+            width, height = image.size
+        if width * height > self._max_pixels:
+            raise ImageError(
+                f"too large: {width} x {height} pixels (limit {self._max_pixels} pixels)"
+            )
+
+
+def open_model(graph: Path, name: str, max_pixels: int, **options: Any) -> ServedModel:
+    """Load a graph to serve; ``options`` as of `tlcli.load`.
+
+    Raises:
+        TlcliError: as `tlcli.load`.
+    """
+    classifier = load(graph, **options)
+    fed = Options(**{field.name: options.get(field.name) for field in fields(Options)})
+    mapper: ActivationMapper | str
+    try:
+        mapper = ActivationMapper.for_classifier(
+            classifier, fed, trust=bool(options.get("trust", False))
+        )
+    except (GraphError, OSError) as error:
+        mapper = str(error)
+    return ServedModel(classifier, name, max_pixels, mapper)
+
+
+def _plain(scores: Array) -> list[float] | str:
+    """Return JSON numbers, each the shortest that is the same float32."""
+    if not np.isfinite(scores).all():
+        return "the graph gave no numbers for it"
+    return [float(str(score)) for score in scores]

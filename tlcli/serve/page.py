@@ -1,0 +1,68 @@
+"""The page: one answer that holds everything, styles, script and the model's facts."""
+
+from __future__ import annotations
+
+import functools
+from importlib import resources
+from typing import TYPE_CHECKING, Any
+
+from tlcli.report.page import json_for_html
+from tlcli.serve.limits import Limits
+
+if TYPE_CHECKING:
+    from tlcli.serve.model import ServedModel
+
+
+def policy(nonce: str) -> dict[str, str]:
+    """Return the headers that let the page do what it does and nothing else."""
+    parts = (
+        "default-src 'none'",
+        f"script-src 'nonce-{nonce}'",
+        f"style-src 'nonce-{nonce}'",
+        "img-src blob: data:",
+        "media-src blob: mediastream:",
+        "connect-src 'self'",
+        "base-uri 'none'",
+        "form-action 'none'",
+        "frame-ancestors 'none'",
+        "require-trusted-types-for 'script'",
+    )
+    return {
+        "Content-Security-Policy": "; ".join(parts),
+        "Permissions-Policy": "camera=(self), microphone=(), geolocation=()",
+    }
+
+
+def render(model: ServedModel, limits: Limits, nonce: str) -> str:
+    """Return the page as HTML."""
+    facts = {"maxBytes": limits.max_bytes}
+    return str(
+        _template().render(
+            nonce=nonce,
+            name=model.name,
+            labels=_valid(model.labels),
+            no_heat_maps=model.no_heat_maps,
+            facts=json_for_html(facts),
+            script=_file("page.js"),
+            style=_file("page.css"),
+        )
+    )
+
+
+@functools.cache
+def _template() -> Any:
+    import jinja2
+
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    return environment.from_string(_file("page.html"))
+
+
+@functools.cache
+def _file(name: str) -> str:
+    return resources.files("tlcli.serve").joinpath(name).read_text("utf-8")
+
+
+def _valid(labels: tuple[str, ...]) -> list[str]:
+    return [label.encode("utf-8", "replace").decode() for label in labels]

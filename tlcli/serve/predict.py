@@ -1,0 +1,204 @@
+"""The JSON of TensorFlow Serving's REST API: requests read, answers and metadata written.
+
+Row format:     {"instances": [I, ...]}       answered by {"predictions": [S, ...]}
+Column format:  {"inputs": X}                 answered by {"outputs": [S, ...]}
+
+An instance I is {"b64": TEXT} or {"image_bytes": {"b64": TEXT}}, the content of an image file
+in base64 (signature "encoded"), or numbers [height][width][3], alone or as {"image": numbers},
+in the range that the graph takes (signature "serving_default"). S is the list of the scores in
+the order of the labels. X is what TensorFlow Serving takes: instances, or {NAME: instances}
+with the name of the input.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+import numpy as np
+
+from tlcli.serve.answers import RequestError
+
+IMAGE, IMAGE_BYTES, PREDICTION = "image", "image_bytes", "prediction"
+# Signature -> its only input; the SavedModel that `tlcli retrain` writes has the same two.
+SIGNATURES = {"serving_default": IMAGE, "encoded": IMAGE_BYTES}
+VERSION = "1"
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True)
+class PredictRequest:
+    """A request that was read.
+
+    Attributes:
+        instances: the bytes of an image file, or float32 [height, width, 3], each.
+        by_row: asked with "instances", to be answered with "predictions".
+    """
+
+    instances: tuple[bytes | Array, ...]
+    by_row: bool
+
+
+def read_request(body: bytes, height: int, width: int, max_instances: int) -> PredictRequest:
+    """Read the body of a predict request for a graph that takes height x width pixels.
+
+    Raises:
+        RequestError: 400, with what is wrong and where.
+    """
+    given = _object(body)
+    signature = given.get("signature_name", "")
+    if signature not in ("", *SIGNATURES):
+        _refuse(f"there is no signature {signature!r}; give one of {', '.join(SIGNATURES)}")
+    by_row = "instances" in given
+    if by_row == ("inputs" in given):
+        _refuse('the body needs either "instances", a list, or "inputs"')
+    values = given["instances"] if by_row else _columns(given["inputs"])
+    if not isinstance(values, list):
+        _refuse('"instances" is no list; put each image into it, also where there is one')
+    if not values:
+        _refuse("there are no instances")
+    if len(values) > max_instances:
+        _refuse(f"{len(values)} instances are too many; send up to {max_instances} at once")
+    instances = tuple(
+        _instance(value, number, signature, (height, width, 3))
+        for number, value in enumerate(values, 1)
+    )
+    return PredictRequest(instances, by_row)
+
+
+def write_answer(results: Sequence[list[float] | str], by_row: bool) -> dict[str, Any]:
+    """Return the answer: scores, and {"error": reason} for an image that gave none.
+
+    Raises:
+        RequestError: 400, where no image gave scores.
+    """
+    if all(isinstance(result, str) for result in results):
+        reasons = [f"instance {number}: {text}" for number, text in enumerate(results, 1)]
+        more = f" (and {len(reasons) - 1} more)" if len(reasons) > 1 else ""
+        raise RequestError(400, reasons[0] + more)
+    shown = [{"error": result} if isinstance(result, str) else result for result in results]
+    return {"predictions" if by_row else "outputs": shown}
+
+
+def status_of_model() -> dict[str, Any]:
+    """Return the answer to ``GET /v1/models/NAME``."""
+    return {
+        "model_version_status": [
+            {
+                "version": VERSION,
+                "state": "AVAILABLE",
+                "status": {"error_code": "OK", "error_message": ""},
+            }
+        ]
+    }
+
+
+def metadata_of_model(name: str, labels: Sequence[str], height: int, width: int) -> dict[str, Any]:
+    """Return the answer to ``GET /v1/models/NAME/metadata``.
+
+    Beside what TensorFlow Serving says it has the labels, in the order of the scores.
+    """
+    inputs = {
+        "serving_default": {IMAGE: _tensor("DT_FLOAT", (-1, height, width, 3), IMAGE)},
+        "encoded": {IMAGE_BYTES: _tensor("DT_STRING", (-1,), IMAGE_BYTES)},
+    }
+    signatures = {
+        signature: {
+            "inputs": tensors,
+            "outputs": {PREDICTION: _tensor("DT_FLOAT", (-1, len(labels)), PREDICTION)},
+            "method_name": "tensorflow/serving/predict",
+        }
+        for signature, tensors in inputs.items()
+    }
+    return {
+        "model_spec": {"name": name, "signature_name": "", "version": VERSION},
+        "metadata": {"signature_def": {"signature_def": signatures}, "labels": list(labels)},
+    }
+
+
+def _tensor(dtype: str, sizes: tuple[int, ...], name: str) -> dict[str, Any]:
+    # As protobuf writes 64-bit integers in JSON: as text.
+    sides = [{"size": str(size), "name": ""} for size in sizes]
+    return {
+        "dtype": dtype,
+        "tensor_shape": {"dim": sides, "unknown_rank": False},
+        "name": f"{name}:0",
+    }
+
+
+def _object(body: bytes) -> dict[str, Any]:
+    try:
+        given = json.loads(body)
+    except RecursionError:
+        _refuse("the body is nested too deeply")
+    except ValueError as error:  # also of bytes that are no UTF-8
+        _refuse(f"the body is no JSON: {error}")
+    if not isinstance(given, dict):
+        _refuse('the body is no JSON object; send {"instances": [...]}')
+    return given
+
+
+def _columns(inputs: Any) -> list[Any]:
+    """Return the instances of the column format."""
+    if isinstance(inputs, dict) and set(inputs) != {"b64"}:
+        if len(inputs) != 1 or not set(inputs) <= {IMAGE, IMAGE_BYTES}:
+            _refuse(f'"inputs" needs one input, "{IMAGE}" or "{IMAGE_BYTES}"')
+        ((name, values),) = inputs.items()
+        columns = values if isinstance(values, list) else [values]
+        return [{name: value} for value in columns]
+    return inputs if isinstance(inputs, list) else [inputs]
+
+
+def _instance(
+    value: Any, number: int, signature: str, shape: tuple[int, int, int]
+) -> bytes | Array:
+    name = None
+    if isinstance(value, dict) and set(value) != {"b64"}:
+        if len(value) != 1 or not set(value) <= {IMAGE, IMAGE_BYTES}:
+            _refuse(
+                f'instance {number} needs one of {{"b64": TEXT}}, '
+                f'{{"{IMAGE_BYTES}": {{"b64": TEXT}}}} and {{"{IMAGE}": NUMBERS}}'
+            )
+        ((name, value),) = value.items()
+    if isinstance(value, dict):
+        if set(value) != {"b64"} or name == IMAGE:
+            _refuse(f'instance {number} is no {{"b64": TEXT}}')
+        return _decoded(value["b64"], number)
+    if name == IMAGE_BYTES or signature == "encoded":
+        _refuse(f'instance {number} is no {{"b64": TEXT}}, which image files are sent in')
+    return _numbers(value, number, shape)
+
+
+def _decoded(text: Any, number: int) -> bytes:
+    try:
+        return base64.b64decode(text if isinstance(text, str) else "?", validate=True)
+    except (binascii.Error, ValueError):  # the second: not ASCII
+        _refuse(f"instance {number}: its b64 is no base64")
+
+
+def _numbers(value: Any, number: int, shape: tuple[int, int, int]) -> Array:
+    height, width, _ = shape
+    wanted = f"{height} rows of {width} pixels of 3 numbers"
+    # By hand: NumPy would make text and nothing at all into numbers.
+    if not isinstance(value, list):
+        _refuse(f"instance {number} is neither an image file in b64 nor {wanted}")
+    try:
+        found = np.array(value)
+    except ValueError:  # rows of different lengths
+        _refuse(f"instance {number} is not {wanted}")
+    if found.shape != shape or found.dtype.kind not in "iuf":
+        _refuse(f"instance {number} is not {wanted}, but {found.dtype} {list(found.shape)}")
+    with np.errstate(over="ignore"):  # what is too large becomes infinite, see below
+        pixels: Array = found.astype(np.float32)
+    if not np.isfinite(pixels).all():
+        _refuse(f"instance {number} has numbers that are not finite")
+    return pixels
+
+
+def _refuse(message: str) -> NoReturn:
+    raise RequestError(400, message)

@@ -1,0 +1,134 @@
+"""The process: a socket, the server on it until Ctrl-C, and nothing left behind."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from collections.abc import Callable
+from typing import Any
+
+from tlcli.errors import TlcliError
+from tlcli.serve.guard import App
+from tlcli.serve.limits import LOOPBACK, Limits
+
+# A request at work when Ctrl-C comes may end.
+_GRACE = 3
+
+
+def open_socket(host: str, port: int) -> socket.socket:
+    """Return a listening socket; port 0 takes a free one.
+
+    Raises:
+        TlcliError: the address is not of this machine, or taken.
+    """
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        found = socket.socket(family, kind, protocol)
+    except (OSError, UnicodeError) as error:
+        raise TlcliError(f"there is no address {host!r} on this machine: {error}") from error
+    try:
+        found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        found.bind(address)
+        found.listen(128)
+    except OSError as error:
+        found.close()
+        raise TlcliError(
+            f"cannot listen on {host}, port {port}: {error.strerror or error}; choose another "
+            "with --port, or --port 0 for any free one"
+        ) from error
+    return found
+
+
+def address_of(listening: socket.socket) -> str:
+    """Return the address to type into a browser."""
+    host, port = listening.getsockname()[:2]
+    if host in ("0.0.0.0", "::"):  # every address of the machine, this one among them
+        host = "127.0.0.1" if host == "0.0.0.0" else "::1"
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether only this machine reaches ``host``."""
+    return host.lower() in LOOPBACK or host.startswith("127.")
+
+
+def serve(app: App, listening: socket.socket, limits: Limits, ready: Callable[[], None]) -> None:
+    """Serve until a signal comes, which is then raised as if it had not been waited for.
+
+    Args:
+        app: what answers.
+        listening: from `open_socket`; closed afterwards.
+        limits: of connections.
+        ready: called once requests are taken.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C.
+    """
+    import uvicorn
+
+    for name in ("uvicorn", "uvicorn.error", "uvicorn.asgi"):
+        # What goes wrong is said by the application, in the voice of tlcli.
+        logging.getLogger(name).disabled = True
+    config = uvicorn.Config(
+        app,
+        http=_patient_protocol(limits.head_seconds),
+        ws="none",
+        lifespan="off",
+        loop="asyncio",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        limit_concurrency=limits.connections,
+        timeout_graceful_shutdown=_GRACE,
+        h11_max_incomplete_event_size=32 << 10,
+    )
+    server = uvicorn.Server(config)
+
+    async def run() -> None:
+        loop = asyncio.get_running_loop()
+        loop.call_soon(ready)
+        await server.serve(sockets=[listening])
+
+    with listening:
+        asyncio.run(run())
+
+
+def _patient_protocol(seconds: float) -> Any:
+    """Return uvicorn's HTTP/1.1, which hangs up on who connects and does not ask.
+
+    uvicorn bounds the time that nothing comes between two requests, but neither the time
+    before the first nor a head that drips.
+    """
+    from uvicorn.protocols.http.h11_impl import H11Protocol
+
+    class PatientProtocol(H11Protocol):  # type: ignore[misc, unused-ignore]
+        patience: asyncio.TimerHandle | None = None
+
+        def connection_made(self, transport: Any) -> None:
+            super().connection_made(transport)
+            self._wait()
+
+        def handle_events(self) -> None:
+            super().handle_events()
+            self._wait()
+
+        def connection_lost(self, error: Exception | None) -> None:
+            self._stop_waiting()
+            super().connection_lost(error)
+
+        def _wait(self) -> None:
+            if self.cycle is not None and not self.cycle.response_complete:
+                self._stop_waiting()
+            elif self.patience is None and not self.transport.is_closing():
+                self.patience = self.loop.call_later(seconds, self.transport.close)
+
+        def _stop_waiting(self) -> None:
+            if self.patience is not None:
+                self.patience.cancel()
+                self.patience = None
+
+    return PatientProtocol
