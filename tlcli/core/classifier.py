@@ -210,7 +210,8 @@ class Classifier:
         Raises:
             ImageError: the reason alone, without the path.
         """
-        return self._scaled(self._reader(image)[None]).copy()
+        batch: Array = self._scaled(self._reader(image)[None]).copy()
+        return batch
 
     def scores(self, batch: Array) -> Array:
         """Return float32 [n, L], in the order of `labels`, for images as `read` gives them.
@@ -255,14 +256,15 @@ class Classifier:
         out: Array | None = getattr(self._buffers, "scaled", None)
         if out is None or out.shape != pixels.shape:
             out = self._buffers.scaled = np.empty(pixels.shape, np.float32)
-        return self._typed(self.preprocessing.scale(pixels, out))
+        batch: Array = self.preprocessing.scale(pixels, out)
+        return self._typed(batch)
 
     def _typed(self, batch: Array) -> Array:
         if self._dtype == "float32":
             return batch
         limits = np.iinfo(self._dtype)
-        whole: Array = np.clip(np.rint(batch), limits.min, limits.max)
-        return whole.astype(self._dtype)
+        whole: Array = np.clip(np.rint(batch), limits.min, limits.max).astype(self._dtype)
+        return whole
 
     def _scores(self, given: Array, images: int) -> Array:
         """Return float32 [images, L] for what the engine gave.
