@@ -42,3 +42,7 @@ def test_numbers_and_harmless_text_stay() -> None:
 def test_the_byte_order_mark_comes_once_and_first() -> None:
     assert written(("a", 1), ("집", -2), for_spreadsheet=True) == "\ufeffa,1\n집,-2\n"
     assert written(("a", 1), for_spreadsheet=False) == "a,1\n"
+
+
+def test_a_carriage_return_stays_within_its_cell() -> None:
+    assert written(("a\rb", 1), ("c", 2), for_spreadsheet=False) == '"a\rb","1"\nc,2\n'

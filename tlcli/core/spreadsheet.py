@@ -33,10 +33,14 @@ class CsvRows:
 
     def __init__(self, stream: TextIO, for_spreadsheet: bool = False) -> None:
         self._rows = csv.writer(stream, lineterminator="\n")
+        # Python before 3.13 leaves a carriage return bare, and readers end the row there.
+        self._quoted = csv.writer(stream, lineterminator="\n", quoting=csv.QUOTE_ALL)
         self._for_spreadsheet = for_spreadsheet
         if for_spreadsheet:
             stream.write(BYTE_ORDER_MARK)
 
     def write(self, cells: Iterable[object]) -> None:
         """Write one row."""
-        self._rows.writerow([guarded(cell) for cell in cells] if self._for_spreadsheet else cells)
+        row = [guarded(cell) for cell in cells] if self._for_spreadsheet else list(cells)
+        bare = any("\r" in cell for cell in row if isinstance(cell, str))
+        (self._quoted if bare else self._rows).writerow(row)
