@@ -213,7 +213,7 @@ def test_the_cache_never_mixes_precisions(tmp_path: Path, photos: list[Path]) ->
         first = compute(BACKBONE, requests, store)
         second = compute(low, requests, store)
         assert (first.computed, first.hits) == (second.computed, second.hits) == (11, 0)
-        assert not (first.vectors == second.vectors).any(axis=1).all()
+        assert not (first.vectors == second.vectors).all(axis=1).any()
         np.testing.assert_allclose(first.vectors, second.vectors, rtol=0.02)
         other = compute(in_bfloat16(BACKBONE, "avx512_bf16"), requests[:3], store)
         assert other.computed == 3

@@ -11,12 +11,10 @@ time as one with two, and less of the clock. TensorFlow is left the graphics car
 from __future__ import annotations
 
 import logging
-import os
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import count
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -25,7 +23,7 @@ from tlcli.backbones.base import INPUT, BackboneGraph
 from tlcli.core.bfloat16_graph import bfloat16_graph
 from tlcli.core.engines import GraphEngine, LiteRTEngine, available_cpus, import_tensorflow
 from tlcli.core.litert_writer import write_model
-from tlcli.core.machine import bfloat16_instructions
+from tlcli.core.machine import bfloat16_instructions, has_graphics_card
 from tlcli.errors import GraphError, OutputError
 
 logger = logging.getLogger("tlcli")
@@ -200,12 +198,6 @@ def bfloat16_unit() -> str:
         if details and details[0].get("compute_capability", (0, 0)) >= _CARD_CAPABILITY:
             return CARD
     return bfloat16_instructions() or NO_UNIT
-
-
-def has_graphics_card() -> bool:
-    """Return whether the machine shows a card that TensorFlow might use."""
-    hidden = os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1")
-    return not hidden and Path("/dev/nvidiactl").exists()
 
 
 def difference(given: Array, expected: Array) -> float:

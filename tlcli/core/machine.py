@@ -93,6 +93,12 @@ def bfloat16_instructions(cpuinfo: Path = Path("/proc/cpuinfo")) -> str | None:
     return next((name for name in _BFLOAT16 if name in features), None)
 
 
+def has_graphics_card() -> bool:
+    """Return whether the machine shows a card that TensorFlow might use."""
+    hidden = os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1")
+    return not hidden and Path("/dev/nvidiactl").exists()
+
+
 def memory() -> dict[str, int | None]:
     """Return "total" and "available" bytes, None where they cannot be told."""
     total, available = None, None
