@@ -157,7 +157,7 @@ def test_processor_of_other_machines(tmp_path: Path) -> None:
 
 def test_text_where_little_can_be_told() -> None:
     found = doctor.examine()
-    found["processor"] = {"name": "unknown", "features": None, "cores": 1}
+    found["processor"] = {"name": "unknown", "features": None, "cores": 1, "bfloat16": None}
     found["memory"] = {"total": None, "available": None, "limit": None}
     found["backbones"] = []
     text = doctor.to_text(found)
