@@ -1,6 +1,7 @@
 """Measure cross-validated accuracy from images, for several backbones and both solvers.
 
     python benchmarks/accuracy_images.py --image_dir ../shared/flowers/photos
+    python benchmarks/accuracy_images.py --precisions float32 bfloat16
 
 Prints a Markdown table. Folds are those of `tlcli retrain --cross_validate`: the same for every
 backbone and solver, drawn anew for each seed.
@@ -17,9 +18,11 @@ import numpy as np
 from tlcli.backbones import resolve
 from tlcli.core.bottlenecks import Request, compute
 from tlcli.core.dataset import scan_folder
+from tlcli.core.engine_choice import bfloat16_unit
 from tlcli.core.evaluation import cross_validate
 from tlcli.core.final_layer import FinalLayer, Samples, SgdSettings, fit_sgd
 from tlcli.core.optimum import fit_lbfgs
+from tlcli.core.precision import in_bfloat16
 from tlcli.core.store import BottleneckStore
 
 
@@ -31,6 +34,9 @@ def main() -> None:
     )
     parser.add_argument("--folds", type=int, default=5)
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument(
+        "--precisions", nargs="+", default=["float32"], choices=["float32", "bfloat16"]
+    )
     parser.add_argument("--bottleneck_dir", type=Path, default=None)
     options = parser.parse_args()
 
@@ -47,8 +53,13 @@ def main() -> None:
             Request(image.path, content) for image, content in zip(images, contents, strict=True)
         ]
         for module in options.modules:
-            vectors = compute(resolve(module), requests, store).vectors
-            report(module, vectors, labels, contents, options.folds, options.seeds)
+            for precision in options.precisions:
+                backbone = resolve(module)
+                if precision == "bfloat16":
+                    backbone = in_bfloat16(backbone, bfloat16_unit())
+                vectors = compute(backbone, requests, store).vectors
+                name = module if len(options.precisions) == 1 else f"{module}, {precision}"
+                report(name, vectors, labels, contents, options.folds, options.seeds)
 
 
 def report(

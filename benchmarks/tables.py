@@ -156,6 +156,11 @@ def _comparisons(figures: Figures) -> Iterable[tuple[str, Entry, str, Entry, flo
         if best is not None:
             yield stage["title"], own, stage["unit"], best, best_wanted
         for entry in stage["entries"]:
+            rival = best_runtime(stage["entries"], "bfloat16")
+            if entry["name"] == "tlcli bfloat16" and entry.get("value") and rival is not None:
+                title = f"{stage['title']}, bfloat16"
+                yield title, entry, stage["unit"], rival, best_wanted
+        for entry in stage["entries"]:
             if "one image a call" in entry["name"]:
                 yield stage["title"], own, stage["unit"], entry, loop_wanted
     for name, other, goal in (

@@ -78,6 +78,13 @@ BELOW_MINIMUM = 3
 @click.option(
     "--export_bottlenecks", type=ANY_PATH, help="Write text bottlenecks as the original tools did."
 )
+@click.option(
+    "--precision",
+    type=click.Choice(["auto", "float32", "bfloat16"], case_sensitive=False),
+    default="auto",
+    show_default=True,
+    help="What the backbone computes in; auto takes bfloat16 where it saves time.",
+)
 @click.option("--how_many_training_steps", type=int, default=4000, show_default=True)
 @click.option("--learning_rate", type=float, default=0.01, show_default=True)
 @click.option(

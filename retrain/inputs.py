@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from retrain.options import Options
+from retrain.precision import in_its_precision
 from retrain.result import Skipped
 from retrain.sources import Imported, Vectors, imported_vector, report_skipped
 from tlcli.backbones.base import Backbone
@@ -54,6 +55,7 @@ class Inputs:
         skipped: unreadable images with reasons.
         duplicates: names of images with the same content under different labels.
         cache: counts of vectors by where they came from.
+        backbone: what computed the vectors, in the precision they have; None: all imported.
     """
 
     labels: tuple[str, ...]
@@ -67,6 +69,7 @@ class Inputs:
     skipped: tuple[Skipped, ...] = ()
     duplicates: tuple[tuple[str, ...], ...] = ()
     cache: dict[str, int] = field(default_factory=dict)
+    backbone: Backbone | None = None
 
     def part(self, split: str) -> slice:
         """Return where the rows of one split are."""
@@ -148,6 +151,7 @@ def _with_store(
         if image.file is not None and content is not None and number not in from_text:
             numbers.append(number)
             requests.append(Request(image.file, content))
+    backbone = in_its_precision(options, backbone, requests, store)
     plain = compute(backbone, requests, store, progress=progress)
     unreadable.update({str(path): reason for path, reason in plain.failures.items()})
     skipped = tuple(Skipped(path, reason) for path, reason in sorted(unreadable.items()))
@@ -172,6 +176,7 @@ def _with_store(
         {"hits": plain.hits, "computed": plain.computed, "imported": len(from_text)},
         skipped,
     )
+    inputs = replace(inputs, backbone=backbone)
     if options.distorts:
         inputs = _with_views(options, inputs, backbone, store, progress)
     return inputs

@@ -95,6 +95,7 @@ def retrain(
     with clock.stage("bottlenecks"):
         inputs = gather(chosen, dataset, imported, backbone, progress)
         inputs = replace(inputs, skipped=(*unusable, *inputs.skipped))
+        backbone = inputs.backbone
     logger.info(
         "%d images, %d labels: %d for training, %d for validation, %d for testing",
         len(inputs.images),

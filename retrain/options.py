@@ -11,6 +11,7 @@ from tlcli.errors import UsageError
 
 DEFAULT_MODULE = "efficientnet_lite0"
 SOLVERS = ("sgd", "lbfgs")
+PRECISIONS = ("auto", "float32", "bfloat16")
 
 
 def _is_number(value: Any) -> bool:
@@ -55,6 +56,8 @@ class Options:
     bottleneck_dir: Path | None = None
     import_bottlenecks: Path | None = None
     export_bottlenecks: Path | None = None
+    # float32 unless a machine and a run are such that bfloat16 saves seconds.
+    precision: str = "auto"
 
     # The next ones have the originals' defaults, which scripts rely on.
     how_many_training_steps: int = 4000
@@ -133,11 +136,18 @@ class Options:
             )
         if self.solver not in SOLVERS:
             raise UsageError(f"--solver is {self.solver!r}; choose sgd or lbfgs")
+        if self.precision not in PRECISIONS:
+            raise UsageError(f"--precision is {self.precision!r}; choose auto, float32 or bfloat16")
 
     def _check_combinations(self) -> None:
         if self.image_dir is None and self.import_bottlenecks is None:
             raise UsageError(
                 "--image_dir is missing; give the folder that holds one folder of images a label"
+            )
+        if self.precision == "bfloat16" and self.import_bottlenecks is not None:
+            raise UsageError(
+                "--import_bottlenecks brings vectors of float32, which those of --precision "
+                "bfloat16 must not be mixed with; leave one of the two out"
             )
         held_out = self.testing_percentage + self.validation_percentage
         if held_out >= 100:

@@ -252,7 +252,7 @@ def _card(
 
 
 def describe(backbone: Backbone | None, inputs: Inputs) -> dict[str, Any]:
-    """Return name, source, licence, fingerprint and D of what made the vectors."""
+    """Return name, source, licence, fingerprint, D and precision of what made the vectors."""
     if backbone is not None:
         return model_card.describe_backbone(backbone, inputs.bottleneck_size)
     return {
@@ -261,6 +261,7 @@ def describe(backbone: Backbone | None, inputs: Inputs) -> dict[str, Any]:
         "fingerprint": None,
         "bottleneck_size": inputs.bottleneck_size,
         "licence": "unknown",
+        "precision": "float32",
     }
 
 

@@ -86,6 +86,7 @@ def _data(
             bottleneck_size=inputs.bottleneck_size,
             height=backbone.height if backbone is not None else None,
             width=backbone.width if backbone is not None else None,
+            precision=result.backbone["precision"],
         ),
         command=shlex.join(["tlcli", "retrain", *_arguments(options)]),
         settings=options.to_dict(),

@@ -48,7 +48,7 @@ class RetrainResult:
         validation_accuracy: fraction on the whole validation split, None without one.
         labels: counts and figures by label, in output order.
         skipped: images left out, with reasons.
-        backbone: name, source, licence, fingerprint and bottleneck size D.
+        backbone: name, source, licence, fingerprint, bottleneck size D, precision.
         outputs: kind of output -> path.
         seconds: stage -> seconds of wall time.
         cache: vectors found ("hits"), computed, and imported.

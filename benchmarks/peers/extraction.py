@@ -192,7 +192,11 @@ def own(
     import tempfile
 
     import tlcli
+    from tlcli.core.machine import bfloat16_instructions
 
+    if options.get("precision") == "bfloat16" and bfloat16_instructions() is None:
+        # It would run all the same, but that is no figure to compare.
+        raise UnavailableError("this processor has no bfloat16")
     with tempfile.TemporaryDirectory(dir=work) as temporary:
         place = Path(temporary)
         for path in photos(folder, count):

@@ -53,6 +53,10 @@ def _extraction(
     own = bench.task("own", folder=bench.photos, count=count, work=bench.work, module=keras)
     keep = ("with_start", "warm", "precision", "engine", "busy_rate")
     contenders = [bench.contender("tlcli", own, value="rate", own=True, keep=keep)]
+    if "openvino bf16" in peers:
+        place: dict[str, Any] = {"folder": bench.photos, "count": count, "work": bench.work}
+        low = bench.task("own", **place, module=keras, precision="bfloat16")
+        contenders.append(bench.contender("tlcli bfloat16", low, value="rate", own=True, keep=keep))
     kinds: dict[str, tuple[str, dict[str, str], bool]] = {
         "openvino": ("OpenVINO float32", {"engine": "openvino", "precision": "f32"}, True),
         "openvino bf16": ("OpenVINO bfloat16", {"engine": "openvino", "precision": "bf16"}, True),

@@ -65,6 +65,20 @@ def test_ratios_say_how_much_faster_this_tool_is() -> None:
     assert "OpenVINO float32" in lines[0]
 
 
+def test_bfloat16_is_held_against_bfloat16() -> None:
+    found = figures()
+    entries = found["stages"][0]["entries"]
+    low = entry("tlcli bfloat16", 150, own=True)
+    entries += [low, entry("OpenVINO bfloat16", 120)]
+    lines = tables.summary(found).splitlines()[2:]
+    assert len(lines) == 4
+    assert "Extraction <default>, bfloat16 | 150 images/s | OpenVINO bfloat16: 120" in lines[1]
+    assert lines[1].endswith("**1.25 x** | 1 x: yes |")
+    # Where the processor has none, nothing is held against anything.
+    entries[-2:] = [{"name": "tlcli bfloat16", "own": True, "failed": "no bfloat16"}, entries[-1]]
+    assert len(tables.summary(found).splitlines()[2:]) == 3
+
+
 def test_a_peer_without_a_figure_stands_in_the_table_with_its_reason() -> None:
     table = tables.stage_table(figures()["stages"][0])
     assert "| ONNX Runtime | no figure |  |  |  | onnxruntime is not installed |" in table

@@ -32,6 +32,24 @@ def test_text_without_the_self_test(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert "Self-test" not in done.stdout
 
 
+@pytest.mark.parametrize(
+    ("instructions", "card", "said"),
+    [
+        ("amx_bf16", False, "yes, by amx_bf16"),
+        (None, False, "no"),
+        (None, True, "no; a graphics card may have it"),
+        ("avx512_bf16", True, "yes, by avx512_bf16"),
+    ],
+)
+def test_bfloat16_is_said(
+    instructions: str | None, card: bool, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(machine, "bfloat16_instructions", lambda: instructions)
+    monkeypatch.setattr(machine, "has_graphics_card", lambda: card)
+    lines = [" ".join(line.split()) for line in doctor.to_text(doctor.examine()).splitlines()]
+    assert f"bfloat16 {said}" in lines
+
+
 def test_json_with_the_self_test(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(self_test, "run", lambda: SelfTest(True, "all is well", 1.234))
     done = invoke("--format", "json")
@@ -139,7 +157,7 @@ def test_processor_of_other_machines(tmp_path: Path) -> None:
 
 def test_text_where_little_can_be_told() -> None:
     found = doctor.examine()
-    found["processor"] = {"name": "unknown", "features": None, "cores": 1}
+    found["processor"] = {"name": "unknown", "features": None, "cores": 1, "bfloat16": None}
     found["memory"] = {"total": None, "available": None, "limit": None}
     found["backbones"] = []
     text = doctor.to_text(found)

@@ -20,11 +20,11 @@ from tlcli.core.engine_choice import (
     TensorFlowBackbone,
     backbone_engine,
     difference,
-    has_graphics_card,
 )
 from tlcli.core.graph_nodes import const, new_graph, node, placeholder
 from tlcli.core.images import Preprocessing
 from tlcli.core.litert_writer import write_model
+from tlcli.core.machine import has_graphics_card
 from tlcli.errors import GraphError
 
 F = np.float32

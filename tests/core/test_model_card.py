@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -132,7 +133,10 @@ def test_backbone_part() -> None:
         "fingerprint": "f" * 64,
         "bottleneck_size": 1280,
         "licence": "Apache-2.0",
+        "precision": "float32",
     }
+    low = replace(backbone, bfloat16="amx_bf16")
+    assert model_card.describe_backbone(low, 1280)["precision"] == "bfloat16"
 
 
 def test_what_json_cannot_hold_is_still_written(graph: Path) -> None:

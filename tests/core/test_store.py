@@ -118,6 +118,19 @@ def test_vectors_are_written_into_the_rows_of_a_matrix(tmp_path: Path) -> None:
         assert not kept.fill("other", None, contents[1:2], matrix).any()
 
 
+def test_counting_reads_no_vector(tmp_path: Path) -> None:
+    names = [sha256_bytes(str(number).encode()) for number in range(1200)]
+    with BottleneckStore(tmp_path) as cache:
+        assert cache.count("net", names) == 0
+        cache.put("net", None, {name: vector(1, 2) for name in names[:1100]})
+        cache.put("net", "flipped", {name: vector(1, 2) for name in names})
+        cache.put("other", None, {names[0]: vector(1, 2)})
+        assert cache.count("net", names) == 1100
+        assert cache.count("net", names[1050:]) == 50
+        assert cache.count("other", names) == 1
+        assert cache.count("net", []) == 0
+
+
 @settings(deadline=None, max_examples=15)
 @given(
     st.lists(

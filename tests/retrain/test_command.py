@@ -322,6 +322,8 @@ def test_strict_ends_at_an_unreadable_image(trained: Trained, tmp_path: Path) ->
         ["--min_accuracy", "high"],
         ["--cross_validate", "1"],
         ["--solver", "adam"],
+        ["--precision", "float16"],
+        ["--import_bottlenecks", "texts", "--precision", "bfloat16"],
         ["--input_std", "0"],
         ["--final_layer_only", "--saved_model_dir", "x"],
         ["--intermediate_store_frequency", "10"],

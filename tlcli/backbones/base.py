@@ -47,7 +47,9 @@ class Backbone:
             weight file), bottleneck layer, input size and scaling, precision and
             preprocessing version.
         bottleneck_size: D, or None where only loading the graph can tell.
-        load_graph: builds the graph; may import TensorFlow and take seconds.
+        load_graph: builds the graph; may import TensorFlow and take seconds. Always float32.
+        bfloat16: what computes the vectors in bfloat16 (see `tlcli.core.engine_choice`), or
+            None for float32.
     """
 
     name: str
@@ -58,3 +60,9 @@ class Backbone:
     fingerprint: str
     bottleneck_size: int | None
     load_graph: Callable[[], BackboneGraph]
+    bfloat16: str | None = None
+
+    @property
+    def precision(self) -> str:
+        """What the vectors are computed in: "float32" or "bfloat16"."""
+        return "float32" if self.bfloat16 is None else "bfloat16"

@@ -84,6 +84,7 @@ def to_text(found: dict[str, Any]) -> str:
         ("System", found["system"]),
         ("Processor", f"{processor['name']}, {processor['cores']} cores to use"),
         ("Features", "unknown" if features is None else " ".join(features) or "none of note"),
+        ("bfloat16", _bfloat16(processor["bfloat16"])),
         ("Memory", _memory(memory)),
         *(
             (name.capitalize(), f"{place['path']} ({_contents(place)})")
@@ -104,6 +105,15 @@ def to_text(found: dict[str, Any]) -> str:
 def _columns(rows: list[tuple[str, str]]) -> list[str]:
     width = max(len(name) for name, _ in rows)
     return [f"  {name:<{width}}  {value}" for name, value in rows]
+
+
+def _bfloat16(instructions: str | None) -> str:
+    from tlcli.core.machine import has_graphics_card
+
+    found = f"yes, by {instructions}" if instructions else "no"
+    # Which one it is, only TensorFlow could tell, seconds later.
+    card = has_graphics_card()
+    return f"{found}; a graphics card may have it" if card and not instructions else found
 
 
 def _memory(memory: dict[str, int | None]) -> str:

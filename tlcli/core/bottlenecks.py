@@ -25,7 +25,12 @@ import numpy.typing as npt
 
 from tlcli.backbones.base import Backbone, BackboneGraph
 from tlcli.core.distortions import Distortions
-from tlcli.core.engine_choice import BATCH_SIZE, BackboneEngine, backbone_engine
+from tlcli.core.engine_choice import (
+    BATCH_SIZE,
+    BackboneEngine,
+    Bfloat16Backbone,
+    backbone_engine,
+)
 from tlcli.core.engines import available_cpus
 from tlcli.core.files import sha256_bytes
 from tlcli.core.images import Preprocessing
@@ -361,9 +366,12 @@ class _Extraction:
             self._graph = self._backbone.load_graph()
         if self._engine is None:
             try:
-                self._engine = backbone_engine(
-                    self._graph, self._backbone.height, self._backbone.width, self._count
-                )
+                if self._backbone.bfloat16 is not None:
+                    self._engine = Bfloat16Backbone(self._graph, self._backbone.bfloat16)
+                else:
+                    self._engine = backbone_engine(
+                        self._graph, self._backbone.height, self._backbone.width, self._count
+                    )
             except GraphError as error:
                 raise self._error(str(error)) from error
         return self._engine

@@ -11,17 +11,18 @@ time as one with two, and less of the clock. TensorFlow is left the graphics car
 from __future__ import annotations
 
 import logging
-import os
 import sys
-from pathlib import Path
+from dataclasses import replace
 from typing import Any, Protocol
 
 import numpy as np
 
 from tlcli.backbones.base import INPUT, BackboneGraph
+from tlcli.core.bfloat16_graph import bfloat16_graph
 from tlcli.core.engines import GraphEngine, import_tensorflow
 from tlcli.core.litert_pool import LiteRTPool
 from tlcli.core.litert_writer import write_model
+from tlcli.core.machine import bfloat16_instructions, has_graphics_card
 from tlcli.errors import GraphError, OutputError
 
 logger = logging.getLogger("tlcli")
@@ -37,6 +38,13 @@ BATCH_SIZE = 8
 LiteRT's interpreters take one image each whatever the batch.
 """
 
+CARD = "card"
+"""Unit: bfloat16 on a graphics card."""
+NO_UNIT = "none"
+"""Unit: bfloat16 on a processor without instructions for it; right, but slow."""
+
+# NVIDIA's cards multiply in bfloat16 from this compute capability on.
+_CARD_CAPABILITY = (8, 0)
 # Below this TensorFlow's import takes longer than a graphics card saves.
 _WORTH_A_CARD = 1000
 
@@ -65,6 +73,32 @@ class TensorFlowBackbone(GraphEngine):
     def __init__(self, graph: BackboneGraph) -> None:
         super().__init__(graph.graph, INPUT, graph.output)
         self.batch_size = BATCH_SIZE if graph.any_batch else 1
+
+
+class Bfloat16Backbone(TensorFlowBackbone):
+    """A backbone in TensorFlow whose heavy layers run in bfloat16; its vectors are float32.
+
+    Args:
+        graph: the backbone in float32.
+        unit: what computes, as `bfloat16_unit` gave it.
+
+    Raises:
+        GraphError: TensorFlow refuses the graph.
+    """
+
+    def __init__(self, graph: BackboneGraph, unit: str) -> None:
+        # Only oneDNN's kernel, which needs the instructions, sums depthwise layers in float32.
+        changed = bfloat16_graph(
+            graph.graph, INPUT, graph.output, depthwise=unit not in (CARD, NO_UNIT)
+        )
+        if unit == CARD:
+            # What stays float32 is to have all its digits.
+            import_tensorflow().config.experimental.enable_tensor_float_32_execution(False)
+        else:
+            # An older card must not take what was meant for the processor.
+            for node in changed.node:
+                node.device = "/device:CPU:0"
+        super().__init__(replace(graph, graph=changed))
 
 
 class LiteRTBackbone(LiteRTPool):
@@ -114,10 +148,21 @@ def backbone_engine(
     return _checked(engine, graph, height, width)
 
 
-def has_graphics_card() -> bool:
-    """Return whether the machine shows a card that TensorFlow might use."""
-    hidden = os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1")
-    return not hidden and Path("/dev/nvidiactl").exists()
+def bfloat16_unit() -> str:
+    """Return what multiplies in bfloat16 on this machine.
+
+    `CARD`, the processor's instructions ("amx_bf16", "avx512_bf16") or `NO_UNIT`. Units round
+    sums in different orders, so vectors of one are not those of another. Imports TensorFlow
+    where there is a card, as only that can tell whether it can be used.
+    """
+    if has_graphics_card():
+        tensorflow = import_tensorflow()
+        cards = tensorflow.config.list_physical_devices("GPU")
+        details = [tensorflow.config.experimental.get_device_details(card) for card in cards]
+        # A session takes the first.
+        if details and details[0].get("compute_capability", (0, 0)) >= _CARD_CAPABILITY:
+            return CARD
+    return bfloat16_instructions() or NO_UNIT
 
 
 def difference(given: Array, expected: Array) -> float:

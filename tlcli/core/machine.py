@@ -39,6 +39,9 @@ _FEATURES = (
     *("avx_vnni", "amx_tile", "amx_int8", "amx_bf16"),
     *("neon", "asimd", "asimdhp", "asimddp", "bf16", "i8mm", "sve"),
 )
+# By preference: where a processor has several, oneDNN takes the first of these. ARM's "bf16"
+# is not among them: TensorFlow's kernels there compute in float32.
+_BFLOAT16 = ("amx_bf16", "avx512_bf16")
 # Where people send proxies and settings that change what tlcli does.
 _VARIABLES = (
     *("TLCLI_CACHE_DIR", "KERAS_HOME", "TFHUB_CACHE_DIR", "TF_ENABLE_ONEDNN_OPTS"),
@@ -58,7 +61,10 @@ def versions() -> dict[str, str | None]:
 
 
 def processor() -> dict[str, Any]:
-    """Return "name", "features" (None where they cannot be told) and "cores" to use."""
+    """Return "name", "features", "cores" to use and "bfloat16".
+
+    "features" is None where they cannot be told; "bfloat16" as `bfloat16_instructions` says.
+    """
     name, features = _from_cpuinfo(Path("/proc/cpuinfo"))
     if name is None and sys.platform == "darwin":
         name = _sysctl("machdep.cpu.brand_string")
@@ -67,7 +73,29 @@ def processor() -> dict[str, Any]:
         "name": name or platform.processor() or platform.machine() or "unknown",
         "features": features,
         "cores": _cores(),
+        "bfloat16": bfloat16_instructions(),
     }
+
+
+def bfloat16_instructions(cpuinfo: Path = Path("/proc/cpuinfo")) -> str | None:
+    """Return the instructions by which TensorFlow multiplies in bfloat16 here, or None.
+
+    Systems that do not list a processor's features count as without. So does a TensorFlow
+    whose oneDNN is switched off, as then nothing uses the instructions.
+
+    Args:
+        cpuinfo: the file in which Linux describes the processor.
+    """
+    if os.environ.get("TF_ENABLE_ONEDNN_OPTS", "").lower() in ("0", "false"):
+        return None
+    features = _from_cpuinfo(cpuinfo)[1] or ()
+    return next((name for name in _BFLOAT16 if name in features), None)
+
+
+def has_graphics_card() -> bool:
+    """Return whether the machine shows a card that TensorFlow might use."""
+    hidden = os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1")
+    return not hidden and Path("/dev/nvidiactl").exists()
 
 
 def memory() -> dict[str, int | None]:

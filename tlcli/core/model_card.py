@@ -65,7 +65,9 @@ class ModelCard:
         labels: in output order.
         input: what the graph takes.
         output: name of the softmax node.
-        backbone: name, source, fingerprint, bottleneck_size, licence.
+        backbone: name, source, fingerprint, bottleneck_size, licence, and the precision of
+            the vectors that the final layer was fitted on ("float32", "bfloat16"); the graph
+            itself is float32.
         training: all options, the seed, counts by label and split.
         accuracy: test (0 to 1), count, interval [low, high]; empty when nothing was tested.
         files: file name, relative to the card and with ``/``, to SHA-256.
@@ -123,6 +125,7 @@ def describe_backbone(backbone: Backbone, bottleneck_size: int) -> dict[str, Any
         "fingerprint": backbone.fingerprint,
         "bottleneck_size": bottleneck_size,
         "licence": backbone.licence,
+        "precision": backbone.precision,
     }
 
 

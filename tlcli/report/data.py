@@ -114,6 +114,7 @@ class BackboneFacts:
     bottleneck_size: int
     height: int | None = None
     width: int | None = None
+    precision: str = "float32"
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,68 @@
+"""The precision in which a run's backbone computes."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from retrain.options import Options
+from tlcli.backbones.base import Backbone
+
+if TYPE_CHECKING:
+    from tlcli.core.bottlenecks import Request
+    from tlcli.core.store import BottleneckStore
+
+logger = logging.getLogger("tlcli")
+
+
+def in_its_precision(
+    options: Options, backbone: Backbone, requests: Sequence[Request], store: BottleneckStore
+) -> Backbone:
+    """Return the backbone in the precision that is asked for, or that pays.
+
+    Args:
+        options: of the run.
+        backbone: in float32.
+        requests: the undistorted vectors that the run needs.
+        store: the cache.
+    """
+    if options.precision == "float32" or options.import_bottlenecks is not None:
+        return backbone
+    # What imports the image readers is not needed above.
+    from tlcli.core import precision
+    from tlcli.core.engine_choice import NO_UNIT, bfloat16_unit
+
+    if options.precision == "bfloat16":
+        unit = bfloat16_unit()
+        if unit == NO_UNIT:
+            logger.warning(
+                "this machine has no instructions for bfloat16, so that --precision bfloat16 is "
+                "slower here than float32"
+            )
+        logger.debug("precision bfloat16, as asked for, computed by: %s", unit)
+        return precision.in_bfloat16(backbone, unit)
+
+    views = 1 + (options.distortion_views if options.distorts else 0)
+    contents = list(dict.fromkeys(request.content for request in requests))
+
+    def new(found: Backbone) -> int:
+        # Views are cached with the plain image, or not at all.
+        return views * (len(contents) - store.count(found.fingerprint, contents))
+
+    # Few images need no look into the cache.
+    many = views * len(contents) >= precision.WORTH_MEASURING
+    new_in_float32 = new(backbone) if many else views * len(contents)
+    choice = precision.choose(
+        new_in_float32,
+        lambda unit: new(precision.in_bfloat16(backbone, unit)),
+        bfloat16_unit,
+        lambda unit: precision.measure(
+            backbone, unit, [request.path for request in requests], new_in_float32
+        ),
+    )
+    if choice.unit is None:
+        logger.debug("precision float32: %s", choice.reason)
+        return backbone
+    logger.info("Precision bfloat16 (%s): %s", choice.unit, choice.reason)
+    return precision.in_bfloat16(backbone, choice.unit)

@@ -1,0 +1,250 @@
+"""Which precision a run gets, and that two of them never meet in the cache."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tlcli.backbones.base import Backbone, BackboneGraph
+from tlcli.core import engine_choice, precision
+from tlcli.core.bottlenecks import Request, compute
+from tlcli.core.engine_choice import CARD, NO_UNIT, Bfloat16Backbone, bfloat16_unit
+from tlcli.core.graph_nodes import const, new_graph, node, placeholder
+from tlcli.core.precision import WORTH_MEASURING, choose, in_bfloat16, measure
+from tlcli.core.store import BottleneckStore
+from tlcli.errors import GraphError
+
+F = np.float32
+
+
+def network() -> BackboneGraph:
+    kernel = np.random.default_rng(1).normal(0, 1, (3, 3, 3, 4)).astype(F)
+    nodes = [
+        placeholder("Placeholder", F, [None, 8, 8, 3]),
+        const("kernel", kernel),
+        node(
+            "convolution", "Conv2D", ["Placeholder", "kernel"],
+            T=F, strides=[1, 1, 1, 1], padding="SAME", data_format="NHWC",
+        ),
+        node("active", "Relu", ["convolution"], T=F),
+        const("axes", np.array([1, 2], np.int32)),
+        node("mean", "Mean", ["active", "axes"], T=F, keep_dims=False),
+    ]  # fmt: skip
+    return BackboneGraph(new_graph(nodes), "mean", 4)
+
+
+BACKBONE = Backbone("small", "nowhere", "unknown", 8, 8, "f" * 64, 4, network)
+
+
+def test_each_unit_has_a_fingerprint_of_its_own() -> None:
+    units = [NO_UNIT, CARD, "amx_bf16", "avx512_bf16"]
+    changed = [in_bfloat16(BACKBONE, unit) for unit in units]
+    prints = [each.fingerprint for each in changed]
+    assert len({BACKBONE.fingerprint, *prints}) == 5
+    assert all(len(each) == 64 for each in prints)
+    assert prints == [in_bfloat16(BACKBONE, unit).fingerprint for unit in units]
+    assert {each.precision for each in changed} == {"bfloat16"}
+    assert [each.bfloat16 for each in changed] == units
+    assert (BACKBONE.precision, BACKBONE.bfloat16) == ("float32", None)
+
+
+def test_the_constant_is_what_its_figures_give() -> None:
+    saved = WORTH_MEASURING / 180 - WORTH_MEASURING / 248
+    # What is saved pays for the import of five seconds twice.
+    assert saved == pytest.approx(2 * 5.0, rel=1e-3)
+
+
+class Asked:
+    """Answers what `choose` asks, and notes the questions."""
+
+    def __init__(self, unit: str, new: int, times: tuple[float, float] | GraphError) -> None:
+        self.unit, self.new, self.times = unit, new, times
+        self.questions: list[str] = []
+
+    def choose(self, new_in_float32: int) -> precision.Choice:
+        return choose(new_in_float32, self._new, self._unit, self._measure)
+
+    def _unit(self) -> str:
+        self.questions.append("unit")
+        return self.unit
+
+    def _new(self, unit: str) -> int:
+        assert unit == self.unit
+        self.questions.append("cache")
+        return self.new
+
+    def _measure(self, unit: str) -> tuple[float, float]:
+        assert unit == self.unit
+        self.questions.append("measure")
+        if isinstance(self.times, GraphError):
+            raise self.times
+        return self.times
+
+
+MANY = WORTH_MEASURING
+
+
+@pytest.mark.parametrize(
+    ("new_in_float32", "asked", "unit", "questions"),
+    [
+        # Too few, though everything else speaks for it.
+        (MANY - 1, Asked("amx_bf16", 0, (1.0, 0.1)), None, []),
+        (0, Asked("amx_bf16", 0, (1.0, 0.1)), None, []),
+        # No such machine.
+        (MANY, Asked(NO_UNIT, MANY, (1.0, 0.1)), None, ["unit"]),
+        # Measured: a good share quicker, a little quicker, slower.
+        (MANY, Asked("amx_bf16", MANY, (1.0, 0.79)), "amx_bf16", ["unit", "cache", "measure"]),
+        (MANY, Asked("amx_bf16", MANY, (1.0, 0.81)), None, ["unit", "cache", "measure"]),
+        (MANY, Asked(CARD, MANY, (1.0, 2.0)), None, ["unit", "cache", "measure"]),
+        (MANY, Asked(CARD, MANY, GraphError("no")), None, ["unit", "cache", "measure"]),
+        # An earlier run took it: nothing is measured again.
+        (MANY, Asked("avx512_bf16", 0, (1.0, 2.0)), "avx512_bf16", ["unit", "cache"]),
+        (MANY, Asked("avx512_bf16", MANY // 2, (1.0, 2.0)), "avx512_bf16", ["unit", "cache"]),
+        (MANY, Asked("amx_bf16", MANY - 9, (1.0, 2.0)), None, ["unit", "cache", "measure"]),
+    ],
+)
+def test_auto(new_in_float32: int, asked: Asked, unit: str | None, questions: list[str]) -> None:
+    choice = asked.choose(new_in_float32)
+    assert choice.unit == unit
+    assert asked.questions == questions
+    assert choice.reason
+
+
+@pytest.fixture
+def card(monkeypatch: pytest.MonkeyPatch) -> Callable[[list[Any]], None]:
+    """Return what lets TensorFlow see cards of the given compute capabilities."""
+    tensorflow = engine_choice.import_tensorflow()
+    monkeypatch.setattr(engine_choice, "has_graphics_card", lambda: True)
+    monkeypatch.setattr(engine_choice, "bfloat16_instructions", lambda: "avx512_bf16")
+
+    def see(details: list[Any]) -> None:
+        monkeypatch.setattr(
+            tensorflow.config, "list_physical_devices", lambda kind: list(range(len(details)))
+        )
+        monkeypatch.setattr(
+            tensorflow.config.experimental, "get_device_details", lambda card: details[card]
+        )
+
+    return see
+
+
+@pytest.mark.parametrize(
+    ("details", "unit"),
+    [
+        ([{"compute_capability": (8, 0)}], CARD),
+        ([{"compute_capability": (12, 0)}], CARD),
+        ([{"compute_capability": (7, 5)}], "avx512_bf16"),
+        ([{"compute_capability": (7, 5)}, {"compute_capability": (9, 0)}], "avx512_bf16"),
+        ([{}], "avx512_bf16"),
+        ([], "avx512_bf16"),
+    ],
+)
+def test_cards_from_compute_capability_8_on(
+    details: list[Any], unit: str, card: Callable[[list[Any]], None]
+) -> None:
+    card(details)
+    assert bfloat16_unit() == unit
+
+
+def test_processors_without_a_card(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine_choice, "has_graphics_card", lambda: False)
+    monkeypatch.setattr(engine_choice, "import_tensorflow", lambda: pytest.fail("imported"))
+    monkeypatch.setattr(engine_choice, "bfloat16_instructions", lambda: None)
+    assert bfloat16_unit() == NO_UNIT
+    monkeypatch.setattr(engine_choice, "bfloat16_instructions", lambda: "amx_bf16")
+    assert bfloat16_unit() == "amx_bf16"
+
+
+@pytest.mark.parametrize(
+    ("unit", "device", "depthwise"),
+    [
+        (NO_UNIT, {"/device:CPU:0"}, False),
+        ("amx_bf16", {"/device:CPU:0"}, True),
+        ("avx512_bf16", {"/device:CPU:0"}, True),
+        (CARD, {""}, False),
+    ],
+)
+def test_what_a_unit_is_given(
+    unit: str, device: set[str], depthwise: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tensorflow = engine_choice.import_tensorflow()
+    precise: list[bool] = []
+    monkeypatch.setattr(
+        tensorflow.config.experimental, "enable_tensor_float_32_execution", precise.append
+    )
+    asked: list[bool] = []
+    rewrite = engine_choice.bfloat16_graph
+
+    def spy(*arguments: Any, depthwise: bool) -> Any:
+        asked.append(depthwise)
+        return rewrite(*arguments, depthwise=depthwise)
+
+    monkeypatch.setattr(engine_choice, "bfloat16_graph", spy)
+    given: list[Any] = []
+    monkeypatch.setattr(
+        engine_choice.GraphEngine, "__init__", lambda self, graph, *_: given.append(graph)
+    )
+    assert Bfloat16Backbone(network(), unit).batch_size == 8
+    assert {each.device for each in given[0].node} == device
+    assert asked == [depthwise]
+    assert precise == ([False] if unit == CARD else [])
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> list[Path]:
+    paths = []
+    for number in range(11):
+        pixels = np.random.default_rng(number).integers(0, 256, (8, 8, 3), np.uint8)
+        paths.append(tmp_path / f"{number}.png")
+        Image.fromarray(pixels).save(paths[-1])
+    return paths
+
+
+def test_the_cache_never_mixes_precisions(tmp_path: Path, photos: list[Path]) -> None:
+    low = in_bfloat16(BACKBONE, NO_UNIT)
+    with BottleneckStore(tmp_path / "cache") as store:
+        contents = [store.content(path) for path in photos]
+        requests = [Request(*pair) for pair in zip(photos, contents, strict=True)]
+        first = compute(BACKBONE, requests, store)
+        second = compute(low, requests, store)
+        assert (first.computed, first.hits) == (second.computed, second.hits) == (11, 0)
+        assert not (first.vectors == second.vectors).all(axis=1).any()
+        np.testing.assert_allclose(first.vectors, second.vectors, rtol=0.02)
+        other = compute(in_bfloat16(BACKBONE, "avx512_bf16"), requests[:3], store)
+        assert other.computed == 3
+        for backbone, expected in ((BACKBONE, first), (low, second)):
+            again = compute(backbone, requests, store)
+            assert (again.hits, again.computed) == (11, 0)
+            np.testing.assert_array_equal(again.vectors, expected.vectors)
+
+
+def test_measuring_runs_both_engines_on_readable_images(tmp_path: Path, photos: list[Path]) -> None:
+    (tmp_path / "broken.png").write_bytes(b"no image")
+    times = measure(BACKBONE, NO_UNIT, [tmp_path / "broken.png", *photos], 5000)
+    assert all(0 < seconds < 60 for seconds in times)
+    with pytest.raises(GraphError, match="no image can be read"):
+        measure(BACKBONE, NO_UNIT, [tmp_path / "broken.png"], 5000)
+
+
+def test_the_quickest_round_counts_without_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    moments = iter([0.0, 9.0, 10.0, 14.0, 20.0, 26.0])
+    monkeypatch.setattr(precision.time, "perf_counter", lambda: next(moments))
+    sizes = []
+
+    class Engine:
+        batch_size = 5
+
+        def run(self, batch: np.ndarray) -> np.ndarray:
+            sizes.append(batch.shape)
+            return batch
+
+        def close(self) -> None:
+            pass
+
+    assert precision._seconds(Engine(), np.zeros((3, 2, 2, 3), F)) == 4.0 / 5
+    assert sizes == [(5, 2, 2, 3)] * 4
