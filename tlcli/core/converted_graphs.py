@@ -8,17 +8,16 @@ cannot be read, or is not whole, is made anew; a folder that cannot be written i
 
 from __future__ import annotations
 
-import contextlib
 import json
 import logging
-import os
 from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
 from typing import Any
 
 from tlcli import __version__
-from tlcli.core.files import sha256_bytes, sha256_file, sweep_temporary, write_text, write_whole
+from tlcli.core.files import sha256_bytes, sha256_file, write_text, write_whole
 from tlcli.core.input_options import Options, Scaling
+from tlcli.core.kept_files import LARGEST_FOLDER, make_room, mark_used
 from tlcli.core.locations import converted_folder
 from tlcli.errors import OutputError
 
@@ -26,8 +25,6 @@ _log = logging.getLogger("tlcli")
 
 # Raised when the same graph is converted, examined or checked in another way.
 _VERSION = 1
-LARGEST_FOLDER = 1 << 30
-"""Bytes of all copies; beyond that those go that were not used for longest."""
 _NAME_DIGITS = 40
 
 
@@ -76,9 +73,7 @@ def find_copy(name: str) -> ConvertedGraph | None:
             return None
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
-    for path in (described, model):  # the times say what was used last
-        with contextlib.suppress(OSError):
-            os.utime(path)
+    mark_used(described, model)
     return found
 
 
@@ -102,7 +97,7 @@ def keep_copy(name: str, model: bytes, wants: Any) -> None:
         # The description last: without it a copy is none.
         write_whole(place, model)
         write_text(described, json.dumps(values))
-        _make_room(place.parent)
+        make_room(place.parent, LARGEST_FOLDER)
     except (OutputError, OSError) as error:
         _log.debug("no copy of the graph is kept: %s", error)
 
@@ -110,19 +105,3 @@ def keep_copy(name: str, model: bytes, wants: Any) -> None:
 def _places(name: str) -> tuple[Path, Path]:
     folder = converted_folder()
     return folder / f"{name}.json", folder / f"{name}.tflite"
-
-
-def _make_room(folder: Path) -> None:
-    sweep_temporary(folder)
-    copies = []
-    for model in folder.glob("*.tflite"):
-        with contextlib.suppress(OSError):  # another process makes room too
-            found = model.stat()
-            copies.append((found.st_mtime_ns, found.st_size, model))
-    total = sum(size for _, size, _ in copies)
-    for _, size, model in sorted(copies):
-        if total <= LARGEST_FOLDER:
-            break
-        total -= size
-        for path in (model.with_suffix(".json"), model):
-            path.unlink(missing_ok=True)

@@ -11,11 +11,9 @@ not fit is a miss. The name of a file stands for all that its content depends on
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import logging
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +25,7 @@ import tlcli
 from tlcli.core.export import FINAL_NODES, final_nodes, serialise
 from tlcli.core.files import atomic_path
 from tlcli.core.final_layer import FinalLayer
+from tlcli.core.kept_files import LARGEST_FOLDER, make_room, mark_used
 from tlcli.core.locations import cache_folder
 from tlcli.errors import TlcliError
 
@@ -34,8 +33,6 @@ logger = logging.getLogger("tlcli")
 
 # Raise it when the same backbone is exported as other nodes than before.
 _FORMAT = 1
-# All kept files together, in bytes; beyond it those used longest ago go.
-LARGEST_FOLDER = 1 << 30
 _DIGEST = hashlib.sha256().digest_size
 _LENGTH = 8
 
@@ -138,8 +135,7 @@ class KeptGraphs:
             logger.debug("%s is damaged and not used", path)
             return None
         start = _LENGTH + int.from_bytes(body[:_LENGTH], "little")
-        with contextlib.suppress(OSError):
-            os.utime(path)  # the most recently used are kept longest
+        mark_used(path)
         return _Kept(json.loads(bytes(body[_LENGTH:start])), body[start:])
 
     def _write(
@@ -156,10 +152,10 @@ class KeptGraphs:
             digest.update(part)
         path = self._folder / name
         try:
-            _make_room(self._folder, size)
             # Not flushed to the disk: what a power cut leaves has another SHA-256.
             with atomic_path(path) as temporary, temporary.open("wb") as file:
                 file.writelines([digest.digest(), head, *parts])
+            make_room(self._folder, LARGEST_FOLDER)
         except (OSError, TlcliError) as error:
             logger.debug("%s is not kept: %s", path, error)
 
@@ -175,16 +171,3 @@ def _litert_numbers(layer: FinalLayer) -> dict[str, bytes]:
     """Return the layer's numbers in LiteRT's order: weights [L, D], biases [L]."""
     weights = np.ascontiguousarray(layer.weights.T, "<f4")
     return {"weights": weights.tobytes(), "biases": layer.biases.astype("<f4").tobytes()}
-
-
-def _make_room(folder: Path, size: int) -> None:
-    """Remove the files used longest ago until ``size`` bytes more are within the limit."""
-    if not folder.is_dir():
-        return
-    found = [(entry.stat(), Path(entry)) for entry in os.scandir(folder) if entry.is_file()]
-    total = size + sum(state.st_size for state, _ in found)
-    for state, path in sorted(found, key=lambda each: each[0].st_mtime_ns):
-        if total <= LARGEST_FOLDER:
-            break
-        path.unlink(missing_ok=True)
-        total -= state.st_size
