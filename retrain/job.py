@@ -132,7 +132,7 @@ def retrain(
                 written.outputs["report"] = chosen.report_path
                 place = files.place(chosen.report_path)
                 write_report(place, result, inputs, chosen, fitted, tests, backbone)
-        files.commit(written.card)
+        files.commit(written.card, dependent=[chosen.labels_path])
     return result
 
 

@@ -18,11 +18,12 @@ from tlcli.core.export import (
     BOTTLENECK_INPUT,
     append_final_layer,
     final_layer_graph,
-    write_graph,
+    serialise,
     write_labels,
 )
 from tlcli.core.files import OutputSet, output_error, sweep_temporary, write_bytes
 from tlcli.core.final_layer import FinalLayer
+from tlcli.core.seal import seal
 from tlcli.core.text_bottlenecks import export_folder
 from tlcli.errors import OutputError
 
@@ -102,7 +103,7 @@ def intermediate_writer(
 
     def write(step: int, layer: FinalLayer) -> None:
         path = folder / f"intermediate_{step}.pb"
-        write_graph(path, builder.build(layer))
+        write_bytes(path, _sealed(serialise(builder.build(layer)), options, inputs, backbone))
         card = model_card.card_path(path)
         _card(card, options, inputs, backbone, {path: path}, None).write(card)
         logger.info("Saved the intermediate graph %s", path)
@@ -132,10 +133,12 @@ def write_classifier(
     if tflite is not None:
         outputs["tflite"] = options.output_tflite or options.output_graph.with_suffix(".tflite")
     beside = {path: files.place(path) for path in outputs.values()}
-    write_graph(beside[outputs["graph"]], graph)
+    sealed = _sealed(serialise(graph), options, inputs, backbone)
+    write_bytes(beside[outputs["graph"]], sealed)
     write_labels(beside[outputs["labels"]], inputs.labels)
     if tflite is not None:
-        write_bytes(beside[outputs["tflite"]], tflite)
+        sealed = _sealed(tflite, options, inputs, backbone)
+        write_bytes(beside[outputs["tflite"]], sealed)
     path = model_card.card_path(options.output_graph)
     card = _card(path, options, inputs, backbone, beside, tested)
     if options.saved_model_dir is not None and backbone is not None:
@@ -177,6 +180,26 @@ def _convert(options: Options, graph: Any, backbone: Backbone | None) -> bytes |
     return content
 
 
+def _sealed(content: bytes, options: Options, inputs: Inputs, backbone: Backbone | None) -> bytes:
+    return seal(
+        content,
+        labels=inputs.labels,
+        input=_input(options, backbone),
+        output=options.final_tensor_name,
+    )
+
+
+def _input(options: Options, backbone: Backbone | None) -> model_card.CardInput:
+    if backbone is None or options.final_layer_only:
+        return model_card.CardInput(name=BOTTLENECK_INPUT)
+    from tlcli.core.images import Preprocessing
+
+    preprocessing = Preprocessing("tlcli-1", backbone.height, backbone.width)
+    return model_card.CardInput(
+        height=backbone.height, width=backbone.width, preprocessing=preprocessing.to_dict()
+    )
+
+
 def _card(
     path: Path,
     options: Options,
@@ -185,17 +208,6 @@ def _card(
     files: Mapping[Path, Path],
     tested: Evaluation | None,
 ) -> model_card.ModelCard:
-    if backbone is None or options.final_layer_only:
-        takes = model_card.CardInput(name=BOTTLENECK_INPUT)
-    else:
-        from tlcli.core.images import Preprocessing
-
-        preprocessing = Preprocessing("tlcli-1", backbone.height, backbone.width)
-        takes = model_card.CardInput(
-            height=backbone.height,
-            width=backbone.width,
-            preprocessing=preprocessing.to_dict(),
-        )
     counts = {
         split: dict(zip(inputs.labels, inputs.counts(split).tolist(), strict=True))
         for split in ("training", "validation", "testing")
@@ -206,7 +218,7 @@ def _card(
     return model_card.build(
         path,
         labels=inputs.labels,
-        input=takes,
+        input=_input(options, backbone),
         output=options.final_tensor_name,
         files=files,
         backbone=describe(backbone, inputs),

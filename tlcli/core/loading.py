@@ -18,6 +18,7 @@ from tlcli.core.images import Preprocessing
 from tlcli.core.input_options import Options, Scaling, override_scaling, scaling_of
 from tlcli.core.labels import Labels, as_labels, find_labels
 from tlcli.core.model_card import ModelCard, card_path, load_for
+from tlcli.core.seal import read_seal
 from tlcli.errors import DataError, GraphError, OutputError, UsageError
 
 if TYPE_CHECKING:
@@ -45,12 +46,14 @@ def load_classifier(
         raise GraphError(f"there is no graph at {graph}; give its place with --graph")
     if options.input_std == 0:
         raise UsageError("the input std is 0; pixels cannot be divided by it")
-    card = load_for(graph)
+    card, source = load_for(graph), str(card_path(graph))
+    if card is None and graph.is_file():
+        card, source = _sealed(graph, trust), str(graph)
     given = None if labels is None else as_labels(labels)
     if card is not None:
         options = _beyond(card, options)
         if given is None:
-            given = Labels(card.labels, str(card_path(graph)))
+            given = Labels(card.labels, source)
         if card.input.preprocessing is None:
             raise GraphError(
                 f"{graph} holds the final layer alone: it takes bottlenecks, not images; retrain "
@@ -61,6 +64,16 @@ def load_classifier(
     if _is_litert(graph):
         return _load_litert(graph, given, card, options, batch_size)
     return _load_frozen(graph, given, card, options, batch_size, trust)
+
+
+def _sealed(graph: Path, trust: bool) -> ModelCard | None:
+    try:
+        return read_seal(graph)
+    except GraphError as error:
+        if not trust:
+            raise
+        _log.warning("%s", error)
+        return None
 
 
 def _beyond(card: ModelCard, options: Options) -> Options:
