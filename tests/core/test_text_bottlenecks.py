@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from tlcli.core.files import TEMPORARY_PREFIX, _machine
 from tlcli.core.text_bottlenecks import (
     export_folder,
     format_vector,
@@ -220,3 +221,14 @@ def test_real_vectors_are_those_of_the_archive(shared: Path) -> None:
     for item in import_folder(shared / "flowers" / "bottlenecks_text").bottlenecks:
         stored = vectors[rows[item.name]].astype(np.float32)
         np.testing.assert_allclose(item.vector, stored, atol=0.004)
+
+
+def test_what_a_killed_export_left_is_swept(tmp_path: Path) -> None:
+    # No process has this number, and the name says that it was of this machine.
+    left = tmp_path / "daisy" / f"{TEMPORARY_PREFIX}{_machine()}-{2**31 - 1}-x"
+    left.mkdir(parents=True)
+    vector = np.zeros(2, np.float32)
+    export_folder(tmp_path, [("daisy/a.jpg", vector), ("daisy/b.jpg", vector)], None)
+    assert sorted(path.name for path in (tmp_path / "daisy").iterdir()) == [
+        "a.jpg.txt", "b.jpg.txt",
+    ]  # fmt: skip
