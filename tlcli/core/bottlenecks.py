@@ -342,7 +342,8 @@ class _Extraction:
 
     def _keep(self, jobs: Sequence[_Job], vectors: Array) -> None:
         result = self._result
-        if not result.vectors.shape[1]:  # only the network could tell D
+        # Only the network can tell D, or the store told it wrong.
+        if result.vectors.shape[1] != vectors.shape[1] and not result.found.any():
             result.vectors = np.zeros((len(result.found), vectors.shape[1]), np.float32)
         by_view: dict[int | None, dict[str, Array]] = {}
         for job, vector in zip(jobs, vectors, strict=True):
