@@ -194,3 +194,31 @@ def test_processes_that_commit_at_once_leave_the_set_of_one(tmp_path: Path) -> N
     names = ["graph.json", "graph.pb", "labels.txt"]
     assert sorted(path.name for path in tmp_path.iterdir()) == names
     assert len({(tmp_path / name).read_text() for name in names}) == 1
+
+
+def test_a_refused_rename_takes_the_others_back(tmp_path: Path) -> None:
+    card, labels, graph = (tmp_path / name for name in ("graph.json", "labels.txt", "graph.pb"))
+    model, fresh = tmp_path / "model", tmp_path / "fresh"
+    for path in (card, labels, graph):
+        path.write_text("old")
+    model.mkdir()
+    (model / "old").touch()
+    replace = Path.replace
+
+    def refused(self: Path, target: Path) -> Path:
+        if target == card and self.read_text() == "new":
+            raise PermissionError(1, "Operation not permitted")
+        return replace(self, target)
+
+    with files.OutputSet() as outputs, pytest.MonkeyPatch.context() as patch:
+        for path in (card, graph, labels, fresh):
+            outputs.place(path).write_text("new")
+        outputs.place(model).mkdir()
+        patch.setattr(Path, "replace", refused)
+        with pytest.raises(OutputError, match=r"graph\.json: Operation not permitted"):
+            outputs.commit(card, dependent=[labels])
+    assert {path.read_text() for path in (card, labels, graph)} == {"old"}
+    assert (model / "old").exists()
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "graph.json", "graph.pb", "labels.txt", "model",
+    ]  # fmt: skip

@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 
 from tests.reliability import harness
+from tests.reliability.harness import Bench
 from tlcli.core.contents import hash_file
 from tlcli.core.store import BottleneckStore
-from tlcli.errors import CacheError
+from tlcli.errors import CacheError, TlcliError
 
 SEED = int(os.environ.get("TLCLI_FAULTS_SEED", 0))
 
@@ -73,3 +74,83 @@ def test_a_damaged_cache_gives_no_wrong_content_and_no_wrong_vector(tmp_path: Pa
 def settled(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let files count as unchanged at once."""
     monkeypatch.setattr("tlcli.core.contents.SETTLED_NS", -(10**18))
+
+
+def damaged(path: Path, chance: random.Random) -> None:
+    path.write_bytes(flipped(path.read_bytes(), chance))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [harness.GRAPH, harness.TFLITE])
+def test_a_damaged_graph_is_refused_or_gives_its_scores(
+    bench: Bench, tmp_path: Path, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Beside its card, which vouches for the whole file, and alone."""
+    chance = random.Random(SEED)
+    whole = (bench.new.folder / "out" / name).read_bytes()
+    seen: Counter[str] = Counter()
+    for number in range(harness.tries(6)):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        data = flipped(whole, chance)
+        (folder / name).write_bytes(data)
+        if number % 2:
+            shutil.copy(bench.new.folder / "out" / harness.CARD, folder)
+        try:
+            scores = harness.scores_of(folder / name, bench.probes)
+        except TlcliError as error:
+            seen["refused"] += 1
+            assert name in str(error)
+            # Bytes lost at the end take the seal along; then there are no labels either.
+            assert "damaged" in str(error) or not data.endswith(whole[-8:]), error
+        else:
+            seen["harmless"] += 1
+            assert harness.same_scores(scores, bench.new.scores)
+    print(f"\n{name} damaged: {dict(seen)}")
+    assert seen["refused"]
+
+
+@pytest.mark.slow
+def test_damaged_companions_are_noticed_or_harmless(
+    bench: Bench, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The graph carries what it needs: a card or labels file beside it cannot make it wrong."""
+    chance = random.Random(SEED)
+    out = tmp_path / "out"
+    for number in range(harness.tries(6)):
+        shutil.rmtree(out, ignore_errors=True)
+        shutil.copytree(bench.new.folder / "out", out)
+        name = (harness.CARD, harness.LABELS, harness.TFLITE)[number % 3]
+        damaged(out / name, chance)
+        caplog.clear()
+        scores = harness.scores_of(out / harness.GRAPH, bench.probes)
+        assert harness.same_scores(scores, bench.new.scores) or (
+            # The one flip that shows: in a name in the card.
+            name == harness.CARD and _labels_differ(scores, bench.new.scores)
+        )
+
+
+def _labels_differ(one: list[harness.Scores], other: list[harness.Scores]) -> bool:
+    return [list(scores.values()) for scores in one] == [list(scores.values()) for scores in other]
+
+
+@pytest.mark.slow
+def test_a_damaged_checkpoint_starts_anew(shared: Path, tmp_path: Path) -> None:
+    arguments = [
+        "retrain", "--import_bottlenecks", shared / "houses" / "bottlenecks", "--no_report",
+        "--final_layer_only", "--how_many_training_steps", 200, "--checkpoint_path", "fit",
+        "--output_graph", "g.pb",
+    ]  # fmt: skip
+    whole = harness.run(arguments, tmp_path, tmp_path / "cache")
+    assert whole.code == 0, whole.err
+    graph, checkpoint = harness.digest(tmp_path / "g.pb"), (tmp_path / "fit.npz").read_bytes()
+    chance = random.Random(SEED)
+    anew = 0
+    for _ in range(max(4, harness.tries(4) // 3)):
+        (tmp_path / "fit.npz").write_bytes(flipped(checkpoint, chance))
+        done = harness.run(arguments, tmp_path, tmp_path / "cache")
+        assert done.code == 0, done.err
+        assert harness.digest(tmp_path / "g.pb") == graph
+        anew += "starts anew" in done.err
+    print(f"\ncheckpoints damaged: {max(4, harness.tries(4) // 3)}, training started anew: {anew}")
+    assert anew

@@ -21,17 +21,6 @@ MODES = ("anywhere", "extracting", "writing", "committing")
 SEED = int(os.environ.get("TLCLI_FAULTS_SEED", 0))
 
 
-@pytest.fixture(scope="module")
-def bench(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Bench:
-    probes = [
-        sorted((shared / "flowers" / "photos" / name).iterdir())[-1] for name in ("daisy", "roses")
-    ]
-    backbone = shared / "legacy" / "backbones" / "mobilenet_v1_0.25_128" / "frozen_graph.pb"
-    bench = Bench(tmp_path_factory.mktemp("kills"), probes, ["--module", str(backbone)])
-    bench.prepare(shared, 12)
-    return bench
-
-
 def test_retrain_killed_at_random_moments(bench: Bench) -> None:
     chance = random.Random(SEED)
     seen: Counter[str] = Counter()

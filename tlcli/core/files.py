@@ -121,22 +121,34 @@ class OutputSet:
         each file is the old one or the new one, whole. The certificate holds the checksums of
         what it vouches for, so an old one is not believed of a new file. The ``dependent`` have
         no such mark: those that will change are removed before anything is renamed, so that none
-        is ever met beside another version of the rest.
+        is ever met beside another version of the rest. Where the system refuses one of the
+        renames, those before it are taken back.
 
         Raises:
             OutputError: a place cannot be written.
         """
         path = certificate
+        # Each place that was touched, with another name of what lay there; None: nothing did.
+        touched: list[tuple[Path, Path | None]] = []
         with _signals_deferred(), _alone(certificate.parent):
             try:
                 for temporary, path in self._places:
                     if path in dependent and not _same_content(temporary, path):
+                        touched.append((path, _second_name(path, temporary.parent)))
                         path.unlink(missing_ok=True)
                 for temporary, path in sorted(
                     self._places, key=lambda place: place[1] == certificate
                 ):
+                    if path.is_dir():
+                        before: Path | None = temporary  # swapped
+                    else:
+                        before = _second_name(path, temporary.parent)
                     _replace(temporary, path)
+                    touched.append((path, before))
             except OSError as error:
+                for place, before in reversed(touched):
+                    with contextlib.suppress(OSError):
+                        _take_back(place, before)
                 raise output_error(path, error) from error
 
     def __enter__(self) -> OutputSet:
@@ -145,6 +157,33 @@ class OutputSet:
     def __exit__(self, *error: object) -> None:
         for holder in self._holders:
             shutil.rmtree(holder, ignore_errors=True)
+
+
+def _second_name(path: Path, holder: Path) -> Path | None:
+    """Return another name of the file at ``path``, or None where there is no file.
+
+    Raises:
+        OSError: the system allows no second name; nothing was touched yet.
+    """
+    if not path.is_file():
+        return None
+    name = holder / f"before-{path.name}"
+    if name.exists():
+        return name
+    try:
+        os.link(path, name)
+    except OSError:  # some drives have no hard links
+        shutil.copy2(path, name)
+    return name
+
+
+def _take_back(path: Path, before: Path | None) -> None:
+    if before is None:
+        path.unlink(missing_ok=True)
+    elif before.is_dir():
+        _replace(before, path)
+    elif before.exists():
+        before.replace(path)
 
 
 def _same_content(one: Path, other: Path) -> bool:

@@ -19,7 +19,7 @@ from tlcli.core.input_options import Options, Scaling, override_scaling, scaling
 from tlcli.core.labels import Labels, as_labels, find_labels
 from tlcli.core.model_card import ModelCard, card_path, load_for
 from tlcli.core.seal import read_seal
-from tlcli.errors import DataError, GraphError, OutputError, UsageError
+from tlcli.errors import DataError, GraphError, OutputError, TlcliError, UsageError
 
 if TYPE_CHECKING:
     from tlcli.core.graph_inference import GraphWants
@@ -29,6 +29,9 @@ _log = logging.getLogger("tlcli")
 # TensorFlow gains by batches up to eight images (docs), LiteRT is fastest with one.
 _TENSORFLOW_BATCH = 8
 _LITERT_BATCH = 1
+
+# A graph and its card are read one after the other: not while a retraining replaces them.
+_TRIES = 5
 
 # What LiteRT files of whole numbers take is 0..255, or that less 128.
 _RAW = {"uint8": Scaling(0.0, 1.0), "int8": Scaling(128.0, 1.0)}
@@ -42,6 +45,40 @@ def load_classifier(
     trust: bool,
 ) -> Classifier:
     """Load a graph; arguments and errors as `tlcli.core.classifier.load` has them."""
+    for _ in range(_TRIES):
+        before = _state(graph)
+        try:
+            classifier = _load(graph, labels, options, batch_size, trust)
+        except TlcliError:
+            if _state(graph) == before:
+                raise
+            continue
+        if _state(graph) == before:
+            return classifier
+        classifier.close()
+    return _load(graph, labels, options, batch_size, trust)
+
+
+def _state(graph: Path) -> list[tuple[int, ...]]:
+    """Return what changes when a retraining replaces the graph, or its card."""
+    found: list[tuple[int, ...]] = []
+    for path in (graph, card_path(graph)):
+        try:
+            state = path.stat()
+        except OSError:
+            found.append(())
+        else:
+            found.append((state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns))
+    return found
+
+
+def _load(
+    graph: Path,
+    labels: Path | str | Sequence[str] | None,
+    options: Options,
+    batch_size: int | None,
+    trust: bool,
+) -> Classifier:
     if not graph.exists():
         raise GraphError(f"there is no graph at {graph}; give its place with --graph")
     if options.input_std == 0:
