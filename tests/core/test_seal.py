@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 
 from tlcli.backbones.base import INPUT
+from tlcli.core.classifier import load
 from tlcli.core.export import final_layer_graph, serialise
+from tlcli.core.files import write_bytes
 from tlcli.core.final_layer import FinalLayer
 from tlcli.core.graph_messages import GraphDef
 from tlcli.core.images import Preprocessing
-from tlcli.core.model_card import CardInput
+from tlcli.core.model_card import CardInput, ModelCard, build, card_path, load_for
 from tlcli.core.seal import read_seal, seal
 from tlcli.errors import GraphError
 
@@ -100,3 +102,77 @@ def test_a_record_of_another_version_is_one_sentence(
 def test_labels_too_large_to_be_read_again_are_not_written() -> None:
     labels = ["x" * (1 << 20)] * 17
     assert seal(content(), labels=labels, input=TAKES, output="final_result") == content()
+
+
+@pytest.fixture
+def plates(shared: Path, tmp_path: Path) -> Path:
+    """Return a copy of a LiteRT file, sealed, beside a card that says the same."""
+    source = shared / "legacy" / "plates_128"
+    labels = [line.strip() for line in (source / "labels.txt").read_text().splitlines()]
+    takes = CardInput("input", 128, 128, (0.0, 1.0), Preprocessing("tlcli-1", 128, 128).to_dict())
+    graph = tmp_path / "graph.tflite"
+    graph.write_bytes(
+        seal(
+            (source / "graph.tflite").read_bytes(),
+            labels=labels,
+            input=takes,
+            output="final_result",
+        )
+    )
+    build(card_path(graph), labels=labels, input=takes, output="final_result", files=[graph]).write(
+        card_path(graph)
+    )
+    return graph
+
+
+def test_labels_in_the_graph_stand_against_a_card_and_a_file_of_others(
+    plates: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    true = load(plates).labels
+    assert caplog.text == ""
+    card = card_path(plates)
+    card.write_text(card.read_text().replace(f'"{true[0]}"', '"Atlantis"'))
+    assert load(plates).labels == true
+    assert "changed since" in caplog.text
+    card.unlink()
+    (plates.parent / "labels.txt").write_text("a\nb\nc\nd\ne\n")
+    made = load(plates)
+    assert (made.labels, made.preprocessing.name) == (true, "tlcli-1")
+    assert load(plates, labels=plates.parent / "labels.txt").labels == tuple("abcde")
+
+
+def test_a_damaged_graph_runs_only_where_it_is_trusted(
+    plates: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    data = bytearray(plates.read_bytes())
+    data[len(data) // 2] ^= 1
+    plates.write_bytes(data)
+    (plates.parent / "labels.txt").write_text("a\nb\nc\nd\ne\n")
+    with pytest.raises(GraphError, match="damaged"):
+        load(plates)
+    assert load(plates, trust=True).labels == tuple("abcde")
+    assert "damaged" in caplog.text
+
+
+def test_a_graph_that_is_replaced_while_it_is_read_is_read_again(
+    plates: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    newer = seal(
+        plates.read_bytes(),
+        labels=tuple("vwxyz"),
+        input=CardInput(
+            "input", 128, 128, (0.0, 1.0), Preprocessing("tlcli-1", 128, 128).to_dict()
+        ),
+        output="final_result",
+    )
+    replaced = []
+
+    def load_then_replace(graph: Path) -> ModelCard | None:
+        card = load_for(graph)
+        if not replaced:
+            replaced.append(graph)
+            write_bytes(graph, newer)
+        return card
+
+    monkeypatch.setattr("tlcli.core.loading.load_for", load_then_replace)
+    assert load(plates).labels == tuple("vwxyz")

@@ -84,8 +84,12 @@ def _load(
     if options.input_std == 0:
         raise UsageError("the input std is 0; pixels cannot be divided by it")
     card, source = load_for(graph), str(card_path(graph))
-    if card is None and graph.is_file():
-        card, source = _sealed(graph, trust), str(graph)
+    sealed = _sealed(graph, trust, card is not None) if graph.is_file() else None
+    if card is not None and sealed is not None and not _agree(card, sealed):
+        _log.warning("The model card %s is not used: it was changed since.", source)
+        card = None
+    if card is None:
+        card, source = sealed, str(graph)
     given = None if labels is None else as_labels(labels)
     if card is not None:
         options = _beyond(card, options)
@@ -103,9 +107,13 @@ def _load(
     return _load_frozen(graph, given, card, options, batch_size, trust)
 
 
-def _sealed(graph: Path, trust: bool) -> ModelCard | None:
+def _agree(card: ModelCard, sealed: ModelCard) -> bool:
+    return (card.labels, card.input, card.output) == (sealed.labels, sealed.input, sealed.output)
+
+
+def _sealed(graph: Path, trust: bool, checked: bool) -> ModelCard | None:
     try:
-        return read_seal(graph)
+        return read_seal(graph, checked)
     except GraphError as error:
         if not trust:
             raise
