@@ -117,15 +117,21 @@ class CsvWriter:
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
         self._rows = csv.writer(stream, lineterminator="\n")
+        # Python before 3.13 leaves a carriage return bare, and readers end the row there.
+        self._quoted = csv.writer(stream, lineterminator="\n", quoting=csv.QUOTE_ALL)
         self._rows.writerow(["image", "label", "score", "rank", "error"])
 
     def write(self, prediction: Prediction) -> None:
         """Write one prediction."""
         for rank, score in enumerate(prediction.scores, 1):
-            self._rows.writerow([prediction.image, score.label, score.score, rank, ""])
+            self._write([prediction.image, score.label, score.score, rank, ""])
         if not prediction.scores:
-            self._rows.writerow([prediction.image, "", "", "", prediction.error or ""])
+            self._write([prediction.image, "", "", "", prediction.error or ""])
         self._stream.flush()
+
+    def _write(self, row: list[Any]) -> None:
+        bare = any("\r" in cell for cell in row if isinstance(cell, str))
+        (self._quoted if bare else self._rows).writerow(row)
 
     def close(self) -> None:
         """Write out what is buffered."""

@@ -122,13 +122,20 @@ def measured(arguments: Sequence[object], folder: Path, cache: Path, **more: Any
 def started(command: Sequence[str], folder: Path, **more: Any) -> Iterator[subprocess.Popen[bytes]]:
     """Start a command with its output in files; whatever happens, it does not outlive the block."""
     with (folder / "killed.out").open("wb") as out, (folder / "killed.err").open("wb") as err:
-        process = subprocess.Popen(command, cwd=folder, stdout=out, stderr=err, **more)
+        process = subprocess.Popen(
+            command, cwd=folder, stdout=out, stderr=err, preexec_fn=_interruptible, **more
+        )
         try:
             yield process
         finally:
             if process.poll() is None:
                 process.kill()
             process.wait()
+
+
+def _interruptible() -> None:
+    # A shell's background job ignores Ctrl-C, and its children with it.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def leftovers(*folders: Path) -> list[Path]:
