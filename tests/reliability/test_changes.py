@@ -34,7 +34,7 @@ def test_images_changed_and_deleted_while_retrain_runs(
     chance = random.Random(SEED)
     others = sorted((shared / "flowers" / "photos" / "dandelion").iterdir())
     skipped = 0
-    for number in range(max(3, harness.tries(3) // 4)):
+    for number in range(max(1, harness.tries(3) // 4)):
         place = bench.workplace(30_000 + number)
         photos = place.folder / "photos"
         shutil.copytree(bench.folder / "new_photos", photos)
