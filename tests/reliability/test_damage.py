@@ -46,7 +46,7 @@ def test_a_damaged_cache_gives_no_wrong_content_and_no_wrong_vector(tmp_path: Pa
     whole = (tmp_path / "whole" / "bottlenecks.sqlite").read_bytes()
     chance = random.Random(SEED)
     seen: Counter[str] = Counter()
-    for number in range(harness.tries(20) * 20):
+    for number in range(harness.tries(4) * 20):
         folder = tmp_path / f"cache_{number}"
         folder.mkdir()
         (folder / "bottlenecks.sqlite").write_bytes(flipped(whole, chance))

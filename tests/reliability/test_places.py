@@ -60,7 +60,7 @@ def place(bench: Bench, tmp_path: Path) -> Workplace:
     return Workplace(bench, tmp_path, tmp_path / "cache", tmp_path / "tmp")
 
 
-@pytest.mark.parametrize("limit", [4 << 10, 1 << 20])
+@pytest.mark.parametrize("limit", [1 << 20])
 def test_a_file_that_may_grow_no_further_is_one_sentence(place: Workplace, limit: int) -> None:
     resource = pytest.importorskip("resource")
 
