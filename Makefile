@@ -1,5 +1,6 @@
 # make demo   set up, draw example photos, retrain on them, label two new ones
 # make test   set up and run the tests
+# make faults kill, damage and crowd it, FAULTS times (needs ../shared)
 # make bench  measure every stage beside its peers, on ../shared (up to 15 minutes)
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -11,8 +12,9 @@ DEMO ?= demo
 EXTRAS ?= test
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
+FAULTS ?= 300
 
-.PHONY: demo test test-all lint bench clean
+.PHONY: demo test test-all lint bench faults clean
 
 demo: $(BIN)/tlcli
 	@echo "Drawing photos of houses ..."
@@ -32,6 +34,10 @@ test-all:
 # BENCH_ARGS=--quick takes two minutes; benchmarks/performance.py has the other options.
 bench: $(VENV)/.installed-interop
 	$(BIN)/python -m benchmarks.performance $(BENCH_ARGS)
+
+# FAULTS kills of retrain, and other faults in proportion; 300 take an hour on two processors.
+faults: $(VENV)/.installed-test
+	TLCLI_FAULTS=$(FAULTS) $(BIN)/python -m pytest tests/reliability -s -m "slow or not slow"
 
 lint: $(VENV)/.installed-lint
 	$(BIN)/ruff check .

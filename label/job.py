@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import io
 import logging
 import os
 import sys
@@ -15,6 +16,7 @@ from typing import IO, TextIO
 
 from label.formats import make_writer
 from tlcli.core.classifier import Classifier, Prediction
+from tlcli.core.dataset import is_folder
 from tlcli.core.decoding import open_image
 from tlcli.errors import DataError, GraphError, ImageError
 
@@ -121,7 +123,7 @@ class Images:
             if argument == STANDARD_INPUT:
                 for line in _lines(_standard_input() if self._stdin is None else self._stdin):
                     yield from self._path(line)
-            elif argument.startswith("@") and not Path(argument).exists():
+            elif argument.startswith("@") and not os.path.lexists(argument):
                 yield from self._list(argument[1:])
             elif not os.path.lexists(argument) and glob.has_magic(argument):
                 yield from self._pattern(argument)
@@ -129,23 +131,26 @@ class Images:
                 yield from self._path(argument)
 
     def _path(self, path: str) -> Iterator[str]:
-        if Path(path).is_dir():
+        if _is_folder(path):
             yield from self._folder(path)
         else:
             yield path
 
     def _list(self, path: str) -> Iterator[str]:
         try:
-            # Read whole: the list may be written to while the images are labelled.
-            lines = list(_lines(Path(path).read_bytes().splitlines()))
+            # Read whole: the list may be written to while the images are labelled. Its lines
+            # are made as they are needed: a million of them would take much more.
+            content = Path(path).read_bytes()
         except OSError as error:
             raise DataError(
                 f"cannot read the list of images {path}: {error.strerror or error}"
             ) from error
-        if not lines:
-            raise DataError(f"the list {path} names no images; write one path a line")
-        for line in lines:
+        empty = True
+        for line in _lines(io.BytesIO(content)):
+            empty = False
             yield from self._path(line)
+        if empty:
+            raise DataError(f"the list {path} names no images; write one path a line")
 
     def _pattern(self, pattern: str) -> Iterator[str]:
         found = sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207 - keeps the spelling
@@ -154,8 +159,8 @@ class Images:
             yield pattern
             return
         # "**" finds what is in folders by itself.
-        folders = () if "**" in pattern else [path for path in found if Path(path).is_dir()]
-        files = (path for path in found if not Path(path).is_dir())
+        folders = () if "**" in pattern else [path for path in found if _is_folder(path)]
+        files = (path for path in found if not _is_folder(path))
         yield from self._images_among(files, pattern)
         for folder in folders:
             yield from self._folder(folder)
@@ -181,7 +186,7 @@ class Images:
             yield folder
             return
         for entry in sorted(entries, key=lambda entry: entry.name):
-            if not entry.is_dir():
+            if not is_folder(entry):
                 yield entry.path
             elif os.path.realpath(entry.path) not in entered:
                 yield from self._walk(entry.path, entered)
@@ -195,6 +200,11 @@ class Images:
                 others += 1
         if others:
             _log.info("%s: files that are no images and were left out: %d.", where, others)
+
+
+def _is_folder(path: str) -> bool:
+    # Not by Path: a name that the system does not allow is an image that cannot be read.
+    return os.path.isdir(path)  # noqa: PTH112
 
 
 def _may_be_image(path: str) -> bool:

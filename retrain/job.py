@@ -143,7 +143,7 @@ def retrain(
                 place = files.place(chosen.report_path)
                 shown = write_report(place, result, inputs, chosen, fitted, tests, backbone)
                 result = replace(result, report=shown)
-        files.commit(written.card)
+        files.commit(written.card, dependent=[chosen.labels_path])
     return result
 
 

@@ -26,6 +26,7 @@ from tlcli.core.export import (
 from tlcli.core.files import OutputSet, output_error, sweep_temporary, write_bytes
 from tlcli.core.final_layer import FinalLayer
 from tlcli.core.kept_graphs import KeptGraphs
+from tlcli.core.seal import seal
 from tlcli.core.text_bottlenecks import export_folder
 from tlcli.errors import OutputError
 
@@ -127,7 +128,7 @@ def intermediate_writer(
 
     def write(step: int, layer: FinalLayer) -> None:
         path = folder / f"intermediate_{step}.pb"
-        write_bytes(path, builder.content(layer))
+        write_bytes(path, _sealed(builder.content(layer), options, inputs, backbone))
         card = model_card.card_path(path)
         _card(card, options, inputs, backbone, {path: path}, None).write(card)
         logger.info("Saved the intermediate graph %s", path)
@@ -157,10 +158,11 @@ def write_classifier(
     if tflite is not None:
         outputs["tflite"] = options.output_tflite or options.output_graph.with_suffix(".tflite")
     beside = {path: files.place(path) for path in outputs.values()}
-    write_bytes(beside[outputs["graph"]], graph)
+    write_bytes(beside[outputs["graph"]], _sealed(graph, options, inputs, backbone))
     write_labels(beside[outputs["labels"]], inputs.labels)
     if tflite is not None:
-        write_bytes(beside[outputs["tflite"]], tflite)
+        sealed = _sealed(tflite, options, inputs, backbone)
+        write_bytes(beside[outputs["tflite"]], sealed)
     path = model_card.card_path(options.output_graph)
     card = _card(path, options, inputs, backbone, beside, tested)
     if options.saved_model_dir is not None and backbone is not None:
@@ -213,6 +215,26 @@ def _litert(
     return content
 
 
+def _sealed(content: bytes, options: Options, inputs: Inputs, backbone: Backbone | None) -> bytes:
+    return seal(
+        content,
+        labels=inputs.labels,
+        input=_input(options, backbone),
+        output=options.final_tensor_name,
+    )
+
+
+def _input(options: Options, backbone: Backbone | None) -> model_card.CardInput:
+    if backbone is None or options.final_layer_only:
+        return model_card.CardInput(name=BOTTLENECK_INPUT)
+    from tlcli.core.images import Preprocessing
+
+    preprocessing = Preprocessing("tlcli-1", backbone.height, backbone.width)
+    return model_card.CardInput(
+        height=backbone.height, width=backbone.width, preprocessing=preprocessing.to_dict()
+    )
+
+
 def _card(
     path: Path,
     options: Options,
@@ -221,17 +243,6 @@ def _card(
     files: Mapping[Path, Path],
     tested: Evaluation | None,
 ) -> model_card.ModelCard:
-    if backbone is None or options.final_layer_only:
-        takes = model_card.CardInput(name=BOTTLENECK_INPUT)
-    else:
-        from tlcli.core.images import Preprocessing
-
-        preprocessing = Preprocessing("tlcli-1", backbone.height, backbone.width)
-        takes = model_card.CardInput(
-            height=backbone.height,
-            width=backbone.width,
-            preprocessing=preprocessing.to_dict(),
-        )
     counts = {
         split: dict(zip(inputs.labels, inputs.counts(split).tolist(), strict=True))
         for split in ("training", "validation", "testing")
@@ -242,7 +253,7 @@ def _card(
     return model_card.build(
         path,
         labels=inputs.labels,
-        input=takes,
+        input=_input(options, backbone),
         output=options.final_tensor_name,
         files=files,
         backbone=describe(backbone, inputs),

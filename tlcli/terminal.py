@@ -135,7 +135,12 @@ def run(command: click.Command, program: str) -> NoReturn:
     signal.signal(signal.SIGTERM, _terminate)
     stdout = sys.stdout
     try:
-        code = command.main(prog_name=program, standalone_mode=False)
+        try:
+            code = command.main(prog_name=program, standalone_mode=False)
+        except Exception as error:
+            if _is_of_interrupt(error):
+                raise KeyboardInterrupt from error
+            raise
     except click.exceptions.Exit as stop:
         leave(stop.exit_code)
     except click.ClickException as error:
@@ -172,6 +177,13 @@ def run(command: click.Command, program: str) -> NoReturn:
             1,
         )
     leave(code if isinstance(code, int) else 0)
+
+
+def _is_of_interrupt(error: BaseException | None) -> bool:
+    """Return whether an error came up while a Ctrl-C was being answered."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__context__
+    return error is not None
 
 
 def _one(error: BaseException) -> int:

@@ -210,3 +210,15 @@ def test_spelling_of_macos_is_one_folder(tmp_path: Path) -> None:
     merged = with_imported(found, [("caf\u00e9", "1.jpg"), ("caf\u00e9", "2.jpg")])
     assert merged.labels == ("caf\u00e9", "x")
     assert len(merged.images) == 3
+
+
+@pytest.mark.skipif(os.name != "posix", reason="links of POSIX systems")
+def test_a_link_to_itself_is_a_file_that_cannot_be_read(tmp_path: Path) -> None:
+    for label in "ab":
+        (tmp_path / label).mkdir()
+        (tmp_path / label / "1.jpg").touch()
+    (tmp_path / "a" / "one").symlink_to("two")
+    (tmp_path / "a" / "two").symlink_to("one")
+    (tmp_path / "loop").symlink_to("loop")
+    names = [image.name for image in scan_folder(tmp_path).images]
+    assert names == ["a/1.jpg", "a/one", "a/two", "b/1.jpg"]

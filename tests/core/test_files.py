@@ -117,19 +117,108 @@ def _write_both(card: Path, graph: Path, *, interrupted_before: bool) -> None:
             outputs.commit(card)
 
 
-def test_the_certificate_goes_first_and_comes_last(tmp_path: Path) -> None:
-    card, graph = tmp_path / "graph.json", tmp_path / "graph.pb"
-    card.write_text("old")
+def test_what_depends_goes_first_and_the_certificate_comes_last(tmp_path: Path) -> None:
+    card, labels, graph = (tmp_path / name for name in ("graph.json", "labels.txt", "graph.pb"))
+    for path in (card, labels, graph):
+        path.write_text("old")
     seen = []
     replace = Path.replace
 
     def watched(self: Path, target: Path) -> Path:
-        seen.append((target.name, card.exists()))
+        seen.append((target.name, labels.exists(), card.read_text()))
         return replace(self, target)
 
     with files.OutputSet() as outputs, pytest.MonkeyPatch.context() as patch:
-        for path in (card, graph):
+        for path in (card, graph, labels):
             outputs.place(path).write_text("new")
         patch.setattr(Path, "replace", watched)
-        outputs.commit(card)
-    assert seen == [("graph.pb", False), ("graph.json", False)]
+        outputs.commit(card, dependent=[labels])
+    assert seen == [
+        ("graph.pb", False, "old"), ("labels.txt", False, "old"), ("graph.json", True, "old")
+    ]  # fmt: skip
+    assert {path.read_text() for path in (card, labels, graph)} == {"new"}
+
+
+def test_what_depends_and_does_not_change_is_never_away(tmp_path: Path) -> None:
+    card, labels = tmp_path / "graph.json", tmp_path / "labels.txt"
+    labels.write_text("same")
+    there = []
+    replace = Path.replace
+
+    def watched(self: Path, target: Path) -> Path:
+        there.append(labels.exists())
+        return replace(self, target)
+
+    with files.OutputSet() as outputs, pytest.MonkeyPatch.context() as patch:
+        for path in (card, labels):
+            outputs.place(path).write_text("same")
+        patch.setattr(Path, "replace", watched)
+        outputs.commit(card, dependent=[labels])
+    assert there == [True, True]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="swaps folders as Linux does")
+def test_a_folder_in_the_way_is_never_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "model"
+    path.mkdir()
+    monkeypatch.setattr(Path, "rename", None)
+    monkeypatch.setattr(Path, "replace", None)
+    with files.atomic_path(path) as temporary:
+        temporary.mkdir()
+        (temporary / "new").write_text("new")
+    assert [entry.name for entry in path.iterdir()] == ["new"]
+    assert [entry.name for entry in tmp_path.iterdir()] == ["model"]
+
+
+_COMMITS = """
+import sys, time
+from pathlib import Path
+from tlcli.core.files import OutputSet
+replace = Path.replace
+Path.replace = lambda self, target: (time.sleep(0.002), replace(self, target))
+for number in range(15):
+    with OutputSet() as outputs:
+        for name in ("graph.pb", "labels.txt", "graph.json"):
+            outputs.place(Path(name)).write_text(sys.argv[1])
+        outputs.commit(Path("graph.json"))
+        time.sleep(0.001)
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="folders are locked on POSIX systems only")
+def test_processes_that_commit_at_once_leave_the_set_of_one(tmp_path: Path) -> None:
+    running = [
+        subprocess.Popen([sys.executable, "-c", _COMMITS, name], cwd=tmp_path) for name in "ab"
+    ]
+    assert [process.wait() for process in running] == [0, 0]
+    names = ["graph.json", "graph.pb", "labels.txt"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == names
+    assert len({(tmp_path / name).read_text() for name in names}) == 1
+
+
+def test_a_refused_rename_takes_the_others_back(tmp_path: Path) -> None:
+    card, labels, graph = (tmp_path / name for name in ("graph.json", "labels.txt", "graph.pb"))
+    model, fresh = tmp_path / "model", tmp_path / "fresh"
+    for path in (card, labels, graph):
+        path.write_text("old")
+    model.mkdir()
+    (model / "old").touch()
+    replace = Path.replace
+
+    def refused(self: Path, target: Path) -> Path:
+        if target == card and self.read_text() == "new":
+            raise PermissionError(1, "Operation not permitted")
+        return replace(self, target)
+
+    with files.OutputSet() as outputs, pytest.MonkeyPatch.context() as patch:
+        for path in (card, graph, labels, fresh):
+            outputs.place(path).write_text("new")
+        outputs.place(model).mkdir()
+        patch.setattr(Path, "replace", refused)
+        with pytest.raises(OutputError, match=r"graph\.json: Operation not permitted"):
+            outputs.commit(card, dependent=[labels])
+    assert {path.read_text() for path in (card, labels, graph)} == {"old"}
+    assert (model / "old").exists()
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "graph.json", "graph.pb", "labels.txt", "model",
+    ]  # fmt: skip

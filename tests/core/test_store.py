@@ -545,3 +545,36 @@ def test_a_rename_that_fails_is_one_sentence(
     monkeypatch.setattr(Path, "rename", refuse)
     with pytest.raises(CacheError, match="Read-only file system"):
         BottleneckStore(tmp_path)
+
+
+def test_a_damaged_row_of_a_file_is_read_again(tmp_path: Path, settled: None) -> None:
+    path = made_file(tmp_path / "a.jpg", b"a")
+    with BottleneckStore(tmp_path / "cache") as opened:
+        assert opened.content(path) == A
+    edit(tmp_path / "cache", "UPDATE files SET content = replace(content, 'c', 'd')")
+    with BottleneckStore(tmp_path / "cache") as opened:
+        assert opened.content(path) == A
+
+
+@pytest.mark.parametrize("damaged", [5, 0, -1, 1 << 60, "x"])
+def test_a_damaged_size_is_replaced_where_no_vector_bears_it_out(
+    tmp_path: Path, damaged: object
+) -> None:
+    vectors = {A: vector(1, 2, 3, 4)}
+    with BottleneckStore(tmp_path) as opened:
+        opened.put("f", None, vectors)
+    edit(tmp_path, "UPDATE backbones SET bottleneck_size = ?", damaged)
+    with BottleneckStore(tmp_path) as opened:
+        assert opened.get("f", None, vectors) == {}
+        opened.put("f", None, vectors)
+        assert np.array_equal(opened.get("f", None, vectors)[A], vectors[A])
+
+
+def test_a_schema_that_is_no_text_is_moved_aside(tmp_path: Path) -> None:
+    with BottleneckStore(tmp_path) as opened:
+        opened.record_failure(A, "x")
+    data = opened.path.read_bytes()
+    opened.path.write_bytes(data.replace(b"CREATE TABLE vectors", b"CREATE TABL\xe9 vectors"))
+    with BottleneckStore(tmp_path) as opened:
+        assert opened.failure(A) is None
+    assert (tmp_path / f"{FILE_NAME}.damaged-1").exists()

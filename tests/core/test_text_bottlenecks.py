@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from tlcli.core import text_bottlenecks
+from tlcli.core.files import TEMPORARY_PREFIX, _machine
 from tlcli.core.text_bottlenecks import (
     export_folder,
     format_vector,
@@ -253,3 +254,14 @@ def test_vectors_are_rows_of_one_matrix_and_held_once(
     assert all(item.vector.base is matrix for item in found.bottlenecks)
     assert matrix is not None
     assert matrix.shape == (count, size)
+
+
+def test_what_a_killed_export_left_is_swept(tmp_path: Path) -> None:
+    # No process has this number, and the name says that it was of this machine.
+    left = tmp_path / "daisy" / f"{TEMPORARY_PREFIX}{_machine()}-{2**31 - 1}-x"
+    left.mkdir(parents=True)
+    vector = np.zeros(2, np.float32)
+    export_folder(tmp_path, [("daisy/a.jpg", vector), ("daisy/b.jpg", vector)], None)
+    assert sorted(path.name for path in (tmp_path / "daisy").iterdir()) == [
+        "a.jpg.txt", "b.jpg.txt",
+    ]  # fmt: skip

@@ -122,3 +122,14 @@ def test_csv_for_a_spreadsheet() -> None:
     assert written("csv", Prediction("=1.jpg", (Score("@x", 0.5),))).endswith(
         "\n=1.jpg,@x,0.5,1,\n"
     )
+
+
+@pytest.mark.parametrize("name", ["a\rb.jpg", "a\nb.jpg", 'a"b,c.jpg'])
+def test_csv_keeps_a_row_a_row(name: str) -> None:
+    stream = io.StringIO()
+    writer = make_writer("csv", stream, False)
+    writer.write(Prediction(name, (Score("daisy", 0.5),)))
+    writer.write(Prediction(name, error="no\rsuch"))
+    stream.seek(0)
+    rows = list(csv.reader(io.StringIO(stream.getvalue(), newline="")))
+    assert rows[1:] == [[name, "daisy", "0.5", "1", ""], [name, "", "", "", "no\rsuch"]]

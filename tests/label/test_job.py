@@ -148,3 +148,11 @@ def test_the_graph_of_the_current_folder_then_that_of_the_original(
     (here / "output_graph.pb").write_bytes(b"")
     assert find_graph(None) == Path("output_graph.pb")
     assert find_graph(there) == there
+
+
+def test_a_name_that_the_system_does_not_allow_takes_no_other_along(tree: Path) -> None:
+    long = str(tree / ("x" * 300))
+    beyond = str(tree / ("y/" * 3000 + "z.jpg"))
+    assert list(Images([long, beyond, str(tree / "x.jpg")])) == [
+        long, beyond, str(tree / "x.jpg"),
+    ]  # fmt: skip

@@ -400,8 +400,10 @@ class _Extraction:
 
     def _keep(self, jobs: Sequence[_Job], vectors: Sequence[Array] | Array) -> None:
         result = self._result
-        if not result.vectors.shape[1]:  # only the network could tell D
-            result.vectors = np.zeros((len(result.found), len(vectors[0])), np.float32)
+        size = len(vectors[0])
+        # Only the network can tell D, or the store told it wrong.
+        if result.vectors.shape[1] != size and not result.found.any():
+            result.vectors = np.zeros((len(result.found), size), np.float32)
         by_view: dict[int | None, dict[str, Array]] = {}
         for job, vector in zip(jobs, vectors, strict=True):
             by_view.setdefault(job.view, {})[job.content] = vector

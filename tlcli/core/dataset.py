@@ -125,7 +125,7 @@ def scan_folder(
     folders: list[str] = []
     ignored: list[str] = []
     for entry in _entries(image_dir):
-        if not entry.is_dir():
+        if not is_folder(entry):
             if entry.name.lower().endswith(_IMAGE_SUFFIXES):
                 ignored.append(entry.name)
             continue
@@ -216,6 +216,14 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
     return sorted(entries, key=lambda entry: (sort_key(entry.name), entry.name))
 
 
+def is_folder(entry: os.DirEntry[str]) -> bool:
+    """Return whether an entry is a folder; a link that leads round to itself is none."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
+
+
 def _walk(root: Path, folder: str) -> Iterator[str]:
     """Yield the names, relative to ``root``, of all files below ``root/folder``."""
     # Links may lead back up or to one another: no folder is entered twice.
@@ -225,7 +233,7 @@ def _walk(root: Path, folder: str) -> Iterator[str]:
         current = waiting.pop()
         for entry in _entries(root / current):
             name = f"{current}/{entry.name}"
-            if not entry.is_dir():
+            if not is_folder(entry):
                 yield name
             elif (identity := _identity(root / name)) not in entered:
                 entered.add(identity)

@@ -80,10 +80,12 @@ def _held_stderr(kept: int) -> Iterator[None]:
         try:
             yield
         finally:
-            if sys.stderr is not None:
-                with contextlib.suppress(OSError, ValueError):
-                    sys.stderr.flush()
-            os.dup2(kept, 2)
+            try:
+                if sys.stderr is not None:
+                    with contextlib.suppress(OSError, ValueError):
+                        sys.stderr.flush()
+            finally:  # an interrupt in between must find standard error where it was
+                os.dup2(kept, 2)
             held.seek(0)
             lines = [line for line in held if not _CHATTER.match(line)]
             with contextlib.suppress(OSError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import platform
@@ -10,7 +11,7 @@ import signal
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -84,10 +85,26 @@ def _machine() -> str:
 
 
 def _replace(temporary: Path, path: Path) -> None:
-    if temporary.is_dir() and path.is_dir():
-        # A folder cannot be renamed over a filled one: the old one steps aside first.
+    if temporary.is_dir() and path.is_dir() and not path.is_symlink():
+        # A folder cannot be renamed over a filled one.
+        if _exchange(temporary, path):
+            return
+        # Here the old one steps aside first: a kill in between leaves neither in its place.
         path.rename(temporary.parent / "replaced")
     temporary.replace(path)
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Swap two entries at once, where the system can; return whether it did."""
+    import ctypes
+
+    try:
+        rename = ctypes.CDLL(None, use_errno=True).renameat2
+    except (AttributeError, OSError, TypeError):
+        return False
+    here, exchange = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
+    done: int = rename(here, os.fsencode(one), here, os.fsencode(other), exchange)
+    return done == 0
 
 
 class OutputSet:
@@ -115,25 +132,42 @@ class OutputSet:
         self._places.append((holder / path.name, path))
         return holder / path.name
 
-    def commit(self, certificate: Path) -> None:
+    def commit(self, certificate: Path, dependent: Sequence[Path] = ()) -> None:
         """Rename everything to its place, what lies at ``certificate`` last.
 
-        Signals wait until it is done, so that an interruption finds all of it or nothing. The
-        file at ``certificate``, which vouches for the others, is removed first: a process that is
-        killed in between leaves files that nothing vouches for.
+        Signals wait until it is done, so that an interruption finds all of it or nothing, and so
+        do other processes that commit to the same folder. Of a process that is killed in between,
+        each file is the old one or the new one, whole. The certificate holds the checksums of
+        what it vouches for, so an old one is not believed of a new file. The ``dependent`` have
+        no such mark: those that will change are removed before anything is renamed, so that none
+        is ever met beside another version of the rest. Where the system refuses one of the
+        renames, those before it are taken back.
 
         Raises:
             OutputError: a place cannot be written.
         """
         path = certificate
-        with _signals_deferred():
+        # Each place that was touched, with another name of what lay there; None: nothing did.
+        touched: list[tuple[Path, Path | None]] = []
+        with _signals_deferred(), _alone(certificate.parent):
             try:
-                certificate.unlink(missing_ok=True)
+                for temporary, path in self._places:
+                    if path in dependent and not _same_content(temporary, path):
+                        touched.append((path, _second_name(path, temporary.parent)))
+                        path.unlink(missing_ok=True)
                 for temporary, path in sorted(
                     self._places, key=lambda place: place[1] == certificate
                 ):
+                    if path.is_dir():
+                        before: Path | None = temporary  # swapped
+                    else:
+                        before = _second_name(path, temporary.parent)
                     _replace(temporary, path)
+                    touched.append((path, before))
             except OSError as error:
+                for place, before in reversed(touched):
+                    with contextlib.suppress(OSError):
+                        _take_back(place, before)
                 raise output_error(path, error) from error
 
     def __enter__(self) -> OutputSet:
@@ -142,6 +176,61 @@ class OutputSet:
     def __exit__(self, *error: object) -> None:
         for holder in self._holders:
             shutil.rmtree(holder, ignore_errors=True)
+
+
+def _second_name(path: Path, holder: Path) -> Path | None:
+    """Return another name of the file at ``path``, or None where there is no file.
+
+    Raises:
+        OSError: the system allows no second name; nothing was touched yet.
+    """
+    if not path.is_file():
+        return None
+    name = holder / f"before-{path.name}"
+    if name.exists():
+        return name
+    try:
+        os.link(path, name)
+    except OSError:  # some drives have no hard links
+        shutil.copy2(path, name)
+    return name
+
+
+def _take_back(path: Path, before: Path | None) -> None:
+    if before is None:
+        path.unlink(missing_ok=True)
+    elif before.is_dir():
+        _replace(before, path)
+    elif before.exists():
+        before.replace(path)
+
+
+def _same_content(one: Path, other: Path) -> bool:
+    try:
+        return one.read_bytes() == other.read_bytes()
+    except FileNotFoundError:
+        return False
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Keep other processes out of the same block for ``folder``, where the system can.
+
+    The lock is on the folder itself, so that no file is left of it, and ends with its process.
+    """
+    try:
+        import fcntl
+
+        handle = os.open(folder, os.O_RDONLY)
+    except (ImportError, OSError):  # Windows opens no folders
+        yield
+        return
+    try:
+        with contextlib.suppress(OSError):  # some network drives keep no locks
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
 
 
 @contextmanager

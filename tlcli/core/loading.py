@@ -19,7 +19,8 @@ from tlcli.core.input_options import Options, Scaling, override_scaling, scaling
 from tlcli.core.labels import Labels, as_labels, find_labels
 from tlcli.core.litert_pool import LiteRTPool
 from tlcli.core.model_card import ModelCard, card_path, load_for
-from tlcli.errors import DataError, GraphError, OutputError, UsageError
+from tlcli.core.seal import read_seal
+from tlcli.errors import DataError, GraphError, OutputError, TlcliError, UsageError
 
 if TYPE_CHECKING:
     from tlcli.core.graph_inference import GraphWants
@@ -29,6 +30,9 @@ _log = logging.getLogger("tlcli")
 # TensorFlow gains by batches up to eight images (docs), LiteRT is fastest with one.
 _TENSORFLOW_BATCH = 8
 _LITERT_BATCH = 1
+
+# A graph and its card are read one after the other: not while a retraining replaces them.
+_TRIES = 5
 
 # What LiteRT files of whole numbers take is 0..255, or that less 128.
 _RAW = {"uint8": Scaling(0.0, 1.0), "int8": Scaling(128.0, 1.0)}
@@ -42,6 +46,40 @@ def load_classifier(
     trust: bool,
 ) -> Classifier:
     """Load a graph; arguments and errors as `tlcli.core.classifier.load` has them."""
+    for _ in range(_TRIES):
+        before = _state(graph)
+        try:
+            classifier = _load(graph, labels, options, batch_size, trust)
+        except TlcliError:
+            if _state(graph) == before:
+                raise
+            continue
+        if _state(graph) == before:
+            return classifier
+        classifier.close()
+    return _load(graph, labels, options, batch_size, trust)
+
+
+def _state(graph: Path) -> list[tuple[int, ...]]:
+    """Return what changes when a retraining replaces the graph, or its card."""
+    found: list[tuple[int, ...]] = []
+    for path in (graph, card_path(graph)):
+        try:
+            state = path.stat()
+        except OSError:
+            found.append(())
+        else:
+            found.append((state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns))
+    return found
+
+
+def _load(
+    graph: Path,
+    labels: Path | str | Sequence[str] | None,
+    options: Options,
+    batch_size: int | None,
+    trust: bool,
+) -> Classifier:
     if not graph.exists():
         raise GraphError(f"there is no graph at {graph}; give its place with --graph")
     if options.input_std == 0:
@@ -52,12 +90,12 @@ def load_classifier(
             # Both are hashed while the other is, and while LiteRT is imported.
             digests.begin(graph)
             digests.begin(graph.with_suffix(".tflite"))
-        return _load(graph, labels, options, batch_size, trust, digests)
+        return _load_hashed(graph, labels, options, batch_size, trust, digests)
     finally:
         digests.close()
 
 
-def _load(
+def _load_hashed(
     graph: Path,
     labels: Path | str | Sequence[str] | None,
     options: Options,
@@ -65,12 +103,18 @@ def _load(
     trust: bool,
     digests: Digests,
 ) -> Classifier:
-    card = load_for(graph, digests.of)
+    card, source = load_for(graph, digests.of), str(card_path(graph))
+    sealed = _sealed(graph, trust, card is not None) if graph.is_file() else None
+    if card is not None and sealed is not None and not _agree(card, sealed):
+        _log.warning("The model card %s is not used: it was changed since.", source)
+        card = None
+    if card is None:
+        card, source = sealed, str(graph)
     given = None if labels is None else as_labels(labels)
     if card is not None:
         options = _beyond(card, options)
         if given is None:
-            given = Labels(card.labels, str(card_path(graph)))
+            given = Labels(card.labels, source)
         if card.input.preprocessing is None:
             raise GraphError(
                 f"{graph} holds the final layer alone: it takes bottlenecks, not images; retrain "
@@ -81,6 +125,20 @@ def _load(
     if _is_litert(graph):
         return _load_litert(graph, given, card, options, batch_size)
     return _load_frozen(graph, given, card, options, batch_size, trust, digests)
+
+
+def _agree(card: ModelCard, sealed: ModelCard) -> bool:
+    return (card.labels, card.input, card.output) == (sealed.labels, sealed.input, sealed.output)
+
+
+def _sealed(graph: Path, trust: bool, checked: bool) -> ModelCard | None:
+    try:
+        return read_seal(graph, checked)
+    except GraphError as error:
+        if not trust:
+            raise
+        _log.warning("%s", error)
+        return None
 
 
 def _beyond(card: ModelCard, options: Options) -> Options:

@@ -229,7 +229,11 @@ def load_for(graph_path: Path, digest_of: Callable[[Path], str] = sha256_file) -
     except OSError:  # whoever opens the graph says it better
         return None
     if digest not in card.files.values():
-        _log.warning("The model card %s is not used: it was written for another graph.", path)
+        _log.warning(
+            "The model card %s is not used: it was written for another graph, or "
+            "the graph was changed since.",
+            path,
+        )
         return None
     return card
 

@@ -3,6 +3,11 @@
 A vector is found by (backbone fingerprint, view, SHA-256 of the image's content), so it can
 never be met by another image, network, layer, size or preprocessing. What cannot be trusted
 (wrong length, wrong checksum, damaged file) is a miss, never an error.
+
+Processes of one machine share the file by SQLite's write-ahead log. On a network drive, where
+that would spoil it, the older rollback journal and its locks are used: slower, and safe from
+several machines. A drive that keeps no locks is refused in a sentence: no way of writing is
+safe there, and a cache that is quietly not kept would cost more than it saves.
 """
 
 from __future__ import annotations
@@ -24,6 +29,7 @@ import numpy.typing as npt
 
 from tlcli.core.collection import collection_paused
 from tlcli.core.contents import STAGE, FileState, Known, Progress, hash_files
+from tlcli.core.drives import is_network_drive, keeps_locks
 from tlcli.core.images import PREPROCESSING_VERSION
 from tlcli.core.locations import bottleneck_folder
 from tlcli.errors import CacheError, ImageError
@@ -40,6 +46,7 @@ BUSY_SECONDS = 60.0
 _CHUNK = 500
 # Files looked up and hashed between two writes: a kill loses no more, and memory stays flat.
 _FILES_AT_ONCE = 8000
+_LARGEST_VECTOR = 1 << 24
 _SCHEMA_VERSION = 1
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS files (
@@ -73,6 +80,12 @@ def _checksum(fingerprint: str, view: str, content: str, vector: bytes) -> int:
     return zlib.crc32(vector, zlib.crc32(key))
 
 
+def _checked(path: str, state: FileState, content: str) -> str:
+    """Return a content with a checksum of its row: a wrong one would hide the image for ever."""
+    row = f"{path}|{state}|{content}".encode("utf-8", "surrogatepass")
+    return f"{content}{zlib.crc32(row):08x}"
+
+
 class BottleneckStore:
     """The cache in one folder; a context manager, usable from several threads and processes.
 
@@ -97,9 +110,15 @@ class BottleneckStore:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise self._error(error.strerror or str(error)) from error
+        if not keeps_locks(self.folder):
+            raise CacheError(
+                f"the bottleneck cache in {self.folder} cannot be used: its drive keeps no file "
+                "locks, and two runs at once would spoil it; name a folder of a local drive with "
+                "--bottleneck_dir, or for all caches in TLCLI_CACHE_DIR"
+            )
         try:
             self._connection = self._open()
-        except sqlite3.DatabaseError as error:
+        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
             if not _is_damage(error):
                 raise self._error(error) from error
             self._replace_damaged()
@@ -109,11 +128,13 @@ class BottleneckStore:
             self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
         )
         try:
-            # Readers go on while one writes. Not possible on some network drives: the old
-            # journal does there.
-            _patiently(lambda: connection.execute("PRAGMA journal_mode=WAL").fetchone())
+            # Readers go on while one writes, by way of memory that they share. Machines share
+            # none: on a network drive the old journal keeps them apart, by locks alone.
+            shared = is_network_drive(self.folder)
+            mode = "DELETE" if shared else "WAL"
+            _patiently(lambda: connection.execute(f"PRAGMA journal_mode={mode}").fetchone())
             # A power cut may cost the last seconds, never the file.
-            connection.execute("PRAGMA synchronous=NORMAL")
+            connection.execute(f"PRAGMA synchronous={'FULL' if shared else 'NORMAL'}")
             version = int(connection.execute("PRAGMA user_version").fetchone()[0])
             if version > _SCHEMA_VERSION:
                 raise self._error("a newer version of tlcli made it")
@@ -147,7 +168,7 @@ class BottleneckStore:
             self._connection = self._open()
         except OSError as error:
             raise self._error(error.strerror or str(error)) from error
-        except sqlite3.DatabaseError as error:
+        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
             raise self._error(error) from error
 
     def _error(self, reason: object) -> CacheError:
@@ -183,7 +204,7 @@ class BottleneckStore:
                     raise self._error("it is closed")
                 try:
                     return action(self._connection)
-                except sqlite3.DatabaseError as error:
+                except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
                     if attempt or not _is_damage(error):
                         raise self._error(error) from error
                     self._replace_damaged()
@@ -260,15 +281,16 @@ class BottleneckStore:
                     chunk,
                 )
                 for path, size, mtime_ns, ctime_ns, inode, content in rows:
-                    if isinstance(content, str) and len(content) == 64:
-                        known[path] = (FileState(size, mtime_ns, ctime_ns, inode), content)
+                    state = FileState(size, mtime_ns, ctime_ns, inode)
+                    if content == _checked(path, state, str(content)[:64]):
+                        known[path] = (state, content[:64])
 
         self._run(read)
         return known
 
     def _remember_files(self, seen: Mapping[str, Known]) -> None:
         rows = [
-            (path, state.size, state.mtime_ns, state.ctime_ns, state.inode, content)
+            (path, *state, _checked(path, state, content))
             for path, (state, content) in seen.items()
             if _is_text(path)
         ]
@@ -396,6 +418,12 @@ class BottleneckStore:
             found = _backbone(connection, fingerprint)
             assert found is not None
             number, stored = found
+            if stored != size and not _has_vector(connection, fingerprint, number, stored):
+                # No vector bears the number out, so it is the number that is damaged.
+                connection.execute(
+                    "UPDATE backbones SET bottleneck_size = ? WHERE id = ?", (size, number)
+                )
+                stored = size
             if any(len(blob) != 4 * stored for blob in blobs.values()):
                 raise self._error(f"it holds vectors of {stored} values, not {size}")
             _many(
@@ -412,7 +440,7 @@ class BottleneckStore:
     def bottleneck_size(self, fingerprint: str) -> int | None:
         """Return D of the vectors stored for a backbone, or None where there are none."""
         found = self._run(lambda connection: _backbone(connection, fingerprint))
-        return None if found is None else found[1]
+        return None if found is None or not found[1] else found[1]
 
     # -- images that cannot be read
 
@@ -454,8 +482,10 @@ class BottleneckStore:
         return found
 
 
-def _is_damage(error: sqlite3.DatabaseError) -> bool:
+def _is_damage(error: Exception) -> bool:
     """Return whether the file itself is bad (Python 3.10 has no error codes)."""
+    if isinstance(error, UnicodeDecodeError):  # in the text of the schema or of an error
+        return True
     text = str(error)
     return any(
         sign in text
@@ -466,6 +496,7 @@ def _is_damage(error: sqlite3.DatabaseError) -> bool:
             "no such column",
             "has no column",
             "Could not decode",
+            "unsupported file format",
         )
     )
 
@@ -486,7 +517,23 @@ def _backbone(connection: sqlite3.Connection, fingerprint: str) -> tuple[int, in
     row = connection.execute(
         "SELECT id, bottleneck_size FROM backbones WHERE fingerprint = ?", (fingerprint,)
     ).fetchone()
-    return None if row is None else (int(row[0]), int(row[1]))
+    if row is None:
+        return None
+    number, size = row
+    return number, size if isinstance(size, int) and 0 < size <= _LARGEST_VECTOR else 0
+
+
+def _has_vector(connection: sqlite3.Connection, fingerprint: str, backbone: int, size: int) -> bool:
+    """Return whether an undamaged vector of a backbone has ``size`` values."""
+    rows = connection.execute(
+        "SELECT view, content, checksum, vector FROM vectors "
+        "WHERE backbone = ? AND length(vector) = ?",
+        (backbone, 4 * size),
+    )
+    return any(
+        isinstance(vector, bytes) and checksum == _checksum(fingerprint, view, content, vector)
+        for view, content, checksum, vector in rows
+    )
 
 
 def _many(connection: sqlite3.Connection, statement: str, rows: Sequence[Sequence[Any]]) -> None:

@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from tlcli.core.files import TEMPORARY_PREFIX, atomic_path
+from tlcli.core.files import TEMPORARY_PREFIX, atomic_path, sweep_temporary
 from tlcli.core.number_text import parse_numbers
 from tlcli.errors import DataError, OutputError
 
@@ -302,11 +302,15 @@ def export_folder(
     """
     ending = f"_{module_suffix(module)}.txt" if module else ".txt"
     listed = list(items)
+    swept: set[Path] = set()
     for done, (name, vector) in enumerate(listed, 1):
         parts = name.split("/")
         if len(parts) < 2 or any(part in ("", ".", "..") for part in parts):
             raise OutputError(f"cannot export the bottleneck of {name!r}: not a LABEL/NAME")
         path = Path(directory, *parts[:-1], parts[-1] + ending)
+        if path.parent not in swept:
+            sweep_temporary(path.parent)
+            swept.add(path.parent)
         with atomic_path(path) as temporary:
             temporary.write_text(format_vector(vector), encoding="ascii")
         if progress is not None:
