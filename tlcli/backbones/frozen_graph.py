@@ -36,9 +36,10 @@ from tlcli.backbones.frozen_graph_layers import (
     find_size,
 )
 from tlcli.core.graph_evaluation import attribute
+from tlcli.core.graph_limits import check_constants, check_messages, check_sizes
 from tlcli.core.graph_messages import GraphDef
 from tlcli.core.graph_nodes import DataType, const, node, placeholder
-from tlcli.core.graph_safety import INFERENCE_OPERATIONS
+from tlcli.core.graph_safety import INFERENCE_OPERATIONS, MAXIMUM_BYTES
 from tlcli.core.graph_shapes import infer_shapes, placeholder_shape, widen_batch
 from tlcli.core.graph_surgery import (
     PLAIN_OPERATIONS,
@@ -53,6 +54,7 @@ from tlcli.core.graph_surgery import (
     split_tensor,
 )
 from tlcli.core.images import PREPROCESSING_VERSION
+from tlcli.core.regular_files import read_regular
 from tlcli.errors import BackboneError, GraphError, UsageError
 
 _SCALING = "input_scaling"
@@ -142,7 +144,7 @@ def _read(path: Path) -> bytes:
     try:
         if path.is_dir():
             raise BackboneError(f"{path} is a folder, not a frozen graph; give the .pb file")
-        return path.read_bytes()
+        return read_regular(path, MAXIMUM_BYTES)
     except FileNotFoundError:
         raise BackboneError(f"there is no frozen graph at {path}; check the path") from None
     except OSError as error:
@@ -162,6 +164,7 @@ def _explained(path: Path) -> Iterator[None]:
 
 def _parse(content: bytes, path: Path) -> Any:
     graph = GraphDef()
+    check_messages(content, GraphDef, "it")
     try:
         graph.ParseFromString(content)
         found = len(graph.node) > 0 and all(each.op and each.name for each in graph.node)
@@ -208,6 +211,8 @@ def _build(graph: Any, plan: Plan) -> BackboneGraph:
     graph = _take_floats(graph, fed)
     cut = prune(replace_input(graph, fed, _scaling_nodes(plan, batch)), [output])
     _check_cut(cut)
+    check_constants(cut.node, "it")
+    check_sizes(cut, INPUT, [output], (plan.height, plan.width), "it")
     cut = simplify(cut, INPUT, [output])
     shape = (None, plan.height, plan.width, 3)
     found_shape = infer_shapes(cut, INPUT, shape, [output]).get(spell_tensor(*split_tensor(output)))

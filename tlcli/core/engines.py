@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import os
 import re
 import sys
@@ -20,6 +21,8 @@ from typing import Any
 
 import numpy as np
 
+from tlcli.core.litert_check import LARGEST_FILE, LARGEST_TENSOR, check_litert
+from tlcli.core.regular_files import read_regular
 from tlcli.errors import GraphError
 
 logger = logging.getLogger("tlcli")
@@ -194,8 +197,10 @@ class LiteRTEngine:
     """A .tflite file in LiteRT's interpreter.
 
     Args:
-        source: path or content of the file.
+        source: path of the file, or its content as `litert_writer` made it: operators are
+            checked in files only.
         threads: processors to use; None takes the available ones.
+        trust: load a file whatever its operators are (`litert_check`).
 
     Attributes:
         input_shape: sizes as the file gives them, None where free.
@@ -205,15 +210,20 @@ class LiteRTEngine:
         GraphError: the file cannot be read or is no LiteRT model with one input.
     """
 
-    def __init__(self, source: Path | str | bytes, threads: int | None = None) -> None:
+    def __init__(
+        self, source: Path | str | bytes, threads: int | None = None, trust: bool = False
+    ) -> None:
         if isinstance(source, bytes):
             content, where = source, "the LiteRT model"
         else:
             where = str(source)
             try:
-                content = Path(source).read_bytes()
+                content = read_regular(Path(source), LARGEST_FILE)
             except OSError as error:
                 raise GraphError(f"cannot read {where}: {error.strerror or error}") from error
+            if not trust:
+                # A damaged file would end this process, not raise.
+                check_litert(content, where)
         try:
             from ai_edge_litert.interpreter import Interpreter
         except ImportError as error:
@@ -226,6 +236,8 @@ class LiteRTEngine:
                     model_content=content, num_threads=threads or available_cpus()
                 )
                 self._interpreter.allocate_tensors()
+            if not trust:
+                _check_sizes(self._interpreter, where)
         except (ValueError, RuntimeError) as error:
             raise GraphError(
                 f"{where} is no LiteRT model that can be run: {_first_line(error)}"
@@ -312,6 +324,20 @@ class LiteRTEngine:
         if values.dtype.kind in "iu" and scale:
             values = (values.astype(np.float32) - zero) * np.float32(scale)
         return np.asarray(values)
+
+
+def _check_sizes(interpreter: Any, where: str) -> None:
+    """Refuse a model with a tensor that is larger than any network's.
+
+    Its sizes are known by now, and memory is asked for, but only running would take it.
+    """
+    for details in interpreter.get_tensor_details():
+        shape = [int(size) for size in details["shape"]]
+        if math.prod(shape) * np.dtype(details["dtype"]).itemsize > LARGEST_TENSOR:
+            raise GraphError(
+                f"{where} was not run: it computes a tensor of the shape {shape}, which would take "
+                "more than 1 GB; add --trust if you trust its maker"
+            )
 
 
 def _free_sizes(details: Any) -> tuple[int | None, ...]:

@@ -7,13 +7,16 @@ through; all others are refused by name before anything runs, unless the user tr
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from google.protobuf.message import DecodeError
 
+from tlcli.core.graph_limits import check_constants, check_messages
 from tlcli.core.graph_messages import GraphDef
+from tlcli.core.regular_files import read_regular
 from tlcli.core.saved_model_messages import SavedModel
 from tlcli.errors import GraphError
 
@@ -136,21 +139,19 @@ def read_saved_model(folder: Path) -> Any:
 
 def _read(path: Path) -> bytes:
     try:
-        size = path.stat().st_size
-        if size > MAXIMUM_BYTES:
-            raise GraphError(
-                f"{path} has {size / (1 << 30):.1f} GB; a graph file holds 2 GB at most"
-            )
-        return path.read_bytes()
+        return read_regular(path, MAXIMUM_BYTES)
     except FileNotFoundError:
         raise GraphError(f"there is no graph at {path}; give its place with --graph") from None
     except OSError as error:
+        if error.errno == errno.EFBIG:
+            raise GraphError(f"{path} is too large; a graph file holds 2 GB at most") from None
         raise GraphError(f"cannot read {path}: {error.strerror or error}") from error
 
 
 def _parse(message: Any, data: bytes, path: Path, kind: str) -> None:
     if not data:
         raise GraphError(_not_a(path, kind, "it is empty"))
+    check_messages(data, type(message), str(path))
     try:
         message.ParseFromString(data)
     except (DecodeError, RecursionError, ValueError):
@@ -182,6 +183,7 @@ def check_operations(graph: Any, name: str = "the graph") -> None:
                 "not frozen; freeze it first, or give the folder of its SavedModel"
             )
         _check(node, INFERENCE_OPERATIONS, functions, name)
+    check_constants(_every_node(graph), name)
 
 
 def check_saved_model(folder: Path) -> None:
@@ -202,6 +204,7 @@ def check_saved_model(folder: Path) -> None:
         }
         for node in _reachable(meta_graph, functions):
             _check(node, allowed, functions.keys(), name)
+        check_constants(_every_node(meta_graph.graph_def), name)
 
 
 def _check(node: Any, allowed: frozenset[str], functions: Iterable[str], name: str) -> None:

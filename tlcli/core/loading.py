@@ -43,6 +43,8 @@ def load_classifier(
     """Load a graph; arguments and errors as `tlcli.core.classifier.load` has them."""
     if not graph.exists():
         raise GraphError(f"there is no graph at {graph}; give its place with --graph")
+    if not (graph.is_file() or graph.is_dir()):  # a pipe would keep the run waiting
+        raise GraphError(f"cannot read {graph}: not a regular file; give a graph file")
     if options.input_std == 0:
         raise UsageError("the input std is 0; pixels cannot be divided by it")
     card = load_for(graph)
@@ -59,7 +61,7 @@ def load_classifier(
     if graph.is_dir():
         return _load_saved_model(graph, given, card, options, batch_size, trust)
     if _is_litert(graph):
-        return _load_litert(graph, given, card, options, batch_size)
+        return _load_litert(graph, given, card, options, batch_size, trust)
     return _load_frozen(graph, given, card, options, batch_size, trust)
 
 
@@ -131,12 +133,17 @@ def _load_frozen(
                 return classifier
     # Protobuf and all that reads graphs is not needed for a LiteRT file.
     from tlcli.core.graph_inference import examine
+    from tlcli.core.graph_limits import check_sizes
     from tlcli.core.graph_safety import check_operations, read_graph
 
     graph = read_graph(path)
     if not trust:
         check_operations(graph, str(path))
     wants = examine(graph, _with_card(options, card), str(path))
+    if not trust:
+        check_sizes(
+            wants.graph, wants.input, [wants.output], (wants.height, wants.width), str(path)
+        )
     labels = labels or find_labels(path)
     if wants.labels is not None:
         labels.check(wants.labels, path)
@@ -219,8 +226,9 @@ def _load_litert(
     card: ModelCard | None,
     options: Options,
     batch_size: int | None,
+    trust: bool = False,
 ) -> Classifier:
-    engine = LiteRTEngine(path)
+    engine = LiteRTEngine(path, trust=trust)
     details = engine._input
     name, dtype = str(details["name"]), _type_name(details["dtype"])
     _check_layers(engine, name, options, path)
