@@ -6,9 +6,12 @@ Seeds are small whole files, for a fuzzer to change.
 
 from __future__ import annotations
 
+import atexit
 import functools
 import io
 import logging
+import os
+import shutil
 import struct
 import tarfile
 import tempfile
@@ -46,7 +49,12 @@ _OLD = Preprocessing("label_image", 32, 24)
 
 @functools.cache
 def _folder() -> Path:
-    return Path(tempfile.mkdtemp(prefix="tlcli-fuzz-"))
+    # In memory where there is such a place: a disk would take most of the time.
+    memory = Path("/dev/shm")
+    place = memory if memory.is_dir() and os.access(memory, os.W_OK) else None
+    folder = Path(tempfile.mkdtemp(prefix="tlcli-fuzz-", dir=place))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 def _written(name: str, data: bytes) -> Path:
