@@ -9,6 +9,7 @@ TARGET-crash-...; put it into tests/fuzz/found/TARGET/ and it is tried by every 
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import subprocess
 import sys
@@ -21,9 +22,21 @@ ROOT = Path(__file__).resolve().parents[2]
 def fuzz(target: str, seconds: float, corpus: Path, keep: Path) -> int:
     """Fuzz one target in a child; return how many inputs were tried, -1 where one was found."""
     arguments = ["--child", target, str(seconds), str(corpus), str(keep)]
+    # The child ends without tidying up.
+    with tempfile.TemporaryDirectory(dir=_memory()) as place:
+        return _inputs(arguments, {**os.environ, "TMPDIR": place})
+
+
+def _memory() -> str | None:
+    """Return a folder in memory where there is one: a disk would take most of the time."""
+    return "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+
+
+def _inputs(arguments: list[str], environment: dict[str, str]) -> int:
     done = subprocess.run(
         [sys.executable, "-m", "tests.fuzz.run", *arguments],
         cwd=ROOT,
+        env=environment,
         capture_output=True,
         text=True,
         errors="replace",

@@ -10,7 +10,6 @@ import atexit
 import functools
 import io
 import logging
-import os
 import shutil
 import struct
 import tarfile
@@ -49,10 +48,7 @@ _OLD = Preprocessing("label_image", 32, 24)
 
 @functools.cache
 def _folder() -> Path:
-    # In memory where there is such a place: a disk would take most of the time.
-    memory = Path("/dev/shm")
-    place = memory if memory.is_dir() and os.access(memory, os.W_OK) else None
-    folder = Path(tempfile.mkdtemp(prefix="tlcli-fuzz-", dir=place))
+    folder = Path(tempfile.mkdtemp(prefix="tlcli-fuzz-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return folder
 
