@@ -16,6 +16,7 @@ from typing import IO, TextIO
 from label.formats import make_writer
 from tlcli.core.classifier import Classifier, Prediction
 from tlcli.core.decoding import open_image
+from tlcli.core.regular_files import is_folder
 from tlcli.errors import DataError, GraphError, ImageError
 
 _log = logging.getLogger("tlcli")
@@ -170,7 +171,7 @@ class Images:
             yield folder
             return
         for entry in sorted(entries, key=lambda entry: entry.name):
-            if not entry.is_dir():
+            if not is_folder(entry):
                 yield entry.path
             elif os.path.realpath(entry.path) not in entered:
                 yield from self._walk(entry.path, entered)

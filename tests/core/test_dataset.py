@@ -210,3 +210,12 @@ def test_spelling_of_macos_is_one_folder(tmp_path: Path) -> None:
     merged = with_imported(found, [("caf\u00e9", "1.jpg"), ("caf\u00e9", "2.jpg")])
     assert merged.labels == ("caf\u00e9", "x")
     assert len(merged.images) == 3
+
+
+def test_a_link_to_itself_is_listed_like_any_file(tmp_path: Path) -> None:
+    fill(tmp_path, "a/1.jpg", "b/1.jpg")
+    (tmp_path / "a" / "2.jpg").symlink_to("2.jpg")
+    (tmp_path / "round.jpg").symlink_to("round.jpg")
+    found = scan_folder(tmp_path)
+    assert [image.name for image in found.images] == ["a/1.jpg", "a/2.jpg", "b/1.jpg"]
+    assert found.ignored == ("round.jpg",)

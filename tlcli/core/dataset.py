@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tlcli.core.collection import collection_paused
+from tlcli.core.regular_files import is_folder
 from tlcli.core.splits import (
     SPLITS,
     assign_splits,
@@ -125,7 +126,7 @@ def scan_folder(
     folders: list[str] = []
     ignored: list[str] = []
     for entry in _entries(image_dir):
-        if not entry.is_dir():
+        if not is_folder(entry):
             if entry.name.lower().endswith(_IMAGE_SUFFIXES):
                 ignored.append(entry.name)
             continue
@@ -225,7 +226,7 @@ def _walk(root: Path, folder: str) -> Iterator[str]:
         current = waiting.pop()
         for entry in _entries(root / current):
             name = f"{current}/{entry.name}"
-            if not entry.is_dir():
+            if not is_folder(entry):
                 yield name
             elif (identity := _identity(root / name)) not in entered:
                 entered.add(identity)

@@ -38,3 +38,14 @@ def read_regular(path: Path, limit: int) -> bytes:
 def spell_size(count: int) -> str:
     """Return a limit in bytes for people: "2 GB", "16 MB"."""
     return f"{count >> 30} GB" if count >= 1 << 30 else f"{count >> 20} MB"
+
+
+def is_folder(entry: os.DirEntry[str]) -> bool:
+    """Return whether an entry is a folder; a link to itself, which cannot be told, is none.
+
+    Whoever reads it learns why it cannot be.
+    """
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
