@@ -99,7 +99,7 @@ class BottleneckStore:
             raise self._error(error.strerror or str(error)) from error
         try:
             self._connection = self._open()
-        except sqlite3.DatabaseError as error:
+        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
             if not _is_damage(error):
                 raise self._error(error) from error
             self._replace_damaged()
@@ -183,7 +183,7 @@ class BottleneckStore:
                     raise self._error("it is closed")
                 try:
                     return action(self._connection)
-                except sqlite3.DatabaseError as error:
+                except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
                     if attempt or not _is_damage(error):
                         raise self._error(error) from error
                     self._replace_damaged()
@@ -430,8 +430,10 @@ class BottleneckStore:
         return found
 
 
-def _is_damage(error: sqlite3.DatabaseError) -> bool:
+def _is_damage(error: sqlite3.DatabaseError | UnicodeDecodeError) -> bool:
     """Return whether the file itself is bad (Python 3.10 has no error codes)."""
+    if isinstance(error, UnicodeDecodeError):
+        return True  # SQLite's own sentence quotes names out of the damaged file
     text = str(error)
     return any(
         sign in text
