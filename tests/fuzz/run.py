@@ -63,7 +63,7 @@ def _child(target: str, seconds: str, corpus: str, keep: str) -> None:
         f"-max_total_time={max(1, round(float(seconds)))}",
         f"-max_len={largest}",
         "-rss_limit_mb=3000",
-        "-timeout=20",
+        "-timeout=120",
         "-print_final_stats=1",
         "-verbosity=0",
         f"-artifact_prefix={keep}/{target}-",
