@@ -219,7 +219,7 @@ def test_whatever_passes_does_not_end_the_process(shared: Path) -> None:
     pytest.importorskip("ai_edge_litert.schema_py_generated")
     script = Path(__file__).with_name("litert_mutations.py")
     done = subprocess.run(
-        [sys.executable, str(script), str(shared / "legacy/plates_128/graph.tflite"), "120"],
+        [sys.executable, str(script), str(shared / "legacy/plates_128/graph.tflite"), "80"],
         capture_output=True,
         text=True,
         check=False,
@@ -230,7 +230,7 @@ def test_whatever_passes_does_not_end_the_process(shared: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr[-2000:]
     died, ran, refusals = map(int, done.stdout.split())
     assert died == 0
-    assert ran > 5
+    assert ran > 4
     assert refusals > 20
 
 

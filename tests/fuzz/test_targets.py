@@ -62,7 +62,7 @@ def test_a_short_run_of_the_fuzzer(tmp_path: Path) -> None:
     pytest.importorskip("atheris", reason="the extra fuzz is not installed")
     from tests.fuzz.run import fuzz
 
-    for name in TARGETS:
+    for name in ("graph", "litert"):
         corpus = tmp_path / name
         corpus.mkdir()
-        assert fuzz(name, 2, corpus, tmp_path) > 0, name
+        assert fuzz(name, 1, corpus, tmp_path) > 0, name
