@@ -1,6 +1,7 @@
 # make demo   set up, draw example photos, retrain on them, label two new ones
 # make test   set up and run the tests
 # make faults kill, damage and crowd it, FAULTS times (needs ../shared)
+# make fuzz   fuzz everything that reads foreign files, FUZZ_SECONDS for each reader
 # make bench  measure every stage beside its peers, on ../shared (up to 15 minutes)
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -13,8 +14,10 @@ EXTRAS ?= test
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
 FAULTS ?= 300
+FUZZ_SECONDS ?= 60
+FUZZ_TARGETS ?=
 
-.PHONY: demo test test-all lint bench faults clean
+.PHONY: demo test test-all test-lowest lint bench faults fuzz audit clean
 
 demo: $(BIN)/tlcli
 	@echo "Drawing photos of houses ..."
@@ -29,7 +32,25 @@ test: $(VENV)/.installed-$(EXTRAS)
 	$(BIN)/python -m pytest $(if $(PYTEST_ARGS),$(PYTEST_ARGS),-m "not slow")
 
 test-all:
-	$(MAKE) test EXTRAS=test,interop PYTEST_ARGS="-m 'slow or not slow'"
+	$(MAKE) test EXTRAS=test,interop,fuzz PYTEST_ARGS="-m 'slow or not slow'"
+
+# The fast tests with the lowest versions that pyproject.toml allows, in .venv-lowest.
+test-lowest:
+	$(PYTHON) -m venv .venv-lowest
+	.venv-lowest/bin/python -m pip install --quiet --disable-pip-version-check "packaging>=24"
+	.venv-lowest/bin/python tests/lowest_versions.py > .venv-lowest/constraints.txt
+	.venv-lowest/bin/python -m pip install --quiet --disable-pip-version-check \
+	    -c .venv-lowest/constraints.txt --editable ".[test]"
+	.venv-lowest/bin/python -m pytest -m "not slow" $(PYTEST_ARGS)
+
+# What is found lies in build/fuzz.
+fuzz: $(VENV)/.installed-test,fuzz
+	$(BIN)/python -m tests.fuzz.run --seconds $(FUZZ_SECONDS) $(FUZZ_TARGETS)
+
+# Asks a public service which of the installed versions have known flaws.
+audit: $(BIN)/tlcli
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check pip-audit
+	$(BIN)/pip-audit --skip-editable
 
 # BENCH_ARGS=--quick takes two minutes; benchmarks/performance.py has the other options.
 bench: $(VENV)/.installed-interop
@@ -45,7 +66,7 @@ lint: $(VENV)/.installed-lint
 	$(BIN)/mypy
 
 clean:
-	rm -rf $(VENV) demo build *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) .venv-lowest demo build *.egg-info .pytest_cache .mypy_cache .ruff_cache
 
 $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "tlcli needs Python 3.10 to 3.13 on the PATH"; exit 1; }

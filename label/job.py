@@ -16,8 +16,8 @@ from typing import IO, TextIO
 
 from label.formats import make_writer
 from tlcli.core.classifier import Classifier, Prediction
-from tlcli.core.dataset import is_folder
 from tlcli.core.decoding import open_image
+from tlcli.core.regular_files import is_folder
 from tlcli.errors import DataError, GraphError, ImageError
 
 _log = logging.getLogger("tlcli")

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import hashlib
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -107,6 +109,18 @@ def test_several_at_once_download_once(url: str, tmp_path: Path) -> None:
         thread.join()
 
     assert place.read_bytes() == CONTENT
+    assert _Handler.asked == ["/file"]
+
+
+def test_several_processes_download_once(url: str, tmp_path: Path) -> None:
+    program = (
+        "import sys; from pathlib import Path; from tlcli.backbones.downloads import download\n"
+        "download(sys.argv[1], Path(sys.argv[2]), what='it', offline='')"
+    )
+    command = [sys.executable, "-c", program, f"{url}/file", str(tmp_path / "file")]
+    running = [subprocess.Popen(command) for _ in range(3)]
+    assert [each.wait() for each in running] == [0, 0, 0]
+    assert (tmp_path / "file").read_bytes() == CONTENT
     assert _Handler.asked == ["/file"]
 
 

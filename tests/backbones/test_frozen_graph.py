@@ -460,6 +460,17 @@ def test_graphs_that_cannot_be_run(
         ).load_graph()
 
 
+def test_trust_lets_an_operation_through_that_is_named_without(tmp_path: Path) -> None:
+    """One that TensorFlow knows, that is not on the list, and that does no harm."""
+    nodes = [X, node("y", "BesselI0e", ["x"], T=FLOAT), *pooled(source="y")]
+    options = {"input_mean": 0, "input_height": 4, "input_width": 4}
+    path = written(tmp_path, nodes)
+    with pytest.raises(BackboneError, match=r"operation BesselI0e.*--trust"):
+        find(path, **options).load_graph()
+    loaded = find(path, trust=True, **options).load_graph()
+    assert any(each.op == "BesselI0e" for each in loaded.graph.node)
+
+
 @pytest.mark.parametrize(
     "options",
     [{"input_std": 0}, {"input_mean": float("nan")}, {"input_height": 0}, {"input_width": 10**9}],

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import warnings
 import zipfile
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tlcli.backbones import keras_file
+from tlcli.backbones import keras_file, keras_weights
 from tlcli.backbones.base import INPUT, Backbone
 from tlcli.backbones.keras_applications import import_keras
 from tlcli.core.engines import GraphEngine
@@ -124,7 +125,20 @@ def test_lambda_is_refused_by_name(keras: Any, tmp_path: Path) -> None:
             keras_file.find(tmp_path / name)
 
 
-def test_class_from_outside_keras_is_refused(classifier: tuple[Path, Any], tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("module", "kind"),
+    [
+        ("subprocess", "Popen"),
+        ("keras.utils", "get_file"),
+        ("keras.src.utils.file_utils", "get_file"),
+        ("keras.saving", "load_model"),
+        ("kerasx.layers", "Dense"),
+        ("builtins", "eval"),
+    ],
+)
+def test_what_is_no_part_of_a_network_is_refused(
+    classifier: tuple[Path, Any], tmp_path: Path, module: str, kind: str
+) -> None:
     path = tmp_path / "other.keras"
     with zipfile.ZipFile(classifier[0]) as source, zipfile.ZipFile(path, "w") as target:
         for item in source.infolist():
@@ -132,11 +146,72 @@ def test_class_from_outside_keras_is_refused(classifier: tuple[Path, Any], tmp_p
             if item.filename == "config.json":
                 config = json.loads(content)
                 layer = config["config"]["layers"][1]
-                layer["module"], layer["class_name"] = "subprocess", "Popen"
+                layer["module"], layer["class_name"] = module, kind
                 content = json.dumps(config).encode()
             target.writestr(item, content)
 
-    with pytest.raises(BackboneError, match=r"subprocess\.Popen"):
+    with pytest.raises(BackboneError, match=re.escape(f"{module}.{kind}")):
+        keras_file.find(path)
+
+
+def _with_config(path: Path, config: bytes, **members: bytes) -> Path:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("config.json", config)
+        for name, content in members.items():
+            archive.writestr(name.replace("__", "."), content)
+    return path
+
+
+def test_a_zip_bomb_is_not_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keras_weights, "_ALWAYS", 1 << 20)
+    bomb = _with_config(tmp_path / "1.keras", b"{}", model__weights__h5=bytes(20 << 20))
+    with pytest.raises(BackboneError, match=r"'model\.weights\.h5' unpacks to more than 100 times"):
+        keras_file.find(bomb)
+    monkeypatch.setattr(keras_weights, "LARGEST_CONFIG", 1000)
+    with pytest.raises(BackboneError, match=r"config\.json has"):
+        keras_file.find(_with_config(tmp_path / "2.keras", b"[" + b"1," * 1000 + b"1]"))
+    monkeypatch.setattr(keras_weights, "LARGEST_WEIGHTS", 1000)
+    with pytest.raises(BackboneError, match="it unpacks to"):
+        keras_file.find(_with_config(tmp_path / "3.keras", b"{}", a__h5=bytes(2000)))
+
+
+@pytest.mark.parametrize("depth", [300, 500_000])
+def test_a_configuration_without_end_is_one_sentence(tmp_path: Path, depth: int) -> None:
+    nested = b'{"config":' + b'{"a":' * depth + b"1" + b"}" * depth + b"}"
+    with pytest.raises(BackboneError, match="nested too deeply"):
+        keras_file.find(_with_config(tmp_path / "deep.keras", nested))
+
+
+@pytest.mark.parametrize("kind", ["link", "soft link", "storage", "virtual", "empty", "loop"])
+def test_weights_elsewhere_and_weights_without_values(
+    classifier: tuple[Path, Any], tmp_path: Path, kind: str
+) -> None:
+    import h5py
+
+    weights = tmp_path / "model.weights.h5"
+    with h5py.File(weights, "w") as file:
+        file["layers/fine"] = np.ones(3)
+        if kind == "link":
+            file["layers/secret"] = h5py.ExternalLink("/etc/hostname", "/")
+        elif kind == "soft link":
+            file["layers/secret"] = h5py.SoftLink("/absent")
+        elif kind == "storage":
+            file.create_dataset("w", (8,), "u1", external=[("/etc/hostname", 0, 8)])
+        elif kind == "virtual":
+            layout = h5py.VirtualLayout((3,), "f4")
+            layout[:] = h5py.VirtualSource("/etc/hostname", "w", (3,))
+            file.create_virtual_dataset("w", layout)
+        elif kind == "empty":
+            file.create_dataset("w", (1 << 20, 1 << 20), "f4", chunks=(16, 16))
+        else:
+            file["layers/again"] = file["layers"]
+    with zipfile.ZipFile(classifier[0]) as source:
+        config = source.read("config.json")
+    path = _with_config(tmp_path / "model.keras", config, model__weights__h5=weights.read_bytes())
+    if kind == "loop":
+        keras_file.find(path)
+        return
+    with pytest.raises(BackboneError, match=r"points to another|lies in another|but no values"):
         keras_file.find(path)
 
 

@@ -222,3 +222,12 @@ def test_a_link_to_itself_is_a_file_that_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "loop").symlink_to("loop")
     names = [image.name for image in scan_folder(tmp_path).images]
     assert names == ["a/1.jpg", "a/one", "a/two", "b/1.jpg"]
+
+
+def test_a_link_to_itself_is_listed_like_any_file(tmp_path: Path) -> None:
+    fill(tmp_path, "a/1.jpg", "b/1.jpg")
+    (tmp_path / "a" / "2.jpg").symlink_to("2.jpg")
+    (tmp_path / "round.jpg").symlink_to("round.jpg")
+    found = scan_folder(tmp_path)
+    assert [image.name for image in found.images] == ["a/1.jpg", "a/2.jpg", "b/1.jpg"]
+    assert found.ignored == ("round.jpg",)

@@ -151,6 +151,7 @@ class FakeInterpreter:
         return [self.details]
 
     get_output_details = get_input_details
+    get_tensor_details = get_input_details
 
     def resize_tensor_input(self, index: int, shape: list[int], strict: bool) -> None:
         if self.stuck and shape[0] != 1:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from tlcli.backbones import frozen_graph
 from tlcli.core import graph_safety
+from tlcli.core.classifier import load
 from tlcli.core.graph_messages import GraphDef
 from tlcli.core.graph_nodes import const, new_graph, node, placeholder
 from tlcli.core.graph_safety import (
@@ -17,7 +21,7 @@ from tlcli.core.graph_safety import (
     read_saved_model,
 )
 from tlcli.core.saved_model_messages import SavedModel
-from tlcli.errors import GraphError
+from tlcli.errors import BackboneError, GraphError
 
 FROZEN = [
     "plates_128/graph.pb",
@@ -124,7 +128,9 @@ def test_a_file_above_the_limit_is_not_read(
         read_graph(path)
 
 
-def saved_model(folder: Path, *nodes: Any, restore: str = "", collections: Any = ()) -> Path:
+def saved_model(
+    folder: Path, *nodes: Any, restore: str = "", file: str = "", collections: Any = ()
+) -> Path:
     """Write a SavedModel whose signature ends at the node ``scores``."""
     message = SavedModel()
     meta = message.meta_graphs.add()
@@ -133,6 +139,7 @@ def saved_model(folder: Path, *nodes: Any, restore: str = "", collections: Any =
     meta.graph_def.node.extend(nodes)
     meta.signature_def["serving_default"].outputs["scores"].name = "scores:0"
     meta.saver_def.restore_op_name = restore
+    meta.saver_def.filename_tensor_name = file
     for key, value in collections:
         meta.collection_def[key].node_list.value.append(value)
     folder.mkdir(exist_ok=True)
@@ -145,11 +152,12 @@ def test_a_saved_model_may_load_its_variables_and_hold_what_saves_them(tmp_path:
         saved_model(
             tmp_path,
             node("weights", "VarHandleOp"),
-            node("read", "RestoreV2"),
+            node("read", "RestoreV2", ["file"]),
             node("assign", "AssignVariableOp", ["weights", "read"]),
             node("restore_all", "NoOp", ["^assign"]),
             node("save", "SaveV2", ["weights"]),
             restore="restore_all",
+            file="file",
         )
     )
 
@@ -181,6 +189,77 @@ def test_functions_that_a_saved_model_reaches_are_looked_at(tmp_path: Path) -> N
     (tmp_path / "saved_model.pb").write_bytes(message.SerializeToString())
     with pytest.raises(GraphError, match="EagerPyFunc"):
         check_saved_model(tmp_path)
+
+
+@pytest.mark.parametrize("op", ["If", "StatelessIf", "While", "StatelessWhile", "Case"])
+def test_bodies_within_bodies_are_looked_at(tmp_path: Path, op: str) -> None:
+    """A branch of a loop's body in a function that a node calls by its type."""
+    message = read_saved_model(saved_model(tmp_path, node("call", "outer")))
+    graph = message.meta_graphs[0].graph_def
+    inner = node("inner", op)
+    inner.attr["then_branch" if "If" in op else "body"].func.name = "deepest"
+    graph.node[1].input.append("^call")
+    add_function(graph, "outer", inner)
+    add_function(graph, "deepest", node("sum", "AddV2"), node("evil", "ReadFile"))
+    (tmp_path / "saved_model.pb").write_bytes(message.SerializeToString())
+    with pytest.raises(GraphError, match="'evil' is the operation ReadFile"):
+        check_saved_model(tmp_path)
+    with pytest.raises(GraphError, match="'evil' is the operation ReadFile"):
+        check_operations(graph)
+
+
+def restoring(*nodes: Any) -> Any:
+    return [const("other", np.array(b"/home/me/secret")), *nodes]
+
+
+@pytest.mark.parametrize(
+    ("nodes", "function"),
+    [
+        # The scores are those of another file.
+        ([node("read", "RestoreV2", ["file"]), node("also", "Identity", ["read"])], ()),
+        # The restore operation reads another file.
+        ([node("read", "RestoreV2", ["other"]), node("restore", "NoOp", ["^read"])], ()),
+        ([node("read", "Restore", []), node("restore", "NoOp", ["^read"])], ()),
+        # A function that restores, given another file, or naming one itself.
+        ([node("restore", "reader", ["other"])], [node("r", "RestoreV2", ["argument"])]),
+        (
+            [node("restore", "reader", ["file"])],
+            [const("own", np.array(b"/x")), node("r", "RestoreV2", ["own:output:0"])],
+        ),
+    ],
+)
+def test_only_the_models_own_variables_are_restored(
+    tmp_path: Path, nodes: list[Any], function: Any
+) -> None:
+    def write(*nodes: Any, function: Any = ()) -> None:
+        file = placeholder("file", np.bytes_, ())
+        scores = [node("call", "NoOp", ["^also"])] if nodes[-1].name == "also" else []
+        saved_model(tmp_path, file, *restoring(*nodes), *scores, restore="restore")
+        message = read_saved_model(tmp_path)
+        meta = message.meta_graphs[0]
+        meta.saver_def.filename_tensor_name = "file:0"
+        if scores:
+            meta.graph_def.node[1].input.append("^call")
+        if function:
+            add_function(meta.graph_def, "reader", *function)
+        (tmp_path / "saved_model.pb").write_bytes(message.SerializeToString())
+
+    write(node("restore", "reader", ["file"]), function=[node("r", "RestoreV2", ["file_prefix"])])
+    check_saved_model(tmp_path)
+    write(*nodes, function=function)
+    with pytest.raises(GraphError, match="reads a file other than"):
+        check_saved_model(tmp_path)
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    pipe = tmp_path / "graph.pb"
+    os.mkfifo(pipe)
+    (tmp_path / "graph.json").write_text("{}")
+    for read in (read_graph, load):
+        with pytest.raises(GraphError, match="not a regular file"):
+            read(pipe)
+    with pytest.raises(BackboneError, match="not a regular file"):
+        frozen_graph.find(pipe)
 
 
 def test_a_folder_that_is_no_saved_model_gets_a_sentence(tmp_path: Path) -> None:

@@ -85,7 +85,7 @@ def test_an_image_signature_of_another_name_and_a_batch_of_one(
 def test_what_is_assumed_is_said(write: Any, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO", "tlcli")
     folder = write({"serving_default": ({"pixels": IMAGE}, {"out": SCORES})})
-    assert examine_saved_model(folder, Options()).scaling == Scaling(0.0, 255.0)
+    assert examine_saved_model(folder, Options()).scaling == Scaling(0.0, 255.0, assumed=True)
     assert "'pixels'" in caplog.text
 
 

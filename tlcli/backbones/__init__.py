@@ -166,6 +166,7 @@ class _Options:
                 input_mean=self._mean,
                 input_std=self._std,
                 name=name,
+                trust=self._trust,
             )
         if ending in _KERAS_ENDINGS:
             self._refuse({"--module_input": self._input}, f"the Keras model {path}")

@@ -36,9 +36,10 @@ from tlcli.backbones.frozen_graph_layers import (
     find_size,
 )
 from tlcli.core.graph_evaluation import attribute
+from tlcli.core.graph_limits import check_constants, check_messages, check_sizes
 from tlcli.core.graph_messages import GraphDef
 from tlcli.core.graph_nodes import DataType, const, node, placeholder
-from tlcli.core.graph_safety import INFERENCE_OPERATIONS
+from tlcli.core.graph_safety import INFERENCE_OPERATIONS, MAXIMUM_BYTES
 from tlcli.core.graph_shapes import infer_shapes, placeholder_shape, widen_batch
 from tlcli.core.graph_surgery import (
     PLAIN_OPERATIONS,
@@ -53,6 +54,7 @@ from tlcli.core.graph_surgery import (
     split_tensor,
 )
 from tlcli.core.images import PREPROCESSING_VERSION
+from tlcli.core.regular_files import read_regular
 from tlcli.errors import BackboneError, GraphError, UsageError
 
 _SCALING = "input_scaling"
@@ -68,6 +70,7 @@ def find(
     input_mean: float | None = None,
     input_std: float | None = None,
     name: str | None = None,
+    trust: bool = False,
 ) -> Backbone:
     """Return the frozen graph at ``path`` as a backbone, without importing TensorFlow.
 
@@ -80,6 +83,7 @@ def find(
         input_mean: taken off pixels of 0..255; default: that of the graph's generation.
         input_std: what the rest is divided by; default: likewise.
         name: of the backbone; default: the path.
+        trust: True lets operations through that inference does not need, and any size.
 
     Raises:
         BackboneError: no frozen graph, or its layers or size cannot be told.
@@ -112,7 +116,7 @@ def find(
         if hashlib.sha256(data).hexdigest() != digest:
             raise BackboneError(f"{path} was changed while it was in use; run the command again")
         with _explained(path):
-            return _build(_parse(data, path), plan)
+            return _build(_parse(data, path), plan, trust)
 
     return Backbone(
         name=str(path) if name is None else name,
@@ -142,7 +146,7 @@ def _read(path: Path) -> bytes:
     try:
         if path.is_dir():
             raise BackboneError(f"{path} is a folder, not a frozen graph; give the .pb file")
-        return path.read_bytes()
+        return read_regular(path, MAXIMUM_BYTES)
     except FileNotFoundError:
         raise BackboneError(f"there is no frozen graph at {path}; check the path") from None
     except OSError as error:
@@ -162,6 +166,7 @@ def _explained(path: Path) -> Iterator[None]:
 
 def _parse(content: bytes, path: Path) -> Any:
     graph = GraphDef()
+    check_messages(content, GraphDef, "it")
     try:
         graph.ParseFromString(content)
         found = len(graph.node) > 0 and all(each.op and each.name for each in graph.node)
@@ -193,7 +198,7 @@ def _scaling_nodes(plan: Plan, batch: int | None) -> list[Any]:
     return nodes
 
 
-def _build(graph: Any, plan: Plan) -> BackboneGraph:
+def _build(graph: Any, plan: Plan, trust: bool) -> BackboneGraph:
     # Our own names are needed; a graph that tlcli exported has them too.
     def new_name(name: str) -> str:
         return f"backbone/{name}" if name == INPUT or name.split("/")[0] == _SCALING else name
@@ -207,7 +212,10 @@ def _build(graph: Any, plan: Plan) -> BackboneGraph:
     batch = 1 if declared is None else declared[0]
     graph = _take_floats(graph, fed)
     cut = prune(replace_input(graph, fed, _scaling_nodes(plan, batch)), [output])
-    _check_cut(cut)
+    _check_cut(cut, trust)
+    if not trust:
+        check_constants(cut.node, "it")
+        check_sizes(cut, INPUT, [output], (plan.height, plan.width), "it")
     cut = simplify(cut, INPUT, [output])
     shape = (None, plan.height, plan.width, 3)
     found_shape = infer_shapes(cut, INPUT, shape, [output]).get(spell_tensor(*split_tensor(output)))
@@ -245,7 +253,7 @@ def _take_floats(graph: Any, fed: str) -> Any:
     return result
 
 
-def _check_cut(cut: Any) -> None:
+def _check_cut(cut: Any, trust: bool) -> None:
     """Refuse what cannot be run from the image alone, or should not be."""
     if all(each.name != INPUT for each in cut.node):
         raise GraphError(
@@ -257,11 +265,12 @@ def _check_cut(cut: Any) -> None:
                 f"it needs the input {each.name!r} beside the image; freeze it with that fixed"
             )
         calls = any(value.WhichOneof("value") == "func" for value in each.attr.values())
-        if calls or each.op not in INFERENCE_OPERATIONS | PLAIN_OPERATIONS:
+        known = trust or each.op in INFERENCE_OPERATIONS | PLAIN_OPERATIONS
+        if calls or not known:
             raise GraphError(
                 f"its node {each.name!r} is the operation {each.op}, which a frozen inference "
                 "graph does not hold; freeze it with its variables and functions turned into "
-                "constants"
+                "constants, or add --trust if you trust its maker"
             )
 
 

@@ -12,6 +12,7 @@ import logging
 import os
 import re
 import shutil
+import tarfile
 import urllib.parse
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tlcli.backbones.archives import ArchiveRefused, unpack
 from tlcli.backbones.base import Backbone
 from tlcli.backbones.catalogue import search_folders
 from tlcli.errors import BackboneError, DownloadError
@@ -327,20 +329,15 @@ def _resolve(url: str, folder: Path, what: str) -> None:
     before = {name: os.environ.get(name) for name in _SETTINGS}
     os.environ.update({**_SETTINGS, "TFHUB_CACHE_DIR": str(folder)})
     try:
-        with quiet_stderr(), bounded_sockets(), _closed_answers():
+        with quiet_stderr(), bounded_sockets(), _closed_answers(), _own_unpacking():
             hub.resolve(url)
+    except ArchiveRefused as error:
+        raise failed(what, url, f"{error}, so it was refused", _OFFLINE) from error
     except tf.errors.OpError as error:
         reason = cause(error.__cause__ or OSError(str(error.message).splitlines()[0]))
         raise failed(what, url, reason, _OFFLINE) from error
-    except ValueError as error:
-        if "tar archive" in str(error) or "Relative path" in str(error):
-            reason = "its archive holds links or paths that leave its folder, so it was refused"
-            raise failed(what, url, reason, _OFFLINE) from error
-        raise
-    except OSError as error:
-        if "does not appear to be a valid module" in str(error):
-            raise failed(what, url, "what it sent is not a tar archive", _OFFLINE) from error
-        raise
+    except tarfile.ReadError as error:
+        raise failed(what, url, "what it sent is not a tar archive", _OFFLINE) from error
     finally:
         for name, value in before.items():
             if value is None:
@@ -368,6 +365,23 @@ def _closed_answers() -> Iterator[None]:
         HttpResolverBase._call_urlopen = opening
         for answer in answers:
             answer.close()
+
+
+@contextmanager
+def _own_unpacking() -> Iterator[None]:
+    """Let `archives.unpack` do what tensorflow_hub does without limits."""
+    from tensorflow_hub import resolver
+
+    usual = resolver.DownloadManager.download_and_uncompress
+
+    def download_and_uncompress(_: Any, fileobj: Any, dst_path: str) -> None:
+        unpack(fileobj, Path(dst_path))
+
+    resolver.DownloadManager.download_and_uncompress = download_and_uncompress
+    try:
+        yield
+    finally:
+        resolver.DownloadManager.download_and_uncompress = usual
 
 
 # The compressed form is the one that leaves a folder to look into before it runs.

@@ -31,6 +31,7 @@ from tlcli.backbones.freezing import (
     sha256_of,
 )
 from tlcli.backbones.keras_applications import import_keras, make_groups_plain, quietly
+from tlcli.backbones.keras_weights import check_archive, check_weights
 from tlcli.errors import BackboneError, UsageError
 
 # Part of the fingerprint: raise it when the graphs below change any vector.
@@ -38,6 +39,15 @@ _GRAPH_VERSION = 1
 # Layers after the last Dense that only turn its scores into probabilities.
 _AFTER_SCORES = ("Activation", "Softmax", "Dropout", "ReLU")
 # "builtins" is where Keras files functions and dtypes by name; its classes are refused.
+# What else is in Keras fetches files, writes them or sets things for the whole process.
+_PARTS = frozenset(
+    """
+    layers models engine activations initializers regularizers constraints optimizers losses
+    metrics dtype_policies quantizers
+    """.split()  # noqa: SIM905
+)
+# Models within models within models: Keras itself nests some twenty levels.
+_DEEPEST = 200
 _BUILTINS = ("function", "__tuple__", "slice")
 
 
@@ -73,6 +83,13 @@ def find(
     config = read_config(path)
     if not trust:
         _check_safe(config, what)
+        try:
+            check_weights(path, what)
+        except (OSError, ValueError, KeyError, RuntimeError, zipfile.BadZipFile) as error:
+            raise BackboneError(
+                f"{what} cannot be loaded: its weights are damaged ({first_line(error)}); save it "
+                "again"
+            ) from error
     known = _input_size(config)
     height, width = chosen_size(
         known, input_height, input_width, what=what, fixed=None not in known
@@ -107,12 +124,17 @@ def read_config(path: Path) -> dict[str, Any]:
     try:
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:
+                check_archive(archive, f"the Keras model {path}")
                 text: Any = archive.read("config.json")
         else:
             text = _hdf5_config(path)
         config = json.loads(text)
     except FileNotFoundError:
         raise BackboneError(f"there is no Keras model at {path}") from None
+    except RecursionError:
+        raise BackboneError(
+            f"{path} is not a Keras model file: its configuration is nested too deeply"
+        ) from None
     except (OSError, ValueError, KeyError, zipfile.BadZipFile, NotImplementedError) as error:
         raise BackboneError(
             f"{path} is not a Keras model file: {first_line(error)}; "
@@ -120,7 +142,23 @@ def read_config(path: Path) -> dict[str, Any]:
         ) from error
     if not isinstance(config, dict) or "config" not in config:
         raise BackboneError(f"{path} is not a Keras model file: its configuration is damaged")
+    _check_depth(config, path)
     return config
+
+
+def _check_depth(config: Any, path: Path) -> None:
+    """Refuse what the readers below, and Keras, would not come to the end of."""
+    level = [config]
+    for _ in range(_DEEPEST):
+        level = [
+            item
+            for value in level
+            for item in (value.values() if isinstance(value, dict) else value)
+            if isinstance(item, (dict, list))
+        ]
+        if not level:
+            return
+    raise BackboneError(f"{path} is not a Keras model file: its configuration is nested too deeply")
 
 
 def _hdf5_config(path: Path) -> Any:
@@ -158,12 +196,20 @@ def _check_safe(config: dict[str, Any], what: str) -> None:
                 f"{what} has a {kind} layer, which holds Python code, so it was not loaded; save "
                 "it without, or export it with model.export() and give the folder"
             )
-        own = module is None or module == "keras" or str(module).startswith("keras.")
-        if not own and not (module == "builtins" and kind in _BUILTINS):
+        if not _is_part(module) and not (module == "builtins" and kind in _BUILTINS):
             raise BackboneError(
-                f"{what} needs the class {module}.{kind}, which is not part of Keras, so it was "
+                f"{what} needs {module}.{kind}, which is no part of a network in Keras, so it was "
                 "not loaded; export it with model.export() and give the folder"
             )
+
+
+def _is_part(module: Any) -> bool:
+    """Return whether a module of Keras holds parts of networks (others hold functions that act)."""
+    if module is None:
+        return True
+    parts = str(module).split(".")
+    inner = [part for part in parts[1:] if part != "src"]
+    return parts[0] == "keras" and (not inner or inner[0] in _PARTS)
 
 
 def _input_size(config: dict[str, Any]) -> tuple[int | None, int | None]:

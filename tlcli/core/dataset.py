@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tlcli.core.collection import collection_paused
+from tlcli.core.regular_files import is_folder
 from tlcli.core.splits import (
     SPLITS,
     assign_splits,
@@ -214,14 +215,6 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
         reason = getattr(error, "strerror", None) or str(error)
         raise DataError(f"the folder {folder} cannot be read: {reason}") from error
     return sorted(entries, key=lambda entry: (sort_key(entry.name), entry.name))
-
-
-def is_folder(entry: os.DirEntry[str]) -> bool:
-    """Return whether an entry is a folder; a link that leads round to itself is none."""
-    try:
-        return entry.is_dir()
-    except OSError:
-        return False
 
 
 def _walk(root: Path, folder: str) -> Iterator[str]:

@@ -6,7 +6,9 @@ and no lasting warning filter is set, so that threads and callers do not disturb
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import functools
 import io
 import logging
 import os
@@ -75,6 +77,8 @@ def open_image(source: Source) -> Iterator[ImageFile.ImageFile]:
                 raise ImageError("empty file")
             with _identify(file) as image:
                 _check_size(image.size)
+                if image.format == "TIFF":
+                    _silence_libtiff()
                 yield image
         except ImageError:
             raise
@@ -254,6 +258,24 @@ def _image_error(error: Exception, head: bytes, file: IO[bytes]) -> ImageError:
     if isinstance(error, EOFError) or "truncated" in str(error).lower():
         return ImageError("truncated image")
     return ImageError("damaged or unsupported image")
+
+
+@functools.cache
+def _silence_libtiff() -> None:
+    """Tell the libtiff inside Pillow's wheel to print no lines of its own on standard error.
+
+    It prints a line for each damaged strip, which Pillow turns into an error too. Where
+    Pillow uses a libtiff of the system, that one is left alone.
+    """
+    import ctypes
+
+    for library in Path(Image.__file__).parent.with_name("pillow.libs").glob("libtiff-*.so*"):
+        with contextlib.suppress(OSError, AttributeError):
+            loaded = ctypes.CDLL(str(library))
+            for name in ("TIFFSetErrorHandler", "TIFFSetErrorHandlerExt"):
+                setter = getattr(loaded, name)
+                setter.argtypes, setter.restype = [ctypes.c_void_p], ctypes.c_void_p
+                setter(None)
 
 
 _lock = threading.RLock()

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
+import mmap
 import os
 import re
 import sys
@@ -20,6 +22,8 @@ from typing import Any
 
 import numpy as np
 
+from tlcli.core.litert_check import LARGEST_FILE, LARGEST_TENSOR, check_litert
+from tlcli.core.regular_files import read_regular
 from tlcli.errors import GraphError
 
 logger = logging.getLogger("tlcli")
@@ -196,10 +200,12 @@ class LiteRTEngine:
     """A .tflite file in LiteRT's interpreter.
 
     Args:
-        source: path or content of the file.
+        source: path of the file, or its content as `litert_writer` made it: operators are
+            checked in files only.
         threads: processors to use; None takes the available ones.
         mapped: leave a file's content in the file, for one that nobody will write into.
         name: what errors call the model; default: its path.
+        trust: load a file whatever its operators are (`litert_check`).
 
     Attributes:
         input_name: of the tensor that takes images.
@@ -218,12 +224,15 @@ class LiteRTEngine:
         threads: int | None = None,
         mapped: bool = False,
         name: str | None = None,
+        trust: bool = False,
     ) -> None:
         where = name or ("the LiteRT model" if isinstance(source, bytes) else str(source))
-        if isinstance(source, bytes) or not mapped:
-            given: dict[str, Any] = {"model_content": litert_content(source)}
-        else:
+        given: dict[str, Any]
+        if not isinstance(source, bytes) and mapped:
+            check_litert_file(source, trust)
             given = {"model_path": str(source)}
+        else:
+            given = {"model_content": litert_content(source, trust)}
         try:
             from ai_edge_litert.interpreter import Interpreter
         except ImportError as error:
@@ -236,6 +245,8 @@ class LiteRTEngine:
                     **given, num_threads=threads or available_cpus()
                 )
                 self._interpreter.allocate_tensors()
+            if not trust:
+                _check_sizes(self._interpreter, where)
         except (ValueError, RuntimeError) as error:
             raise GraphError(
                 f"{where} is no LiteRT model that can be run: {_first_line(error)}"
@@ -326,18 +337,50 @@ class LiteRTEngine:
         return np.asarray(values)
 
 
-def litert_content(source: Path | str | bytes) -> bytes:
-    """Return the content of a .tflite file.
+def litert_content(source: Path | str | bytes, trust: bool = False) -> bytes:
+    """Return the content of a .tflite file; of a file it is looked at first.
 
     Raises:
-        GraphError: it cannot be read.
+        GraphError: it cannot be read, or LiteRT may not survive it.
     """
     if isinstance(source, bytes):
         return source
     try:
-        return Path(source).read_bytes()
+        content = read_regular(Path(source), LARGEST_FILE)
     except OSError as error:
         raise GraphError(f"cannot read {source}: {error.strerror or error}") from error
+    if not trust:
+        # A damaged file would end this process, not raise.
+        check_litert(content, str(source))
+    return content
+
+
+def check_litert_file(path: Path | str, trust: bool = False) -> None:
+    """Look at a .tflite file where it lies; `litert_content` says of the errors."""
+    if trust:
+        return
+    try:
+        with (
+            Path(path).open("rb") as file,
+            mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content,
+        ):
+            check_litert(content, str(path))
+    except (OSError, ValueError) as error:
+        raise GraphError(f"cannot read {path}: {error}") from error
+
+
+def _check_sizes(interpreter: Any, where: str) -> None:
+    """Refuse a model with a tensor that is larger than any network's.
+
+    Its sizes are known by now, and memory is asked for, but only running would take it.
+    """
+    for details in interpreter.get_tensor_details():
+        shape = [int(size) for size in details["shape"]]
+        if math.prod(shape) * np.dtype(details["dtype"]).itemsize > LARGEST_TENSOR:
+            raise GraphError(
+                f"{where} was not run: it computes a tensor of the shape {shape}, which would take "
+                "more than 1 GB; add --trust if you trust its maker"
+            )
 
 
 def _free_sizes(details: Any) -> tuple[int | None, ...]:

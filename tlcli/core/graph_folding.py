@@ -42,6 +42,8 @@ _GROWING = frozenset(
     ResizeBilinear ResizeNearestNeighbor Tile BroadcastTo Fill Range GatherV2 Gather
     """.split()  # noqa: SIM905
 )
+# Each is limited where it is computed; a graph of thousands must not take all memory.
+_FOLDED_LIMIT = 2 << 30
 _FOLDABLE = (PLAIN_OPERATIONS | {"Dequantize", "Concat", "FloorDiv", "FloorMod"}) - {"Placeholder"}
 
 
@@ -57,6 +59,7 @@ def fold_constants(graph: Any, outputs: Sequence[str]) -> Any:
     order = needed_nodes(graph, outputs)
     readers = consumers(graph)
     arrays: dict[str, Array] = {}
+    folded = 0
     constants: dict[str, Any] = {}  # Const nodes as they stand or as they were evaluated
 
     def array_of(name: str) -> Array:
@@ -86,6 +89,11 @@ def fold_constants(graph: Any, outputs: Sequence[str]) -> Any:
             continue
         if value is None:
             value = _evaluate_with_tensorflow(found, [constants[name] for name, _ in sources])
+        folded += value.nbytes
+        if folded > _FOLDED_LIMIT:
+            raise GraphError(
+                f"the graph computes constants of more than {_FOLDED_LIMIT >> 30} GB in all"
+            )
         constants[found.name] = const(found.name, value)
         arrays[found.name] = value
         result.node.append(constants[found.name])

@@ -7,13 +7,17 @@ through; all others are refused by name before anything runs, unless the user tr
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from google.protobuf.message import DecodeError
 
+from tlcli.core.graph_limits import check_constants, check_messages
 from tlcli.core.graph_messages import GraphDef
+from tlcli.core.graph_nodes import DataType
+from tlcli.core.regular_files import read_regular
 from tlcli.core.saved_model_messages import SavedModel
 from tlcli.errors import GraphError
 
@@ -97,6 +101,7 @@ _LOADING = """
     Assign AssignVariableOp VarIsInitializedOp IsVariableInitialized Restore RestoreSlice
     RestoreV2 DisableCopyOnRead ShardedFilename
 """
+_READING = frozenset(["Restore", "RestoreSlice", "RestoreV2"])
 LOADING_OPERATIONS = _VARIABLES | frozenset(_LOADING.split())
 """Operations that read a SavedModel's own variables into memory."""
 
@@ -136,21 +141,19 @@ def read_saved_model(folder: Path) -> Any:
 
 def _read(path: Path) -> bytes:
     try:
-        size = path.stat().st_size
-        if size > MAXIMUM_BYTES:
-            raise GraphError(
-                f"{path} has {size / (1 << 30):.1f} GB; a graph file holds 2 GB at most"
-            )
-        return path.read_bytes()
+        return read_regular(path, MAXIMUM_BYTES)
     except FileNotFoundError:
         raise GraphError(f"there is no graph at {path}; give its place with --graph") from None
     except OSError as error:
+        if error.errno == errno.EFBIG:
+            raise GraphError(f"{path} is too large; a graph file holds 2 GB at most") from None
         raise GraphError(f"cannot read {path}: {error.strerror or error}") from error
 
 
 def _parse(message: Any, data: bytes, path: Path, kind: str) -> None:
     if not data:
         raise GraphError(_not_a(path, kind, "it is empty"))
+    check_messages(data, type(message), str(path))
     try:
         message.ParseFromString(data)
     except (DecodeError, RecursionError, ValueError):
@@ -182,6 +185,7 @@ def check_operations(graph: Any, name: str = "the graph") -> None:
                 "not frozen; freeze it first, or give the folder of its SavedModel"
             )
         _check(node, INFERENCE_OPERATIONS, functions, name)
+    check_constants(_every_node(graph), name)
 
 
 def check_saved_model(folder: Path) -> None:
@@ -200,8 +204,10 @@ def check_saved_model(folder: Path) -> None:
         functions = {
             function.signature.name: function for function in meta_graph.graph_def.library.function
         }
-        for node in _reachable(meta_graph, functions):
+        for node in _reachable(meta_graph, functions, _roots(meta_graph)):
             _check(node, allowed, functions.keys(), name)
+        _check_restoring(meta_graph, functions, name)
+        check_constants(_every_node(meta_graph.graph_def), name)
 
 
 def _check(node: Any, allowed: frozenset[str], functions: Iterable[str], name: str) -> None:
@@ -220,6 +226,49 @@ def _every_node(graph: Any) -> Iterator[Any]:
         yield from function.node_def
 
 
+def _check_restoring(meta_graph: Any, functions: dict[str, Any], name: str) -> None:
+    """Let the restore operation alone read files, and only that which TensorFlow names to it."""
+    saver = meta_graph.saver_def
+    for node in _reachable(meta_graph, functions, _running(meta_graph)):
+        if node.op in _READING:
+            raise _reads(node, name)
+    nodes = {node.name: node for node in meta_graph.graph_def.node}
+    file = _node_name(saver.filename_tensor_name)
+    bodies = {each.name for function in functions.values() for each in function.node_def}
+    for node in _reachable(meta_graph, functions, [saver.restore_op_name]):
+        sources = [_node_name(source) for source in node.input]
+        # In a function the file is an argument, which is no node.
+        own = node.name not in nodes or nodes[node.name] != node
+        if node.op in _READING and (
+            not sources or (sources[0] in bodies if own else sources[0] != file)
+        ):
+            raise _reads(node, name)
+        # What is handed to a function might be the name of another file.
+        if not own and any(called in functions for called in _called(node)):
+            for source in sources:
+                if source != file and source in nodes and _is_text(nodes[source]):
+                    raise _reads(node, name)
+
+
+def _is_text(node: Any) -> bool:
+    return bool(node.op == "Const" and node.attr["dtype"].type == DataType.STRING)
+
+
+def _reads(node: Any, name: str) -> GraphError:
+    return GraphError(
+        f"{name} was not run: its node {node.name!r} ({node.op}) reads a file other than the "
+        "model's own variables; add --trust if you trust its maker"
+    )
+
+
+def _running(meta_graph: Any) -> Iterator[str]:
+    """Yield what runs besides the restore operation."""
+    saver = meta_graph.saver_def
+    for root in _roots(meta_graph):
+        if root not in (saver.restore_op_name, saver.filename_tensor_name):
+            yield root
+
+
 def _roots(meta_graph: Any) -> Iterator[str]:
     for signature in meta_graph.signature_def.values():
         for tensor in (*signature.inputs.values(), *signature.outputs.values()):
@@ -232,9 +281,9 @@ def _roots(meta_graph: Any) -> Iterator[str]:
             yield from collection.node_list.value
 
 
-def _reachable(meta_graph: Any, functions: dict[str, Any]) -> Iterator[Any]:
+def _reachable(meta_graph: Any, functions: dict[str, Any], roots: Iterable[str]) -> Iterator[Any]:
     nodes = {node.name: node for node in meta_graph.graph_def.node}
-    waiting = [_node_name(root) for root in _roots(meta_graph)]
+    waiting = [_node_name(root) for root in roots]
     seen: set[str] = set()
     called: list[str] = []
     while waiting:

@@ -40,6 +40,7 @@ class LiteRTPool:
         processors: how many to use; default: the available ones.
         many: there will be many images, so the first interpreter is one of several.
         mapped: leave a file's content in the file, for one that nobody will write into.
+        trust: load a file whatever its operators are (`litert_check`).
 
     Attributes:
         workers: how many images run at once at most.
@@ -59,15 +60,17 @@ class LiteRTPool:
         processors: int | None = None,
         many: bool = False,
         mapped: bool = False,
+        trust: bool = False,
     ) -> None:
         processors = processors or available_cpus()
         # Read once: interpreters share it.
-        self._source = source if mapped else litert_content(source)
+        self._source = source if mapped else litert_content(source, trust)
         self._mapped = mapped
         self.workers = min(processors, max(1, _WEIGHTS_IN_MEMORY // max(1, _size(self._source))))
         self._threads = max(1, processors // self.workers)
         name = None if isinstance(source, bytes) else str(source)
-        first = LiteRTEngine(self._source, self._threads if many else processors, mapped, name)
+        threads = self._threads if many else processors
+        first = LiteRTEngine(self._source, threads, mapped, name, trust)
         self.input_name, self.input_type = first.input_name, first.input_type
         self.input_shape = first.input_shape
         self.output_name, self.output_shape = first.output_name, first.output_shape
@@ -168,7 +171,8 @@ class LiteRTPool:
 
     def _another(self) -> LiteRTEngine:
         try:
-            engine = LiteRTEngine(self._source, self._threads, self._mapped)
+            # The first one was looked at.
+            engine = LiteRTEngine(self._source, self._threads, self._mapped, trust=True)
         except BaseException:
             with self._changed:
                 self._made -= 1

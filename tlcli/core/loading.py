@@ -82,6 +82,8 @@ def _load(
 ) -> Classifier:
     if not graph.exists():
         raise GraphError(f"there is no graph at {graph}; give its place with --graph")
+    if not (graph.is_file() or graph.is_dir()):  # a pipe would keep the run waiting
+        raise GraphError(f"cannot read {graph}: not a regular file; give a graph file")
     if options.input_std == 0:
         raise UsageError("the input std is 0; pixels cannot be divided by it")
     digests = Digests()
@@ -123,7 +125,7 @@ def _load_hashed(
     if graph.is_dir():
         return _load_saved_model(graph, given, card, options, batch_size, trust)
     if _is_litert(graph):
-        return _load_litert(graph, given, card, options, batch_size)
+        return _load_litert(graph, given, card, options, batch_size, trust=trust)
     return _load_frozen(graph, given, card, options, batch_size, trust, digests)
 
 
@@ -257,21 +259,20 @@ def _frozen_engine(
             return copy, engine
     # Protobuf and all that reads graphs is not needed for a LiteRT file.
     from tlcli.core.graph_inference import examine
+    from tlcli.core.graph_limits import check_sizes
     from tlcli.core.graph_safety import check_operations, read_graph
 
     graph = read_graph(path)
-    passed = True
-    try:
+    if not trust:
         check_operations(graph, str(path))
-    except GraphError:
-        if not trust:
-            raise
-        passed = False
     wants = examine(graph, options, str(path))
+    if not trust:
+        size = (wants.height, wants.width)
+        check_sizes(wants.graph, wants.input, [wants.output], size, str(path))
     engine, model = _converted(wants, plain)
-    # A copy is run without another look at the graph: only what passed the check gets one,
+    # A copy is run without another look at the graph: only what passed the checks gets one,
     # and only if the file is still what was hashed.
-    if model is not None and passed and sha256_file(path) == digest:
+    if model is not None and not trust and sha256_file(path) == digest:
         keep_copy(name, model, wants)
     return wants, engine
 
@@ -337,8 +338,9 @@ def _load_litert(
     options: Options,
     batch_size: int | None,
     mapped: bool = False,
+    trust: bool = False,
 ) -> Classifier:
-    engine = LiteRTPool(path, mapped=mapped)
+    engine = LiteRTPool(path, mapped=mapped, trust=trust)
     name, dtype = engine.input_name, engine.input_type
     _check_layers(engine, options, path)
     shape = engine.input_shape

@@ -1,0 +1,44 @@
+"""Print pip constraints that hold every dependency of pyproject.toml at its lower bound."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from packaging.requirements import Requirement
+
+PROJECT = Path(__file__).resolve().parents[1] / "pyproject.toml"
+# Not run by a test with the lowest versions.
+_LEFT_OUT = ("interop", "fuzz", "lint")
+
+
+def requirements(text: str) -> list[Requirement]:
+    """Return the dependencies and those of the extras, in a pyproject.toml's order.
+
+    Python 3.10 has no reader of TOML; ours holds one quoted requirement after another.
+    """
+    found = []
+    for name, block in re.findall(r"^([\w-]+) = \[(.*?)\]$", text, re.MULTILINE | re.DOTALL):
+        if name in ("keywords", "classifiers", "requires", *_LEFT_OUT):
+            continue
+        if name not in ("dependencies", "lite", "summaries", "test"):
+            break
+        lines = "\n".join(line for line in block.splitlines() if not line.strip().startswith("#"))
+        found += [Requirement(each) for each in re.findall(r'"([^"]+)"', lines)]
+    return [each for each in found if each.name != "tlcli"]
+
+
+def lowest(requirement: Requirement) -> str | None:
+    """Return the lowest version that is allowed, None where none is said."""
+    for specifier in requirement.specifier:
+        if specifier.operator in (">=", "=="):
+            return specifier.version
+    return None
+
+
+if __name__ == "__main__":
+    for each in requirements(PROJECT.read_text(encoding="utf-8")):
+        version = lowest(each)
+        # setuptools is pip's own; the environment's is what a user has.
+        if version is not None and each.name != "setuptools":
+            print(f"{each.name}=={version}")

@@ -1,0 +1,138 @@
+"""What is installed: bounds of dependencies, the wheel's content, and that it runs alone."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tarfile
+import venv
+import zipfile
+from pathlib import Path
+
+import pytest
+from packaging.version import Version
+
+from tests.lowest_versions import PROJECT, lowest, requirements
+from tests.support import ROOT
+
+_BUILD = "import setuptools.build_meta as b, sys; print(getattr(b, sys.argv[1])(sys.argv[2]))"
+
+
+def test_every_dependency_has_bounds_that_fit_each_other() -> None:
+    found = requirements(PROJECT.read_text(encoding="utf-8"))
+    names = [each.name.lower() for each in found]
+    assert {"tensorflow", "keras", "pillow", "numpy", "ai-edge-litert", "pytest"} <= set(names)
+    for each in found:
+        version = lowest(each)
+        assert version is not None, f"{each.name} has no lower bound"
+        uppers = [each.version for each in each.specifier if each.operator in ("<", "==")]
+        if each.name not in ("pytest", "hypothesis"):  # tools of ours, not of users
+            assert len(uppers) == 1, f"{each.name} has no upper bound"
+            assert Version(version) <= Version(uppers[0])
+
+
+def build(kind: str, source: Path, target: Path) -> Path:
+    done = subprocess.run(
+        [sys.executable, "-c", _BUILD, kind, str(target)],
+        cwd=source,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    return target / done.stdout.splitlines()[-1]
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a copy of what is built from, so that nothing is left in this tree."""
+    folder = tmp_path_factory.mktemp("source")
+    for name in ("pyproject.toml", "setup.cfg", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, folder)
+    for name in ("tlcli", "retrain", "label", "tests"):
+        leave = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(ROOT / name, folder / name, ignore=leave)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def wheel(source: Path) -> Path:
+    return build("build_wheel", source, source.parent)
+
+
+def content(wheel: Path) -> set[str]:
+    with zipfile.ZipFile(wheel) as archive:
+        return {name for name in archive.namelist() if not name.endswith("/RECORD")}
+
+
+@pytest.mark.slow
+def test_the_wheel_holds_the_program_and_nothing_else(wheel: Path) -> None:
+    names = content(wheel)
+    assert {
+        "tlcli/cli.py",
+        "tlcli/py.typed",
+        "tlcli/report/template.html",
+        "retrain/command.py",
+        "label/command.py",
+    } <= names
+    inside = {name.split("/")[0] for name in names if ".dist-info/" not in name}
+    assert inside == {"tlcli", "retrain", "label"}
+    assert any(name.endswith("/LICENSE") for name in names)
+    sources = {path.relative_to(ROOT).as_posix() for path in (ROOT / "tlcli").rglob("*.py")}
+    assert sources <= names
+    with zipfile.ZipFile(wheel) as archive:
+        (metadata,) = (name for name in names if name.endswith("/METADATA"))
+        text = archive.read(metadata).decode()
+    assert "License" in text
+    assert "Requires-Python: <3.14,>=3.10" in text
+
+
+@pytest.mark.slow
+def test_the_source_archive_gives_the_same_wheel(source: Path, wheel: Path, tmp_path: Path) -> None:
+    archive = build("build_sdist", source, tmp_path)
+    with tarfile.open(archive) as packed:
+        # No filter before Python 3.11.4; the archive was made two lines above.
+        packed.extractall(tmp_path / "unpacked")
+    (folder,) = (tmp_path / "unpacked").iterdir()
+    again = build("build_wheel", folder, tmp_path)
+    assert content(again) == content(wheel)
+
+
+@pytest.mark.slow
+def test_the_wheel_runs_where_nothing_of_this_tree_is(wheel: Path, tmp_path: Path) -> None:
+    place = tmp_path / "installed"
+    venv.create(place, with_pip=False, symlinks=True)
+    python = place / "bin" / "python"
+    # The dependencies of this environment, without what is installed here for development.
+    beside = next(place.glob("lib/python*/site-packages"))
+    (beside / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    environment |= {"TLCLI_CACHE_DIR": str(tmp_path / "cache"), "PYTHONSAFEPATH": "1"}
+
+    def run(*command: object) -> str:
+        done = subprocess.run(
+            [*map(str, command)],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr[-2000:]
+        return done.stdout
+
+    options = ("--no-deps", "--no-index", "--quiet", "--disable-pip-version-check")
+    prefix = ("--prefix", place, "--ignore-installed")
+    run(sys.executable, "-m", "pip", "install", *options, *prefix, wheel)
+    found = run(python, "-c", "import tlcli, retrain, label; print(tlcli.__file__)")
+    assert Path(found.strip()).is_relative_to(place)
+    run(sys.executable, ROOT / "examples" / "draw_houses.py", "--output", "photos", "--count", 24)
+    tlcli = place / "bin" / "tlcli"
+    assert "retrain" in run(tlcli, "--help")
+    run(tlcli, "retrain", "--image_dir", "photos", "--how_many_training_steps", 50)
+    photo = next((tmp_path / "photos" / "house_with_pool").iterdir())
+    assert "(score=" in run(tlcli, "label", photo)
+    assert (tmp_path / "output_report.html").stat().st_size > 10_000

@@ -1,0 +1,51 @@
+"""Reading files that others made: regular files only, and not more than was said.
+
+A pipe with no writer would keep the run waiting for ever, and a device never ends.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from pathlib import Path
+
+
+def read_regular(path: Path, limit: int) -> bytes:
+    """Return the content of a regular file of at most ``limit`` bytes.
+
+    Raises:
+        OSError: it cannot be read, is no regular file, or is larger; ``strerror`` says which.
+    """
+    # Devices are looked at before they are opened: some act on being opened.
+    found = Path(path).stat()
+    if stat.S_ISDIR(found.st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if not stat.S_ISREG(found.st_mode):
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    with os.fdopen(os.open(path, flags), "rb") as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError(errno.EINVAL, "not a regular file", str(path))
+        size = os.fstat(file.fileno()).st_size
+        # A file may grow while it is read: what was allowed is the most that is taken.
+        data = b"" if size > limit else file.read(size)
+    if size > limit:
+        raise OSError(errno.EFBIG, f"it is larger than {spell_size(limit)}", str(path))
+    return data
+
+
+def spell_size(count: int) -> str:
+    """Return a limit in bytes for people: "2 GB", "16 MB"."""
+    return f"{count >> 30} GB" if count >= 1 << 30 else f"{count >> 20} MB"
+
+
+def is_folder(entry: os.DirEntry[str]) -> bool:
+    """Return whether an entry is a folder; a link to itself, which cannot be told, is none.
+
+    Whoever reads it learns why it cannot be.
+    """
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
