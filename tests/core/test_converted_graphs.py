@@ -175,9 +175,11 @@ def test_a_graph_that_changes_meanwhile_leaves_no_copy(
     from tlcli.core import graph_safety
 
     original = graph_safety.read_graph
+    kernels = iter(range(1, 100))
 
     def read(path: Path) -> Any:
-        write_graph(path, kernel=0.7)
+        # Another one each time: a graph that was replaced is loaded again.
+        write_graph(path, kernel=next(kernels) / 100)
         return original(path)
 
     monkeypatch.setattr(graph_safety, "read_graph", read)

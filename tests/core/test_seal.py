@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -167,8 +168,8 @@ def test_a_graph_that_is_replaced_while_it_is_read_is_read_again(
     )
     replaced = []
 
-    def load_then_replace(graph: Path) -> ModelCard | None:
-        card = load_for(graph)
+    def load_then_replace(graph: Path, *rest: Any) -> ModelCard | None:
+        card = load_for(graph, *rest)
         if not replaced:
             replaced.append(graph)
             write_bytes(graph, newer)
