@@ -112,9 +112,24 @@ def test_two_graphs_side_by_side() -> None:
     checked(text)
     assert compared.sentence().replace("'", "&#39;") in text
     assert "Images on which they differ" in text
-    assert "(wrong)" in text
+    assert "B, wrong" in text
     assert "tulip" in text
     assert embedded(text) == {**first.to_dict(), "comparison": compared.to_dict()}
+
+
+def test_images_that_differ_have_cards_and_further_ones_rows() -> None:
+    first, second = accuracy("new.pb"), accuracy("old.pb")
+    (one,) = comparison(first, second).differing
+    for count, cards, rows in ((1, 1, 0), (41, 40, 1), (510, 40, 460)):
+        text = page(first, GraphComparison(first, second, 34, 1, 0, 5, (one,) * count))
+        checked(text)
+        section = text[text.index('id="differences"') : text.index('id="mistakes"')]
+        assert section.count('class="card"') == cards
+        assert section.count('<td class="says wrong">') == rows
+        assert section.count("<dt>A, right</dt>") == section.count("<dt>B, wrong</dt>") == cards
+        assert section.count("(wrong)") == rows
+        assert ("the first 500 shown" in section) == (count > 500)
+        assert ("<table>" in section) == (rows > 0)
 
 
 def test_hostile_names_are_text() -> None:
@@ -151,7 +166,7 @@ def with_pictures(folder: Path) -> GraphComparison:
         for each in wrong
     )
     first = replace(first, misclassified=wrong)
-    return GraphComparison(first, second, 30, 5, 0, 5, differing)
+    return GraphComparison(first, second, 30, 5, 0, 5, differing * 9)
 
 
 @pytest.mark.slow
