@@ -166,12 +166,14 @@ def with_pictures(folder: Path) -> GraphComparison:
         for each in wrong
     )
     first = replace(first, misclassified=wrong)
-    return GraphComparison(first, second, 30, 5, 0, 5, differing * 9)
+    return GraphComparison(first, second, 30, 5, 0, 5, differing)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("compared", [False, True])
-def test_axe_finds_nothing(tmp_path: Path, compared: bool) -> None:
+def test_axe_finds_nothing(tmp_path: Path, compared: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Of five images that differ two are rows of a table.
+    monkeypatch.setattr("tlcli.report.evaluation_page.PICTURES_SHOWN", 3)
     program = find()
     if program is None:
         pytest.skip("no Chromium on this machine")
