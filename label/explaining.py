@@ -94,7 +94,9 @@ class Explainer:
 
         if prediction.label is None:
             return None
-        image = picture(prediction.image, SIDE)
+        # As the network saw it, or the heat map would lie across it.
+        upright = self._classifier.preprocessing.turns_upright
+        image = picture(prediction.image, SIDE, upright=upright)
         if image is None:
             return None
         activation = self._activation(prediction)

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from tlcli.commands.options import ACCURACY, ANY_PATH, SWITCH, complete_backbones, talk_options
-from tlcli.terminal import CONTEXT_SETTINGS, progress_bars, set_up_logging
+from tlcli.terminal import CONTEXT_SETTINGS, progress_bars, say_below_minimum, set_up_logging
 
 BELOW_MINIMUM = 3
 
@@ -193,4 +193,8 @@ def command(
     with progress_bars(quiet) as progress:
         result = retrain(progress=progress, **options)
     click.echo(result.to_json() if output_format == "json" else result.to_text())
-    return 0 if result.passed else BELOW_MINIMUM
+    if result.passed:
+        return 0
+    assert result.min_accuracy is not None
+    say_below_minimum("test accuracy", result.test_accuracy, result.min_accuracy)
+    return BELOW_MINIMUM

@@ -44,7 +44,7 @@ def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
     loaded = json.loads(done.stderr)
-    heavy = {"numpy", "tensorflow", "PIL", "keras", "rich", "google.protobuf", "jinja2"}
+    heavy = {"numpy", "tensorflow", "PIL", "keras", "tqdm", "google.protobuf", "jinja2"}
     assert not heavy & set(loaded)
 
 

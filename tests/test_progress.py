@@ -6,44 +6,58 @@ import io
 import logging
 import os
 import re
+import struct
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.support import ROOT
-from tlcli.progress import Bar, Lines, duration
+from tlcli.progress import Bar, Lines
 
 pty = pytest.importorskip("pty", reason="no pseudo-terminals on this system")
 
-# A stage of two seconds by a clock of its own: the log line comes in its middle.
+# A stage of 25 seconds by a clock of its own: the log line comes in its middle.
 PROGRAM = """
 import sys, time
 from tlcli.terminal import progress_bars, set_up_logging
 import logging
 now = [0.0]
-time.monotonic = lambda: now[0]
-import tlcli.progress
+import tlcli.progress, tqdm.std
+tqdm.std.time = lambda: now[0]
 tlcli.progress.Bar.__init__.__defaults__ = (False, False, lambda: now[0])
 tlcli.progress.Lines.__init__.__defaults__ = (False, lambda: now[0])
 set_up_logging("INFO", "--quiet" in sys.argv)
 with progress_bars("--quiet" in sys.argv) as progress:
     for done in range(0, 201):
-        now[0] = done / 10
+        now[0] = done / 8
         if progress is not None:
             progress("hashing", done, 200)
         if done == 100:
             logging.getLogger("tlcli").info("a line of the log")
 print("result")
 """
+LOG = [
+    "hashing: 80/200, 40%, 8.00/s, 00:15 left",
+    "a line of the log",
+    "hashing: 160/200, 80%, 8.00/s, 00:05 left",
+]
+COLOUR = re.compile(r"\x1b\[\d*m")
 
 
 class Terminal:
     """A program under a pseudo-terminal, as a person runs it."""
 
-    def __init__(self, *arguments: str, **environment: str) -> None:
+    def __init__(
+        self, *arguments: str, size: tuple[int, int] | None = None, **environment: str
+    ) -> None:
         ours, theirs = pty.openpty()
+        if size is not None:
+            fcntl = pytest.importorskip("fcntl")
+            termios = pytest.importorskip("termios")
+            fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("4H", *size, 0, 0))
         inherited = {
             name: value
             for name, value in os.environ.items()
@@ -68,41 +82,59 @@ class Terminal:
 
     @property
     def screen(self) -> list[str]:
-        """Return what is left on the screen: of each line what was written after it was erased."""
-        lines = self.raw.replace("\r\n", "\n").split("\n")
-        return [re.sub(r"\x1b\[\d*m", "", line.split("\x1b[2K")[-1]) for line in lines]
+        """Return what is left on the screen, which writes over what stands there."""
+        lines = []
+        for line in COLOUR.sub("", self.raw).replace("\r\n", "\n").split("\n"):
+            shown = ""
+            for part in line.split("\r"):
+                shown = part + shown[len(part) :]
+            lines.append(shown.rstrip())
+        return lines
+
+    @property
+    def bars(self) -> list[str]:
+        """Return every bar that was drawn."""
+        return [part.rstrip() for part in re.split(r"[\r\n]+", self.raw) if "hashing" in part]
 
 
 def test_a_bar_with_rate_and_remaining_time_that_leaves_nothing_behind() -> None:
     seen = Terminal("-c", PROGRAM)
     assert seen.code == 0
     assert seen.screen == ["a line of the log", "result", ""]
-    bars = [part for part in re.split(r"\r\x1b\[2K", seen.raw) if part.startswith("hashing")]
-    assert len(bars) > 10
-    (half,) = [bar for bar in bars if "  100/200  50%  10/s  0:10 left" in bar and "\n" not in bar][
-        :1
-    ]
-    assert "\x1b[36m" + "━" * 15 + "\x1b[39m" + "╌" * 15 in half
-    assert max(len(re.sub(r"\x1b\[\d*m", "", bar)) for bar in bars if "\n" not in bar) < 80
+    assert len(seen.bars) > 150
+    assert max(len(COLOUR.sub("", bar)) for bar in seen.bars) < 80
+    half = next(bar for bar in seen.bars if "100/200" in bar)
+    assert re.fullmatch(
+        "hashing:  50%\\|\x1b\\[36m(█{10,}).* +\x1b\\[0m\\| 100/200   8.00/s  00:12 left\x1b\\[0m",
+        half,
+    )
+
+
+def test_nothing_of_tqdm_is_imported_for_what_takes_a_moment() -> None:
+    program = PROGRAM.replace("import tlcli.progress, tqdm.std", "import tlcli.progress")
+    program = program.replace("tqdm.std.time", "ours").replace("done / 8", "done / 600")
+    for options in ({}, {"TERM": "dumb"}):
+        seen = Terminal("-c", program + "print('tqdm' in sys.modules)", **options)
+        assert seen.raw == "a line of the log\r\nresult\r\nFalse\r\n"
 
 
 @pytest.mark.parametrize("no", [{"NO_COLOR": "1"}, {"CLICOLOR": "0"}])
 def test_no_colour_where_the_user_says_so(no: dict[str, str]) -> None:
     seen = Terminal("-c", PROGRAM, **no)
-    assert "hashing  ━" in seen.raw
-    assert not re.search(r"\x1b\[[\d;]*m", seen.raw)
+    assert "|██" in seen.raw
+    assert not COLOUR.search(seen.raw)
+
+
+def test_ascii_where_the_encoding_knows_no_blocks() -> None:
+    seen = Terminal("-c", PROGRAM, PYTHONIOENCODING="ascii", NO_COLOR="1")
+    assert seen.raw.isascii()
+    assert "50%|###" in seen.raw
 
 
 def test_a_dumb_terminal_gets_lines() -> None:
     seen = Terminal("-c", PROGRAM, TERM="dumb")
     assert "\x1b" not in seen.raw
-    assert "━" not in seen.raw
-    assert seen.screen == [
-        "hashing: 100/200, 50%, 10/s, 0:10 left",
-        "a line of the log",
-        "result",
-        "",
-    ]
+    assert seen.screen == [*LOG, "result", ""]
 
 
 def test_labels_are_coloured_on_a_terminal_only(shared: Path) -> None:
@@ -139,16 +171,20 @@ def test_a_pipe_gets_a_line_each_ten_seconds() -> None:
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True, cwd=ROOT
     )
-    assert done.stderr == "hashing: 100/200, 50%, 10/s, 0:10 left\na line of the log\n"
+    assert done.stderr.splitlines() == LOG
     assert done.stdout == "result\n"
 
 
 def test_a_narrow_terminal_gets_no_broken_lines() -> None:
     for columns in ("24", "10"):
-        seen = Terminal("-c", PROGRAM, COLUMNS=columns)
-        parts = [part for part in seen.raw.split("\r\x1b[2K") if "\n" not in part]
-        assert parts
-        assert all(len(part) < int(columns) for part in parts)
+        bars = Terminal("-c", PROGRAM, COLUMNS=columns).bars
+        assert bars
+        assert max(len(COLOUR.sub("", bar)) for bar in bars) < int(columns)
+
+
+def test_the_terminals_own_size_counts() -> None:
+    seen = Terminal("-c", PROGRAM, size=(24, 100))
+    assert max(len(COLOUR.sub("", bar)) for bar in seen.bars) == 99
 
 
 class _Clock:
@@ -158,8 +194,16 @@ class _Clock:
         return self.now
 
 
-def test_what_takes_a_moment_shows_nothing() -> None:
-    clock, stream = _Clock(), io.StringIO()
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> _Clock:
+    """Return the clock of bars, which is tqdm's as well."""
+    found = _Clock()
+    monkeypatch.setattr("tqdm.std.time", found)
+    return found
+
+
+def test_what_takes_a_moment_shows_nothing(clock: _Clock) -> None:
+    stream = io.StringIO()
     bar = Bar(stream, clock=clock)
     for done in range(4):
         clock.now += 0.1
@@ -168,38 +212,83 @@ def test_what_takes_a_moment_shows_nothing() -> None:
     assert stream.getvalue() == ""
 
 
-def test_the_rate_forgets_a_slow_start_and_what_the_cache_had() -> None:
-    clock, stream = _Clock(), io.StringIO()
+def test_the_rate_forgets_a_slow_start_and_what_the_cache_had(clock: _Clock) -> None:
+    stream = io.StringIO()
     bar = Bar(stream, clock=clock)
     bar.show("bottlenecks", 900, 2000)
     clock.now = 100.0  # the backbone was loaded
     bar.show("bottlenecks", 901, 2000)
+    assert "0.01/s" in stream.getvalue()
     for step in range(400):
-        clock.now += 0.1
+        clock.now += 0.125
         bar.show("bottlenecks", 901 + step, 2000)
-    last = stream.getvalue().split("\r\x1b[2K")[-1]
-    assert "1300/2000  65%  10/s  1:10 left" in last
+    last = stream.getvalue().split("\r")[-1]
+    assert re.search(r"65%\|.*\| 1300/2000 +8\.00/s  01:27 left$", last)
+    bar.close()
 
 
-def test_bytes_are_megabytes_and_an_unknown_total_has_no_end() -> None:
-    clock, stream = _Clock(), io.StringIO()
+def test_a_stage_that_comes_again_begins_anew(clock: _Clock) -> None:
+    stream = io.StringIO()
+    bar = Bar(stream, clock=clock)
+    for _ in range(2):
+        for done in range(11):
+            clock.now += 0.25
+            bar.show("images", done, 10)
+        assert stream.getvalue().split("\r")[-1] == ""
+    assert stream.getvalue().count(" 3/10 ") == 2
+    assert "4.00/s" in stream.getvalue().split(" 3/10 ")[2]
+
+
+def test_a_thousand_log_lines_spell_the_bar_once(
+    clock: _Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tqdm import tqdm
+
+    spelled = []
+    meter = tqdm.format_meter
+
+    def counted(**options: Any) -> str:
+        spelled.append(options["n"])
+        return meter(**options)
+
+    monkeypatch.setattr(tqdm, "format_meter", staticmethod(counted))
+    stream = io.StringIO()
+    bar = Bar(stream, clock=clock)
+    bar.show("fit", 0, 4000)
+    clock.now += 1
+    for step in range(1200):
+        bar.show("fit", step + 1, 4000)
+        bar.write_line(f"Step {step}")
+    bar.close()
+    assert spelled == [1, 1]  # drawn, and kept
+    lines = [line.rpartition("\r")[2] for line in stream.getvalue().split("\n")]
+    assert lines == [*(f"Step {step}" for step in range(1200)), ""]
+    assert all("| 1/4000" in line for line in stream.getvalue().split("\n")[1:])
+
+
+def test_bytes_have_units_and_an_unknown_total_has_no_end(clock: _Clock) -> None:
+    stream = io.StringIO()
     bar = Bar(stream, in_bytes=True, clock=clock)
     bar.show("weights", 0, 0)
     clock.now = 1.0
     bar.show("weights", 2_500_000, 0)
-    assert stream.getvalue() == "weights  2.5 MB  2.5 MB/s"
+    assert stream.getvalue().strip() == "weights: 2.50M, 2.50MB/s"
+    clock.now = 2.0
+    bar.show("weights", 5_000_000, 10_000_000)
+    assert stream.getvalue().endswith("| 5.00M/10.0M  2.50MB/s  00:01 left")
+    bar.close()
 
 
-def test_a_terminal_that_was_closed_ends_nothing() -> None:
+def test_a_terminal_that_was_closed_ends_nothing(clock: _Clock) -> None:
     class Closed(io.StringIO):
         def write(self, text: str) -> int:
             raise OSError(5, "Input/output error")
 
-    clock = _Clock()
     bar = Bar(Closed(), clock=clock)
     for done in range(9):
         clock.now += 1
         bar.show("hashing", done, 10)
+        bar.write_line("a line of the log")
     bar.close()
 
 
@@ -212,12 +301,5 @@ def test_lines_are_rare(caplog: pytest.LogCaptureFixture) -> None:
             clock.now += 0.0625
             lines.show("labelling", done, 0)
     assert [record.getMessage() for record in caplog.records] == [
-        f"labelling: {count}, 16/s" for count in (160, 320, 480, 640, 800, 960)
+        f"labelling: {count}, 16.00/s" for count in (160, 320, 480, 640, 800, 960)
     ]
-
-
-@pytest.mark.parametrize(
-    ("seconds", "spelled"), [(0, "0:00"), (8.4, "0:08"), (750, "12:30"), (3900, "1:05:00")]
-)
-def test_times(seconds: float, spelled: str) -> None:
-    assert duration(seconds) == spelled

@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+from tlcli.terminal import say_below_minimum
+
 _PROGRAM = """
 import click
 from tlcli.terminal import run
@@ -31,3 +33,18 @@ def test_an_error_while_an_interrupt_is_answered_is_an_interrupt(cleaning: str) 
         check=False,
     )
     assert (done.returncode, done.stderr.strip()) == (130, "Interrupted.")
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "minimum", "said"),
+    [
+        (0.5, 0.9, "Error: the test accuracy 50.0% is below --min_accuracy 90.0%."),
+        (0.89996, 0.9, "Error: the test accuracy 89.996% is below --min_accuracy 90.000%."),
+        (None, 0.9, "Error: there is no test accuracy to hold against --min_accuracy."),
+    ],
+)
+def test_why_a_command_ends_with_3(
+    accuracy: float | None, minimum: float, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    say_below_minimum("test accuracy", accuracy, minimum)
+    assert capsys.readouterr().err == said + "\n"

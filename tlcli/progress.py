@@ -1,92 +1,36 @@
 """How far a long stage is: a bar on a terminal, now and then a line elsewhere.
 
-Nothing is shown of a stage that takes less than a moment, so a run that finds all in the cache
-stays quiet.
+Both are tqdm's, which is imported when there is something to show. Of a stage that takes less
+than a moment nothing is shown, so a run that finds all in the cache stays quiet.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import os
 import shutil
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
-from typing import TextIO
-
-from tlcli.core.text_table import display_width
+from typing import Any, TextIO
 
 Progress = Callable[[str, int, int], None]
 Clock = Callable[[], float]
 
 # Before that, a stage is no wait.
 FIRST_SECONDS = 0.4
-DRAW_SECONDS = 0.1
 LINE_SECONDS = 10.0
-# The rate is that of the last half minute: what was slow at the start is forgotten.
-WINDOW_SECONDS = 30.0
-_WIDEST_BAR = 30
-_NARROWEST_BAR = 8
-_ERASE = "\r\x1b[2K"
-_CYAN, _PLAIN = "\x1b[36m", "\x1b[39m"
+# What was slow at the start is forgotten after some dozens of looks.
+_SMOOTHING = 0.1
+_COUNTS = "{n_fmt}/{total_fmt}"
+_BAR = "{desc}: {percentage:3.0f}%|{bar}| " + _COUNTS + "  {rate_noinv_fmt}  {remaining} left"
+_LINE = "{desc}: " + _COUNTS + ", {percentage:.0f}%, {rate_noinv_fmt}, {remaining} left"
+_NO_TOTAL = "{desc}: {n_fmt}, {rate_noinv_fmt}"
 
 
-class Pace:
-    """Done, rate and remaining time of one stage."""
-
-    def __init__(self, stage: str, done: int, now: float, in_bytes: bool) -> None:
-        self.stage = stage
-        self.started = now
-        self._in_bytes = in_bytes
-        # What was done before the stage began (found in a cache) says nothing of its rate.
-        self._seen: deque[tuple[float, int]] = deque([(now, done)])
-        self.done = done
-        self.total = 0
-
-    def update(self, done: int, total: int, now: float) -> None:
-        """Take in a new count."""
-        self.done, self.total = done, total
-        # A few samples a second are enough, whatever the calls are.
-        if now - self._seen[-1][0] >= DRAW_SECONDS:
-            self._seen.append((now, done))
-        while len(self._seen) > 2 and now - self._seen[1][0] > WINDOW_SECONDS:
-            self._seen.popleft()
-
-    def rate(self, now: float) -> float:
-        """Return how many a second."""
-        since, before = self._seen[0]
-        return (self.done - before) / (now - since) if now > since else 0.0
-
-    def parts(self, now: float) -> list[str]:
-        """Return what is to be said: counts, share, rate, remaining time."""
-        rate = self.rate(now)
-        parts = [f"{self._spelled(self.done)}/{self._spelled(self.total)}"]
-        if not self.total:
-            parts = [self._spelled(self.done)]
-        if self._in_bytes:
-            parts[0] += " MB"
-        if self.total:
-            parts.append(f"{100 * self.done // self.total}%")
-        if rate > 0:
-            parts.append(_rate(rate / 1e6, " MB/s") if self._in_bytes else _rate(rate, "/s"))
-            if self.total:
-                parts.append(f"{duration((self.total - self.done) / rate)} left")
-        return parts
-
-    def _spelled(self, count: int) -> str:
-        return f"{count / 1e6:.1f}" if self._in_bytes else str(count)
-
-
-def _rate(rate: float, unit: str) -> str:
-    return f"{rate:.0f}{unit}" if rate >= 10 else f"{rate:.1f}{unit}"
-
-
-def duration(seconds: float) -> str:
-    """Spell a time as "0:08", "12:30" or "1:05:00"."""
-    whole = max(0, round(seconds))
-    minutes, rest = divmod(whole, 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+def _unit(in_bytes: bool) -> dict[str, Any]:
+    return {"unit": "B" if in_bytes else "", "unit_scale": in_bytes}
 
 
 class Bar:
@@ -107,82 +51,94 @@ class Bar:
         clock: Clock = time.monotonic,
     ) -> None:
         self._stream = stream
-        self._colour = colour
-        self._in_bytes = in_bytes
+        self._colour = "cyan" if colour else None
+        self._unit = _unit(in_bytes)
         self._clock = clock
-        self._pace: Pace | None = None
-        self._drawn_at = -DRAW_SECONDS
-        self._shown = False
-        self._bar = ""
+        self._stage: str | None = None
+        self._started = 0.0
+        # What was done before the stage began (found in a cache) says nothing of its rate.
+        self._before = 0
+        self._bar: Any = None
+        # Spelled anew for each of a thousand log lines, it would cost more than the fit.
+        self._drawn = ""
         # Stages may report, and others log, from several threads.
-        self._lock = threading.Lock()
-        self._full, self._empty = _blocks(stream)
+        self._lock = threading.RLock()
 
     def show(self, stage: str, done: int, total: int) -> None:
         """Take in how far a stage is; drawn at most ten times a second."""
-        now = self._clock()
         with self._lock:
-            if self._pace is None or self._pace.stage != stage:
-                self._erase()
-                self._pace = Pace(stage, done, now, self._in_bytes)
-            self._pace.update(done, total, now)
+            now = self._clock()
+            if stage != self._stage:
+                self.close()
+                self._stage, self._started, self._before = stage, now, done
             if total and done >= total:
-                self._erase()
-            elif now - self._pace.started >= FIRST_SECONDS and now - self._drawn_at >= DRAW_SECONDS:
-                self._bar = self._line(now)
-                self._write(_ERASE * self._shown + self._bar)
-                self._shown, self._drawn_at = True, now
+                self.close()
+            elif self._bar is not None or now - self._started >= FIRST_SECONDS:
+                self._draw(done, total, now)
 
     def write_line(self, text: str) -> None:
         """Write a line above the bar."""
-        with self._lock:
-            if self._shown:
-                # In one piece, or the bar would flicker.
-                self._write(f"{_ERASE}{text}\n{self._bar}")
+        # A terminal that was closed must not end the work; nor may what is said to it.
+        with self._lock, contextlib.suppress(OSError, ValueError):
+            if self._bar is not None:
+                self._bar.clear(nolock=True)
+            self._stream.write(text + "\n")
+            if self._bar is not None:
+                self._bar.display(self._drawn)
             else:
-                self._write(text + "\n")
+                self._stream.flush()
 
     def close(self) -> None:
         """Leave the screen to the lines that matter."""
         with self._lock:
-            self._erase()
-            self._pace = None
+            self._stage = None
+            if self._bar is not None:
+                with contextlib.suppress(OSError, ValueError):
+                    self._bar.close()
+                self._bar = None
 
-    def _erase(self) -> None:
-        if self._shown:
-            self._write(_ERASE)
-            self._shown = False
+    def _draw(self, done: int, total: int, now: float) -> None:
+        bar = self._bar
+        if bar is None:
+            bar = self._bar = self._new(now)
+        bar.total, bar.bar_format = (total, _BAR) if total else (None, _NO_TOTAL)
+        bar.ncols = _columns(self._stream)
+        with contextlib.suppress(OSError, ValueError):
+            if bar.update(done - bar.n):
+                self._drawn = str(bar)
 
-    def _write(self, text: str) -> None:
-        try:
-            self._stream.write(text)
-            self._stream.flush()
-        except (OSError, ValueError):
-            # A terminal that was closed must not end the work.
-            self._shown = False
+    def _new(self, now: float) -> Any:
+        from tqdm import tqdm
 
-    def _line(self, now: float) -> str:
-        assert self._pace is not None
-        columns = shutil.get_terminal_size().columns - 1
-        stage, parts = self._pace.stage, self._pace.parts(now)
-        said = "  ".join(parts)
-        room = columns - display_width(stage) - len(said) - 4
-        if not self._pace.total or room < _NARROWEST_BAR:
-            return f"{stage}  {said}"[:columns]
-        width = min(room, _WIDEST_BAR)
-        full = width * self._pace.done // self._pace.total
-        done = self._full * full
-        if self._colour:
-            done = f"{_CYAN}{done}{_PLAIN}"
-        return f"{stage}  {done}{self._empty * (width - full)}  {said}"
+        # Neither a thread that watches over the bar nor a lock between processes is needed.
+        tqdm.monitor_interval = 0
+        tqdm.set_lock(self._lock)
+        bar = tqdm(
+            desc=self._stage,
+            initial=self._before,
+            file=self._stream,
+            leave=False,
+            miniters=1,
+            position=0,
+            nrows=20,  # a terminal that does not know its size has none, which hides the bar
+            smoothing=_SMOOTHING,
+            colour=self._colour,
+            # Its first look is the next update, not its making.
+            delay=FIRST_SECONDS,
+            **self._unit,
+        )
+        # The stage is older than its bar.
+        bar.start_t -= now - self._started
+        bar.last_print_t = bar.start_t
+        return bar
 
 
-def _blocks(stream: TextIO) -> tuple[str, str]:
-    try:
-        "━╌".encode(stream.encoding or "ascii")
-    except (LookupError, UnicodeEncodeError):
-        return "#", "-"
-    return "━", "╌"
+def _columns(stream: TextIO) -> int:
+    """Return how wide a line may be; the last column makes some terminals wrap."""
+    columns = 0
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        columns = os.get_terminal_size(stream.fileno()).columns
+    return (columns or shutil.get_terminal_size().columns) - 1
 
 
 class Lines:
@@ -198,18 +154,31 @@ class Lines:
         self, logger: logging.Logger, in_bytes: bool = False, clock: Clock = time.monotonic
     ) -> None:
         self._logger = logger
-        self._in_bytes = in_bytes
+        self._unit = _unit(in_bytes)
         self._clock = clock
-        self._pace: Pace | None = None
-        self._said_at = 0.0
+        self._stage: str | None = None
+        self._said_at, self._said = 0.0, 0
 
     def show(self, stage: str, done: int, total: int) -> None:
         """Take in how far a stage is."""
         now = self._clock()
-        if self._pace is None or self._pace.stage != stage:
-            self._pace = Pace(stage, done, now, self._in_bytes)
-            self._said_at = now
-        self._pace.update(done, total, now)
-        if now - self._said_at >= LINE_SECONDS and not (total and done >= total):
-            self._said_at = now
-            self._logger.info("%s: %s", stage, ", ".join(self._pace.parts(now)))
+        if stage != self._stage:
+            self._stage, self._said_at, self._said = stage, now, done
+        since = now - self._said_at
+        if total and done >= total:
+            self._stage = None
+        elif since >= LINE_SECONDS:
+            from tqdm import tqdm
+
+            line = tqdm.format_meter(
+                done,
+                total or None,
+                since,
+                prefix=stage,
+                initial=self._said,
+                bar_format=_LINE if total else _NO_TOTAL,
+                **self._unit,
+            )
+            self._said_at, self._said = now, done
+            # tqdm pads small rates, which a line of a log needs not.
+            self._logger.info("%s", " ".join(line.split()))

@@ -198,6 +198,27 @@ def _system_sentence(error: OSError) -> TlcliError:
     return TlcliError(f"the system refused{where}: {error.strerror or error}{advice}")
 
 
+def say_below_minimum(what: str, accuracy: float | None, minimum: float) -> None:
+    """Say on standard error, ``--quiet`` or not, why a command ends with exit code 3.
+
+    Args:
+        what: the accuracy in words.
+        accuracy: 0 to 1; None where there was nothing to measure it on.
+        minimum: likewise.
+    """
+    if accuracy is None:
+        click.echo(f"Error: there is no {what} to hold against --min_accuracy.", err=True)
+        return
+    digits = 1
+    # 89.96% must not read as "90.0% is below 90.0%".
+    while digits < 6 and f"{accuracy:.{digits}%}" == f"{minimum:.{digits}%}":
+        digits += 1
+    click.echo(
+        f"Error: the {what} {accuracy:.{digits}%} is below --min_accuracy {minimum:.{digits}%}.",
+        err=True,
+    )
+
+
 def is_plain(stream: TextIO | None) -> bool:
     """Return whether a stream takes bare lines only: no terminal, or one that cannot draw."""
     try:

@@ -212,6 +212,6 @@ def test_an_answer_imports_nothing_heavy(words: str) -> None:
     )
     assert "plain,efficientnet_lite0" in done.stdout or "plain,retrain" in done.stdout
     loaded = set(json.loads(done.stderr))
-    assert not {"numpy", "PIL", "tensorflow", "jinja2", "rich"} & loaded
+    assert not {"numpy", "PIL", "tensorflow", "jinja2", "tqdm"} & loaded
     if words == "tlcli ":
         assert not {"retrain.command", "label.command"} & loaded

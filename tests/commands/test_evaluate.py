@@ -98,7 +98,7 @@ def test_figures_as_text(graph: Path, photos: Path) -> None:
     ("minimum", "code"), [("0.8", 0), ("83%", 0), ("0.84", 3), ("84%", 3), ("100%", 3)]
 )
 def test_min_accuracy(graph: Path, photos: Path, minimum: str, code: int) -> None:
-    result = evaluate(graph, photos, "--min_accuracy", minimum)
+    result = evaluate(graph, photos, "--min_accuracy", minimum, "--quiet")
     assert result.return_value == code
     assert ("below --min_accuracy" in result.stderr) == (code == 3)
     assert "Accuracy = 83.3%" in result.stdout

@@ -40,9 +40,13 @@ def test_transparent_shows_white() -> None:
 def test_turned_upright() -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
-    found = picture(encoded(Image.new("RGB", (40, 20)), "JPEG", exif=exif.tobytes()), 160)
+    photo = encoded(Image.new("RGB", (40, 20)), "JPEG", exif=exif.tobytes())
+    found = picture(photo, 160)
     assert found is not None
     assert found.size == (20, 40)
+    as_stored = picture(photo, 160, upright=False)
+    assert as_stored is not None
+    assert as_stored.size == (40, 20)
 
 
 def test_unreadable(tmp_path: Path) -> None:

@@ -59,7 +59,7 @@ def test_below_the_minimum_it_ends_with_3(trained: Trained, tmp_path: Path) -> N
             (few / label / f"{label}_{path.name}").write_bytes(path.read_bytes())
     done = run(trained, few, few, tmp_path / "out", "100%")
     assert done.returncode == 3, done.stderr
-    assert "The accuracy is below 100%; look at " in done.stderr
+    assert " is below --min_accuracy 100.0%.\n" in done.stderr
     names = {path.name for path in (tmp_path / "out").iterdir()}
     assert {"output_graph.pb", "output_report.html", "result.json"} <= names
     assert "labels.csv" not in names

@@ -56,6 +56,25 @@ def test_image_heat_map_and_scores_side_by_side(
     assert np.abs(np.asarray(one, int) - np.asarray(two, int)).mean() > 10
 
 
+def test_a_turned_photo_is_shown_as_the_network_saw_it(
+    classifier: Classifier, photo: Path, tmp_path: Path
+) -> None:
+    assert not classifier.preprocessing.turns_upright
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    shown = []
+    for name, options in (("plain.jpg", {}), ("turned.jpg", {"exif": exif.tobytes()})):
+        with Image.open(photo) as image:
+            image.save(tmp_path / name, quality=95, **options)
+        with Explainer(classifier, tmp_path / "out", Options()) as explainer:
+            (prediction,) = classifier.label([tmp_path / name], top_k=None)
+            place = explainer.write(prediction)
+        assert place is not None
+        shown.append(np.asarray(opened(place)))
+    # The scores and the map are the same, so the picture below the map must be.
+    assert np.array_equal(*shown)
+
+
 def test_one_name_in_two_folders_gets_numbers(
     classifier: Classifier, photo: Path, tmp_path: Path
 ) -> None:

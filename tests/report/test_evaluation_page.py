@@ -7,11 +7,14 @@ import json
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
+from tests.chromium import Chromium, find
 from tlcli.core.comparison import Difference, GraphComparison
 from tlcli.core.evaluation import evaluate
 from tlcli.core.graph_accuracy import GraphAccuracy, Misclassified
@@ -109,9 +112,24 @@ def test_two_graphs_side_by_side() -> None:
     checked(text)
     assert compared.sentence().replace("'", "&#39;") in text
     assert "Images on which they differ" in text
-    assert "(wrong)" in text
+    assert "B, wrong" in text
     assert "tulip" in text
     assert embedded(text) == {**first.to_dict(), "comparison": compared.to_dict()}
+
+
+def test_images_that_differ_have_cards_and_further_ones_rows() -> None:
+    first, second = accuracy("new.pb"), accuracy("old.pb")
+    (one,) = comparison(first, second).differing
+    for count, cards, rows in ((1, 1, 0), (41, 40, 1), (510, 40, 460)):
+        text = page(first, GraphComparison(first, second, 34, 1, 0, 5, (one,) * count))
+        checked(text)
+        section = text[text.index('id="differences"') : text.index('id="mistakes"')]
+        assert section.count('class="card"') == cards
+        assert section.count('<td class="says wrong">') == rows
+        assert section.count("<dt>A, right</dt>") == section.count("<dt>B, wrong</dt>") == cards
+        assert section.count("(wrong)") == rows
+        assert ("the first 500 shown" in section) == (count > 500)
+        assert ("<table>" in section) == (rows > 0)
 
 
 def test_hostile_names_are_text() -> None:
@@ -129,6 +147,52 @@ def test_many_labels(count: int, has: str) -> None:
     text = page(first, comparison(first, first))
     checked(text)
     assert has in text[text.index("</style>") :]
+
+
+def with_pictures(folder: Path) -> GraphComparison:
+    """Return two graphs whose mistakes can be seen, with names of every kind."""
+    labels = ("daisy", "rose", "한국 장미", "a-label-without-any-space-that-goes-on-" * 2)
+    first, second = accuracy("models/new/output_graph.pb", labels), accuracy("old.pb", labels)
+    for row in range(3):  # of the others there is no picture
+        path = folder / first.misclassified[row].image
+        path.parent.mkdir(exist_ok=True)
+        Image.new("RGB", (60 + 40 * row, 90), ("red", "green", "blue")[row]).save(path)
+    wrong = tuple(
+        replace(each, image=str(folder / each.image), label=labels[number % 4])
+        for number, each in enumerate(first.misclassified)
+    )
+    differing = tuple(
+        Difference(each.image, each.label, each.label, 0.9, True, each.predicted, 0.6, False)
+        for each in wrong
+    )
+    first = replace(first, misclassified=wrong)
+    return GraphComparison(first, second, 30, 5, 0, 5, differing)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("compared", [False, True])
+def test_axe_finds_nothing(tmp_path: Path, compared: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Of five images that differ two are rows of a table.
+    monkeypatch.setattr("tlcli.report.evaluation_page.PICTURES_SHOWN", 3)
+    program = find()
+    if program is None:
+        pytest.skip("no Chromium on this machine")
+    axe = Path(pytest.importorskip("axe_core_python").__path__[0], "axe.min.js").read_text("utf-8")
+    found = with_pictures(tmp_path)
+    file = tmp_path / "page.html"
+    file.write_text(page(found.first, found if compared else None, 0.9), encoding="utf-8")
+    with Chromium(program, tmp_path / "profile") as browser:
+        for width in (360, 768, 1280):
+            for dark in (False, True):
+                browser.screen(width, dark=dark)
+                browser.open(file.as_uri())
+                assert browser.fits(), width
+                assert browser.accessibility(axe) == [], (width, dark)
+        assert browser.run("[...document.images].filter(each => each.naturalWidth > 50).length") > 2
+        # A soft text that is too pale, to see that something can be found.
+        browser.run("document.documentElement.style.setProperty('--soft', '#555')")
+        assert any(each.startswith("color-contrast") for each in browser.accessibility(axe))
+        assert browser.complaints == []
 
 
 @pytest.mark.slow

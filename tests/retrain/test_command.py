@@ -240,11 +240,15 @@ def test_the_optimum_and_cross_validation(shared: Path, tmp_path: Path) -> None:
 
 
 def test_below_the_minimum_is_exit_3_with_all_outputs(shared: Path, tmp_path: Path) -> None:
-    run = import_houses(shared, tmp_path, "--min_accuracy", "99.9%")
+    run = import_houses(shared, tmp_path, "--min_accuracy", "99.9%", "--quiet")
     assert run.code == 3
+    assert re.fullmatch(
+        r"Error: the test accuracy \d\d\.\d% is below --min_accuracy 99\.9%\.\n", run.err
+    )
     assert run.json["passed"] is False
     assert (tmp_path / "output_graph.pb").is_file()
-    assert import_houses(shared, tmp_path, "--min_accuracy", "0.5").code == 0
+    above = import_houses(shared, tmp_path, "--min_accuracy", "0.5", "--quiet")
+    assert (above.code, above.err) == (0, "")
 
 
 def test_distorted_views_are_cached(trained: Trained, tmp_path: Path) -> None:

@@ -35,5 +35,5 @@ def test_imported_vectors_need_no_decoder_cache_or_tensorflow(shared: Path, tmp_
         text=True,
     )
     loaded = set(result.stdout.split())
-    assert not loaded & {"PIL", "sqlite3", "tensorflow", "keras", "ai_edge_litert", "rich"}
+    assert not loaded & {"PIL", "sqlite3", "tensorflow", "keras", "ai_edge_litert", "tqdm"}
     assert (tmp_path / "output_report.html").is_file()

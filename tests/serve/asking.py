@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from PIL import Image
@@ -51,11 +51,15 @@ class Mapper:
         return
 
 
-def model(mapper: Any = "it is a test", max_pixels: int = 1_000_000) -> ServedModel:
+def model(
+    mapper: Any = "it is a test",
+    max_pixels: int = 1_000_000,
+    preprocessing: Literal["tlcli-1", "label_image"] = "tlcli-1",
+) -> ServedModel:
     classifier = Classifier(
         graph=Path("colours.pb"),
         labels=COLOURS,
-        preprocessing=Preprocessing("tlcli-1", 4, 4),
+        preprocessing=Preprocessing(preprocessing, 4, 4),
         engine=Colours(),
         batch_size=8,
     )

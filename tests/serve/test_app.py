@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import io
 import json
 import re
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
-from tests.serve.asking import Mapper, application, ask, ask_async, picture
+from tests.serve.asking import Mapper, application, ask, ask_async, model, picture
 from tlcli.errors import GraphError
 from tlcli.serve.guard import host_of, is_allowed_host
 from tlcli.serve.limits import Limits
@@ -121,6 +124,38 @@ def test_labels_for_the_page() -> None:
     without = ask(application(), "POST", "/label", picture("green")).json
     assert [each["heat_map"] for each in without["predictions"]] == [None] * 3
     assert ask(application(), "POST", "/label", b"text").json == {"error": "not an image"}
+
+
+@pytest.mark.parametrize("preprocessing", ["tlcli-1", "label_image"])
+def test_a_heat_map_lies_where_the_network_saw_it(preprocessing: Any) -> None:
+    class Brightest:
+        """A map that is warm where the network's image is bright."""
+
+        def maps(self, batch: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+            return np.repeat(batch.mean(axis=3, keepdims=True), 3, axis=3).astype(np.float32)
+
+        def close(self) -> None:
+            return
+
+    photo = Image.new("RGB", (80, 40))
+    photo.paste("white", (0, 0, 20, 40))
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by a quarter
+    stream = io.BytesIO()
+    photo.save(stream, "JPEG", exif=exif.tobytes())
+    served = model(Brightest(), preprocessing=preprocessing)
+    found = asyncio.run(served.label(stream.getvalue(), 1))
+    served.close()
+    shown, heat = (
+        np.asarray(Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2]))), float)
+        for uri in (found["picture"], found["predictions"][0]["heat_map"])
+    )
+    bright = shown.mean(axis=2) > 128
+    assert bright.shape == ((40, 80) if preprocessing == "label_image" else (80, 40))
+    assert bright.mean() == pytest.approx(0.25, abs=0.02)
+    # White turns yellow where it is warm: blue goes.
+    blue = shown[..., 2] - heat[..., 2]
+    assert blue[bright].mean() > 100 > 20 > blue[~bright].mean()
 
 
 def test_the_page_holds_everything_itself(app: Any) -> None:

@@ -15,6 +15,7 @@ from tlcli.terminal import (
     CONTEXT_SETTINGS,
     is_plain,
     progress_bars,
+    say_below_minimum,
     set_up_logging,
     write_any_name,
 )
@@ -141,11 +142,7 @@ def command(
             text += f"\nTo see the images it got wrong: {page}\n"
         click.echo(text, nl=False)
     if min_accuracy is not None and accuracy.accuracy < min_accuracy:
-        click.echo(
-            f"Error: the accuracy {accuracy.accuracy:.1%} is below --min_accuracy "
-            f"{min_accuracy:.1%}.",
-            err=True,
-        )
+        say_below_minimum("accuracy", accuracy.accuracy, min_accuracy)
         return BELOW_MINIMUM
     return 0
 

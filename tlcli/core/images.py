@@ -57,6 +57,11 @@ class Preprocessing:
                 "the second not 0"
             )
 
+    @property
+    def turns_upright(self) -> bool:
+        """Whether `read` turns an image as its EXIF orientation says."""
+        return self.name == "tlcli-1"
+
     def read(self, source: Source) -> NDArray[Any]:
         """Return the image [height, width, 3], not yet scaled; a path, or the file's bytes.
 

