@@ -175,13 +175,16 @@ def test_a_graph_that_changes_meanwhile_leaves_no_copy(
     from tlcli.core import graph_safety
 
     original = graph_safety.read_graph
+    kernels: list[float] = []
 
     def read(path: Path) -> Any:
-        write_graph(path, kernel=0.7)
+        kernels.append(0.7 + len(kernels))  # another graph each time it is tried
+        write_graph(path, kernel=kernels[-1])
         return original(path)
 
     monkeypatch.setattr(graph_safety, "read_graph", read)
     load(graph)
+    assert len(kernels) > 1
     assert files() == []
 
 
