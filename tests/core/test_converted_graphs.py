@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from tlcli import load
-from tlcli.core import converted_graphs, loading
+from tlcli.core import converted_graphs, frozen_loading
 from tlcli.core.converted_graphs import copy_name, find_copy
 from tlcli.core.graph_nodes import const, new_graph, node, placeholder
 from tlcli.core.input_options import Options
@@ -50,13 +50,13 @@ def graph(tmp_path: Path) -> Path:
 def conversions(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     """Note each conversion."""
     seen: list[bool] = []
-    original = loading._converted
+    original = frozen_loading._converted
 
     def converted(wants: Any, plain: bool) -> Any:
         seen.append(plain)
         return original(wants, plain)
 
-    monkeypatch.setattr(loading, "_converted", converted)
+    monkeypatch.setattr(frozen_loading, "_converted", converted)
     return seen
 
 
