@@ -294,7 +294,7 @@ def read_all(cache: str, count: str) -> dict[str, float]:
 
 def link_photos(folder: Path, cache: Path, count: int) -> None:
     """Make a folder of links, and have the cache believe that each holds another content."""
-    from tlcli.core.store import FILE_NAME
+    from tlcli.core.store_database import FILE_NAME
 
     for label in LABELS:
         (folder / label).mkdir(parents=True)

@@ -352,8 +352,8 @@ def test_a_full_disk_is_one_sentence(
     tmp_path: Path, store: BottleneckStore, engine: type[FakeEngine],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    assert store._connection is not None
-    store._connection.execute("PRAGMA query_only=1")
+    assert store._database._connection is not None
+    store._database._connection.execute("PRAGMA query_only=1")
     with pytest.raises(CacheError, match="--bottleneck_dir"):
         compute(backbone(), pictures(tmp_path, 1), store)
 
