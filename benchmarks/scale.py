@@ -294,7 +294,9 @@ def read_all(cache: str, count: str) -> dict[str, float]:
 
 def link_photos(folder: Path, cache: Path, count: int) -> None:
     """Make a folder of links, and have the cache believe that each holds another content."""
-    from tlcli.core.store import FILE_NAME
+    from tlcli.core.contents import FileState
+    from tlcli.core.seen_files import checked_content
+    from tlcli.core.store_database import FILE_NAME
 
     for label in LABELS:
         (folder / label).mkdir(parents=True)
@@ -308,15 +310,19 @@ def link_photos(folder: Path, cache: Path, count: int) -> None:
         path = f"{folder}/{LABELS[int(content[-4:], 16) % 5]}/{number:07d}.jpg"
         os.link(source, path)
         rows.append((path, source, content))
-    state = {source: source.stat() for source in sources}  # a link changes it
+    state = {}
+    for source in sources:
+        found = source.stat()  # a link changes it
+        state[source] = FileState(
+            found.st_size, found.st_mtime_ns, found.st_ctime_ns, str(found.st_ino)
+        )
     connection = sqlite3.connect(cache / FILE_NAME)
     with connection:
         connection.executemany(
             "INSERT INTO files VALUES (?, ?, ?, ?, ?, ?)",
             (
-                (path, s.st_size, s.st_mtime_ns, s.st_ctime_ns, str(s.st_ino), content)
+                (path, *state[source], checked_content(path, state[source], content))
                 for path, source, content in rows
-                for s in [state[source]]
             ),
         )
     connection.close()

@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 
 from tlcli.backbones.base import Backbone, BackboneGraph
-from tlcli.core import bottlenecks
+from tlcli.core import bottlenecks, image_jobs
 from tlcli.core.bottlenecks import BATCH_SIZE, Request, compute
 from tlcli.core.distortions import Distortions
 from tlcli.core.engine_choice import LiteRTBackbone
@@ -191,7 +191,7 @@ def test_a_remembered_failure_is_not_decoded_again(
 ) -> None:
     bad = wanted(tmp_path / "bad.jpg", b"no image")
     first = compute(backbone(), [bad], store)
-    monkeypatch.setattr(bottlenecks, "_read_file", lambda job: pytest.fail("read again"))
+    monkeypatch.setattr(image_jobs, "_read_file", lambda job: pytest.fail("read again"))
     assert compute(backbone(), [bad], store).failures == first.failures
     assert engine.opened == 0  # no network for no image
 
@@ -249,7 +249,7 @@ def test_a_giant_file_is_not_taken_into_memory(
     engine: type[FakeEngine],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(bottlenecks, "LARGEST_FILE", 10)
+    monkeypatch.setattr(image_jobs, "LARGEST_FILE", 10)
     (request,) = pictures(tmp_path, 1)
     assert "larger than" in compute(backbone(), [request], store).failures[request.path]
 
@@ -352,8 +352,8 @@ def test_a_full_disk_is_one_sentence(
     tmp_path: Path, store: BottleneckStore, engine: type[FakeEngine],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    assert store._connection is not None
-    store._connection.execute("PRAGMA query_only=1")
+    assert store._database._connection is not None
+    store._database._connection.execute("PRAGMA query_only=1")
     with pytest.raises(CacheError, match="--bottleneck_dir"):
         compute(backbone(), pictures(tmp_path, 1), store)
 

@@ -282,7 +282,7 @@ class NoTensorFlow:
 def test_a_litert_file_that_the_card_does_not_name_is_not_run(
     plates: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tlcli.core.loading._converted", NoTensorFlow.made)
+    monkeypatch.setattr("tlcli.core.frozen_loading._converted", NoTensorFlow.made)
     graph = with_card(plates, tmp_path, ["graph.pb"])
     assert isinstance(load(graph)._engine, NoTensorFlow)
     graph = with_card(plates, tmp_path, ["graph.pb", "graph.tflite"])
@@ -296,7 +296,7 @@ def test_a_litert_file_that_the_card_does_not_name_is_not_run(
 def test_options_go_beyond_a_card(
     plates: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tlcli.core.loading._converted", NoTensorFlow.made)
+    monkeypatch.setattr("tlcli.core.frozen_loading._converted", NoTensorFlow.made)
     graph = with_card(plates, tmp_path, ["graph.pb", "graph.tflite"])
     # What the card says too changes nothing.
     same = load(graph, input_layer="input", input_height=128, input_mean=128.0)

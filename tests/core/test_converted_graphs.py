@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from tlcli import load
-from tlcli.core import converted_graphs, loading
+from tlcli.core import converted_graphs, frozen_loading
 from tlcli.core.converted_graphs import copy_name, find_copy
 from tlcli.core.graph_nodes import const, new_graph, node, placeholder
 from tlcli.core.input_options import Options
@@ -50,13 +50,13 @@ def graph(tmp_path: Path) -> Path:
 def conversions(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     """Note each conversion."""
     seen: list[bool] = []
-    original = loading._converted
+    original = frozen_loading._converted
 
     def converted(wants: Any, plain: bool) -> Any:
         seen.append(plain)
         return original(wants, plain)
 
-    monkeypatch.setattr(loading, "_converted", converted)
+    monkeypatch.setattr(frozen_loading, "_converted", converted)
     return seen
 
 
@@ -175,15 +175,16 @@ def test_a_graph_that_changes_meanwhile_leaves_no_copy(
     from tlcli.core import graph_safety
 
     original = graph_safety.read_graph
-    kernels = iter(range(1, 100))
+    kernels: list[float] = []
 
     def read(path: Path) -> Any:
-        # Another one each time: a graph that was replaced is loaded again.
-        write_graph(path, kernel=next(kernels) / 100)
+        kernels.append(0.7 + len(kernels))  # another graph each time it is tried
+        write_graph(path, kernel=kernels[-1])
         return original(path)
 
     monkeypatch.setattr(graph_safety, "read_graph", read)
     load(graph)
+    assert len(kernels) > 1
     assert files() == []
 
 

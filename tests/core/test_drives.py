@@ -54,13 +54,13 @@ def test_on_a_network_drive_locks_alone_keep_machines_apart(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def mode(store: BottleneckStore) -> str:
-        assert store._connection is not None
-        return str(store._connection.execute("PRAGMA journal_mode").fetchone()[0])
+        assert store._database._connection is not None
+        return str(store._database._connection.execute("PRAGMA journal_mode").fetchone()[0])
 
     with BottleneckStore(tmp_path) as store:
         assert mode(store) == "wal"
         store.record_failure("0" * 64, "of no kind")
-    monkeypatch.setattr("tlcli.core.store.is_network_drive", lambda folder: True)
+    monkeypatch.setattr("tlcli.core.store_database.is_network_drive", lambda folder: True)
     with BottleneckStore(tmp_path) as store:
         assert mode(store) == "delete"
         assert store.failure("0" * 64) == "of no kind"

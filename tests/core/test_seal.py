@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -168,8 +168,8 @@ def test_a_graph_that_is_replaced_while_it_is_read_is_read_again(
     )
     replaced = []
 
-    def load_then_replace(graph: Path, *rest: Any) -> ModelCard | None:
-        card = load_for(graph, *rest)
+    def load_then_replace(graph: Path, digest_of: Callable[[Path], str]) -> ModelCard | None:
+        card = load_for(graph, digest_of)
         if not replaced:
             replaced.append(graph)
             write_bytes(graph, newer)

@@ -18,10 +18,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tlcli.core import contents, store
+from tlcli.core import contents, seen_files, store, store_database
 from tlcli.core.files import sha256_bytes
 from tlcli.core.locations import bottleneck_folder
-from tlcli.core.store import FILE_NAME, BottleneckStore
+from tlcli.core.store import BottleneckStore
+from tlcli.core.store_database import FILE_NAME
 from tlcli.errors import CacheError, ImageError
 
 A, B = sha256_bytes(b"a"), sha256_bytes(b"b")
@@ -368,7 +369,7 @@ def test_an_interrupted_run_keeps_what_it_hashed(
 def test_each_part_of_a_long_list_is_written_down_on_its_own(
     tmp_path: Path, settled: None, reads: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(store, "_FILES_AT_ONCE", 3)
+    monkeypatch.setattr(seen_files, "_FILES_AT_ONCE", 3)
     paths = [made_file(tmp_path / f"{i}.jpg", b"%d" % i) for i in range(8)]
     calls: list[int] = []
     with BottleneckStore(tmp_path / "cache") as kept:
@@ -435,8 +436,8 @@ def test_a_folder_in_the_databases_place_is_named(tmp_path: Path) -> None:
 def test_a_refused_write_is_one_sentence(tmp_path: Path, pragma: str, reason: str) -> None:
     with BottleneckStore(tmp_path) as kept:
         kept.put("net", None, {A: vector(1)})
-        assert kept._connection is not None
-        kept._connection.execute(pragma)
+        assert kept._database._connection is not None
+        kept._database._connection.execute(pragma)
         with pytest.raises(CacheError, match=rf"{reason}.*--bottleneck_dir"):
             kept.put(
                 "net",
@@ -445,8 +446,8 @@ def test_a_refused_write_is_one_sentence(tmp_path: Path, pragma: str, reason: st
                 | {sha256_bytes(str(i).encode()): np.zeros(1, np.float32) for i in range(500)},
             )
         assert list(kept.get("net", None, [A, B])) == [A]  # nothing of the failed write
-        kept._connection.execute("PRAGMA query_only=0")
-        kept._connection.execute("PRAGMA max_page_count=100000")
+        kept._database._connection.execute("PRAGMA query_only=0")
+        kept._database._connection.execute("PRAGMA max_page_count=100000")
         kept.put("net", None, {B: vector(1)})  # and room was made
         assert list(kept.get("net", None, [B])) == [B]
 
@@ -490,7 +491,7 @@ def test_another_writer_is_waited_for(tmp_path: Path) -> None:
 def test_a_writer_that_never_ends_is_one_sentence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(store, "BUSY_SECONDS", 0.05)
+    monkeypatch.setattr(store_database, "BUSY_SECONDS", 0.05)
     with BottleneckStore(tmp_path) as kept:
         kept.put("net", None, {A: vector(1)})
         other = hold(tmp_path)

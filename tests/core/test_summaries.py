@@ -11,7 +11,9 @@ import pytest
 from PIL import Image
 
 from tlcli.core import summaries as module
-from tlcli.core.summaries import Summaries, confusion_image, sprite
+from tlcli.core import summary_pictures
+from tlcli.core.summaries import Summaries
+from tlcli.core.summary_pictures import confusion_image, sprite
 from tlcli.errors import OutputError
 
 pytest.importorskip("tensorboard")
@@ -153,7 +155,7 @@ def test_many_points_are_thinned_evenly(tmp_path: Path, monkeypatch: pytest.Monk
 
 def test_sprite_of_many_images_stays_within_the_projectors_limit() -> None:
     side, sheet = sprite([None] * 40_000)
-    assert sheet.width <= module.SPRITE_SIDE
+    assert sheet.width <= summary_pictures.SPRITE_SIDE
     assert side == 40
 
 

@@ -36,7 +36,8 @@ from tlcli.core.labels import decode_labels
 from tlcli.core.litert_check import check_litert
 from tlcli.core.litert_model import LiteRTModel, Options
 from tlcli.core.model_card import CardInput, ModelCard, read
-from tlcli.core.store import FILE_NAME, BottleneckStore
+from tlcli.core.store import BottleneckStore
+from tlcli.core.store_database import FILE_NAME
 from tlcli.core.text_bottlenecks import read_vector
 from tlcli.errors import BackboneError, DataError, GraphError, ImageError, TlcliError
 

@@ -22,6 +22,7 @@ from tests.report.test_browser import browser, fetched, run
 from tests.retrain.test_report import HOSTILE, small_run
 from tests.support import tlcli
 from tlcli.core import summaries as writer
+from tlcli.core.summary_pictures import confusion_image
 from tlcli.errors import OutputError
 
 pytest.importorskip("tensorboard")
@@ -79,9 +80,9 @@ def test_confusion_matrices_are_pictures_of_the_last_step(
     (image,) = events.Images("confusion_matrix_test")
     assert image.step == result.report["training_curve"]["steps"][-1]
     drawn = Image.open(io.BytesIO(image.encoded_image_string)).convert("RGB")
-    expected = writer.confusion_image(
-        np.array(result.report["confusion"]), list(result.labels)
-    ).convert("RGB")
+    expected = confusion_image(np.array(result.report["confusion"]), list(result.labels)).convert(
+        "RGB"
+    )
     np.testing.assert_array_equal(np.asarray(drawn), np.asarray(expected))
 
 

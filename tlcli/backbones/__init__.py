@@ -71,7 +71,7 @@ def resolve(
         UsageError: options that do not fit the model.
         GraphError: the model holds operations that inference does not need.
     """
-    from tlcli.backbones import catalogue, hub
+    from tlcli.backbones import catalogue, hub_addresses
 
     options = _Options(
         module_input, module_output, input_height, input_width, input_mean, input_std, trust
@@ -87,7 +87,7 @@ def resolve(
         return options.hub(module, folder)
     if path.exists() and (_looks_like_path(module) or catalogue.lookup(module) is None):
         return options.file(path, module)
-    if hub.is_handle(module):
+    if hub_addresses.is_handle(module):
         return options.hub(module, folder)
     if _looks_like_path(module):
         raise BackboneError(
@@ -294,10 +294,16 @@ def fetch(
     Raises:
         BackboneError: nothing has that name, or it cannot be fetched (`DownloadError`).
     """
-    from tlcli.backbones import catalogue, efficientnet_lite, hub, keras_applications
+    from tlcli.backbones import (
+        catalogue,
+        efficientnet_lite,
+        hub,
+        hub_addresses,
+        keras_applications,
+    )
 
     folder = None if model_dir is None else Path(model_dir).expanduser()
-    if hub.is_handle(module):
+    if hub_addresses.is_handle(module):
         return hub.fetch(module, model_dir=folder)
     entry = catalogue.lookup(module)
     if entry is None:

@@ -9,7 +9,6 @@ run lie in one matrix, and an image whose vector is in the cache costs no object
 from __future__ import annotations
 
 import contextlib
-import logging
 import threading
 import time
 from collections import deque
@@ -32,20 +31,16 @@ from tlcli.core.engine_choice import (
     backbone_engine,
 )
 from tlcli.core.engines import available_cpus
-from tlcli.core.files import sha256_bytes
+from tlcli.core.image_jobs import Job, Unreadable, decode
 from tlcli.core.images import Preprocessing
 from tlcli.core.litert_pool import LiteRTPool
 from tlcli.core.store import BottleneckStore
-from tlcli.errors import BackboneError, CacheError, GraphError, ImageError
-
-logger = logging.getLogger("tlcli")
+from tlcli.errors import BackboneError, CacheError, GraphError
 
 Array = np.ndarray[Any, Any]
 Progress = Callable[[str, int, int], None]
 
 STAGE = "bottlenecks"
-# Whole files are held while they are decoded.
-LARGEST_FILE = 1 << 30
 # Vectors in one transaction, and how long the first of them may wait for the others.
 STORED_AT_ONCE = 64
 _STORED_SECONDS = 0.5
@@ -84,29 +79,12 @@ class Bottlenecks:
     computed: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class _Job:
-    """One vector to compute, the files that hold its image, and the rows that want it."""
-
-    content: str
-    view: int | None
-    # As they were given: a Path of its own for each would be most of what a job takes.
-    paths: tuple[Path | str, ...]
-    rows: tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class _Unreadable:
-    reason: str
-    remember: bool
-
-
 @dataclass(frozen=True)
 class _Computed:
     vector: Array
 
 
-_Outcome = _Computed | _Unreadable | Array
+_Outcome = _Computed | Unreadable | Array
 """What a thread made of a job: its vector, or its pixels for the engine, or why neither."""
 
 
@@ -181,13 +159,13 @@ def _look_up(
         result.hits += len(set(compress(contents, found)))
 
 
-def _missing(requests: Sequence[Request], result: Bottlenecks) -> list[_Job]:
+def _missing(requests: Sequence[Request], result: Bottlenecks) -> list[Job]:
     rows_of: dict[tuple[str, int | None], list[int]] = {}
     for row in np.flatnonzero(~result.found).tolist():
         request = requests[row]
         rows_of.setdefault((request.content, request.view), []).append(row)
     return [
-        _Job(
+        Job(
             content,
             view,
             tuple(dict.fromkeys(requests[row].path for row in rows)),
@@ -197,32 +175,9 @@ def _missing(requests: Sequence[Request], result: Bottlenecks) -> list[_Job]:
     ]
 
 
-def _fail(result: Bottlenecks, job: _Job, reason: str) -> None:
+def _fail(result: Bottlenecks, job: Job, reason: str) -> None:
     for path in job.paths:
         result.failures[Path(path)] = reason
-
-
-def _read_file(job: _Job) -> bytes:
-    """Return the job's content out of whichever of its files still holds it.
-
-    Raises:
-        ImageError: none does.
-    """
-    reason = "no such file"
-    for path in map(Path, job.paths):
-        try:
-            if path.stat().st_size > LARGEST_FILE:
-                reason = f"larger than {LARGEST_FILE >> 20} MB"
-                continue
-            data = path.read_bytes()
-        except OSError as error:
-            reason = (error.strerror or str(error)).lower()
-            continue
-        # A vector is stored under its content, so what is decoded must be that content.
-        if sha256_bytes(data) == job.content:
-            return data
-        reason = "the file was changed while it was read"
-    raise ImageError(reason)
 
 
 class _Extraction:
@@ -245,10 +200,10 @@ class _Extraction:
         self._count = 0
         # New memory for each image would cost a tenth of a small network's time.
         self._buffers = threading.local()
-        self._computed: list[tuple[_Job, Array]] = []
+        self._computed: list[tuple[Job, Array]] = []
         self._stored = 0.0  # when
 
-    def run(self, jobs: Sequence[_Job], total: int, progress: Progress | None) -> None:
+    def run(self, jobs: Sequence[Job], total: int, progress: Progress | None) -> None:
         self._count = len(jobs)
         try:
             self._run(jobs, total, progress)
@@ -258,12 +213,12 @@ class _Extraction:
             raise
         self._keep_computed()
 
-    def _run(self, jobs: Sequence[_Job], total: int, progress: Progress | None) -> None:
+    def _run(self, jobs: Sequence[Job], total: int, progress: Progress | None) -> None:
         done = total - len(jobs)
-        waiting: list[tuple[_Job, Array]] = []
+        waiting: list[tuple[Job, Array]] = []
         for job, outcome in self._outcomes(jobs):
             done += 1
-            if isinstance(outcome, _Unreadable):
+            if isinstance(outcome, Unreadable):
                 _fail(self._result, job, outcome.reason)
                 if outcome.remember:
                     self._store.record_failure(job.content, outcome.reason)
@@ -293,11 +248,11 @@ class _Extraction:
     def _batch_size(self) -> int:
         return BATCH_SIZE if self._engine is None else self._engine.batch_size
 
-    def _outcomes(self, jobs: Sequence[_Job]) -> Iterator[tuple[_Job, _Outcome]]:
+    def _outcomes(self, jobs: Sequence[Job]) -> Iterator[tuple[Job, _Outcome]]:
         """Yield what becomes of each job, in order; threads are a bounded number of them ahead."""
         workers = available_cpus()
         ahead = 2 * BATCH_SIZE + workers
-        queue: deque[tuple[_Job, Future[_Outcome]]] = deque()
+        queue: deque[tuple[Job, Future[_Outcome]]] = deque()
         pool = ThreadPoolExecutor(workers, "tlcli-decode")
         try:
             for job in jobs:
@@ -311,37 +266,15 @@ class _Extraction:
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
-    def _work(self, job: _Job) -> _Outcome:
-        pixels = self._decode(job)
+    def _work(self, job: Job) -> _Outcome:
+        pixels = decode(job, self._preprocessing, self._distortions)
         engine = self._engine
         # Until the engine is there pixels are gathered for it.
-        if isinstance(pixels, _Unreadable) or not isinstance(engine, LiteRTPool):
+        if isinstance(pixels, Unreadable) or not isinstance(engine, LiteRTPool):
             return pixels
         return _Computed(self._vectors(engine.run_one, self._scaled([pixels]))[0])
 
-    def _decode(self, job: _Job) -> Array | _Unreadable:
-        try:
-            data = _read_file(job)
-        except ImageError as error:
-            return _Unreadable(str(error), remember=False)
-        except MemoryError:
-            return _Unreadable("not enough memory to read it", remember=False)
-        height, width = self._preprocessing.height, self._preprocessing.width
-        try:
-            if job.view is None:
-                return self._preprocessing.read(data)
-            assert self._distortions is not None
-            return self._distortions.read(data, job.content, job.view, height, width)
-        except ImageError as error:
-            # Too little memory says nothing about the image.
-            return _Unreadable(str(error), not isinstance(error.__cause__, MemoryError))
-        except MemoryError:
-            return _Unreadable("not enough memory to decode it", remember=False)
-        except Exception as error:  # one image must not take the others with it
-            logger.debug("decoding %s failed", job.paths[0], exc_info=True)
-            return _Unreadable(f"cannot be decoded ({type(error).__name__})", remember=False)
-
-    def _finish(self, waiting: Sequence[tuple[_Job, Array]]) -> None:
+    def _finish(self, waiting: Sequence[tuple[Job, Array]]) -> None:
         """Run the waiting images and store their vectors."""
         engine = self._loaded()
         step = engine.batch_size
@@ -398,7 +331,7 @@ class _Extraction:
         if computed:
             self._keep([job for job, _ in computed], [vector for _, vector in computed])
 
-    def _keep(self, jobs: Sequence[_Job], vectors: Sequence[Array] | Array) -> None:
+    def _keep(self, jobs: Sequence[Job], vectors: Sequence[Array] | Array) -> None:
         result = self._result
         size = len(vectors[0])
         # Only the network can tell D, or the store told it wrong.

@@ -3,69 +3,31 @@
 A vector is found by (backbone fingerprint, view, SHA-256 of the image's content), so it can
 never be met by another image, network, layer, size or preprocessing. What cannot be trusted
 (wrong length, wrong checksum, damaged file) is a miss, never an error.
-
-Processes of one machine share the file by SQLite's write-ahead log. On a network drive, where
-that would spoil it, the older rollback journal and its locks are used: slower, and safe from
-several machines. A drive that keeps no locks is refused in a sentence: no way of writing is
-safe there, and a cache that is quietly not kept would cost more than it saves.
 """
 
 from __future__ import annotations
 
-import contextlib
-import logging
-import os
 import sqlite3
-import threading
-import time
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from tlcli.core.collection import collection_paused
-from tlcli.core.contents import STAGE, FileState, Known, Progress, hash_files
-from tlcli.core.drives import is_network_drive, keeps_locks
+from tlcli.core.contents import Progress
 from tlcli.core.images import PREPROCESSING_VERSION
 from tlcli.core.locations import bottleneck_folder
-from tlcli.errors import CacheError, ImageError
-
-logger = logging.getLogger("tlcli")
+from tlcli.core.seen_files import SeenFiles
+from tlcli.core.store_database import CHUNK, StoreDatabase, chunks, insert, marks
+from tlcli.errors import ImageError
 
 Array = np.ndarray[Any, Any]
-Result = TypeVar("Result")
 
-FILE_NAME = "bottlenecks.sqlite"
-# Another process may be in the middle of a long write on a slow disk.
-BUSY_SECONDS = 60.0
-# SQLite took at most 999 parameters before 3.32.
-_CHUNK = 500
-# Files looked up and hashed between two writes: a kill loses no more, and memory stays flat.
-_FILES_AT_ONCE = 8000
 _LARGEST_VECTOR = 1 << 24
-_SCHEMA_VERSION = 1
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS files (
-    path TEXT PRIMARY KEY, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL,
-    ctime_ns INTEGER NOT NULL, inode TEXT NOT NULL, content TEXT NOT NULL
-) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS backbones (
-    id INTEGER PRIMARY KEY, fingerprint TEXT NOT NULL UNIQUE, bottleneck_size INTEGER NOT NULL
-);
-CREATE TABLE IF NOT EXISTS vectors (
-    backbone INTEGER NOT NULL, view TEXT NOT NULL, content TEXT NOT NULL,
-    checksum INTEGER NOT NULL, vector BLOB NOT NULL,
-    PRIMARY KEY (backbone, view, content)
-);
-CREATE TABLE IF NOT EXISTS failures (
-    content TEXT NOT NULL, reader TEXT NOT NULL, reason TEXT NOT NULL,
-    PRIMARY KEY (content, reader)
-) WITHOUT ROWID;
-"""
 
 
 def _reader() -> str:
@@ -80,12 +42,6 @@ def _checksum(fingerprint: str, view: str, content: str, vector: bytes) -> int:
     return zlib.crc32(vector, zlib.crc32(key))
 
 
-def _checked(path: str, state: FileState, content: str) -> str:
-    """Return a content with a checksum of its row: a wrong one would hide the image for ever."""
-    row = f"{path}|{state}|{content}".encode("utf-8", "surrogatepass")
-    return f"{content}{zlib.crc32(row):08x}"
-
-
 class BottleneckStore:
     """The cache in one folder; a context manager, usable from several threads and processes.
 
@@ -98,92 +54,13 @@ class BottleneckStore:
 
     def __init__(self, folder: Path | None = None) -> None:
         self.folder = bottleneck_folder() if folder is None else Path(folder)
-        self.path = self.folder / FILE_NAME
-        self._lock = threading.RLock()
-        self._connection: sqlite3.Connection | None = None
-        self._connect()
-
-    # -- opening and repairing
-
-    def _connect(self) -> None:
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise self._error(error.strerror or str(error)) from error
-        if not keeps_locks(self.folder):
-            raise CacheError(
-                f"the bottleneck cache in {self.folder} cannot be used: its drive keeps no file "
-                "locks, and two runs at once would spoil it; name a folder of a local drive with "
-                "--bottleneck_dir, or for all caches in TLCLI_CACHE_DIR"
-            )
-        try:
-            self._connection = self._open()
-        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
-            if not _is_damage(error):
-                raise self._error(error) from error
-            self._replace_damaged()
-
-    def _open(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(
-            self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
-        )
-        try:
-            # Readers go on while one writes, by way of memory that they share. Machines share
-            # none: on a network drive the old journal keeps them apart, by locks alone.
-            shared = is_network_drive(self.folder)
-            mode = "DELETE" if shared else "WAL"
-            _patiently(lambda: connection.execute(f"PRAGMA journal_mode={mode}").fetchone())
-            # A power cut may cost the last seconds, never the file.
-            connection.execute(f"PRAGMA synchronous={'FULL' if shared else 'NORMAL'}")
-            version = int(connection.execute("PRAGMA user_version").fetchone()[0])
-            if version > _SCHEMA_VERSION:
-                raise self._error("a newer version of tlcli made it")
-            if version < _SCHEMA_VERSION:
-                connection.execute("BEGIN IMMEDIATE")
-                for statement in _SCHEMA.split(";"):
-                    connection.execute(statement)
-                connection.execute(f"PRAGMA user_version={_SCHEMA_VERSION}")
-                connection.execute("COMMIT")
-            for table in ("files", "backbones", "vectors", "failures"):
-                connection.execute(f"SELECT * FROM {table} LIMIT 1").fetchone()
-        except BaseException:
-            connection.close()
-            raise
-        return connection
-
-    def _replace_damaged(self) -> None:
-        """Move a damaged database aside and start anew."""
-        self.close()
-        try:
-            number = 1
-            while (aside := self.path.with_name(f"{FILE_NAME}.damaged-{number}")).exists():
-                number += 1
-            self.path.rename(aside)
-            for suffix in ("-wal", "-shm"):
-                with contextlib.suppress(FileNotFoundError):
-                    self.path.with_name(FILE_NAME + suffix).unlink()
-            logger.warning(
-                "The bottleneck cache was damaged; it is kept as %s and started anew.", aside
-            )
-            self._connection = self._open()
-        except OSError as error:
-            raise self._error(error.strerror or str(error)) from error
-        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
-            raise self._error(error) from error
-
-    def _error(self, reason: object) -> CacheError:
-        return CacheError(
-            f"the bottleneck cache in {self.folder} cannot be used: {reason}; "
-            "name another folder with --bottleneck_dir or make room there"
-        )
+        self._database = StoreDatabase(self.folder)
+        self._files = SeenFiles(self._database)
+        self.path = self._database.path
 
     def close(self) -> None:
         """Close the database; safe to call twice."""
-        with self._lock:
-            connection, self._connection = self._connection, None
-            if connection is not None:
-                with contextlib.suppress(sqlite3.Error):
-                    connection.close()
+        self._database.close()
 
     def __enter__(self) -> BottleneckStore:
         return self
@@ -195,36 +72,6 @@ class BottleneckStore:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
-
-    def _run(self, action: Callable[[sqlite3.Connection], Result]) -> Result:
-        """Carry out ``action``; on a damaged file once more, on a new one."""
-        with self._lock:
-            for attempt in range(2):
-                if self._connection is None:
-                    raise self._error("it is closed")
-                try:
-                    return action(self._connection)
-                except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
-                    if attempt or not _is_damage(error):
-                        raise self._error(error) from error
-                    self._replace_damaged()
-        raise AssertionError("unreachable")
-
-    def _write(self, action: Callable[[sqlite3.Connection], None]) -> None:
-        """Carry out ``action`` in one transaction."""
-
-        def transaction(connection: sqlite3.Connection) -> None:
-            # IMMEDIATE: a lock that is taken late cannot be waited for.
-            connection.execute("BEGIN IMMEDIATE")
-            try:
-                action(connection)
-                connection.execute("COMMIT")
-            except BaseException:
-                with contextlib.suppress(sqlite3.Error):
-                    connection.execute("ROLLBACK")
-                raise
-
-        self._run(transaction)
 
     # -- contents of files
 
@@ -249,57 +96,7 @@ class BottleneckStore:
             paths: any files.
             progress: called with ("hashing", done, total).
         """
-        here = str(Path.cwd())
-        total = len(paths)
-        results: list[str | ImageError] = []
-        for start in range(0, total, _FILES_AT_ONCE):
-            part = paths[start : start + _FILES_AT_ONCE]
-            # Not by Path, which takes longer than looking at the file.
-            keys = [os.path.join(here, path) for path in part]  # noqa: PTH118
-
-            def report(done: int, start: int = start) -> None:
-                if progress is not None:
-                    progress(STAGE, start + done, total)
-
-            seen: dict[str, Known] = {}
-            try:
-                results += hash_files(
-                    part, self._known_files(keys), keys, seen, progress and report
-                )
-            finally:  # an interrupted run keeps what it hashed
-                self._remember_files(seen)
-        return results
-
-    def _known_files(self, keys: Sequence[str]) -> dict[str, Known]:
-        known: dict[str, Known] = {}
-
-        def read(connection: sqlite3.Connection) -> None:
-            for chunk in _chunks([key for key in keys if _is_text(key)]):
-                rows = connection.execute(
-                    "SELECT path, size, mtime_ns, ctime_ns, inode, content FROM files "
-                    f"WHERE path IN ({_marks(chunk)})",
-                    chunk,
-                )
-                for path, size, mtime_ns, ctime_ns, inode, content in rows:
-                    state = FileState(size, mtime_ns, ctime_ns, inode)
-                    if content == _checked(path, state, str(content)[:64]):
-                        known[path] = (state, content[:64])
-
-        self._run(read)
-        return known
-
-    def _remember_files(self, seen: Mapping[str, Known]) -> None:
-        rows = [
-            (path, *state, _checked(path, state, content))
-            for path, (state, content) in seen.items()
-            if _is_text(path)
-        ]
-        if rows:
-            self._write(
-                lambda connection: _many(
-                    connection, "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?)", rows
-                )
-            )
+        return self._files.contents(paths, progress)
 
     # -- vectors
 
@@ -347,14 +144,14 @@ class BottleneckStore:
             backbone = _backbone(connection, fingerprint)
             if backbone is None or 4 * backbone[1] != size:
                 return
-            for start in range(0, len(contents), _CHUNK):
+            for start in range(0, len(contents), CHUNK):
                 places: dict[str, list[int]] = {}
-                for index in range(start, min(start + _CHUNK, len(contents))):
+                for index in range(start, min(start + CHUNK, len(contents))):
                     places.setdefault(contents[index], []).append(index)
                 chunk = list(places)
                 for content, checksum, blob in connection.execute(
                     "SELECT content, checksum, vector FROM vectors WHERE backbone = ? "
-                    f"AND view = ? AND content IN ({_marks(chunk)})",
+                    f"AND view = ? AND content IN ({marks(chunk)})",
                     [backbone[0], name, *chunk],
                 ):
                     if (
@@ -367,7 +164,7 @@ class BottleneckStore:
                             matrix[index if rows is None else rows[index]] = vector
                             found[index] = True
 
-        self._run(read)
+        self._database.run(read)
         return found
 
     def count(self, fingerprint: str, contents: Sequence[str]) -> int:
@@ -383,15 +180,15 @@ class BottleneckStore:
             backbone = _backbone(connection, fingerprint)
             if backbone is None:
                 return
-            for chunk in _chunks(contents):
+            for chunk in chunks(contents):
                 (found,) = connection.execute(
                     "SELECT count(*) FROM vectors WHERE backbone = ? AND view = '' "
-                    f"AND content IN ({_marks(chunk)})",
+                    f"AND content IN ({marks(chunk)})",
                     [backbone[0], *chunk],
                 ).fetchone()
                 total += found
 
-        self._run(read)
+        self._database.run(read)
         return total
 
     def put(self, fingerprint: str, view: str | None, vectors: Mapping[str, Array]) -> None:
@@ -425,8 +222,8 @@ class BottleneckStore:
                 )
                 stored = size
             if any(len(blob) != 4 * stored for blob in blobs.values()):
-                raise self._error(f"it holds vectors of {stored} values, not {size}")
-            _many(
+                raise self._database.error(f"it holds vectors of {stored} values, not {size}")
+            insert(
                 connection,
                 "INSERT OR REPLACE INTO vectors VALUES (?, ?, ?, ?, ?)",
                 [
@@ -435,18 +232,18 @@ class BottleneckStore:
                 ],
             )
 
-        self._write(write)
+        self._database.write(write)
 
     def bottleneck_size(self, fingerprint: str) -> int | None:
         """Return D of the vectors stored for a backbone, or None where there are none."""
-        found = self._run(lambda connection: _backbone(connection, fingerprint))
+        found = self._database.run(lambda connection: _backbone(connection, fingerprint))
         return None if found is None or not found[1] else found[1]
 
     # -- images that cannot be read
 
     def failure(self, content: str) -> str | None:
         """Return why this content could not be decoded, if that is known."""
-        row = self._run(
+        row = self._database.run(
             lambda connection: connection.execute(
                 "SELECT reason FROM failures WHERE content = ? AND reader = ?",
                 (content, _reader()),
@@ -457,8 +254,8 @@ class BottleneckStore:
     def record_failure(self, content: str, reason: str) -> None:
         """Remember that this content cannot be decoded by this version."""
         row = (content, _reader(), reason)
-        self._write(
-            lambda connection: _many(
+        self._database.write(
+            lambda connection: insert(
                 connection, "INSERT OR REPLACE INTO failures VALUES (?, ?, ?)", [row]
             )
         )
@@ -469,48 +266,17 @@ class BottleneckStore:
         found: dict[str, str] = {}
 
         def read(connection: sqlite3.Connection) -> None:
-            for chunk in _chunks(wanted):
+            for chunk in chunks(wanted):
                 found.update(
                     connection.execute(
                         "SELECT content, reason FROM failures WHERE reader = ? "
-                        f"AND content IN ({_marks(chunk)})",
+                        f"AND content IN ({marks(chunk)})",
                         [_reader(), *chunk],
                     ).fetchall()
                 )
 
-        self._run(read)
+        self._database.run(read)
         return found
-
-
-def _is_damage(error: Exception) -> bool:
-    """Return whether the file itself is bad (Python 3.10 has no error codes)."""
-    if isinstance(error, UnicodeDecodeError):  # in the text of the schema or of an error
-        return True
-    text = str(error)
-    return any(
-        sign in text
-        for sign in (
-            "malformed",
-            "not a database",
-            "no such table",
-            "no such column",
-            "has no column",
-            "Could not decode",
-            "unsupported file format",
-        )
-    )
-
-
-def _patiently(action: Callable[[], Result]) -> Result:
-    """Repeat ``action`` while another process holds the lock; not all waits are SQLite's."""
-    deadline = time.monotonic() + BUSY_SECONDS
-    while True:
-        try:
-            return action()
-        except sqlite3.OperationalError as error:
-            if "locked" not in str(error) or time.monotonic() > deadline:
-                raise
-            time.sleep(0.02)
 
 
 def _backbone(connection: sqlite3.Connection, fingerprint: str) -> tuple[int, int] | None:
@@ -534,24 +300,3 @@ def _has_vector(connection: sqlite3.Connection, fingerprint: str, backbone: int,
         isinstance(vector, bytes) and checksum == _checksum(fingerprint, view, content, vector)
         for view, content, checksum, vector in rows
     )
-
-
-def _many(connection: sqlite3.Connection, statement: str, rows: Sequence[Sequence[Any]]) -> None:
-    connection.executemany(statement, rows)
-
-
-def _chunks(values: Sequence[str]) -> Iterator[Sequence[str]]:
-    for start in range(0, len(values), _CHUNK):
-        yield values[start : start + _CHUNK]
-
-
-def _marks(values: Sequence[str]) -> str:
-    return ",".join("?" * len(values))
-
-
-def _is_text(path: str) -> bool:
-    """Return whether SQLite can hold the path; a file name may be any bytes."""
-    try:
-        return path.isascii() or bool(path.encode("utf-8"))
-    except UnicodeEncodeError:
-        return False

@@ -8,23 +8,20 @@ summaries that the originals wrote.
 from __future__ import annotations
 
 import io
-import math
 import os
 import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 
-from tlcli.core.engines import available_cpus
 from tlcli.core.files import output_error, write_bytes, write_text
-from tlcli.core.thumbnails import picture
+from tlcli.core.summary_pictures import confusion_image, one_line, sprite
 from tlcli.errors import OutputError
 
 Array = np.ndarray[Any, Any]
@@ -36,10 +33,8 @@ LAYER = "final_retrain_ops"
 SUFFIX = ".tlcli"
 # As many as TensorBoard draws.
 HISTOGRAM_BUCKETS = 30
-# What the projector in a browser still turns smoothly, and the largest sprite it takes.
+# What the projector in a browser still turns smoothly.
 PROJECTOR_POINTS = 10_000
-SPRITE_SIDE = 8192
-SPRITE_THUMBNAIL = 64
 
 
 _MISSING = "--summaries_dir needs the package tensorboard: pip install 'tlcli[summaries]'"
@@ -209,9 +204,9 @@ class Summaries:
             return
         tensor = _write_tensor(self.folder, vectors[rows])
         table = {"label": labels, **(columns or {})}
-        lines = ["\t".join(_one_cell(found[row]) for found in table.values()) for row in rows]
+        lines = ["\t".join(one_line(found[row]) for found in table.values()) for row in rows]
         if len(table) > 1:  # one column has no head, or it would be a point
-            lines.insert(0, "\t".join(map(_one_cell, table)))
+            lines.insert(0, "\t".join(map(one_line, table)))
         write_text(self.folder / "metadata.tsv", "".join(f"{line}\n" for line in lines))
         config = [
             "embeddings {",
@@ -327,83 +322,3 @@ def _write_tensor(folder: Path, vectors: Array) -> str:
     lines = ("\t".join(f"{value:.9g}" for value in row) for row in vectors)
     write_text(folder / "bottlenecks.tsv", "".join(f"{line}\n" for line in lines))
     return "bottlenecks.tsv"
-
-
-def _one_cell(label: str) -> str:
-    return " ".join(str(label).split()) or "(empty)"
-
-
-def sprite(
-    images: Sequence[Path | str | bytes | Image.Image | None],
-    progress: Callable[[str, int, int], None] | None = None,
-) -> tuple[int, Image.Image]:
-    """Return the side of one thumbnail in pixels and a square sheet of all, row by row.
-
-    An image that is None or cannot be read stays a grey square.
-    """
-
-    def tile(source: Path | str | bytes | Image.Image | None) -> Image.Image | None:
-        small = picture(source, side) if isinstance(source, (Path, str, bytes)) else source
-        if small is None:
-            return None
-        return small.convert("RGB").resize((side, side), Image.Resampling.BILINEAR)
-
-    columns = max(1, math.ceil(math.sqrt(len(images))))
-    side = min(SPRITE_THUMBNAIL, SPRITE_SIDE // columns)
-    sheet = Image.new("RGB", (columns * side, columns * side), (200, 204, 209))
-    with ThreadPoolExecutor(available_cpus(), "tlcli-sprite") as pool:
-        for index, drawn in enumerate(pool.map(tile, images)):
-            if drawn is not None:
-                sheet.paste(drawn, (index % columns * side, index // columns * side))
-            if progress is not None:
-                progress("thumbnails", index + 1, len(images))
-    return side, sheet
-
-
-def confusion_image(matrix: Array, labels: Sequence[str]) -> Image.Image:
-    """Draw a confusion matrix: blue on the diagonal, orange off it, shaded by row.
-
-    Numbers and names are drawn as long as there is room for them.
-    """
-    count = len(labels)
-    cell = max(3, min(56, 1000 // max(count, 1)))
-    named = cell >= 24
-    font = ImageFont.load_default(13)
-    shown = [_one_cell(label)[:18] for label in labels] if named else []
-    left = 16 + int(max((font.getlength(name) for name in shown), default=0))
-    top = 30 + (18 * count if named else 0)
-    # Column names stand as a list above, each at the left end of its column's own line.
-    overhang = max(
-        (cell * column + int(font.getlength(name)) for column, name in enumerate(shown)), default=0
-    )
-    width = left + max(cell * count, overhang) + 16
-    image = Image.new("RGB", (max(width, 260), top + cell * count + 16), "white")
-    draw = ImageDraw.Draw(image)
-    draw.text((8, 8), "rows: true label, columns: predicted", fill=(84, 93, 105), font=font)
-    sizes = np.maximum(matrix.sum(axis=1, keepdims=True), 1)
-    shares = matrix / sizes
-    for row in range(count):
-        y = top + row * cell
-        if named:
-            draw.text((8, y + cell // 2 - 8), shown[row], fill=(26, 30, 36), font=font)
-        for column in range(count):
-            x = left + column * cell
-            share = float(shares[row, column])
-            base = np.array((10, 92, 173) if row == column else (200, 88, 22))
-            strength = 0.0 if matrix[row, column] == 0 else 0.12 + 0.88 * share
-            colour = np.rint(255 + (base - 255) * strength).astype(int)
-            draw.rectangle((x, y, x + cell - 2, y + cell - 2), fill=tuple(colour.tolist()))
-            if named:
-                ink = (255, 255, 255) if strength > 0.6 else (26, 30, 36)
-                number = str(int(matrix[row, column]))
-                draw.text(
-                    (x + (cell - font.getlength(number)) // 2, y + cell // 2 - 8),
-                    number,
-                    fill=ink,
-                    font=font,
-                )
-    for column, name in enumerate(shown):
-        x, y = left + column * cell, 28 + 18 * column
-        draw.text((x + 4, y), name, fill=(26, 30, 36), font=font)
-        draw.line((x, y + 4, x, top), fill=(200, 204, 209))
-    return image

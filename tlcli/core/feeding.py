@@ -1,0 +1,45 @@
+"""How a graph is fed with images: preprocessing, its quick reader, how many at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from tlcli.core.decoding import Source
+from tlcli.core.images import Preprocessing
+from tlcli.core.input_options import Options, Scaling
+from tlcli.core.model_card import ModelCard
+from tlcli.errors import DataError, GraphError
+
+# TensorFlow gains by batches up to eight images (docs), LiteRT is fastest with one.
+TENSORFLOW_BATCH = 8
+LITERT_BATCH = 1
+
+
+def preprocessing_for(
+    card: ModelCard | None, height: int, width: int, scaling: Scaling, options: Options
+) -> Preprocessing:
+    """Return what the graph was made with: the card's, else that of label_image.py."""
+    if card is None or card.input.preprocessing is None:
+        return Preprocessing("label_image", height, width, scaling.mean, scaling.std)
+    try:
+        made = Preprocessing.from_dict(card.input.preprocessing)
+    except DataError as error:
+        raise GraphError(f"the model card does not fit this version of tlcli: {error}") from error
+    return replace(
+        made,
+        height=made.height if options.input_height is None else options.input_height,
+        width=made.width if options.input_width is None else options.input_width,
+        mean=made.mean if options.input_mean is None else options.input_mean,
+        std=made.std if options.input_std is None else options.input_std,
+    )
+
+
+def reader_for(preprocessing: Preprocessing) -> Callable[[Source], Any] | None:
+    """Return what reads images as label_image.py did; None: `Preprocessing.read` does."""
+    if preprocessing.name != "label_image":
+        return None
+    from tlcli.core.label_image_reader import label_image_reader
+
+    return label_image_reader(preprocessing)
