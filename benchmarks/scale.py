@@ -310,12 +310,7 @@ def link_photos(folder: Path, cache: Path, count: int) -> None:
         path = f"{folder}/{LABELS[int(content[-4:], 16) % 5]}/{number:07d}.jpg"
         os.link(source, path)
         rows.append((path, source, content))
-    state = {}
-    for source in sources:
-        found = source.stat()  # a link changes it
-        state[source] = FileState(
-            found.st_size, found.st_mtime_ns, found.st_ctime_ns, str(found.st_ino)
-        )
+    state = {source: FileState.of(source.stat()) for source in sources}  # a link changes it
     connection = sqlite3.connect(cache / FILE_NAME)
     with connection:
         connection.executemany(

@@ -30,6 +30,10 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("tlcli")
 
+# What a warning of duplicates names; the report holds all of them.
+_GROUPS_NAMED = 20
+_NAMES_SAID = 10
+
 Progress = Callable[[str, int, int], None]
 
 # What sorting the rows of a matrix in its own memory takes beside it.
@@ -285,8 +289,7 @@ def _assemble(
         names, labels, contents, options.testing_percentage, options.validation_percentage
     )
     duplicates = cross_label_duplicates(names, labels, contents)
-    for group in duplicates:
-        logger.warning("the same image lies under different labels: %s", ", ".join(group))
+    _warn_of_duplicates(duplicates)
     index = {label: position for position, label in enumerate(dataset.labels)}
     order = [row for split in SPLITS for row, found in enumerate(splits) if found == split]
     return Inputs(
@@ -302,6 +305,16 @@ def _assemble(
         duplicates=tuple(tuple(group) for group in duplicates),
         cache={"hits": 0, "computed": 0, "imported": 0, **cache},
     )
+
+
+def _warn_of_duplicates(groups: Sequence[Sequence[str]]) -> None:
+    for group in groups[:_GROUPS_NAMED]:
+        more = f" and {len(group) - _NAMES_SAID} more" if len(group) > _NAMES_SAID else ""
+        names = ", ".join(group[:_NAMES_SAID])
+        logger.warning("the same image lies under different labels: %s%s", names, more)
+    if len(groups) > _GROUPS_NAMED:
+        rest = len(groups) - _GROUPS_NAMED
+        logger.warning("%d more images lie under different labels; the report lists them", rest)
 
 
 def _check_labels(

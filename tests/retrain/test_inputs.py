@@ -169,3 +169,23 @@ def test_rows_of_one_matrix_are_stacked_without_a_copy() -> None:
         stacked = _stack(other, None)
         assert not np.shares_memory(stacked, matrix)
         np.testing.assert_array_equal(stacked, np.array(other))
+
+
+def test_warnings_of_duplicates_stay_short(
+    photos: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inputs_module, "_GROUPS_NAMED", 2)
+    monkeypatch.setattr(inputs_module, "_NAMES_SAID", 3)
+    for number in range(3):
+        first = photos / "daisy" / f"{number:02d}.jpg"
+        for copy in range(4):
+            (photos / "rose" / f"9{number}{copy}.jpg").write_bytes(first.read_bytes())
+    found = gathered(photos)
+    assert [len(group) for group in found.duplicates] == [5, 5, 5]
+    said = [record.getMessage() for record in caplog.records]
+    beginning = "the same image lies under different labels: "
+    assert said == [
+        beginning + "daisy/00.jpg, rose/900.jpg, rose/901.jpg and 2 more",
+        beginning + "daisy/01.jpg, rose/910.jpg, rose/911.jpg and 2 more",
+        "1 more images lie under different labels; the report lists them",
+    ]
