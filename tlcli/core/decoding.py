@@ -11,8 +11,6 @@ import errno
 import functools
 import io
 import logging
-import os
-import stat
 import threading
 import warnings
 from collections.abc import Iterator
@@ -24,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile, UnidentifiedImageError
 
+from tlcli.core.regular_files import open_regular
 from tlcli.errors import ImageError
 
 Source = Path | str | bytes
@@ -182,20 +181,13 @@ def _open_file(source: Source) -> Iterator[IO[bytes]]:
     if isinstance(source, bytes):
         yield io.BytesIO(source)
         return
-    # Without O_NONBLOCK a pipe with no writer would keep the run waiting for ever.
-    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
     try:
-        # Devices are looked at before they are opened: some act on being opened.
-        if not stat.S_ISREG(Path(source).stat().st_mode):
-            raise ImageError("not a regular file")
-        descriptor = os.open(source, flags)
+        file = open_regular(source)
     except OSError as error:
         raise _system_error(error) from error
     except ValueError as error:  # a null character, or a name that cannot be encoded
         raise ImageError("no such file") from error
-    with os.fdopen(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise ImageError("not a regular file")
+    with file:
         yield file
 
 

@@ -17,7 +17,6 @@ import threading
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -123,7 +122,8 @@ def _endpoint(name: str) -> str:
     return name if ":" in name else f"{name}:0"
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's text; its kind where it has none."""
     text = str(error).strip()
     return text.splitlines()[0] if text else type(error).__name__
 
@@ -155,7 +155,7 @@ class GraphEngine:
         except KeyError as error:
             raise GraphError(f"the graph has no layer {input} or no layer {output}") from error
         except self._errors as error:
-            raise GraphError(f"TensorFlow refuses the graph: {_first_line(error)}") from error
+            raise GraphError(f"TensorFlow refuses the graph: {first_line(error)}") from error
         threads = available_cpus()
         config = tf.compat.v1.ConfigProto(
             intra_op_parallelism_threads=threads, inter_op_parallelism_threads=threads
@@ -176,7 +176,7 @@ class GraphEngine:
         try:
             return np.asarray(self._session.run(self._output, {self._input: batch}))
         except self._errors as error:
-            raise GraphError(f"the graph cannot be run: {_first_line(error)}") from error
+            raise GraphError(f"the graph cannot be run: {first_line(error)}") from error
 
     def close(self) -> None:
         """Release the session; `run` is not possible afterwards."""
@@ -187,12 +187,7 @@ class GraphEngine:
     def __enter__(self) -> GraphEngine:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
 
@@ -249,7 +244,7 @@ class LiteRTEngine:
                 _check_sizes(self._interpreter, where)
         except (ValueError, RuntimeError) as error:
             raise GraphError(
-                f"{where} is no LiteRT model that can be run: {_first_line(error)}"
+                f"{where} is no LiteRT model that can be run: {first_line(error)}"
             ) from error
         inputs = self._interpreter.get_input_details()
         outputs = self._interpreter.get_output_details()
@@ -279,7 +274,7 @@ class LiteRTEngine:
         try:
             return self._run(self._to_input(batch))
         except (ValueError, RuntimeError) as error:
-            raise GraphError(f"the LiteRT model cannot be run: {_first_line(error)}") from error
+            raise GraphError(f"the LiteRT model cannot be run: {first_line(error)}") from error
 
     def close(self) -> None:
         """Release the interpreter; `run` is not possible afterwards."""

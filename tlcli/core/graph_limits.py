@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from tlcli.core.graph_evaluation import attribute
-from tlcli.core.graph_nodes import DTYPES, DataType
+from tlcli.core.graph_nodes import DTYPES, VALUE_FIELDS
 from tlcli.core.graph_shape_inference import Inference, Shape
 from tlcli.core.graph_surgery import needed_nodes
 from tlcli.errors import GraphError
@@ -27,16 +27,6 @@ _SMALL_FILE = 16 << 20
 _MOST_MESSAGES = 1_000_000
 _LARGEST_DIM = 1 << 40
 _RESIZES = frozenset({"ResizeBicubic", "ResizeArea"})
-_FEWER_VALUES = {
-    DataType.FLOAT: "float_val",
-    DataType.DOUBLE: "double_val",
-    DataType.INT64: "int64_val",
-    DataType.BOOL: "bool_val",
-    DataType.HALF: "half_val",
-    DataType.UINT32: "uint32_val",
-    DataType.UINT64: "uint64_val",
-    DataType.STRING: "string_val",
-}
 
 
 def check_constants(nodes: Iterable[Any], name: str) -> None:
@@ -74,7 +64,7 @@ def _filled_bytes(tensor: Any, node: Any, name: str) -> int:
     else:
         count = math.prod(max(0, size) for size in dims)
     dtype = DTYPES.get(tensor.dtype)
-    field = _FEWER_VALUES.get(tensor.dtype, "int_val")
+    field = VALUE_FIELDS.get(tensor.dtype, "int_val")
     if count <= len(getattr(tensor, field)):
         return 0
     size = count * (16 if dtype is None or dtype.hasobject else dtype.itemsize)

@@ -13,23 +13,12 @@ from typing import Any
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
-_PACKAGE = "tlcli.graph"
-_FIELD = descriptor_pb2.FieldDescriptorProto
-_SCALARS = {
-    "string": _FIELD.TYPE_STRING,
-    "bytes": _FIELD.TYPE_BYTES,
-    "int32": _FIELD.TYPE_INT32,
-    "int64": _FIELD.TYPE_INT64,
-    "uint32": _FIELD.TYPE_UINT32,
-    "uint64": _FIELD.TYPE_UINT64,
-    "bool": _FIELD.TYPE_BOOL,
-    "float": _FIELD.TYPE_FLOAT,
-    "double": _FIELD.TYPE_DOUBLE,
-}
+from tlcli.core.message_descriptors import Messages, add_messages
 
-# message -> (field number, name, type); "*" repeats, "map:" is a map from string,
-# "?" belongs to the oneof "value". DataType enums are plain int32 on the wire.
-_MESSAGES: dict[str, list[tuple[int, str, str]]] = {
+_PACKAGE = "tlcli.graph"
+
+# DataType enums are plain int32 on the wire.
+_MESSAGES: Messages = {
     "Dim": [(1, "size", "int64"), (2, "name", "string")],
     "TensorShape": [(2, "dim", "*Dim"), (3, "unknown_rank", "bool")],
     "Tensor": [
@@ -90,42 +79,11 @@ _MESSAGES: dict[str, list[tuple[int, str, str]]] = {
 }
 
 
-def _add_field(
-    message: descriptor_pb2.DescriptorProto, number: int, name: str, spelled: str
-) -> None:
-    field = message.field.add(name=name, number=number, label=_FIELD.LABEL_OPTIONAL)
-    if spelled.startswith("map:"):
-        kind = spelled[4:]
-        entry = message.nested_type.add(name=f"{name.capitalize()}Entry")
-        entry.options.map_entry = True
-        _add_field(entry, 1, "key", "string")
-        _add_field(entry, 2, "value", kind)
-        field.label = _FIELD.LABEL_REPEATED
-        field.type = _FIELD.TYPE_MESSAGE
-        field.type_name = f".{_PACKAGE}.{message.name}.{entry.name}"
-        return
-    if spelled.startswith("*"):
-        field.label = _FIELD.LABEL_REPEATED
-    if spelled.startswith("?"):
-        field.oneof_index = 0
-    kind = spelled.lstrip("*?")
-    if kind in _SCALARS:
-        field.type = _SCALARS[kind]
-    else:
-        field.type = _FIELD.TYPE_MESSAGE
-        field.type_name = f".{_PACKAGE}.{kind}"
-
-
 def _build() -> dict[str, Any]:
     file = descriptor_pb2.FileDescriptorProto(
         name="tlcli/graph.proto", package=_PACKAGE, syntax="proto3"
     )
-    for name, fields in _MESSAGES.items():
-        message = file.message_type.add(name=name)
-        if any(spelled.startswith("?") for _, _, spelled in fields):
-            message.oneof_decl.add(name="value")
-        for number, field, spelled in fields:
-            _add_field(message, number, field, spelled)
+    add_messages(file, _MESSAGES)
     pool = descriptor_pool.DescriptorPool()
     pool.Add(file)
     return {

@@ -79,7 +79,7 @@ DATA_TYPES: dict[np.dtype[Any], DataType] = {
 """``DataType`` of each NumPy type (never a quantised one)."""
 
 # Field of `Tensor` that lists the values one by one; the others use int_val.
-_VALUE_FIELDS = {
+VALUE_FIELDS = {
     DataType.FLOAT: "float_val",
     DataType.DOUBLE: "double_val",
     DataType.INT64: "int64_val",
@@ -157,7 +157,7 @@ def array_to_tensor(array: npt.ArrayLike, dtype: DataType | None = None) -> Any:
         single = values.astype(stored).reshape(1)
         if kind is DataType.HALF:
             single = single.view("<u2")
-        getattr(tensor, _VALUE_FIELDS.get(kind, "int_val")).append(single[0].item())
+        getattr(tensor, VALUE_FIELDS.get(kind, "int_val")).append(single[0].item())
     else:
         tensor.tensor_content = np.ascontiguousarray(values, dtype=stored).tobytes()
     return tensor
@@ -176,12 +176,12 @@ def _tensor_shape(tensor: Any) -> tuple[int, ...]:
 
 
 def _listed_values(tensor: Any, kind: DataType, count: int) -> np.ndarray[Any, Any]:
-    field = getattr(tensor, _VALUE_FIELDS.get(kind, "int_val"))[:count]
+    field = getattr(tensor, VALUE_FIELDS.get(kind, "int_val"))[:count]
     if kind is DataType.STRING:
         return np.array(field, dtype=object)
     if kind is DataType.HALF:
         return np.array(field, dtype=np.int32).astype("<u2").view("<f2")
-    if kind in _VALUE_FIELDS:
+    if kind in VALUE_FIELDS:
         return np.array(field, dtype=DTYPES[kind])
     return np.array(field, dtype=np.int32).astype(DTYPES[kind])
 

@@ -9,6 +9,7 @@ import errno
 import os
 import stat
 from pathlib import Path
+from typing import IO
 
 
 def read_regular(path: Path, limit: int) -> bytes:
@@ -17,22 +18,35 @@ def read_regular(path: Path, limit: int) -> bytes:
     Raises:
         OSError: it cannot be read, is no regular file, or is larger; ``strerror`` says which.
     """
-    # Devices are looked at before they are opened: some act on being opened.
-    found = Path(path).stat()
-    if stat.S_ISDIR(found.st_mode):
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
-    if not stat.S_ISREG(found.st_mode):
-        raise OSError(errno.EINVAL, "not a regular file", str(path))
-    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
-    with os.fdopen(os.open(path, flags), "rb") as file:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise OSError(errno.EINVAL, "not a regular file", str(path))
+    with open_regular(path) as file:
         size = os.fstat(file.fileno()).st_size
         # A file may grow while it is read: what was allowed is the most that is taken.
         data = b"" if size > limit else file.read(size)
     if size > limit:
         raise OSError(errno.EFBIG, f"it is larger than {spell_size(limit)}", str(path))
     return data
+
+
+def open_regular(path: Path | str) -> IO[bytes]:
+    """Return a regular file, opened to be read.
+
+    Raises:
+        OSError: it cannot be opened or is no regular file; ``strerror`` says which.
+        ValueError: its name cannot be one.
+    """
+    # Devices are looked at before they are opened: some act on being opened.
+    found = Path(path).stat()
+    if stat.S_ISDIR(found.st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if not stat.S_ISREG(found.st_mode):
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
+    # Without O_NONBLOCK a pipe with no writer would keep the run waiting for ever.
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    file = os.fdopen(os.open(path, flags), "rb")
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
+    return file
 
 
 def spell_size(count: int) -> str:

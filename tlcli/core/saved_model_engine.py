@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from tlcli.core.engines import import_tensorflow, quiet_stderr
+from tlcli.core.engines import first_line, import_tensorflow, quiet_stderr
 from tlcli.core.graph_nodes import DataType, shape_dims
 from tlcli.core.graph_safety import read_saved_model
 from tlcli.core.input_options import Options, Scaling, override_scaling, scaling_of
@@ -183,7 +183,7 @@ class SavedModelEngine:
                 self._input = holder.get_tensor_by_name(wants.input)
                 self._output = holder.get_tensor_by_name(wants.output)
         except self._errors as error:
-            raise GraphError(f"TensorFlow cannot load {folder}: {_first_line(error)}") from error
+            raise GraphError(f"TensorFlow cannot load {folder}: {first_line(error)}") from error
         self._session: Any = session
 
     def run(self, batch: Array) -> Array:
@@ -195,14 +195,10 @@ class SavedModelEngine:
         try:
             return np.asarray(self._session.run(self._output, {self._input: batch}))
         except self._errors as error:
-            raise GraphError(f"the SavedModel cannot be run: {_first_line(error)}") from error
+            raise GraphError(f"the SavedModel cannot be run: {first_line(error)}") from error
 
     def close(self) -> None:
         """Release the session; `run` is not possible afterwards."""
         if self._session is not None:
             self._session.close()
             self._session = None
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

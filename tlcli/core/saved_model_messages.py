@@ -11,13 +11,12 @@ from typing import Any
 from google.protobuf import descriptor_pb2, message_factory
 
 from tlcli.core.graph_messages import GraphDef
+from tlcli.core.message_descriptors import Messages, add_messages
 
-_FIELD = descriptor_pb2.FieldDescriptorProto
 _PACKAGE = "tlcli.saved_model"
 _GRAPH = GraphDef.DESCRIPTOR.file
 
-# message -> (field number, name, type); "*" repeats, "map:" is a map from string.
-_MESSAGES: dict[str, list[tuple[int, str, str]]] = {
+_MESSAGES: Messages = {
     "TensorInfo": [
         (1, "name", "string"),
         (2, "dtype", "int32"),
@@ -45,37 +44,6 @@ _MESSAGES: dict[str, list[tuple[int, str, str]]] = {
     ],
     "SavedModel": [(1, "schema_version", "int64"), (2, "meta_graphs", "*MetaGraph")],
 }
-_SCALARS = {
-    "string": _FIELD.TYPE_STRING,
-    "int32": _FIELD.TYPE_INT32,
-    "int64": _FIELD.TYPE_INT64,
-}
-
-
-def _add_field(
-    message: descriptor_pb2.DescriptorProto, number: int, name: str, spelled: str
-) -> None:
-    field = message.field.add(name=name, number=number, label=_FIELD.LABEL_OPTIONAL)
-    if spelled.startswith("map:"):
-        # The compiler's own name for a map's entry: camel case, then "Entry".
-        entry_name = "".join(part.capitalize() for part in name.split("_")) + "Entry"
-        entry = message.nested_type.add(name=entry_name)
-        entry.options.map_entry = True
-        _add_field(entry, 1, "key", "string")
-        _add_field(entry, 2, "value", spelled[4:])
-        field.label = _FIELD.LABEL_REPEATED
-        field.type = _FIELD.TYPE_MESSAGE
-        field.type_name = f".{_PACKAGE}.{message.name}.{entry_name}"
-        return
-    if spelled.startswith("*"):
-        field.label = _FIELD.LABEL_REPEATED
-    kind = spelled.lstrip("*")
-    if kind in _SCALARS:
-        field.type = _SCALARS[kind]
-        return
-    field.type = _FIELD.TYPE_MESSAGE
-    package = _PACKAGE if kind in _MESSAGES else _GRAPH.package
-    field.type_name = f".{package}.{kind}"
 
 
 def _build() -> Any:
@@ -85,10 +53,7 @@ def _build() -> Any:
         syntax="proto3",
         dependency=[_GRAPH.name],
     )
-    for name, fields in _MESSAGES.items():
-        message = file.message_type.add(name=name)
-        for number, field, spelled in fields:
-            _add_field(message, number, field, spelled)
+    add_messages(file, _MESSAGES, _GRAPH.package)
     _GRAPH.pool.Add(file)
     return message_factory.GetMessageClass(
         _GRAPH.pool.FindMessageTypeByName(f"{_PACKAGE}.SavedModel")

@@ -10,7 +10,6 @@ import re
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
 
 from tlcli.core.files import output_error, sha256_bytes, temporary_folder
 from tlcli.errors import UsageError
@@ -128,12 +127,7 @@ class Sorter:
     def __enter__(self) -> Sorter:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     def _place(self, image: Path, folder: Path) -> Path:

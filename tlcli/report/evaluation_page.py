@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-from importlib import resources
-from typing import Any
 
 from markupsafe import Markup
 
@@ -15,18 +13,12 @@ from tlcli.core.evaluation import Share
 from tlcli.core.graph_accuracy import GraphAccuracy
 from tlcli.report import figures
 from tlcli.report.collect import thumbnail
-from tlcli.report.page import breakable, json_for_html, number, percent
+from tlcli.report.page import filled, json_for_html, matrix_kind, percent, resource
 
 # About 6 KB each; the page stays well under a megabyte.
 PICTURES_SHOWN = 40
 # Rows a person may still scroll through; the JSON in the page holds the rest.
 ROWS_SHOWN = 500
-# Numbers in cells stay readable up to here, squares up to there.
-MATRIX_NUMBERS = 20
-MATRIX_SQUARES = 120
-
-_SURROGATES = re.compile("[\ud800-\udfff]")
-_CONTROLS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 
 
 def render(
@@ -50,60 +42,39 @@ def render(
         command: that makes the page again.
         min_accuracy: the gate, 0 to 1; None where none was set.
     """
-    import jinja2
-
-    environment = jinja2.Environment(
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        finalize=_printable,
-    )
-    environment.filters.update(percent=percent, number=number, breakable=breakable)
     data = accuracy.to_dict()
     if comparison is not None:
         data["comparison"] = comparison.to_dict()
-    source = _resource("evaluation.html")
-    page: str = environment.from_string(source).render(
-        accuracy=accuracy,
-        comparison=comparison,
-        graphs=[accuracy] if comparison is None else [comparison.first, comparison.second],
-        title=title,
-        created=created,
-        command=command,
-        min_accuracy=min_accuracy,
-        version=__version__,
-        style=_style(),
-        share=_share,
-        matrix=_matrix,
-        pairs=None if comparison is None else paired_labels(comparison)[:ROWS_SHOWN],
-        rows=list(zip(accuracy.labels, accuracy.evaluation.labels, strict=True))[:ROWS_SHOWN],
-        misclassified=sorted(accuracy.misclassified, key=lambda wrong: -wrong.score),
-        thumbnail=thumbnail,
-        shown=PICTURES_SHOWN,
-        listed=ROWS_SHOWN,
-        interval_mark=figures.interval_mark,
-        grid=figures.confusion_grid,
-        # Names that are no text at all must not keep the page from being UTF-8.
-        json=json_for_html(data),
-    )
-    return _SURROGATES.sub("�", page)
-
-
-def _resource(name: str) -> str:
-    return resources.files("tlcli.report").joinpath(name).read_text("utf-8")
+    context = {
+        "accuracy": accuracy,
+        "comparison": comparison,
+        "graphs": [accuracy] if comparison is None else [comparison.first, comparison.second],
+        "title": title,
+        "created": created,
+        "command": command,
+        "min_accuracy": min_accuracy,
+        "version": __version__,
+        "style": _style(),
+        "share": _share,
+        "matrix": _matrix,
+        "pairs": None if comparison is None else paired_labels(comparison)[:ROWS_SHOWN],
+        "rows": list(zip(accuracy.labels, accuracy.evaluation.labels, strict=True))[:ROWS_SHOWN],
+        "misclassified": sorted(accuracy.misclassified, key=lambda wrong: -wrong.score),
+        "thumbnail": thumbnail,
+        "shown": PICTURES_SHOWN,
+        "listed": ROWS_SHOWN,
+        "interval_mark": figures.interval_mark,
+        "grid": figures.confusion_grid,
+        "json": json_for_html(data),
+    }
+    return filled(resource("evaluation.html"), context)
 
 
 def _style() -> Markup:
     """Return the style sheet of the retraining report, so that the two pages look alike."""
-    found = re.search(r"<style>(.*?)</style>", _resource("template.html"), re.DOTALL)
+    found = re.search(r"<style>(.*?)</style>", resource("template.html"), re.DOTALL)
     assert found is not None
     return Markup(found[1])
-
-
-def _printable(spelled: Any) -> Any:
-    # Markup is ours; only plain text from outside can hold control characters.
-    return _CONTROLS.sub("�", spelled) if type(spelled) is str else spelled
 
 
 def _share(share: Share | None) -> Markup:
@@ -116,7 +87,4 @@ def _share(share: Share | None) -> Markup:
 
 
 def _matrix(accuracy: GraphAccuracy) -> str:
-    count = len(accuracy.labels)
-    if count > MATRIX_SQUARES:
-        return "none"
-    return "numbers" if count <= MATRIX_NUMBERS else "squares"
+    return matrix_kind(len(accuracy.labels))

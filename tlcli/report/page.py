@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
 from typing import Any
@@ -50,6 +51,16 @@ def render(data: ReportData) -> str:
 
     Every name is escaped; the same content is inside as JSON (``id="report-data"``).
     """
+    return filled(resource("template.html"), _context(data))
+
+
+def resource(name: str) -> str:
+    """Return the text of a file that lies beside this module."""
+    return resources.files("tlcli.report").joinpath(name).read_text("utf-8")
+
+
+def filled(source: str, context: Mapping[str, Any]) -> str:
+    """Return a template with its values, every one escaped, as text that is valid UTF-8."""
     import jinja2
 
     environment = jinja2.Environment(
@@ -62,8 +73,7 @@ def render(data: ReportData) -> str:
     environment.filters.update(
         percent=percent, number=number, duration=duration, value=value, breakable=breakable
     )
-    source = resources.files("tlcli.report").joinpath("template.html").read_text("utf-8")
-    page: str = environment.from_string(source).render(**_context(data))
+    page: str = environment.from_string(source).render(**context)
     # A file name that is no valid text must not keep the page from being UTF-8.
     return _SURROGATES.sub("�", page)
 
@@ -213,10 +223,11 @@ def _best_scores(data: ReportData) -> list[dict[str, Any]]:
     return shown
 
 
-def _matrix(data: ReportData) -> str:
-    if not data.confusion or len(data.confusion) > MATRIX_SQUARES:
+def matrix_kind(count: int) -> str:
+    """Return how a confusion matrix of so many labels is drawn."""
+    if not 0 < count <= MATRIX_SQUARES:
         return "none"
-    return "numbers" if len(data.confusion) <= MATRIX_NUMBERS else "squares"
+    return "numbers" if count <= MATRIX_NUMBERS else "squares"
 
 
 def _largest_label_share(data: ReportData) -> float | None:
@@ -231,7 +242,7 @@ def _cut(images: list[TestImage], count: int) -> list[TestImage]:
 
 def _context(data: ReportData) -> dict[str, Any]:
     names = [row.label for row in data.labels]
-    matrix = _matrix(data)
+    matrix = matrix_kind(len(data.confusion or ()))
     wrong = data.misclassified_count
     return {
         "data": data,
