@@ -12,7 +12,7 @@ import click
 
 from tlcli.commands.options import (
     ANY_PATH,
-    FINITE,
+    SCORE,
     SPREADSHEET,
     complete_files,
     graph_options,
@@ -67,11 +67,11 @@ FORMATS = ("text", "json", "jsonl", "csv")
 )
 @click.option(
     "--threshold",
-    type=FINITE,
+    type=SCORE,
     default=0.0,
     show_default=True,
     metavar="P",
-    help="Scores below are not printed; images whose best score is below are unsure.",
+    help="Scores below are not printed; images whose best score is below are unsure (0.8 or 80%).",
 )
 @SPREADSHEET
 @click.option(

@@ -133,7 +133,8 @@ def test_no_image_is_wrong_use(plates: Path) -> None:
     ("arguments", "hint"),
     [
         (["--top_k", "0"], "--top_k"),
-        (["--threshold", "nan"], "not a number"),
+        (["--threshold", "nan"], "'nan' is no score"),
+        (["--threshold", "80"], "give a fraction such as 0.9, or 90%"),
         (["--input_mean", "grey"], "'grey' is not a number"),
         (["--input_height", "0"], "--input_height"),
         (["--batch_size", "0"], "--batch_size"),
