@@ -18,6 +18,7 @@ from tlcli.commands.options import (
     graph_options,
     talk_options,
 )
+from tlcli.core.text_table import printable
 from tlcli.terminal import (
     CONTEXT_SETTINGS,
     is_plain,
@@ -162,7 +163,7 @@ def command(
     if sorter is not None or explainer is not None or (total > 1 and not is_plain(sys.stderr)):
         tally.say(sort_into, explain)
     if total == 1 and outcome.reason is not None:
-        click.echo(f"Error: {outcome.reason}", err=True)
+        click.echo(f"Error: {printable(outcome.reason)}", err=True)
     elif outcome.failed:
         click.echo(f"Error: {outcome.failed} of {total} images could not be labelled", err=True)
     if sorter is not None and sorter.failed:
