@@ -12,12 +12,13 @@ import click
 
 from tlcli.commands.options import (
     ANY_PATH,
-    FINITE,
+    SCORE,
     SPREADSHEET,
     complete_files,
     graph_options,
     talk_options,
 )
+from tlcli.core.text_table import printable
 from tlcli.terminal import (
     CONTEXT_SETTINGS,
     is_plain,
@@ -67,11 +68,11 @@ FORMATS = ("text", "json", "jsonl", "csv")
 )
 @click.option(
     "--threshold",
-    type=FINITE,
+    type=SCORE,
     default=0.0,
     show_default=True,
     metavar="P",
-    help="Scores below are not printed; images whose best score is below are unsure.",
+    help="Scores below are not printed; images whose best score is below are unsure (0.8 or 80%).",
 )
 @SPREADSHEET
 @click.option(
@@ -162,7 +163,7 @@ def command(
     if sorter is not None or explainer is not None or (total > 1 and not is_plain(sys.stderr)):
         tally.say(sort_into, explain)
     if total == 1 and outcome.reason is not None:
-        click.echo(f"Error: {outcome.reason}", err=True)
+        click.echo(f"Error: {printable(outcome.reason)}", err=True)
     elif outcome.failed:
         click.echo(f"Error: {outcome.failed} of {total} images could not be labelled", err=True)
     if sorter is not None and sorter.failed:

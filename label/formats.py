@@ -7,6 +7,7 @@ from typing import Any, Protocol, TextIO
 
 from tlcli.core.classifier import Prediction
 from tlcli.core.spreadsheet import CsvRows
+from tlcli.core.text_table import printable
 
 NAMES = ("text", "json", "jsonl", "csv")
 
@@ -64,6 +65,7 @@ class TextWriter:
 
     An image with an error has no scores and is left out: errors are no results. With colour
     the best label is green, or yellow when its score is below one half, and the others are dim.
+    Control characters of names are spelled out: they would break lines, or steer the terminal.
     """
 
     def __init__(self, stream: TextIO, single: bool, colour: bool = False) -> None:
@@ -78,12 +80,12 @@ class TextWriter:
             return
         indent = ""
         if not self._single:
-            path = self._painted(prediction.image, _BOLD)
+            path = self._painted(printable(prediction.image), _BOLD)
             self._stream.write(f"\n{path}\n" if self._started else f"{path}\n")
             indent = "  "
         for rank, score in enumerate(prediction.scores):
             best = _GREEN if score.score >= 0.5 else _YELLOW
-            line = f"{score.label} (score={score.score:.5f})"
+            line = f"{printable(score.label)} (score={score.score:.5f})"
             self._stream.write(f"{indent}{self._painted(line, _DIM if rank else best)}\n")
         self._started = True
         self._stream.flush()

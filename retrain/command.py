@@ -85,8 +85,20 @@ BELOW_MINIMUM = 3
     show_default=True,
     help="What the backbone computes in; auto takes bfloat16 where it saves time.",
 )
-@click.option("--how_many_training_steps", type=int, default=4000, show_default=True)
-@click.option("--learning_rate", type=float, default=0.01, show_default=True)
+@click.option(
+    "--how_many_training_steps",
+    type=int,
+    default=4000,
+    show_default=True,
+    help="Steps of --solver sgd.",
+)
+@click.option(
+    "--learning_rate",
+    type=float,
+    default=0.01,
+    show_default=True,
+    help="How far each step goes.",
+)
 @click.option(
     "--train_batch_size",
     type=int,
@@ -117,7 +129,9 @@ BELOW_MINIMUM = 3
     show_default=True,
     help="Share of images kept for validation.",
 )
-@click.option("--print_misclassified_test_images", **SWITCH)
+@click.option(
+    "--print_misclassified_test_images", **SWITCH, help="List the test images it got wrong."
+)
 @click.option("--flip_left_right", **SWITCH, help="Flip half of the training views.")
 @click.option(
     "--random_crop", type=int, default=0, show_default=True, help="Margin to crop, in per cent."
@@ -144,7 +158,12 @@ BELOW_MINIMUM = 3
     is_flag=True,
     help="Export the final layer alone; needs no backbone when all vectors are at hand.",
 )
-@click.option("--final_tensor_name", default="final_result", show_default=True)
+@click.option(
+    "--final_tensor_name",
+    default="final_result",
+    show_default=True,
+    help="Name of the graph's output.",
+)
 @click.option(
     "--checkpoint_path",
     type=ANY_PATH,
@@ -159,7 +178,9 @@ BELOW_MINIMUM = 3
     help="The original's steps, or the regularised optimum.",
 )
 @click.option("--cross_validate", type=int, metavar="K", help="Also measure accuracy over K folds.")
-@click.option("--seed", type=int, default=0, show_default=True)
+@click.option(
+    "--seed", type=int, default=0, show_default=True, help="The same seed gives the same graph."
+)
 @click.option(
     "--min_accuracy", type=ACCURACY, metavar="P", help="Exit 3 when the test accuracy is below."
 )

@@ -161,6 +161,11 @@ class Options:
                 "--intermediate_store_frequency needs --intermediate_output_graphs_dir, "
                 "the folder for the graphs"
             )
+        if self.no_report and self.output_report is not None:
+            raise UsageError(
+                "--no_report writes no report, so --output_report has nothing to hold; "
+                "leave one of the two out"
+            )
         if self.final_layer_only:
             for name in ("saved_model_dir", "output_tflite"):
                 if getattr(self, name) is not None:

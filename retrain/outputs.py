@@ -180,6 +180,10 @@ def write_classifier(
         outputs["saved_model"] = options.saved_model_dir
     if options.export_bottlenecks is not None:
         outputs["bottlenecks"] = options.export_bottlenecks
+    if options.summaries_dir is not None:
+        outputs["summaries"] = options.summaries_dir
+    if options.intermediate_output_graphs_dir is not None and options.intermediate_store_frequency:
+        outputs["intermediate_graphs"] = options.intermediate_output_graphs_dir
     outputs["model_card"] = path
     card.write(files.place(path))
     return Written(outputs, path)

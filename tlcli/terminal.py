@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 import click
 
+from tlcli.core.text_table import harmless
 from tlcli.errors import TlcliError
 
 if TYPE_CHECKING:
@@ -84,10 +85,13 @@ class _LineHandler(_StreamHandler):
 
 
 class _LineFormatter(logging.Formatter):
-    """The message alone; warnings are marked, so that a reader of CI logs finds them."""
+    """The message alone; warnings are marked, so that a reader of CI logs finds them.
+
+    Names of files come from anywhere: none of them steers the terminal.
+    """
 
     def format(self, record: logging.LogRecord) -> str:
-        message = record.getMessage()
+        message = harmless(record.getMessage())
         if record.levelno >= logging.WARNING:
             return f"{record.levelname.capitalize()}: {message}"
         return message
@@ -103,7 +107,7 @@ def fail(error: BaseException, code: int) -> NoReturn:
     if is_debugging():
         traceback.print_exception(error)
     text = " ".join(str(error).split("\n")) or type(error).__name__
-    click.echo(f"Error: {text}", err=True)
+    click.echo(f"Error: {harmless(text)}", err=True)
     leave(code)
 
 

@@ -28,6 +28,7 @@ def test_text_without_the_self_test(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert "numpy " + machine.versions()["numpy"] in lines  # type: ignore[operator]
     assert f"Bottlenecks {tmp_path / 'bottlenecks'} (1 file, 1.5 KB)" in lines
     assert f"Models {tmp_path / 'models'} (not there yet)" in lines
+    assert f"Exported {tmp_path / 'graphs'} (not there yet)" in lines
     assert any(line.startswith("Backbones") and "efficientnet_lite0" in line for line in lines)
     assert "Self-test" not in done.stdout
 

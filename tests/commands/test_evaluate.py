@@ -117,6 +117,14 @@ def test_exact_names_come_first_and_alike_ones_are_told_apart(graph: Path, photo
     }
 
 
+def test_a_second_graph_that_is_not_there_is_looked_for_where_it_was_named(
+    graph: Path, photos: Path
+) -> None:
+    result = evaluate(graph, photos, "--compare", "nowhere.pb")
+    assert isinstance(result.exception, GraphError)
+    assert str(result.exception) == "there is no graph at nowhere.pb; check --compare"
+
+
 def test_a_folder_that_is_no_label_of_the_graph(graph: Path, photos: Path) -> None:
     (photos / "Texas").mkdir()
     (photos / "Texas" / "a.jpg").write_bytes(b"")

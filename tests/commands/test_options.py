@@ -17,7 +17,14 @@ def test_accuracies(text: str, value: float) -> None:
     assert ACCURACY.convert(text, None, None) == pytest.approx(value)
 
 
-@pytest.mark.parametrize("text", ["90", "-0.1", "101%", "nan", "nan%", "", "%", "much"])
+def test_a_percentage_is_no_more_than_its_fraction() -> None:
+    for correct in range(1001):
+        assert parse_accuracy(f"{correct // 10}.{correct % 10}%") == correct / 1000
+
+
+@pytest.mark.parametrize(
+    "text", ["90", "-0.1", "101%", "nan", "nan%", "sNaN", "inf", "1e999999999%", "", "%", "much"]
+)
 def test_what_is_no_accuracy(text: str) -> None:
     with pytest.raises(ValueError):  # noqa: PT011 - the message is the text itself
         parse_accuracy(text)

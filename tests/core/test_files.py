@@ -55,6 +55,15 @@ def test_a_place_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
         files.write_bytes(tmp_path / "file" / "graph.pb", b"")
 
 
+def test_what_is_written_beside_its_place_is_named_by_its_place(tmp_path: Path) -> None:
+    with files.OutputSet() as outputs:
+        beside = outputs.place(tmp_path / "graph.pb")
+        (beside.parent / "blocked").write_text("")
+        with pytest.raises(OutputError) as refused:
+            files.write_bytes(beside.parent / "blocked" / "graph.pb", b"")
+    assert f"cannot write {tmp_path / 'blocked' / 'graph.pb'}: " in str(refused.value)
+
+
 def test_only_old_temporary_files_are_swept(tmp_path: Path) -> None:
     old = tmp_path / (files.TEMPORARY_PREFIX + "old")
     young = tmp_path / (files.TEMPORARY_PREFIX + "young")

@@ -122,6 +122,17 @@ def test_standard_input_that_names_nothing_is_nothing_to_do(plates: Path) -> Non
     assert (result.return_value, result.stdout) == (0, "[]\n")
 
 
+@pytest.mark.skipif(os.name != "posix", reason="no such names elsewhere")
+def test_no_name_steers_the_terminal(plates: Path, tmp_path: Path) -> None:
+    for name in ("\x1b[31mone.jpg", "\x1b[31mtwo.jpg"):
+        (tmp_path / name).write_bytes(b"no image")
+    for images in ([tmp_path], [tmp_path / "\x1b[31mone.jpg"]):
+        done = run("--graph", plates / "graph.tflite", *images)
+        assert done.returncode == 1
+        assert "\\x1b[31mone.jpg: " in done.stderr
+        assert "\x1b" not in done.stderr + done.stdout
+
+
 def test_no_image_is_wrong_use(plates: Path) -> None:
     done = run("--graph", plates / "graph.tflite")
     assert done.returncode == 2
@@ -133,7 +144,8 @@ def test_no_image_is_wrong_use(plates: Path) -> None:
     ("arguments", "hint"),
     [
         (["--top_k", "0"], "--top_k"),
-        (["--threshold", "nan"], "not a number"),
+        (["--threshold", "nan"], "'nan' is no score"),
+        (["--threshold", "80"], "give a fraction such as 0.9, or 90%"),
         (["--input_mean", "grey"], "'grey' is not a number"),
         (["--input_height", "0"], "--input_height"),
         (["--batch_size", "0"], "--batch_size"),

@@ -38,6 +38,12 @@ def test_text_of_several_images() -> None:
     )
 
 
+def test_text_keeps_a_name_on_its_line_and_off_the_terminal() -> None:
+    awkward = Prediction("a\n\x1b[31mb\u00e9.jpg", (Score("x\x9b2J\ud55c", 0.5),))
+    expected = "a\\n\\x1b[31mb\u00e9.jpg\n  x\\x9b2J\ud55c (score=0.50000)\n"
+    assert written("text", awkward) == expected
+
+
 def test_json_lines() -> None:
     assert written("jsonl", DAISY, BROKEN, NOTHING) == (
         '{"image": "a b.jpg", "predictions": [{"label": "daisy", "score": 0.99123456}, '

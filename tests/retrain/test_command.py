@@ -337,6 +337,7 @@ def test_strict_ends_at_an_unreadable_image(trained: Trained, tmp_path: Path) ->
         ["--output_labels", "output_graph.pb"],
         ["--output_report", "output_graph.json"],
         ["--output_tflite", "output_graph.pb"],
+        ["--no_report", "--output_report", "x.html"],
     ],
 )
 def test_values_that_cannot_work_are_wrong_use(trained: Trained, arguments: list[str]) -> None:

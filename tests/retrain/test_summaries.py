@@ -45,6 +45,7 @@ def read(folder: Path) -> Any:
 
 def test_both_folders_have_the_originals_tags(finished: tuple[Path, RetrainResult]) -> None:
     logs, result = finished
+    assert result.outputs["summaries"] == logs
     assert result.report is not None
     for kind, key in (("train", "training"), ("validation", "validation")):
         events = read(logs / kind)

@@ -67,6 +67,7 @@ def examine() -> dict[str, Any]:
             "bottlenecks": machine.folder(locations.bottleneck_folder()),
             "models": machine.folder(locations.model_folder()),
             "converted": machine.folder(locations.converted_folder()),
+            "exported": machine.folder(locations.kept_folder()),
         },
         "backbones": [
             entry.name for entry in catalogue.entries().values() if catalogue.on_this_machine(entry)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tlcli.commands.options import ACCURACY, ANY_PATH, SPREADSHEET, graph_options, talk_options
+from tlcli.errors import GraphError
 from tlcli.terminal import (
     CONTEXT_SETTINGS,
     is_plain,
@@ -104,6 +105,8 @@ def command(
     from tlcli.core.classifier import load
     from tlcli.core.files import write_bytes
 
+    if compare is not None and not compare.exists():
+        raise GraphError(f"there is no graph at {compare}; check --compare")
     comparison = None
     with ExitStack() as stack:
         first = stack.enter_context(load(find_graph(graph), **options))

@@ -78,17 +78,25 @@ def parse_accuracy(text: str) -> float:
     Raises:
         ValueError: not a number, or outside 0 to 1.
     """
+    from decimal import Decimal
+
     spelled = text.strip()
-    value = float(spelled[:-1]) / 100 if spelled.endswith("%") else float(spelled)
+    try:
+        # Decimal: 99.9 / 100 is more than 0.999 in binary, and 999 of 1000 would be too few.
+        number = Decimal(spelled.removesuffix("%").strip())
+        value = float(number.scaleb(-2) if spelled.endswith("%") else number)
+    except ArithmeticError:
+        raise ValueError(text) from None
     if not 0 <= value <= 1:  # also false for nan
         raise ValueError(text)
     return value
 
 
-class _Accuracy(click.ParamType):  # type: ignore[type-arg, unused-ignore]
-    """An accuracy: a fraction such as 0.9, or a percentage such as 90%."""
+class _Share(click.ParamType):  # type: ignore[type-arg, unused-ignore]
+    """A fraction from 0 to 1 such as 0.9, or a percentage such as 90%."""
 
-    name = "accuracy"
+    def __init__(self, name: str) -> None:
+        self.name = name
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
@@ -98,10 +106,13 @@ class _Accuracy(click.ParamType):  # type: ignore[type-arg, unused-ignore]
         try:
             return parse_accuracy(value)
         except ValueError:
-            self.fail(f"{value!r} is no accuracy; give a fraction such as 0.9, or 90%", param, ctx)
+            self.fail(
+                f"{value!r} is no {self.name}; give a fraction such as 0.9, or 90%", param, ctx
+            )
 
 
-ACCURACY = _Accuracy()
+ACCURACY = _Share("accuracy")
+SCORE = _Share("score")
 
 
 class _Finite(click.ParamType):  # type: ignore[type-arg, unused-ignore]

@@ -26,7 +26,7 @@ from tlcli.core.export import FINAL_NODES, final_nodes, serialise
 from tlcli.core.files import atomic_path
 from tlcli.core.final_layer import FinalLayer
 from tlcli.core.kept_files import LARGEST_FOLDER, make_room, mark_used
-from tlcli.core.locations import cache_folder
+from tlcli.core.locations import kept_folder
 from tlcli.errors import TlcliError
 
 logger = logging.getLogger("tlcli")
@@ -63,7 +63,7 @@ class KeptGraphs:
         folder: Path | None = None,
     ) -> None:
         self._name = final_tensor_name
-        self._folder = cache_folder() / "graphs" if folder is None else folder
+        self._folder = kept_folder() if folder is None else folder
         parts = (_FORMAT, tlcli.__version__, fingerprint, final_tensor_name, trust)
         self._key = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:40]
 

@@ -33,3 +33,8 @@ def model_folder() -> Path:
 def converted_folder() -> Path:
     """Return the folder of copies of old graphs that start faster."""
     return cache_folder() / "converted"
+
+
+def kept_folder() -> Path:
+    """Return the folder of backbones as they are exported."""
+    return cache_folder() / "graphs"

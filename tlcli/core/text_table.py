@@ -32,6 +32,18 @@ def printable(text: str) -> str:
     )
 
 
+def harmless(text: str) -> str:
+    """Return ``text`` with control characters spelled out, line breaks and tabs excepted."""
+    if text.isprintable():
+        return text
+    return "".join(
+        repr(character)[1:-1]
+        if unicodedata.category(character) == "Cc" and character not in "\n\t"
+        else character
+        for character in text
+    )
+
+
 def table(rows: Sequence[Sequence[str]], right: Sequence[int] | None = None) -> list[str]:
     """Return one line a row, its columns aligned and two spaces apart.
 

@@ -28,7 +28,8 @@ def open_socket(host: str, port: int) -> socket.socket:
         )[0]
         found = socket.socket(family, kind, protocol)
     except (OSError, UnicodeError) as error:
-        raise TlcliError(f"there is no address {host!r} on this machine: {error}") from error
+        reason = getattr(error, "strerror", None) or error
+        raise TlcliError(f"there is no address {host!r} on this machine: {reason}") from error
     try:
         found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         found.bind(address)
