@@ -99,23 +99,36 @@ def run(
     return Finished(done.returncode, done.stdout, done.stderr)
 
 
+# A process starts out with the peak of the one that it was forked from, and that of a test run
+# with TensorFlow in it is a gigabyte: a small process of its own stands between.
+_LAUNCHER = """
+import os, subprocess, sys
+process = subprocess.Popen(sys.argv[2:])
+_, status, usage = os.wait4(process.pid, 0)
+with open(sys.argv[1], "w") as file:
+    file.write(f"{os.waitstatus_to_exitcode(status)} {usage.ru_maxrss}")
+"""
+
+
 def measured(arguments: Sequence[object], folder: Path, cache: Path, **more: Any) -> Finished:
     """Run the installed command and measure the most memory that it held."""
+    usage = folder / "usage.txt"
+    launcher = [sys.executable, "-I", "-S", "-c", _LAUNCHER, str(usage)]
     with (folder / "out.txt").open("wb") as out, (folder / "err.txt").open("wb") as err:
-        process = subprocess.Popen(
-            [COMMAND, *map(str, arguments)],
+        subprocess.run(
+            [*launcher, COMMAND, *map(str, arguments)],
             cwd=folder,
             env=environment(cache),
             stdout=out,
             stderr=err,
+            check=True,
             **more,
         )
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
     texts = [(folder / name).read_text("utf-8", "replace") for name in ("out.txt", "err.txt")]
     assert "Traceback" not in texts[1], texts[1]
+    code, peak = usage.read_text().split()
     scale = 1 if sys.platform == "darwin" else 1024
-    return Finished(process.returncode, *texts, usage.ru_maxrss * scale)
+    return Finished(int(code), *texts, int(peak) * scale)
 
 
 @contextlib.contextmanager
