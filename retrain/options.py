@@ -178,7 +178,7 @@ class Options:
                 "--min_accuracy needs test images; give a --testing_percentage above 0"
             )
         if self.solver == "lbfgs":
-            for name in ("checkpoint_path", "intermediate_output_graphs_dir", "summaries_dir"):
+            for name in ("checkpoint_path", "intermediate_output_graphs_dir"):
                 if getattr(self, name) is not None:
                     raise UsageError(
                         f"--solver lbfgs takes no steps, so --{name} has nothing to write; "

@@ -88,7 +88,9 @@ def summarise_result(
     Raises:
         OutputError: a file cannot be written.
     """
-    last = max(options.how_many_training_steps - 1, 0)
+    # The optimum has no steps, and so no curves; its pictures stand at step 0.
+    steps = options.how_many_training_steps if options.solver == "sgd" else 0
+    last = max(steps - 1, 0)
     for tag, tested in (
         ("confusion_matrix", tests.validation),
         ("confusion_matrix_test", tests.after),

@@ -116,6 +116,16 @@ def test_the_projector_has_every_bottleneck_with_its_label_and_photo(
     assert sheet[-side:, -side:].std() == pytest.approx(np.std([200, 204, 209]))
 
 
+def test_the_optimum_has_pictures_and_points_but_no_curves(tmp_path: Path) -> None:
+    logs = tmp_path / "logs"
+    small_run(tmp_path, summaries_dir=logs, solver="lbfgs")
+    events = read(logs / "validation")
+    assert set(events.Tags()["images"]) == {"confusion_matrix", "confusion_matrix_test"}
+    assert [image.step for image in events.Images("confusion_matrix_test")] == [0]
+    assert (logs / "projector_config.pbtxt").is_file()
+    assert not events.Tags()["scalars"]
+
+
 def test_tensorboard_that_is_missing_is_named_before_the_work(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
