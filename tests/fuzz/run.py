@@ -19,6 +19,11 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 
 
+# The fuzzer limits the peak memory of its process, which starts out with that of the process it
+# was forked from; a test run's may be gigabytes, so a small one stands between.
+_BETWEEN = "import subprocess, sys; sys.exit(subprocess.call(sys.argv[1:]))"
+
+
 def fuzz(target: str, seconds: float, corpus: Path, keep: Path) -> int:
     """Fuzz one target in a child; return how many inputs were tried, -1 where one was found."""
     arguments = ["--child", target, str(seconds), str(corpus), str(keep)]
@@ -34,7 +39,10 @@ def _memory() -> str | None:
 
 def _inputs(arguments: list[str], environment: dict[str, str]) -> int:
     done = subprocess.run(
-        [sys.executable, "-m", "tests.fuzz.run", *arguments],
+        [
+            *(sys.executable, "-I", "-S", "-c", _BETWEEN),
+            *(sys.executable, "-m", "tests.fuzz.run", *arguments),
+        ],
         cwd=ROOT,
         env=environment,
         capture_output=True,
