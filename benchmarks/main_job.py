@@ -66,7 +66,7 @@ def flowers(data: Path, folder: Path) -> list[str]:
     grow(data / "flowers" / "photos", folder / "photos", FLOWERS)
     arguments = ["retrain", "--image_dir", "photos", "--format", "json", "--quiet"]
     cold = run(arguments, folder)
-    warm = run(arguments, folder)
+    warm = min((run(arguments, folder) for _ in range(3)), key=lambda measured: measured[0])
     computed = [json.loads(out)["cache"]["computed"] for _, _, out in (cold, warm)]
     few = run(["label", "--image", "photos/daisy", "--format", "jsonl"], folder)
     many = run(["label", "--image", "photos", "--format", "jsonl"], folder)
@@ -74,7 +74,7 @@ def flowers(data: Path, folder: Path) -> list[str]:
     return [
         f"`retrain` on {FLOWERS} photos, empty cache | {cold[0]:.0f} s, {cold[1]:.0f} MB, "
         f"{computed[0]} vectors computed",
-        f"the same again | {warm[0]:.1f} s, {warm[1]:.0f} MB, {computed[1]} computed",
+        f"the same again, best of three | {warm[0]:.1f} s, {warm[1]:.0f} MB, {computed[1]} computed",
         f"`label` on a folder of {counts[0]} | {few[0]:.1f} s, {few[1]:.0f} MB",
         f"`label` on a folder of {counts[1]} | {many[0]:.1f} s, {many[1]:.0f} MB",
     ]
