@@ -74,7 +74,8 @@ def flowers(data: Path, folder: Path) -> list[str]:
     return [
         f"`retrain` on {FLOWERS} photos, empty cache | {cold[0]:.0f} s, {cold[1]:.0f} MB, "
         f"{computed[0]} vectors computed",
-        f"the same again, best of three | {warm[0]:.1f} s, {warm[1]:.0f} MB, {computed[1]} computed",
+        f"the same again, best of three | {warm[0]:.1f} s, {warm[1]:.0f} MB, "
+        f"{computed[1]} computed",
         f"`label` on a folder of {counts[0]} | {few[0]:.1f} s, {few[1]:.0f} MB",
         f"`label` on a folder of {counts[1]} | {many[0]:.1f} s, {many[1]:.0f} MB",
     ]
