@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -44,3 +46,13 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     )  # fmt: skip
     assert run.code == 0, run.err
     return Trained(folder, run)
+
+
+@pytest.fixture(autouse=True)
+def _logger_as_it_was() -> Iterator[None]:
+    """Give each test the logger of a library: a command that ran before sets up its own."""
+    logger = logging.getLogger("tlcli")
+    before = (list(logger.handlers), logger.propagate, logger.level)
+    yield
+    logger.handlers[:], logger.propagate = before[:2]
+    logger.setLevel(before[2])
