@@ -94,8 +94,9 @@ def _figure_rows(accuracy: GraphAccuracy) -> Iterator[Sequence[object]]:
             share: Share | None = getattr(figures, name)
             values = ("", "", "") if share is None else (share.value, share.low, share.high)
             yield name, label, "", *values, ""
-    for row, column in zip(*evaluation.confusion.nonzero(), strict=True):
-        count = int(evaluation.confusion[row, column])
+    confusion = evaluation.confusion
+    for row, column in zip(*confusion.nonzero(), strict=True):
+        count = int(confusion[row, column])
         yield "confusion", names[row], names[column], count, "", "", ""
     for wrong in accuracy.misclassified:
         yield "misclassified", wrong.label, wrong.predicted, wrong.score, "", "", wrong.image
