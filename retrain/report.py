@@ -77,7 +77,7 @@ def _data(
         interval=result.test_interval,
         test_count=result.test_count,
         labels=_label_figures(inputs, tests),
-        confusion=tests.after.confusion.tolist() if result.test_count else [],
+        confusion=tests.after.confusion,
         backbone=BackboneFacts(
             name=result.backbone["name"],
             source=result.backbone["source"],

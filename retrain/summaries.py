@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from tlcli.core.summaries import Kind, Summaries
 
 # What a histogram of activations is of: as many as the originals' batch.
+# A picture has three pixels a label at least; of 10,000 labels it would take gigabytes.
+PICTURE_LABELS = 1000
 _BATCH = 100
 
 
@@ -85,6 +87,8 @@ def summarise_result(
 ) -> None:
     """Write the confusion matrices as pictures, and the bottlenecks for the projector.
 
+    There are no pictures of more than `PICTURE_LABELS` labels.
+
     Raises:
         OutputError: a file cannot be written.
     """
@@ -95,7 +99,7 @@ def summarise_result(
         ("confusion_matrix", tests.validation),
         ("confusion_matrix_test", tests.after),
     ):
-        if tested.count:
+        if tested.count and len(inputs.labels) <= PICTURE_LABELS:
             summaries.confusion(last, tested.confusion, inputs.labels, tag=tag)
     summaries.projector(
         inputs.vectors,

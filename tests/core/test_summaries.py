@@ -12,6 +12,7 @@ from PIL import Image
 
 from tlcli.core import summaries as module
 from tlcli.core import summary_pictures
+from tlcli.core.confusion import ConfusionMatrix
 from tlcli.core.summaries import Summaries
 from tlcli.core.summary_pictures import confusion_image, sprite
 from tlcli.errors import OutputError
@@ -36,7 +37,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
             summaries.step("validation", step, 0.25, 0.9)
             logits = generator.normal(size=(20, 2))
             summaries.layer(step, weights, np.zeros(2), logits, 1 / (1 + np.exp(-logits)))
-        summaries.confusion(10, [[3, 1], [0, 4]], ["daisy", "roses"])
+        summaries.confusion(10, ConfusionMatrix.of_dense([[3, 1], [0, 4]]), ["daisy", "roses"])
     return folder
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from PIL import Image
 
+from tlcli.core.confusion import ConfusionMatrix
 from tlcli.report import (
     BackboneFacts,
     Comparison,
@@ -39,7 +40,7 @@ def usual(**changes: Any) -> ReportData:
             LabelFigures("daisy", 10, 2, 4, 1.0, (0.4, 1.0), 0.5, (0.15, 0.85), 0.667),
             LabelFigures("roses", 12, 2, 4, 0.667, (0.3, 0.9), 1.0, (0.51, 1.0), 0.8),
         ],
-        confusion=[[2, 2], [0, 4]],
+        confusion=ConfusionMatrix.of_dense([[2, 2], [0, 4]]),
         backbone=BackboneFacts("net", "a file", "Apache-2.0", "ab" * 32, 1280, 224, 224),
         command="tlcli retrain --image_dir 'flower photos' --seed 0",
         settings={"seed": 0, "strict": False, "output_report": None, "learning_rate": 0.01},

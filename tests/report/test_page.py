@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from tests.report import samples
+from tlcli.core.confusion import ConfusionMatrix
 from tlcli.report import Comparison, Curve, LabelFigures, ReportData, TestImage, page, render
 from tlcli.report.page import command_lines, gate, percent, verdict
 
@@ -70,7 +71,7 @@ def many(count: int) -> ReportData:
     ]
     return samples.usual(
         labels=labels,
-        confusion=np.eye(count, dtype=int).tolist(),
+        confusion=ConfusionMatrix.of_dense(np.eye(count, dtype=int)),
         comparisons=[
             Comparison("a.jpg", f"label {count - 1}", [1 / count] * count, [1 / count] * count)
         ],
@@ -84,7 +85,7 @@ EVERY = {
         accuracy=None,
         interval=None,
         test_count=0,
-        confusion=[],
+        confusion=ConfusionMatrix(2),
         misclassified=[],
         misclassified_count=None,
         most_confident=[],
@@ -99,7 +100,7 @@ EVERY = {
         interval=None,
         test_count=1,
         labels=[LabelFigures("a", 1, 0, 1), LabelFigures("b", 1, 0, 0)],
-        confusion=[[1, 0], [0, 0]],
+        confusion=ConfusionMatrix.of_dense([[1, 0], [0, 0]]),
         backbone=samples.usual().backbone,
         command="",
         settings={},
@@ -140,8 +141,8 @@ def test_style_asks_for_nothing(drawn: tuple[ReportData, str, Page]) -> None:
 
 def test_the_json_is_the_content(drawn: tuple[ReportData, str, Page]) -> None:
     data, _, found = drawn
-    expected = without_pictures(dataclasses.asdict(dataclasses.replace(data, confusion=[])))
-    expected["confusion"] = data.confusion
+    expected = without_pictures(dataclasses.asdict(data))
+    expected["confusion"] = data.confusion.dense().tolist() if data.confusion.cells else []
     if len(data.labels) == 2000:
         expected |= {"confusion": None, "confusion_cells": [[n, n, 1] for n in range(2000)]}
     assert json.loads(found.json) == {"format": 1, **expected}

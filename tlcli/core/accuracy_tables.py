@@ -94,9 +94,7 @@ def _figure_rows(accuracy: GraphAccuracy) -> Iterator[Sequence[object]]:
             share: Share | None = getattr(figures, name)
             values = ("", "", "") if share is None else (share.value, share.low, share.high)
             yield name, label, "", *values, ""
-    confusion = evaluation.confusion
-    for row, column in zip(*confusion.nonzero(), strict=True):
-        count = int(confusion[row, column])
+    for row, column, count in evaluation.confusion.cells:
         yield "confusion", names[row], names[column], count, "", "", ""
     for wrong in accuracy.misclassified:
         yield "misclassified", wrong.label, wrong.predicted, wrong.score, "", "", wrong.image
@@ -136,7 +134,7 @@ def _matrix_lines(accuracy: GraphAccuracy) -> list[str]:
     numbers = [str(number) for number in range(1, len(accuracy.labels) + 1)]
     rows: list[Sequence[str]] = [("", *numbers)]
     for number, label, counts in zip(
-        numbers, accuracy.labels, accuracy.evaluation.confusion.tolist(), strict=True
+        numbers, accuracy.labels, accuracy.evaluation.confusion.dense().tolist(), strict=True
     ):
         rows.append((f"{number} {label}", *(str(count) for count in counts)))
     return ["", "Rows: true label; columns: what the graph said.", *table(rows)]

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from tlcli.core.confusion import ConfusionMatrix
 from tlcli.core.final_layer import FinalLayer, Floats, Indices
 from tlcli.core.sampling import philox
 from tlcli.errors import UsageError
@@ -90,14 +91,9 @@ class Evaluation:
     misclassified: Indices
 
     @property
-    def confusion(self) -> npt.NDArray[np.int32]:
-        """How often: int [L, L], rows by true label, columns by predicted label.
-
-        Made anew each time: of 10,000 labels it has 400 MB.
-        """
-        matrix = np.zeros((len(self.labels), len(self.labels)), np.int32)
-        np.add.at(matrix, (self.truth, self.predicted), 1)
-        return matrix
+    def confusion(self) -> ConfusionMatrix:
+        """Which labels were taken for which."""
+        return ConfusionMatrix.of(self.truth, self.predicted, len(self.labels))
 
 
 def evaluate(predicted: npt.ArrayLike, truth: npt.ArrayLike, label_count: int) -> Evaluation:

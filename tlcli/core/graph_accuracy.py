@@ -81,7 +81,7 @@ class GraphAccuracy:
             "count": evaluation.count,
             "interval": list(evaluation.interval or ()),
             "labels": labels,
-            "confusion": evaluation.confusion.tolist(),
+            **evaluation.confusion.to_dict(),
             "misclassified": [vars(wrong) for wrong in self.misclassified],
             "skipped": [{"path": path, "reason": reason} for path, reason in self.skipped],
         }

@@ -20,6 +20,7 @@ from typing import Any, Literal
 import numpy as np
 from PIL import Image
 
+from tlcli.core.confusion import ConfusionMatrix
 from tlcli.core.files import output_error, write_bytes, write_text
 from tlcli.core.summary_pictures import confusion_image, one_line, sprite
 from tlcli.errors import OutputError
@@ -151,7 +152,7 @@ class Summaries:
     def confusion(
         self,
         step: int,
-        matrix: Sequence[Sequence[int]] | Array,
+        matrix: ConfusionMatrix,
         labels: Sequence[str],
         kind: Kind = "validation",
         tag: str = "confusion_matrix",
@@ -161,7 +162,7 @@ class Summaries:
         Raises:
             OutputError: the disk is full.
         """
-        image = confusion_image(np.asarray(matrix), labels)
+        image = confusion_image(matrix.dense(), labels)
         buffer = io.BytesIO()
         image.save(buffer, "PNG")
         summary = self._summary()

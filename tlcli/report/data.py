@@ -6,12 +6,12 @@ import math
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from tlcli.core.confusion import ConfusionMatrix
+
 Interval = tuple[float, float]
 """Low and high end of a 95% interval, both in [0, 1]."""
 
 REPORT_FORMAT = 1
-# A full matrix grows with the square of the labels, what is not zero only with the images.
-DENSE_LABELS = 120
 # Pictures are for eyes; in the JSON they would double the page for nothing.
 _PICTURES = ("thumbnail", "heat_map")
 
@@ -131,7 +131,7 @@ class ReportData:
         min_accuracy: the gate, or None.
         untrained_accuracy: accuracy on the same test images before the first step.
         labels: counts and figures, in output order.
-        confusion: [true label][predicted label] counts, or empty without test images.
+        confusion: which labels were taken for which; without cells if there are no test images.
         training_curve, validation_curve: what was measured over the steps, or None.
         misclassified: test images with a wrong label, worst first; may be cut.
         misclassified_count: how many there are in all; None: all are in the list.
@@ -152,7 +152,7 @@ class ReportData:
     interval: Interval | None
     test_count: int
     labels: list[LabelFigures]
-    confusion: list[list[int]]
+    confusion: ConfusionMatrix
     backbone: BackboneFacts
     command: str
     settings: dict[str, Any]
@@ -185,19 +185,11 @@ class ReportData:
     def to_dict(self) -> dict[str, Any]:
         """Return the content as JSON types, without the pictures; NaN and infinity are None.
 
-        A confusion matrix of more than `DENSE_LABELS` labels is None there; instead
-        "confusion_cells" lists [true label, predicted label, count] of all that is not zero.
+        The confusion matrix is as `ConfusionMatrix.to_dict` has it, or [] without test images.
         """
-        plain: dict[str, Any] = _plain(asdict(replace(self, confusion=[])))
-        if len(self.confusion) <= DENSE_LABELS:
-            return {"format": REPORT_FORMAT, **plain, "confusion": _plain(self.confusion)}
-        cells = [
-            [row, column, int(count)]
-            for row, counts in enumerate(self.confusion)
-            for column, count in enumerate(counts)
-            if count
-        ]
-        return {"format": REPORT_FORMAT, **plain, "confusion": None, "confusion_cells": cells}
+        plain: dict[str, Any] = _plain(asdict(replace(self, confusion=ConfusionMatrix(0))))
+        confusion = self.confusion.to_dict() if self.confusion.cells else {"confusion": []}
+        return {"format": REPORT_FORMAT, **plain, **confusion}
 
 
 def _plain(value: Any) -> Any:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup, escape
 
+from tlcli.core.confusion import ConfusionMatrix
 from tlcli.report.data import Curve
 
 # A polyline of more points than the picture has pixels shows nothing more.
@@ -181,40 +182,35 @@ def interval_mark(value: float | None, interval: tuple[float, float] | None) -> 
     ).format(4 + 100 * low, 4 + 100 * high, 4 + 100 * value)
 
 
-def confusion_grid(confusion: Sequence[Sequence[int]], labels: Sequence[str]) -> Markup:
+def confusion_grid(confusion: ConfusionMatrix, labels: Sequence[str]) -> Markup:
     """Draw a confusion matrix too large for numbers: one square a cell, shaded by its row.
 
     Hovering over a square says what it counts.
     """
     count = len(labels)
-    wrong = sum(
-        cell for row, cells in enumerate(confusion) for c, cell in enumerate(cells) if c != row
-    )
-    total = sum(sum(cells) for cells in confusion)
+    sizes = confusion.row_sums()
+    wrong = sum(cell for row, column, cell in confusion.cells if row != column)
     parts = [
         Markup(
             '<svg class="matrix-grid" viewBox="-0.5 -0.5 {n} {n}" role="img" '
             'aria-labelledby="matrix-t matrix-d"><title id="matrix-t">Confusion matrix</title>'
             '<desc id="matrix-d">{} true labels by {} predicted labels; {} of {} images lie off '
             'the diagonal.</desc><rect class="ground" width="{}" height="{}"/>'
-        ).format(count, count, wrong, total, count, count, n=count + 1)
+        ).format(count, count, wrong, sum(sizes.values()), count, count, n=count + 1)
     ]
-    for row, cells in enumerate(confusion):
-        size = sum(cells) or 1
-        for column, cell in enumerate(cells):
-            if cell:
-                parts.append(
-                    Markup(
-                        '<rect class="{}" x="{}" y="{}" width="1" height="1" '
-                        'fill-opacity="{:.2f}"><title>{}: {} labelled {}</title></rect>'
-                    ).format(
-                        "right" if row == column else "wrong",
-                        column,
-                        row,
-                        0.15 + 0.85 * cell / size,
-                        escape(labels[row]),
-                        cell,
-                        escape(labels[column]),
-                    )
-                )
+    for row, column, cell in confusion.cells:
+        parts.append(
+            Markup(
+                '<rect class="{}" x="{}" y="{}" width="1" height="1" '
+                'fill-opacity="{:.2f}"><title>{}: {} labelled {}</title></rect>'
+            ).format(
+                "right" if row == column else "wrong",
+                column,
+                row,
+                0.15 + 0.85 * cell / sizes[row],
+                escape(labels[row]),
+                cell,
+                escape(labels[column]),
+            )
+        )
     return Markup("").join(parts) + Markup("</svg>")

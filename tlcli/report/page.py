@@ -168,16 +168,13 @@ def command_lines(command: str) -> str:
 
 def confused_pairs(data: ReportData) -> list[Confusion]:
     """Return the most frequent confusions, most frequent first, at most `PAIRS_SHOWN`."""
-    found = []
-    for row, cells in enumerate(data.confusion):
-        total = sum(cells)
-        for column, count in enumerate(cells):
-            if row != column and count:
-                found.append(
-                    Confusion(
-                        data.labels[row].label, data.labels[column].label, count, count / total
-                    )
-                )
+    names = [row.label for row in data.labels]
+    totals = data.confusion.row_sums()
+    found = [
+        Confusion(names[row], names[column], count, count / totals[row])
+        for row, column, count in data.confusion.cells
+        if row != column
+    ]
     found.sort(key=lambda pair: (-pair.count, -pair.share, pair.label, pair.predicted))
     return found[:PAIRS_SHOWN]
 
@@ -242,7 +239,7 @@ def _cut(images: list[TestImage], count: int) -> list[TestImage]:
 
 def _context(data: ReportData) -> dict[str, Any]:
     names = [row.label for row in data.labels]
-    matrix = matrix_kind(len(data.confusion or ()))
+    matrix = matrix_kind(len(names) if data.confusion.cells else 0)
     wrong = data.misclassified_count
     return {
         "data": data,

@@ -1,0 +1,65 @@
+"""Which labels are taken for which."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+# Above so many labels the matrix is written as its cells: of 10,000 it has 100 million.
+DENSE_LABELS = 120
+
+
+@dataclass(frozen=True)
+class ConfusionMatrix:
+    """How often images of a true label were given a predicted one; zeros are not kept.
+
+    Attributes:
+        size: number of labels, L.
+        cells: (true label, predicted label, count) of each cell above zero, row by row.
+    """
+
+    size: int
+    cells: tuple[tuple[int, int, int], ...] = ()
+
+    @classmethod
+    def of(cls, truth: npt.ArrayLike, predicted: npt.ArrayLike, size: int) -> ConfusionMatrix:
+        """Count true and predicted label indices, [N] each, of ``size`` labels."""
+        rows, columns = (np.asarray(each, np.int64).reshape(-1) for each in (truth, predicted))
+        places, counts = np.unique(rows * size + columns, return_counts=True)
+        columns_of = [(places // size).tolist(), (places % size).tolist(), counts.tolist()]
+        return cls(size, tuple(zip(*columns_of, strict=True)))
+
+    @classmethod
+    def of_dense(cls, matrix: npt.ArrayLike) -> ConfusionMatrix:
+        """Return the matrix of counts [L, L]."""
+        counts = np.asarray(matrix, np.int64)
+        rows, columns = counts.nonzero()
+        found = zip(rows.tolist(), columns.tolist(), counts[rows, columns].tolist(), strict=True)
+        return cls(len(counts), tuple(found))
+
+    def dense(self) -> npt.NDArray[np.int32]:
+        """Return all counts: int [L, L], rows by true label, columns by predicted label."""
+        matrix = np.zeros((self.size, self.size), np.int32)
+        for row, column, count in self.cells:
+            matrix[row, column] = count
+        return matrix
+
+    def row_sums(self) -> dict[int, int]:
+        """Return how many images each true label has; labels without any are left out."""
+        sums: dict[int, int] = {}
+        for row, _, count in self.cells:
+            sums[row] = sums.get(row, 0) + count
+        return sums
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return "confusion": [true label][predicted label] counts.
+
+        Of more than `DENSE_LABELS` labels "confusion" is None, and "confusion_cells" lists the
+        cells above zero.
+        """
+        if self.size <= DENSE_LABELS:
+            return {"confusion": self.dense().tolist()}
+        return {"confusion": None, "confusion_cells": [list(cell) for cell in self.cells]}
