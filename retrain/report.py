@@ -66,9 +66,14 @@ def _data(
     tests: Tests,
     backbone: Backbone | None,
 ) -> ReportData:
-    chosen = pick(tests.scores, tests.truth, misclassified=MISCLASSIFIED_SHOWN)
+    chosen = pick(
+        tests.answers.given,
+        tests.answers.score,
+        tests.truth,
+        misclassified=MISCLASSIFIED_SHOWN,
+    )
     maps = _heat_maps(chosen, inputs, options, fitted, tests, backbone)
-    pictures = _Pictures(inputs, tests, maps)
+    pictures = _Pictures(inputs, fitted, tests, maps)
     cross = result.cross_validation
     return ReportData(
         title=(options.image_dir or options.import_bottlenecks or Path()).name,
@@ -136,15 +141,15 @@ def _heat_maps(
     rows = [*chosen.misclassified, *chosen.most_confident, *chosen.least_confident]
     if not rows:
         return HeatMaps()
-    wanted = {int(tests.rows[row]): int(tests.scores[row].argmax()) for row in rows}
+    wanted = {int(tests.rows[row]): int(tests.answers.given[row]) for row in rows}
     return heat_maps(inputs, options, backbone, fitted.layer, wanted)
 
 
 class _Pictures:
     """Test images as the page shows them; each is read once."""
 
-    def __init__(self, inputs: Inputs, tests: Tests, maps: HeatMaps) -> None:
-        self._inputs, self._tests, self._maps = inputs, tests, maps
+    def __init__(self, inputs: Inputs, fitted: Fitted, tests: Tests, maps: HeatMaps) -> None:
+        self._inputs, self._fitted, self._tests, self._maps = inputs, fitted, tests, maps
         self._pictures: dict[int, Image.Image | None] = {}
 
     def _picture(self, row: int) -> Image.Image | None:
@@ -166,24 +171,24 @@ class _Pictures:
         return data_uri(overlay(image, found))
 
     def image(self, row: int) -> TestImage:
-        scores, truth = self._tests.scores[row], int(self._tests.truth[row])
-        best = int(scores.argmax())
+        labels, answers = self._inputs.labels, self._tests.answers
         return TestImage(
             name=self._inputs.images[self._tests.rows[row]].name,
-            label=self._inputs.labels[truth],
-            predicted=self._inputs.labels[best],
-            score=float(scores[best]),
-            true_score=float(scores[truth]),
+            label=labels[self._tests.truth[row]],
+            predicted=labels[answers.given[row]],
+            score=float(answers.score[row]),
+            true_score=float(answers.true_score[row]),
             thumbnail=self._thumbnail(row),
             heat_map=self._heat_map(row),
         )
 
     def comparison(self, row: int) -> Comparison:
+        vector = self._inputs.vectors[self._tests.rows[row]]
         return Comparison(
             name=self._inputs.images[self._tests.rows[row]].name,
             label=self._inputs.labels[int(self._tests.truth[row])],
-            before=self._tests.scores_before[row].tolist(),
-            after=self._tests.scores[row].tolist(),
+            before=self._fitted.untrained.probabilities(vector[None])[0].tolist(),
+            after=self._fitted.layer.probabilities(vector[None])[0].tolist(),
             thumbnail=self._thumbnail(row),
         )
 

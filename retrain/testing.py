@@ -11,11 +11,10 @@ import numpy.typing as npt
 from retrain.fitting import Fitted
 from retrain.inputs import Inputs
 from retrain.options import Options
-from tlcli.core.evaluation import Evaluation, evaluate, evaluate_layer
+from tlcli.core.evaluation import Answers, Evaluation, answers, evaluate, evaluate_layer
 
 logger = logging.getLogger("tlcli")
 
-Scores = npt.NDArray[np.float32]
 Rows = npt.NDArray[np.int64]
 
 
@@ -26,8 +25,7 @@ class Tests:
     Attributes:
         rows: row in the inputs of each test image, [N].
         truth: index of its label, [N].
-        scores: probabilities of the fitted layer, float32 [N, L].
-        scores_before: probabilities of the layer before its first step.
+        answers: what the fitted layer says of each.
         after: figures of the fitted layer.
         before: figures of the layer before its first step.
         validation: figures of the fitted layer on the whole validation split.
@@ -38,8 +36,7 @@ class Tests:
 
     rows: Rows
     truth: Rows
-    scores: Scores
-    scores_before: Scores
+    answers: Answers
     after: Evaluation
     before: Evaluation
     validation: Evaluation
@@ -50,25 +47,22 @@ def measure(inputs: Inputs, options: Options, fitted: Fitted) -> Tests:
     """Test the fitted layer, and the untrained one beside it, and log the accuracy."""
     rows = _tested_rows(inputs, options)
     vectors, truth = inputs.vectors_at(rows), inputs.targets[rows]
-    scores = fitted.layer.probabilities(vectors)
-    before = fitted.untrained.probabilities(vectors)
+    said = answers(fitted.layer, vectors, truth)
     validation = inputs.part("validation")
-    given = scores.argmax(axis=1)
     label_count = len(inputs.labels)
     tests = Tests(
         rows=rows,
         truth=truth,
-        scores=scores,
-        scores_before=before,
-        after=evaluate(given, truth, label_count),
-        before=evaluate(before.argmax(axis=1), truth, label_count),
+        answers=said,
+        after=evaluate(said.given, truth, label_count),
+        before=evaluate_layer(fitted.untrained, vectors, truth),
         validation=evaluate_layer(
             fitted.layer, inputs.vectors[validation], inputs.targets[validation]
         ),
         misclassified=tuple(
-            (_shown(inputs, int(row)), inputs.labels[true], inputs.labels[said])
-            for row, true, said in zip(rows, truth, given, strict=True)
-            if true != said
+            (_shown(inputs, int(row)), inputs.labels[true], inputs.labels[given])
+            for row, true, given in zip(rows, truth, said.given, strict=True)
+            if true != given
         ),
     )
     _log(tests, options)

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from tlcli.core import evaluation
 from tlcli.core.evaluation import (
+    answers,
     assign_folds,
     cross_validate,
     evaluate,
@@ -193,3 +194,21 @@ def test_folds_of_chosen_rows_are_those_of_their_copy(monkeypatch: pytest.Monkey
         fold.predicted.tolist() for fold in copied.per_fold
     ]
     assert given.accuracy == copied.accuracy
+
+
+def test_answers_are_the_same_however_many_are_scored_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    random = np.random.default_rng(3)
+    layer = FinalLayer(
+        random.normal(size=(4, 7)).astype(np.float32), random.normal(size=7).astype(np.float32)
+    )
+    vectors = random.normal(size=(50, 4)).astype(np.float32)
+    truth = random.integers(7, size=50)
+    scores = layer.probabilities(vectors)
+    monkeypatch.setattr(evaluation, "_SCORES_AT_ONCE", 7 * 3)
+    found = answers(layer, vectors, truth)
+    np.testing.assert_array_equal(found.given, scores.argmax(axis=1))
+    np.testing.assert_allclose(found.score, scores.max(axis=1), rtol=1e-6)
+    np.testing.assert_allclose(found.true_score, scores[np.arange(50), truth], rtol=1e-6)
+    assert evaluate_layer(layer, vectors, truth).accuracy == (found.given == truth).mean()

@@ -3,7 +3,6 @@ from __future__ import annotations
 import base64
 import io
 
-import numpy as np
 from PIL import Image
 
 from tlcli.report import collect
@@ -22,21 +21,19 @@ def test_data_uri() -> None:
 
 
 def test_picks() -> None:
-    scores = np.array(
-        [[0.9, 0.1], [0.2, 0.8], [0.6, 0.4], [0.45, 0.55], [0.05, 0.95], [0.99, 0.01]]
-    )
+    given, scores = [0, 1, 0, 1, 1, 0], [0.9, 0.8, 0.6, 0.55, 0.95, 0.99]
     truth = [0, 0, 0, 0, 1, 1]
-    found = collect.pick(scores, truth, confident=2, comparisons=3)
+    found = collect.pick(given, scores, truth, confident=2, comparisons=3)
     assert found.misclassified == [5, 1, 3]
     assert found.most_confident == [5, 4]
     assert found.least_confident == [3, 2]
     assert found.comparisons == [0, 4, 1]
-    assert collect.pick(scores, truth, misclassified=1).misclassified == [5]
+    assert collect.pick(given, scores, truth, misclassified=1).misclassified == [5]
 
 
 def test_few_images_are_not_both_most_and_least_confident() -> None:
-    found = collect.pick(np.array([[0.9, 0.1], [0.6, 0.4], [0.7, 0.3]]), [0, 0, 0])
+    found = collect.pick([0, 0, 0], [0.9, 0.6, 0.7], [0, 0, 0])
     assert found.most_confident == [0]
     assert found.least_confident == [1]
-    empty = collect.pick(np.zeros((0, 2)), [])
+    empty = collect.pick([], [], [])
     assert empty == collect.Picks([], [], [], [])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,7 +18,9 @@ Interval = tuple[float, float]
 # The 97.5 % point of the normal distribution: intervals of 95 %.
 _Z = 1.959963984540054
 _FOLD_STREAM = 4
+# Rows are copied and scored a few at a time: 10,000 of them by 10,000 labels have 400 MB.
 _ROWS_AT_ONCE = 8192
+_SCORES_AT_ONCE = 1 << 22
 
 
 @dataclass(frozen=True)
@@ -116,12 +118,40 @@ def evaluate(predicted: npt.ArrayLike, truth: npt.ArrayLike, label_count: int) -
     )
 
 
+@dataclass(frozen=True)
+class Answers:
+    """What a final layer says of N vectors.
+
+    Attributes:
+        given: index of the best label, [N].
+        score: probability of the best label, float32 [N], 0 to 1.
+        true_score: probability of the true label, float32 [N], 0 to 1.
+    """
+
+    given: Indices
+    score: Floats
+    true_score: Floats
+
+
+def answers(layer: FinalLayer, vectors: Floats, truth: Indices) -> Answers:
+    """Return what the layer says of vectors [N, D] with true labels [N]."""
+    found = Answers(
+        np.empty(len(vectors), np.intp),
+        np.empty(len(vectors), np.float32),
+        np.empty(len(vectors), np.float32),
+    )
+    for part in _parts(len(vectors), layer):
+        scores = layer.probabilities(vectors[part])
+        each = np.arange(len(scores))
+        found.given[part] = scores.argmax(axis=1)
+        found.score[part] = scores[each, found.given[part]]
+        found.true_score[part] = scores[each, truth[part]]
+    return found
+
+
 def evaluate_layer(layer: FinalLayer, vectors: Floats, truth: npt.ArrayLike) -> Evaluation:
     """Return the evaluation of a final layer on vectors [N, D] with true labels [N]."""
-    label_count = len(layer.biases)
-    if not len(vectors):
-        return evaluate([], [], label_count)
-    return evaluate(np.argmax(layer.logits(vectors), axis=1), truth, label_count)
+    return evaluate(_guesses(layer, vectors, None), truth, len(layer.biases))
 
 
 def _figures(right: int, count: int, predicted: int) -> LabelFigures:
@@ -206,13 +236,18 @@ def cross_validate(
     )
 
 
-def _guesses(layer: FinalLayer, vectors: Floats, rows: Indices) -> Indices:
-    """Return the best label of each of those rows, which are copied a few at a time."""
-    guesses = np.empty(len(rows), np.intp)
-    for start in range(0, len(rows), _ROWS_AT_ONCE):
-        part = slice(start, start + _ROWS_AT_ONCE)
-        guesses[part] = layer.logits(vectors[rows[part]]).argmax(axis=1)
+def _guesses(layer: FinalLayer, vectors: Floats, rows: Indices | None) -> Indices:
+    """Return the best label of each of those rows, or of all."""
+    guesses = np.empty(len(vectors) if rows is None else len(rows), np.intp)
+    for part in _parts(len(guesses), layer):
+        guesses[part] = layer.logits(vectors[part if rows is None else rows[part]]).argmax(axis=1)
     return guesses
+
+
+def _parts(count: int, layer: FinalLayer) -> Iterator[slice]:
+    size = max(1, min(_ROWS_AT_ONCE, _SCORES_AT_ONCE // len(layer.biases)))
+    for start in range(0, count, size):
+        yield slice(start, start + size)
 
 
 def assign_folds(

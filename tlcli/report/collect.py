@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -44,8 +44,9 @@ def thumbnail(source: Path | str | bytes, side: int = THUMBNAIL_SIDE) -> str | N
 
 
 def pick(
-    scores: np.ndarray[Any, Any],
-    truth: Sequence[int] | np.ndarray[Any, Any],
+    given: npt.ArrayLike,
+    scores: npt.ArrayLike,
+    truth: npt.ArrayLike,
     *,
     misclassified: int | None = None,
     confident: int = 6,
@@ -54,19 +55,18 @@ def pick(
     """Choose the test images that a report shows.
 
     Args:
-        scores: float [N, L], probabilities.
-        truth: N indices of true labels.
+        given: index of the label that each image was given, [N].
+        scores: probability of that label, [N].
+        truth: index of its true label, [N].
         misclassified: how many at most; None for all.
         confident: how many most and how many least confident ones.
         comparisons: how many to show before and after; each label in turn gives its first.
     """
-    scores = np.asarray(scores)
     right = np.asarray(truth, dtype=np.int64)
     if not len(right):
         return Picks([], [], [], [])
-    best = scores.max(axis=1)
-    order = np.argsort(-best, kind="stable")
-    wrong = [int(row) for row in order if int(scores[row].argmax()) != int(right[row])]
+    order = np.argsort(-np.asarray(scores), kind="stable")
+    wrong = order[(np.asarray(given) != right)[order]].tolist()
     half = min(confident, len(order) // 2)
     by_label: dict[int, list[int]] = {}
     for row, label in enumerate(right.tolist()):
