@@ -13,7 +13,7 @@ import numpy as np
 from tlcli.core.engines import first_line, import_tensorflow, quiet_stderr
 from tlcli.core.graph_nodes import DataType, shape_dims
 from tlcli.core.graph_safety import read_saved_model
-from tlcli.core.input_options import Options, Scaling, override_scaling, scaling_of
+from tlcli.core.input_options import Options, Scaling, Wants, override_scaling, scaling_of
 from tlcli.errors import GraphError
 
 Array = np.ndarray[Any, Any]
@@ -27,30 +27,18 @@ _TYPES = {DataType.FLOAT: "float32", DataType.UINT8: "uint8"}
 
 
 @dataclass(frozen=True)
-class SavedModelWants:
+class SavedModelWants(Wants):
     """What a SavedModel wants.
 
     Attributes:
         tags: of the graph to load.
         input: tensor to feed, "NAME:0".
         output: tensor of the scores.
-        height: of the input, in pixels.
-        width: of the input, in pixels.
-        scaling: from pixels of 0..255 to what the input takes.
-        dtype: "float32" or "uint8".
-        labels: number of labels, None where only running can tell.
-        any_batch: False when it takes exactly one image at a time.
     """
 
     tags: tuple[str, ...]
     input: str
     output: str
-    height: int
-    width: int
-    scaling: Scaling
-    dtype: str
-    labels: int | None
-    any_batch: bool
 
 
 def examine_saved_model(folder: Path, options: Options) -> SavedModelWants:
