@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from tlcli.backbones import downloads, hub, resolve
+from tlcli.backbones.model_options import ModelOptions
 from tlcli.errors import DownloadError
 
 
@@ -90,13 +91,13 @@ def test_module_is_fetched_once_and_read(
     url = f"{server.url}/module/1"
     places = tmp_path / "models"
 
-    backbone = resolve(url, model_dir=places, input_height=modules.SIDE)
+    backbone = resolve(url, ModelOptions(input_height=modules.SIDE), model_dir=places)
 
     batch = modules.images()
     np.testing.assert_allclose(modules.run(backbone, batch), modules.expected(batch), atol=1e-5)
     assert backbone.name == url
     assert server.asked == ["/module/1?tf-hub-format=compressed"]
-    again = resolve(url, model_dir=places, input_height=modules.SIDE)
+    again = resolve(url, ModelOptions(input_height=modules.SIDE), model_dir=places)
     assert again.fingerprint == backbone.fingerprint
     assert len(server.asked) == 1
 
