@@ -1,31 +1,16 @@
 from __future__ import annotations
 
-import importlib.util
 import shutil
 import sys
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
 
+from tests.backbones import modules
 from tlcli.backbones import saved_model
 from tlcli.backbones.model_options import ModelOptions
 from tlcli.errors import BackboneError, GraphError, UsageError
-
-
-def _load_modules() -> ModuleType:
-    path = Path(__file__).with_name("modules.py")
-    specification = importlib.util.spec_from_file_location("tlcli_test_modules", path)
-    assert specification is not None
-    assert specification.loader is not None
-    module = importlib.util.module_from_spec(specification)
-    sys.modules[specification.name] = module
-    specification.loader.exec_module(module)
-    return module
-
-
-modules = _load_modules()
 
 
 @pytest.fixture(scope="module")
