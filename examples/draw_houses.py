@@ -11,10 +11,14 @@ pictures; picture number N does not depend on how many are made.
 from __future__ import annotations
 
 import argparse
+import sys
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
+
+# Python itself does so, unless PYTHONSAFEPATH is set.
+sys.path.insert(0, str(Path(__file__).resolve().parent))
 from aerial.painting import paint
 
 LABELS = ("house_with_pool", "house_without_pool")

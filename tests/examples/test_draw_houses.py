@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -34,6 +35,8 @@ def test_command(tmp_path: Path) -> None:
         capture_output=True,
         text=True,
         check=True,
+        # Some set it for all that they run.
+        env={**os.environ, "PYTHONSAFEPATH": "1"},
     )
     names = sorted(contents(tmp_path / "out"))
     assert names == [
