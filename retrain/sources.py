@@ -101,19 +101,18 @@ def find_backbone(options: Options) -> Backbone:
     Raises:
         BackboneError: it cannot be found.
     """
-    from tlcli.backbones import resolve
+    from tlcli.backbones import ModelOptions, resolve
 
-    backbone = resolve(
-        options.module or DEFAULT_MODULE,
-        model_dir=options.model_dir,
-        module_input=options.module_input,
-        module_output=options.module_output,
+    asked = ModelOptions(
+        input_layer=options.module_input,
+        bottleneck_layer=options.module_output,
         input_height=options.input_height,
         input_width=options.input_width,
         input_mean=options.input_mean,
         input_std=options.input_std,
         trust=options.trust,
     )
+    backbone = resolve(options.module or DEFAULT_MODULE, asked, model_dir=options.model_dir)
     # Extraction and export both need the graph; building it once takes seconds for Keras.
     return replace(backbone, load_graph=functools.cache(backbone.load_graph))
 

@@ -74,15 +74,19 @@ def test_the_wheel_holds_the_program_and_nothing_else(wheel: Path) -> None:
     assert {
         "tlcli/cli.py",
         "tlcli/py.typed",
-        "tlcli/report/template.html",
         "retrain/command.py",
         "label/command.py",
     } <= names
     inside = {name.split("/")[0] for name in names if ".dist-info/" not in name}
     assert inside == {"tlcli", "retrain", "label"}
     assert any(name.endswith("/LICENSE") for name in names)
-    sources = {path.relative_to(ROOT).as_posix() for path in (ROOT / "tlcli").rglob("*.py")}
-    assert sources <= names
+    parts = (".py", ".html", ".css", ".js")
+    sources = {
+        path.relative_to(ROOT).as_posix()
+        for path in (ROOT / "tlcli").rglob("*")
+        if path.suffix in parts
+    }
+    assert {"tlcli/report/template.html", "tlcli/report/style.css"} <= sources <= names
     with zipfile.ZipFile(wheel) as archive:
         (metadata,) = (name for name in names if name.endswith("/METADATA"))
         text = archive.read(metadata).decode()

@@ -18,11 +18,10 @@ from tlcli.backbones.efficientnet_lite import (
     build_graph,
     expected_shapes,
     find,
-    imagenet_classifier,
     read_verified,
     weight_file,
 )
-from tlcli.backbones.torch_file import read_state
+from tlcli.backbones.torch_file import parse_state, read_weights
 from tlcli.core.graph_nodes import shape_dims, tensor_to_array
 from tlcli.core.images import Preprocessing
 from tlcli.errors import BackboneError
@@ -100,7 +99,7 @@ def test_changed_weights_are_refused(tmp_path: Path) -> None:
 def test_the_stem_is_stored_with_mixed_strides_and_read_in_order() -> None:
     # It lies as [h, w, in, out]; reading it as if it were contiguous gives other numbers.
     path = installed("efficientnet_lite0")
-    stem = read_state(path)["_conv_stem.weight"]
+    stem = parse_state(read_weights(path))["_conv_stem.weight"]
     assert stem.shape == (32, 3, 3, 3)
     raw = np.frombuffer(stem.transpose(2, 3, 1, 0).tobytes(), "<f4")
     # Neighbouring filters are unlike each other, neighbouring pixels of one are alike.
@@ -182,8 +181,10 @@ def daisies(name: str, shared: Path, count: int) -> tuple[int, np.ndarray]:
                 for start in range(0, len(images), 10)
             ]
         )
-    weights, biases = imagenet_classifier(name)
-    return int(np.sum(np.argmax(vectors @ weights + biases, 1) == DAISY)), vectors
+    # ImageNet's own last layer.
+    state = read_verified(VARIANTS[name], installed(name))
+    scores = vectors @ state["_fc.weight"].T + state["_fc.bias"]
+    return int(np.sum(np.argmax(scores, 1) == DAISY)), vectors
 
 
 def test_it_knows_daisies(shared: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 from tests.backbones.frozen_graphs import FLOAT, pooled, written
 from tlcli.backbones.base import INPUT, Backbone
 from tlcli.backbones.frozen_graph import find
+from tlcli.backbones.model_options import ModelOptions
 from tlcli.core.engines import GraphEngine, import_tensorflow
 from tlcli.core.graph_messages import GraphDef
 from tlcli.core.graph_nodes import const, new_graph, node, placeholder
@@ -44,7 +45,7 @@ def test_reference_features(shared: Path, side: int, kind: str) -> None:
     model = f"mobilenet_v1_0.25_{side}"
     backbone = find(
         shared / "legacy" / "backbones" / model / "frozen_graph.pb",
-        module_output=None if kind == "logits" else POOLED,
+        ModelOptions(bottleneck_layer=None if kind == "logits" else POOLED),
     )
     assert (backbone.height, backbone.width) == (side, side)
     assert backbone.bottleneck_size == (1001 if kind == "logits" else 256)
@@ -237,7 +238,7 @@ def test_2017_placeholder_mul(tmp_path: Path) -> None:
     np.testing.assert_allclose(
         run(backbone, pixels / FLOAT(255)), run(same, pixels / FLOAT(255)), rtol=1e-4
     )
-    by_name = find(same.source.removeprefix("frozen graph "), module_input="Mul:0")
+    by_name = find(same.source.removeprefix("frozen graph "), ModelOptions(input_layer="Mul:0"))
     np.testing.assert_allclose(
         run(by_name, pixels / FLOAT(255)), run(same, pixels / FLOAT(255)), rtol=1e-4
     )
@@ -248,7 +249,7 @@ def test_classifier_without_known_names(tmp_path: Path) -> None:
     head = [const("w", weights), node("dot", "MatMul", ["features", "w"], T=FLOAT)]
     head += [node("prob", "Softmax", ["dot"], T=FLOAT)]
     path = written(tmp_path, [placeholder("x", FLOAT, [1, 4, 6, 3]), *pooled(), *head])
-    backbone = find(path, input_mean=0, input_std=1)
+    backbone = find(path, ModelOptions(input_mean=0, input_std=1))
     assert (backbone.height, backbone.width, backbone.bottleneck_size) == (4, 6, 3)
     image = np.full((2, 4, 6, 3), 0.5, FLOAT)
     np.testing.assert_allclose(run(backbone, image), np.full((2, 3), 127.5), rtol=1e-6)
@@ -257,7 +258,7 @@ def test_classifier_without_known_names(tmp_path: Path) -> None:
 def test_input_mean_of_zero_is_a_value(shared: Path) -> None:
     path = shared / "legacy" / "backbones" / "mobilenet_v1_0.25_128" / "frozen_graph.pb"
     image = np.random.default_rng(0).uniform(0, 1, (1, 128, 128, 3)).astype(FLOAT)
-    fed = run(find(path, input_mean=0, input_std=255), image)
+    fed = run(find(path, ModelOptions(input_mean=0, input_std=255)), image)
     with GraphEngine(
         GraphDef.FromString(path.read_bytes()), "input", "MobilenetV1/Predictions/Reshape"
     ) as engine:
@@ -267,7 +268,7 @@ def test_input_mean_of_zero_is_a_value(shared: Path) -> None:
 def test_unknown_range_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = written(tmp_path, [placeholder("x", FLOAT, [None, 4, 4, 3]), *pooled()])
     with caplog.at_level(logging.WARNING, "tlcli"):
-        find(path, input_mean=0.0)
+        find(path, ModelOptions(input_mean=0.0))
         assert not caplog.records
         find(path)
     assert "--input_mean" in caplog.text
@@ -288,7 +289,7 @@ def test_batch_that_cannot_be_widened(tmp_path: Path) -> None:
         const("shape", np.array([1, 12], np.int32)),
         node("flat", "Reshape", ["turned", "shape"], T=FLOAT, Tshape=np.int32),
     ]
-    backbone = find(written(tmp_path, nodes), module_output="flat")
+    backbone = find(written(tmp_path, nodes), ModelOptions(bottleneck_layer="flat"))
     loaded = backbone.load_graph()
     assert (loaded.any_batch, loaded.bottleneck_size) == (False, 12)
     assert run(backbone, np.ones((1, 2, 2, 3), FLOAT)).shape == (1, 12)
@@ -301,7 +302,10 @@ def test_own_names_in_the_graph_do_not_collide(tmp_path: Path) -> None:
         node("m", "Mul", ["Placeholder", "input_scaling/factor"], T=FLOAT),
         *pooled(source="m"),
     ]
-    vectors = run(find(written(tmp_path, nodes), input_std=1.0), np.full((1, 2, 2, 3), 0.5, FLOAT))
+    vectors = run(
+        find(written(tmp_path, nodes), ModelOptions(input_std=1.0)),
+        np.full((1, 2, 2, 3), 0.5, FLOAT),
+    )
     assert vectors.tolist() == [[255.0] * 3]
 
 
@@ -310,12 +314,12 @@ def test_fingerprint(shared: Path, tmp_path: Path) -> None:
     copy = tmp_path / "other.pb"
     copy.write_bytes(path.read_bytes())
     assert find(copy, name="mine").fingerprint == find(path).fingerprint
-    assert find(path, input_mean=127.5).fingerprint == find(path).fingerprint
+    assert find(path, ModelOptions(input_mean=127.5)).fingerprint == find(path).fingerprint
     others = [
-        find(path, module_output=POOLED),
-        find(path, input_mean=0),
-        find(path, input_std=1.0),
-        find(path, module_output=POOLED, input_height=160, input_width=160),
+        find(path, ModelOptions(bottleneck_layer=POOLED)),
+        find(path, ModelOptions(input_mean=0)),
+        find(path, ModelOptions(input_std=1.0)),
+        find(path, ModelOptions(bottleneck_layer=POOLED, input_height=160, input_width=160)),
     ]
     copy.write_bytes(path.read_bytes() + b"\x18\x01")  # another version: the same network
     prints = {each.fingerprint for each in [*others, find(copy), find(path)]}

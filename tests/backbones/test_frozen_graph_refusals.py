@@ -10,6 +10,7 @@ import pytest
 
 from tests.backbones.frozen_graphs import FLOAT, pooled, written
 from tlcli.backbones.frozen_graph import find
+from tlcli.backbones.model_options import ModelOptions
 from tlcli.core.graph_nodes import const, node, placeholder
 from tlcli.errors import BackboneError, UsageError
 
@@ -47,8 +48,8 @@ X = placeholder("x", FLOAT, [None, 4, 4, 3])
     ("nodes", "options", "message"),
     [
         ([X, *pooled(), node("r", "Relu", ["x"], T=FLOAT)], {}, "'features', 'r'.*--module_output"),
-        ([X, *pooled()], {"module_output": "featurs"}, "did you mean 'features'"),
-        ([X, *pooled()], {"module_input": "y"}, "no layer 'y' for --module_input"),
+        ([X, *pooled()], {"bottleneck_layer": "featurs"}, "did you mean 'features'"),
+        ([X, *pooled()], {"input_layer": "y"}, "no layer 'y' for --module_input"),
         ([X, node("y", "Relu", ["x"], T=FLOAT)], {}, "gives 4 x 4 x 3 for an image"),
         ([placeholder("x", FLOAT, None), *pooled()], {}, "--input_height and --input_width"),
         ([const("x", np.ones((1, 4, 4, 3), FLOAT)), *pooled()], {}, "no placeholder"),
@@ -75,7 +76,7 @@ def test_layers_that_cannot_be_told(
     tmp_path: Path, nodes: list[Any], options: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(BackboneError, match=message) as caught:
-        find(written(tmp_path, nodes), **options)
+        find(written(tmp_path, nodes), ModelOptions(**options))
     assert "\n" not in str(caught.value)
 
 
@@ -103,7 +104,7 @@ def test_layers_that_cannot_be_told(
             {},
             "needs the input 'keep'",
         ),
-        ([X, *pooled()], {"module_output": "x", "module_input": "features"}, "does not depend"),
+        ([X, *pooled()], {"bottleneck_layer": "x", "input_layer": "features"}, "does not depend"),
     ],
 )
 def test_graphs_that_cannot_be_run(
@@ -111,7 +112,8 @@ def test_graphs_that_cannot_be_run(
 ) -> None:
     with pytest.raises(BackboneError, match=message):
         find(
-            written(tmp_path, nodes), input_mean=0, input_height=4, input_width=4, **options
+            written(tmp_path, nodes),
+            ModelOptions(input_mean=0, input_height=4, input_width=4, **options),
         ).load_graph()
 
 
@@ -121,8 +123,8 @@ def test_trust_lets_an_operation_through_that_is_named_without(tmp_path: Path) -
     options = {"input_mean": 0, "input_height": 4, "input_width": 4}
     path = written(tmp_path, nodes)
     with pytest.raises(BackboneError, match=r"operation BesselI0e.*--trust"):
-        find(path, **options).load_graph()
-    loaded = find(path, trust=True, **options).load_graph()
+        find(path, ModelOptions(**options)).load_graph()
+    loaded = find(path, ModelOptions(trust=True, **options)).load_graph()
     assert any(each.op == "BesselI0e" for each in loaded.graph.node)
 
 
@@ -132,7 +134,7 @@ def test_trust_lets_an_operation_through_that_is_named_without(tmp_path: Path) -
 )
 def test_values_that_cannot_work(tmp_path: Path, options: dict[str, Any]) -> None:
     with pytest.raises(UsageError):
-        find(tmp_path / "graph.pb", **options)
+        find(tmp_path / "graph.pb", ModelOptions(**options))
 
 
 def test_damaged_bytes_never_give_anything_but_our_error(shared: Path, tmp_path: Path) -> None:
@@ -149,7 +151,7 @@ def test_damaged_bytes_never_give_anything_but_our_error(shared: Path, tmp_path:
                 damaged[place] = int(rng.integers(0, 256))
         path.write_bytes(bytes(damaged))
         try:
-            find(path, input_mean=0).load_graph()
+            find(path, ModelOptions(input_mean=0)).load_graph()
         except BackboneError as error:
             messages.append(str(error))
     assert len(messages) >= 20

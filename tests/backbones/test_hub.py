@@ -1,35 +1,20 @@
 from __future__ import annotations
 
-import importlib.util
 import io
 import socket
-import sys
 import tarfile
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
 
+from tests.backbones import modules
 from tlcli.backbones import downloads, hub, resolve
+from tlcli.backbones.model_options import ModelOptions
 from tlcli.errors import DownloadError
-
-
-def _load_modules() -> ModuleType:
-    path = Path(__file__).with_name("modules.py")
-    specification = importlib.util.spec_from_file_location("tlcli_test_modules", path)
-    assert specification is not None
-    assert specification.loader is not None
-    module = importlib.util.module_from_spec(specification)
-    sys.modules[specification.name] = module
-    specification.loader.exec_module(module)
-    return module
-
-
-modules = _load_modules()
 
 
 class Server:
@@ -90,13 +75,13 @@ def test_module_is_fetched_once_and_read(
     url = f"{server.url}/module/1"
     places = tmp_path / "models"
 
-    backbone = resolve(url, model_dir=places, input_height=modules.SIDE)
+    backbone = resolve(url, ModelOptions(input_height=modules.SIDE), model_dir=places)
 
     batch = modules.images()
     np.testing.assert_allclose(modules.run(backbone, batch), modules.expected(batch), atol=1e-5)
     assert backbone.name == url
     assert server.asked == ["/module/1?tf-hub-format=compressed"]
-    again = resolve(url, model_dir=places, input_height=modules.SIDE)
+    again = resolve(url, ModelOptions(input_height=modules.SIDE), model_dir=places)
     assert again.fingerprint == backbone.fingerprint
     assert len(server.asked) == 1
 

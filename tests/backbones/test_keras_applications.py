@@ -11,6 +11,7 @@ import pytest
 from tlcli.backbones import catalogue, keras_applications, resolve
 from tlcli.backbones.base import INPUT, Backbone, BackboneGraph
 from tlcli.backbones.catalogue import Entry
+from tlcli.backbones.model_options import ModelOptions
 from tlcli.core.engines import GraphEngine
 from tlcli.core.graph_surgery import check_plain
 from tlcli.errors import BackboneError, DownloadError, UsageError
@@ -197,7 +198,7 @@ def test_fingerprint_follows_weights_and_size(placed: Path, tmp_path: Path) -> N
     copy.write_bytes(content)
 
     assert resolve(SMALL, model_dir=tmp_path).fingerprint == first.fingerprint
-    larger = resolve(SMALL, model_dir=tmp_path, input_height=128, input_width=160)
+    larger = resolve(SMALL, ModelOptions(input_height=128, input_width=160), model_dir=tmp_path)
     assert (larger.height, larger.width) == (128, 160)
     assert larger.fingerprint != first.fingerprint
     content[-1] ^= 1
@@ -221,7 +222,7 @@ def test_weights_that_do_not_fit_are_one_sentence(
 
 def test_layers_and_scaling_of_known_networks_are_fixed(placed: Path) -> None:
     with pytest.raises(UsageError, match="--module_output, --input_mean cannot be changed"):
-        resolve(SMALL, model_dir=placed.parent, module_output="pool", input_mean=0)
+        resolve(SMALL, ModelOptions(bottleneck_layer="pool", input_mean=0), model_dir=placed.parent)
 
 
 def test_absent_weights_without_a_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

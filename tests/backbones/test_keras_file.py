@@ -13,6 +13,7 @@ import pytest
 from tlcli.backbones import keras_file, keras_weights
 from tlcli.backbones.base import INPUT, Backbone
 from tlcli.backbones.keras_applications import import_keras
+from tlcli.backbones.model_options import ModelOptions
 from tlcli.core.engines import GraphEngine
 from tlcli.errors import BackboneError, UsageError
 
@@ -80,7 +81,7 @@ def test_named_layer_is_averaged(keras: Any, classifier: tuple[Path, Any]) -> No
     path, model = classifier
     expected = _features(keras, model, "convolution", _images()).mean(axis=(1, 2))
 
-    named = keras_file.find(path, module_output="convolution")
+    named = keras_file.find(path, ModelOptions(bottleneck_layer="convolution"))
 
     np.testing.assert_allclose(_run(named), expected, atol=1e-5)
     assert named.fingerprint != keras_file.find(path).fingerprint
@@ -88,7 +89,7 @@ def test_named_layer_is_averaged(keras: Any, classifier: tuple[Path, Any]) -> No
 
 def test_unknown_layer_names_the_last_ones(classifier: tuple[Path, Any]) -> None:
     with pytest.raises(UsageError, match=r"no layer 'pool'.*pooled"):
-        keras_file.find(classifier[0], module_output="pool").load_graph()
+        keras_file.find(classifier[0], ModelOptions(bottleneck_layer="pool")).load_graph()
 
 
 def test_model_with_its_own_rescaling_gets_pixels(keras: Any, tmp_path: Path) -> None:
@@ -102,7 +103,7 @@ def test_model_with_its_own_rescaling_gets_pixels(keras: Any, tmp_path: Path) ->
 
 def test_mean_and_std_are_those_of_the_options(keras: Any, classifier: tuple[Path, Any]) -> None:
     path, model = classifier
-    backbone = keras_file.find(path, input_mean=127.5, input_std=127.5)
+    backbone = keras_file.find(path, ModelOptions(input_mean=127.5, input_std=127.5))
 
     expected = _features(keras, model, "pooled", _images() * 2 - 1)
     np.testing.assert_allclose(_run(backbone), expected, atol=1e-5)
@@ -113,7 +114,7 @@ def test_free_size_is_asked_for(keras: Any, tmp_path: Path) -> None:
 
     with pytest.raises(UsageError, match="--input_height"):
         keras_file.find(tmp_path / "free.keras")
-    assert keras_file.find(tmp_path / "free.keras", input_width=32).height == 32
+    assert keras_file.find(tmp_path / "free.keras", ModelOptions(input_width=32)).height == 32
 
 
 def test_lambda_is_refused_by_name(keras: Any, tmp_path: Path) -> None:

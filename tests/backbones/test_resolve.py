@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tlcli.backbones import architecture_to_module, fetch, resolve
+from tlcli.backbones.model_options import ModelOptions
 from tlcli.errors import BackboneError, UsageError
 
 
@@ -32,9 +33,11 @@ def test_default_comes_out_of_its_wheel() -> None:
 
 
 def test_size_of_a_wheel_is_fixed() -> None:
-    assert resolve("efficientnet_lite0", input_height=224, input_width=224).height == 224
+    assert (
+        resolve("efficientnet_lite0", ModelOptions(input_height=224, input_width=224)).height == 224
+    )
     with pytest.raises(UsageError, match="--input_height cannot be changed"):
-        resolve("efficientnet_lite0", input_height=128)
+        resolve("efficientnet_lite0", ModelOptions(input_height=128))
 
 
 def test_frozen_graph_by_path_and_by_name(placed: Path) -> None:

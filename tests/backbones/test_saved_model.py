@@ -1,30 +1,16 @@
 from __future__ import annotations
 
-import importlib.util
 import shutil
 import sys
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
 
+from tests.backbones import modules
 from tlcli.backbones import saved_model
+from tlcli.backbones.model_options import ModelOptions
 from tlcli.errors import BackboneError, GraphError, UsageError
-
-
-def _load_modules() -> ModuleType:
-    path = Path(__file__).with_name("modules.py")
-    specification = importlib.util.spec_from_file_location("tlcli_test_modules", path)
-    assert specification is not None
-    assert specification.loader is not None
-    module = importlib.util.module_from_spec(specification)
-    sys.modules[specification.name] = module
-    specification.loader.exec_module(module)
-    return module
-
-
-modules = _load_modules()
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +32,7 @@ def test_tensorflow_1_module_gives_its_feature_vectors(hub1: Path) -> None:
 
 
 def test_tensorflow_2_module_gives_its_feature_vectors(hub2: Path) -> None:
-    backbone = saved_model.find(hub2, input_height=modules.SIDE)
+    backbone = saved_model.find(hub2, ModelOptions(input_height=modules.SIDE))
 
     assert (backbone.height, backbone.width) == (modules.SIDE, modules.SIDE)
     batch = modules.images()
@@ -54,7 +40,7 @@ def test_tensorflow_2_module_gives_its_feature_vectors(hub2: Path) -> None:
 
 
 def test_graph_is_plain_and_frozen(hub2: Path) -> None:
-    loaded = saved_model.find(hub2, input_height=modules.SIDE).load_graph()
+    loaded = saved_model.find(hub2, ModelOptions(input_height=modules.SIDE)).load_graph()
 
     operations = {node.op for node in loaded.graph.node}
     assert operations <= {"Placeholder", "Const", "Conv2D", "BiasAdd", "AddV2", "Relu"} | {
@@ -68,8 +54,8 @@ def test_graph_is_plain_and_frozen(hub2: Path) -> None:
 def test_maps_are_averaged_and_outputs_chosen_by_name(hub1: Path) -> None:
     batch = modules.images()
 
-    maps = saved_model.find(hub1, module_output="maps")
-    logits = saved_model.find(hub1, module_output="default")
+    maps = saved_model.find(hub1, ModelOptions(bottleneck_layer="maps"))
+    logits = saved_model.find(hub1, ModelOptions(bottleneck_layer="default"))
 
     np.testing.assert_allclose(modules.run(maps, batch), modules.expected(batch), atol=1e-5)
     # "default" names a signature before it names an output.
@@ -80,7 +66,10 @@ def test_maps_are_averaged_and_outputs_chosen_by_name(hub1: Path) -> None:
 def test_mean_and_std_scale_inside_the_graph(hub2: Path) -> None:
     batch = modules.images()
     backbone = saved_model.find(
-        hub2, input_height=modules.SIDE, input_width=modules.SIDE, input_mean=0, input_std=127.5
+        hub2,
+        ModelOptions(
+            input_height=modules.SIDE, input_width=modules.SIDE, input_mean=0, input_std=127.5
+        ),
     )
 
     np.testing.assert_allclose(modules.run(backbone, batch), modules.expected(batch * 2), atol=1e-5)
@@ -97,21 +86,21 @@ def test_hint_of_the_size_is_taken(hub2: Path) -> None:
 
 def test_unknown_output_names_the_known_ones(hub1: Path) -> None:
     with pytest.raises(UsageError, match=r"image_feature_vector.*maps"):
-        saved_model.find(hub1, module_output="pool")
+        saved_model.find(hub1, ModelOptions(bottleneck_layer="pool"))
 
 
 def test_fingerprint_follows_content_and_size(hub2: Path, tmp_path: Path) -> None:
     copy = tmp_path / "copy"
     shutil.copytree(hub2, copy)
-    first = saved_model.find(hub2, input_height=20).fingerprint
+    first = saved_model.find(hub2, ModelOptions(input_height=20)).fingerprint
 
-    assert saved_model.find(copy, input_height=20).fingerprint == first
-    assert saved_model.find(copy, input_height=24).fingerprint != first
+    assert saved_model.find(copy, ModelOptions(input_height=20)).fingerprint == first
+    assert saved_model.find(copy, ModelOptions(input_height=24)).fingerprint != first
     data = copy / "variables" / "variables.data-00000-of-00001"
     content = bytearray(data.read_bytes())
     content[3] ^= 1
     data.write_bytes(content)
-    assert saved_model.find(copy, input_height=20).fingerprint != first
+    assert saved_model.find(copy, ModelOptions(input_height=20)).fingerprint != first
 
 
 def test_find_does_not_import_tensorflow(hub1: Path) -> None:
@@ -155,7 +144,7 @@ def test_damaged_variables_are_one_sentence(hub2: Path, tmp_path: Path) -> None:
     (copy / "variables" / "variables.index").write_bytes(b"no index")
 
     with pytest.raises(BackboneError, match="cannot be loaded"):
-        saved_model.find(copy, input_height=20).load_graph()
+        saved_model.find(copy, ModelOptions(input_height=20)).load_graph()
 
 
 def test_size_that_the_model_does_not_take(tmp_path: Path) -> None:
@@ -163,7 +152,7 @@ def test_size_that_the_model_does_not_take(tmp_path: Path) -> None:
 
     assert saved_model.find(folder).height == modules.SIDE
     with pytest.raises(UsageError, match="20 x 20 only"):
-        saved_model.find(folder, input_height=32)
+        saved_model.find(folder, ModelOptions(input_height=32))
 
 
 def test_keras_export_is_read(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tlcli.backbones import torch_file, torch_pickle
-from tlcli.backbones.torch_file import parse_state, read_state
+from tlcli.backbones.torch_file import parse_state, read_weights
 from tlcli.errors import BackboneError
 
 MAGIC = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."
@@ -276,12 +276,13 @@ def test_an_absent_and_an_oversized_file_are_named(
 ) -> None:
     path = tmp_path / "weights.pth"
     with pytest.raises(BackboneError, match=r"weights\.pth: No such file"):
-        read_state(path)
+        read_weights(path)
     path.write_bytes(WHOLE)
-    assert read_state(path, {"w": (2, 3)})["w"].tolist() == [[0, 1, 2], [3, 4, 5]]
+    state = parse_state(read_weights(path), {"w": (2, 3)}, str(path))
+    assert state["w"].tolist() == [[0, 1, 2], [3, 4, 5]]
     monkeypatch.setattr(torch_file, "MAXIMUM_BYTES", len(WHOLE) - 1)
     with pytest.raises(BackboneError, match="larger than"):
-        read_state(path)
+        read_weights(path)
 
 
 def test_an_endless_state_dict_is_cut_short(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,97 +1,32 @@
-"""Extraction: what is computed, what is kept, and what a bad image or a kill can do."""
+"""Extraction: what is computed, what is kept, and by which threads."""
 
 from __future__ import annotations
 
-import io
-import signal
-import subprocess
-import sys
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import ClassVar
 
 import numpy as np
 import pytest
-from PIL import Image
 
-from tlcli.backbones.base import Backbone, BackboneGraph
-from tlcli.core import bottlenecks, image_jobs
-from tlcli.core.bottlenecks import BATCH_SIZE, Request, compute
+from tests.core.fake_backbone import (
+    SIDE,
+    SIZE,
+    FakeEngine,
+    backbone,
+    picture,
+    pictures,
+    stored,
+    wanted,
+)
+from tlcli.core import bottlenecks
+from tlcli.core.bottlenecks import BATCH_SIZE, compute
 from tlcli.core.distortions import Distortions
 from tlcli.core.engine_choice import LiteRTBackbone
-from tlcli.core.files import sha256_bytes
 from tlcli.core.graph_nodes import const, new_graph, node, placeholder
 from tlcli.core.litert_writer import write_model
 from tlcli.core.store import BottleneckStore
-from tlcli.errors import BackboneError, CacheError, GraphError, ImageError
-
-SIDE, SIZE = 8, 3
-
-
-class FakeEngine:
-    """Gives the mean of each channel; ``before`` is called with the number of the batch."""
-
-    before: Callable[[int], None] = staticmethod(lambda number: None)
-    batches: ClassVar[list[int]] = []
-    opened = closed = 0
-
-    def __init__(self, graph: BackboneGraph, height: int, width: int, count: int) -> None:
-        assert (graph.graph, graph.output, height, width) == ("graph", "out", SIDE, SIDE)
-        assert count > 0
-        self.batch_size = BATCH_SIZE if graph.any_batch else 1
-        type(self).opened += 1
-
-    def run(self, batch: np.ndarray) -> np.ndarray:
-        type(self).before(len(self.batches))
-        assert batch.dtype == np.float32
-        assert 0 <= batch.min() <= batch.max() <= 1
-        self.batches.append(len(batch))
-        return batch.mean((1, 2))
-
-    def close(self) -> None:
-        type(self).closed += 1
-
-
-@pytest.fixture
-def engine(monkeypatch: pytest.MonkeyPatch) -> type[FakeEngine]:
-    class Engine(FakeEngine):
-        batches: ClassVar[list[int]] = []
-
-    monkeypatch.setattr(bottlenecks, "backbone_engine", Engine)
-    return Engine
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> BottleneckStore:
-    return BottleneckStore(tmp_path / "cache")
-
-
-def backbone(any_batch: bool = True, size: int | None = SIZE) -> Backbone:
-    return Backbone(
-        "fake", "nowhere", "unknown", SIDE, SIDE, "fingerprint", size,
-        lambda: BackboneGraph("graph", "out", SIZE, any_batch),
-    )  # fmt: skip
-
-
-def picture(number: int) -> bytes:
-    file = io.BytesIO()
-    Image.new("RGB", (SIDE, SIDE), (number, 2 * number % 256, 255 - number)).save(file, "PNG")
-    return file.getvalue()
-
-
-def wanted(path: Path, data: bytes, view: int | None = None) -> Request:
-    path.write_bytes(data)
-    return Request(path, sha256_bytes(data), view)
-
-
-def pictures(folder: Path, count: int) -> list[Request]:
-    return [wanted(folder / f"{i}.png", picture(i)) for i in range(count)]
-
-
-def stored(store: BottleneckStore, requests: list[Request]) -> int:
-    return len(store.get("fingerprint", None, [request.content for request in requests]))
+from tlcli.errors import BackboneError, GraphError
 
 
 def test_each_image_gets_its_own_vector(
@@ -167,93 +102,6 @@ def test_a_network_of_one_image_gets_one_at_a_time(
     assert found.computed == BATCH_SIZE + 2
 
 
-def test_a_bad_image_takes_no_other_with_it(
-    tmp_path: Path, store: BottleneckStore, engine: type[FakeEngine]
-) -> None:
-    good = pictures(tmp_path, 10)
-    bad = wanted(tmp_path / "bad.jpg", picture(3)[:45])
-    copy = wanted(tmp_path / "copy.jpg", picture(3)[:45])
-    absent = Request(tmp_path / "absent.jpg", sha256_bytes(b"absent"))
-    found = compute(backbone(), [bad, *good, absent, copy], store)
-    assert found.computed == 10
-    assert found.found.tolist() == [False, *[True] * 10, False, False]
-    assert set(found.failures) == {bad.path, copy.path, absent.path}
-    assert "no such file" in found.failures[absent.path]
-    assert store.failure(bad.content) == found.failures[bad.path]
-    assert store.failure(absent.content) is None  # it may come back
-
-
-def test_a_remembered_failure_is_not_decoded_again(
-    tmp_path: Path,
-    store: BottleneckStore,
-    engine: type[FakeEngine],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    bad = wanted(tmp_path / "bad.jpg", b"no image")
-    first = compute(backbone(), [bad], store)
-    monkeypatch.setattr(image_jobs, "_read_file", lambda job: pytest.fail("read again"))
-    assert compute(backbone(), [bad], store).failures == first.failures
-    assert engine.opened == 0  # no network for no image
-
-
-@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("odd"), ZeroDivisionError()])
-def test_an_accident_is_not_remembered(
-    tmp_path: Path,
-    store: BottleneckStore,
-    engine: type[FakeEngine],
-    monkeypatch: pytest.MonkeyPatch,
-    error: Exception,
-) -> None:
-    original = bottlenecks.Preprocessing.read
-    requests = pictures(tmp_path, 3)
-    data = requests[1].path.read_bytes()
-
-    def read(self: object, source: bytes) -> np.ndarray:
-        if source == data:
-            raise error
-        return original(self, source)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(bottlenecks.Preprocessing, "read", read)
-    found = compute(backbone(), requests, store)
-    assert list(found.failures) == [requests[1].path]
-    assert store.failure(requests[1].content) is None
-    assert found.computed == 2
-
-
-def test_too_little_memory_inside_a_decoder_is_not_remembered(
-    tmp_path: Path, store: BottleneckStore, engine: type[FakeEngine],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
-    def read(self: object, source: bytes) -> np.ndarray:
-        raise ImageError("too large for the memory of this machine") from MemoryError()
-
-    monkeypatch.setattr(bottlenecks.Preprocessing, "read", read)
-    (request,) = pictures(tmp_path, 1)
-    assert compute(backbone(), [request], store).failures
-    assert store.failure(request.content) is None
-
-
-def test_a_file_that_changed_meanwhile_is_not_stored_under_its_old_content(
-    tmp_path: Path, store: BottleneckStore, engine: type[FakeEngine]
-) -> None:
-    (request,) = pictures(tmp_path, 1)
-    request.path.write_bytes(picture(99))
-    found = compute(backbone(), [request], store)
-    assert "changed" in found.failures[request.path]
-    assert (stored(store, [request]), store.failure(request.content)) == (0, None)
-
-
-def test_a_giant_file_is_not_taken_into_memory(
-    tmp_path: Path,
-    store: BottleneckStore,
-    engine: type[FakeEngine],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(image_jobs, "LARGEST_FILE", 10)
-    (request,) = pictures(tmp_path, 1)
-    assert "larger than" in compute(backbone(), [request], store).failures[request.path]
-
-
 def test_views_are_cached_by_their_distortions(
     tmp_path: Path, store: BottleneckStore, engine: type[FakeEngine]
 ) -> None:
@@ -288,74 +136,6 @@ def test_progress_counts_to_the_total(
 def test_no_request_is_no_work(store: BottleneckStore, engine: type[FakeEngine]) -> None:
     assert compute(backbone(), [], store).vectors.shape == (0, SIZE)
     assert engine.opened == 0
-
-
-@pytest.mark.parametrize("number", [np.nan, np.inf, -np.inf])
-def test_values_that_are_no_numbers_are_refused(
-    tmp_path: Path, store: BottleneckStore, engine: type[FakeEngine], number: float,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
-    def run(self: FakeEngine, batch: np.ndarray) -> np.ndarray:
-        values = batch.mean((1, 2))
-        values[-1, -1] = number
-        return values
-
-    monkeypatch.setattr(engine, "run", run)
-    requests = pictures(tmp_path, 3)
-    with pytest.raises(BackboneError, match=r"fake.*NaN"):
-        compute(backbone(), requests, store)
-    assert stored(store, requests) == 0
-    assert engine.closed == 1
-
-
-@pytest.mark.parametrize("size", [SIZE + 1, None])
-def test_an_output_of_another_shape_is_refused(
-    tmp_path: Path, store: BottleneckStore, engine: type[FakeEngine], size: int | None,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
-    if size is None:
-        monkeypatch.setattr(engine, "run", lambda self, batch: batch)
-    with pytest.raises(BackboneError, match="shape"):
-        compute(backbone(size=size), pictures(tmp_path, 1), store)
-
-
-def test_an_engine_that_fails_names_the_backbone(
-    tmp_path: Path, store: BottleneckStore, engine: type[FakeEngine],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
-    def run(self: FakeEngine, batch: np.ndarray) -> np.ndarray:
-        raise GraphError("out of memory")
-
-    monkeypatch.setattr(engine, "run", run)
-    with pytest.raises(BackboneError, match="backbone fake cannot be used: out of memory"):
-        compute(backbone(), pictures(tmp_path, 1), store)
-
-
-def test_an_interrupt_keeps_what_was_computed(
-    tmp_path: Path, store: BottleneckStore, engine: type[FakeEngine],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
-    def before(number: int) -> None:
-        if number == 2:
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(engine, "before", staticmethod(before))
-    requests = pictures(tmp_path, 5 * BATCH_SIZE)
-    with pytest.raises(KeyboardInterrupt):
-        compute(backbone(), requests, store)
-    assert stored(store, requests) == 2 * BATCH_SIZE
-    assert engine.closed == 1
-    assert not [t for t in threading.enumerate() if t.name.startswith("tlcli-decode")]
-
-
-def test_a_full_disk_is_one_sentence(
-    tmp_path: Path, store: BottleneckStore, engine: type[FakeEngine],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
-    assert store._database._connection is not None
-    store._database._connection.execute("PRAGMA query_only=1")
-    with pytest.raises(CacheError, match="--bottleneck_dir"):
-        compute(backbone(), pictures(tmp_path, 1), store)
 
 
 def test_decoding_stays_a_bounded_way_ahead(
@@ -438,36 +218,3 @@ def test_what_threads_computed_before_an_error_is_kept(
     with pytest.raises(BackboneError, match="out of memory"):
         compute(backbone(), requests, store)
     assert 40 <= stored(store, requests) < 80
-
-
-KILLED = """
-import sys, time
-from pathlib import Path
-from tests.core import test_bottlenecks as t
-from tlcli.core import bottlenecks
-class Slow(t.FakeEngine):
-    def run(self, batch):
-        if len(self.batches) == 2:
-            print("ready", flush=True)
-            time.sleep(60)
-        return super().run(batch)
-bottlenecks.backbone_engine = Slow
-folder = Path(sys.argv[1])
-with bottlenecks.BottleneckStore(folder / "cache") as store:
-    t.compute(t.backbone(), t.pictures(folder, 5 * t.BATCH_SIZE), store)
-"""
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_a_kill_keeps_what_was_computed(tmp_path: Path, number: signal.Signals) -> None:
-    root = Path(__file__).resolve().parents[2]
-    process = subprocess.Popen(
-        [sys.executable, "-c", KILLED, str(tmp_path)], cwd=root, stdout=subprocess.PIPE
-    )
-    assert process.stdout is not None
-    with process.stdout:
-        assert process.stdout.readline() == b"ready\n"
-    process.send_signal(number)
-    assert process.wait(timeout=60) == -number
-    with BottleneckStore(tmp_path / "cache") as store:
-        assert stored(store, pictures(tmp_path, 5 * BATCH_SIZE)) == 2 * BATCH_SIZE

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import io
 import os
 import resource
 import socket
@@ -18,6 +17,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
+from tests.pictures import encoded
 from tlcli.core.classifier import Classifier, load
 from tlcli.core.decoding import turn
 from tlcli.core.images import Preprocessing
@@ -29,12 +29,6 @@ READERS = {
     "tlcli-1": OWN.read,
     "label_image": label_image_reader(Preprocessing("label_image", 128, 128)),
 }
-
-
-def encoded(image: Image.Image, form: str, **options: object) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, form, **options)
-    return buffer.getvalue()
 
 
 @pytest.fixture(scope="module")

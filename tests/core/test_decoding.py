@@ -2,33 +2,20 @@
 
 from __future__ import annotations
 
-import io
 import os
 import threading
 import warnings
 from pathlib import Path
 
-import numpy as np
 import pytest
 from PIL import Image
 
+from tests.pictures import encoded, photo
 from tlcli.core.images import Preprocessing
 from tlcli.errors import ImageError
 
 PLAIN = Preprocessing("tlcli-1", 64, 48)
 LEGACY = Preprocessing("label_image", 64, 48)
-
-
-def encoded(image: Image.Image, form: str = "PNG", **options: object) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, form, **options)
-    return buffer.getvalue()
-
-
-def photo(width: int = 120, height: int = 90) -> Image.Image:
-    x, y = np.meshgrid(np.linspace(0, 1, width), np.linspace(0, 1, height))
-    values = np.stack([x, y, 0.5 + 0.5 * np.sin(9 * x * y)], axis=2)
-    return Image.fromarray((values * 255).astype(np.uint8))
 
 
 @pytest.mark.parametrize("preprocessing", [PLAIN, LEGACY], ids=lambda value: value.name)

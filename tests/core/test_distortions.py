@@ -33,9 +33,8 @@ def views(distortions: Distortions, count: int = 60, size: int = 40) -> list[np.
     return [distortions.read(ramp(), HASH, view, size, size) for view in range(count)]
 
 
-def test_inactive_is_the_plain_image() -> None:
+def test_without_any_a_view_is_the_plain_image() -> None:
     distortions = Distortions(seed=5)
-    assert not distortions.active
     np.testing.assert_array_equal(
         distortions.read(ramp(), HASH, 3, 50, 40), read_pixels(ramp(), 50, 40)
     )
@@ -44,9 +43,8 @@ def test_inactive_is_the_plain_image() -> None:
 @pytest.mark.parametrize(
     "name", ["flip_left_right", "random_crop", "random_scale", "random_brightness"]
 )
-def test_each_is_active_and_in_the_key(name: str) -> None:
+def test_each_is_in_the_key(name: str) -> None:
     one = Distortions(**{name: 10})
-    assert one.active
     assert one.view_key(0) != Distortions().view_key(0)
     assert one.view_key(0) != one.view_key(1)
 

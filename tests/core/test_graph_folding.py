@@ -10,7 +10,7 @@ from tlcli.core.engines import GraphEngine, import_tensorflow
 from tlcli.core.graph_folding import fold_batch_norms, fold_constants
 from tlcli.core.graph_messages import GraphDef
 from tlcli.core.graph_nodes import DataType, const, new_graph, node, placeholder, tensor_to_array
-from tlcli.core.graph_shapes import feature_width, widen_batch
+from tlcli.core.graph_shapes import infer_shapes, widen_batch
 from tlcli.core.graph_surgery import check_plain, simplify
 
 FLOAT = np.float32
@@ -364,7 +364,8 @@ def test_keras_architectures(architecture: str) -> None:
     assert "Rsqrt" not in operations(result)
     assert "Shape" not in operations(result)
     assert widen_batch(result, fed, [output])[1]
-    assert feature_width(result, fed, output) == width
+    shapes = infer_shapes(result, fed, (None, side, side, 3), [output])
+    assert shapes[output] == (None, width)
     batch = RNG.uniform(0, 1, (2, side, side, 3)).astype(FLOAT)
     before, after = (GraphEngine(each, fed, output).run(batch) for each in (graph, result))
     assert np.abs(before - after).max() <= 1e-5 * np.abs(before).max()

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from tlcli.backbones import frozen_graph
+from tlcli.backbones.model_options import ModelOptions
 from tlcli.core import graph_folding, graph_limits
 from tlcli.core.classifier import load
 from tlcli.core.graph_folding import fold_constants
@@ -108,7 +109,10 @@ def test_a_graph_that_would_take_all_memory_is_not_run(tmp_path: Path, kind: str
     assert "\n" not in str(error.value)
     with pytest.raises(TlcliError):
         frozen_graph.find(
-            path, module_output="mean", input_height=8, input_width=8, input_mean=0, input_std=1
+            path,
+            ModelOptions(
+                bottleneck_layer="mean", input_height=8, input_width=8, input_mean=0, input_std=1
+            ),
         ).load_graph()
     # In KiB on Linux: nothing of what was asked for was taken.
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 600_000

@@ -10,7 +10,6 @@ from tlcli.core.engines import GraphEngine, import_tensorflow
 from tlcli.core.graph_messages import GraphDef
 from tlcli.core.graph_nodes import const, new_graph, node, placeholder, tensor_to_array
 from tlcli.core.graph_shapes import (
-    feature_width,
     freeze_shapes,
     infer_shapes,
     placeholder_shape,
@@ -121,7 +120,6 @@ def test_shapes_of_many_operations() -> None:
         "resized": (None, 4, 6, 3),
     }
     assert {name: shapes.get(name) for name in expected} == expected
-    assert feature_width(graph, "x", "sum:0") == 7
 
 
 def test_nonsense_has_no_shape() -> None:
@@ -204,7 +202,7 @@ def test_static_input_size_of_the_trunk_of_inception() -> None:
     nodes.append(window("pool", "AvgPool", [last], 1, "VALID", ksize=[1, 8, 8, 1]))
     graph = new_graph(nodes)
     assert static_input_size(graph, "Mul") == (299, 299)
-    assert feature_width(graph, "Mul", "pool", (299, 299)) == 3
+    assert infer_shapes(graph, "Mul", (None, 299, 299, 3), ["pool"])["pool"] == (None, 1, 1, 3)
 
 
 def widened(nodes: list[Any], output: str, batch: int | None = 1) -> tuple[Any, bool]:

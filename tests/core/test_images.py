@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import warnings
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.pictures import encoded, photo
 from tlcli.core import decoding
 from tlcli.core.images import PREPROCESSING_VERSION, Preprocessing, read_pixels
 from tlcli.core.resizing import resize_over_white, resize_plain_bilinear
@@ -17,18 +17,6 @@ from tlcli.errors import DataError, UsageError
 
 PLAIN = Preprocessing("tlcli-1", 64, 48)
 LEGACY = Preprocessing("label_image", 64, 48)
-
-
-def encoded(image: Image.Image, form: str = "PNG", **options: object) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, form, **options)
-    return buffer.getvalue()
-
-
-def photo(width: int = 120, height: int = 90) -> Image.Image:
-    x, y = np.meshgrid(np.linspace(0, 1, width), np.linspace(0, 1, height))
-    values = np.stack([x, y, 0.5 + 0.5 * np.sin(9 * x * y)], axis=2)
-    return Image.fromarray((values * 255).astype(np.uint8))
 
 
 def difference(a: np.ndarray, b: np.ndarray) -> float:

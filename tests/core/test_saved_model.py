@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests import pictures
 from tlcli.backbones.base import BackboneGraph
 from tlcli.core import model_card
 from tlcli.core.export import append_final_layer
@@ -78,12 +78,6 @@ def expected(*contents: bytes) -> np.ndarray:
     return LAYER.probabilities(images.reshape(len(images), -1))
 
 
-def saved(image: Image.Image, kind: str, **options: Any) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, kind, **options)
-    return buffer.getvalue()
-
-
 def picture(width: int, height: int, mode: str = "RGB") -> Image.Image:
     """Return smooth colours with a little noise."""
     y, x = np.mgrid[0:height, 0:width]
@@ -138,7 +132,7 @@ def test_pixels_give_the_probabilities_of_the_layer(model: Any, batch: int) -> N
 def test_files_give_nearly_the_scores_of_our_own_reader(
     model: Any, kind: str, mode: str, size: tuple[int, int]
 ) -> None:
-    content = saved(picture(*size, mode), kind)
+    content = pictures.encoded(picture(*size, mode), kind)
     np.testing.assert_allclose(encoded(model, content), expected(content), atol=0.01)
 
 
@@ -149,7 +143,7 @@ def test_photos_are_turned_as_they_say(model: Any, size: tuple[int, int]) -> Non
         exif = Image.Exif()
         exif[0x010F] = "A maker"
         exif[0x0112] = orientation
-        contents.append(saved(picture(*size), "JPEG", exif=exif.tobytes(), quality=95))
+        contents.append(pictures.encoded(picture(*size), "JPEG", exif=exif.tobytes(), quality=95))
     wanted = expected(*contents)
     np.testing.assert_allclose(encoded(model, *contents), wanted, atol=0.01)
     # 0, 1 and 9 say nothing; the other seven are pictures of their own.
@@ -159,7 +153,7 @@ def test_photos_are_turned_as_they_say(model: Any, size: tuple[int, int]) -> Non
 def test_damaged_exif_is_no_failure(model: Any) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
-    whole = saved(picture(40, 30), "JPEG", exif=exif.tobytes())
+    whole = pictures.encoded(picture(40, 30), "JPEG", exif=exif.tobytes())
     start = whole.index(b"Exif")
     contents = [
         whole[:place] + b"\xff\xff" + whole[place + 2 :] for place in range(start, start + 30)
@@ -169,15 +163,17 @@ def test_damaged_exif_is_no_failure(model: Any) -> None:
 
 def test_bitmap_with_a_fourth_channel(model: Any) -> None:
     plain = picture(60, 50)
-    content = saved(plain.convert("RGBA"), "BMP")
-    np.testing.assert_allclose(encoded(model, content), expected(saved(plain, "BMP")), atol=0.01)
+    content = pictures.encoded(plain.convert("RGBA"), "BMP")
+    np.testing.assert_allclose(
+        encoded(model, content), expected(pictures.encoded(plain, "BMP")), atol=0.01
+    )
 
 
 def test_files_of_several_kinds_in_one_batch(model: Any) -> None:
     contents = [
-        saved(picture(64, 48), "JPEG"),
-        saved(picture(48, 64), "PNG"),
-        saved(picture(30, 30), "BMP"),
+        pictures.encoded(picture(64, 48), "JPEG"),
+        pictures.encoded(picture(48, 64), "PNG"),
+        pictures.encoded(picture(30, 30), "BMP"),
     ]
     together = encoded(model, *contents)
     assert together.shape == (3, 3)
@@ -186,7 +182,7 @@ def test_files_of_several_kinds_in_one_batch(model: Any) -> None:
 
 def test_first_frame_of_an_animation(model: Any) -> None:
     frames = [picture(40, 40), Image.new("RGB", (40, 40), "red")]
-    content = saved(frames[0], "GIF", save_all=True, append_images=frames[1:])
+    content = pictures.encoded(frames[0], "GIF", save_all=True, append_images=frames[1:])
     np.testing.assert_allclose(encoded(model, content), expected(content), atol=0.01)
 
 
@@ -201,7 +197,7 @@ def test_loader_of_version_1(folder: Path) -> None:
     from tlcli.core.engines import import_tensorflow
 
     tf = import_tensorflow()
-    content = saved(picture(60, 50), "PNG")
+    content = pictures.encoded(picture(60, 50), "PNG")
     with tf.Graph().as_default() as graph, tf.compat.v1.Session(graph=graph) as session:
         loaded = tf.compat.v1.saved_model.loader.load(session, ["serve"], str(folder))
         signature = loaded.signature_def["encoded"]

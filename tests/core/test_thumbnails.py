@@ -1,18 +1,12 @@
 from __future__ import annotations
 
-import io
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
+from tests.pictures import encoded
 from tlcli.core.thumbnails import picture
-
-
-def encoded(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, kind, **options)
-    return buffer.getvalue()
 
 
 @pytest.mark.parametrize("size", [(400, 100), (100, 400), (30, 20), (1, 1)])

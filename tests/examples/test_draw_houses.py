@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
+import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -16,13 +18,11 @@ SCRIPT = Path(__file__).resolve().parents[2] / "examples" / "draw_houses.py"
 
 
 @pytest.fixture(scope="module")
-def drawing() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("draw_houses", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def drawing() -> Iterator[ModuleType]:
+    with pytest.MonkeyPatch.context() as patch:
+        # As Python does for a script.
+        patch.syspath_prepend(SCRIPT.parent)
+        yield importlib.import_module("draw_houses")
 
 
 def contents(root: Path) -> dict[str, bytes]:
@@ -35,6 +35,8 @@ def test_command(tmp_path: Path) -> None:
         capture_output=True,
         text=True,
         check=True,
+        # Some set it for all that they run.
+        env={**os.environ, "PYTHONSAFEPATH": "1"},
     )
     names = sorted(contents(tmp_path / "out"))
     assert names == [
@@ -80,7 +82,7 @@ def test_pictures_are_varied_photos(drawing: ModuleType, tmp_path: Path) -> None
 
 def test_pool_is_in_the_picture(drawing: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     """Paint the water in a colour that nothing else has, and look for it."""
-    monkeypatch.setattr(drawing, "WATER", [(255, 0, 255)])
+    monkeypatch.setattr(importlib.import_module("aerial.gardens"), "WATER", [(255, 0, 255)])
     for number in range(12):
         random = np.random.default_rng([7, number])
         values = np.asarray(drawing.paint(number % 2 == 0, random)).astype(int)

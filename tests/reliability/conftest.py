@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.reliability.harness import Bench
+from tests.reliability.retrainings import Bench
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.reliability import harness
-from tests.reliability.harness import Bench
+from tests.reliability.retrainings import Bench, Workplace
 from tlcli.core.contents import hash_file
 
 pytestmark = pytest.mark.slow
@@ -139,7 +139,7 @@ def test_four_retrainings_and_a_reader_at_once(bench: Bench) -> None:
         place = bench.workplace(33_000 + number)
         outs: list[harness.Finished] = []
 
-        def retrain(place: harness.Workplace, outs: list[harness.Finished]) -> None:
+        def retrain(place: Workplace, outs: list[harness.Finished]) -> None:
             outs.append(
                 harness.run(bench.new.arguments, place.folder, place.cache, place.temporary)
             )

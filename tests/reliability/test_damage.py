@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from tests.reliability import harness
-from tests.reliability.harness import Bench
+from tests.reliability.retrainings import Bench
 from tlcli.core.contents import hash_file
 from tlcli.core.store import BottleneckStore
 from tlcli.errors import CacheError, TlcliError

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.reliability import harness
-from tests.reliability.harness import Bench
+from tests.reliability import harness, kills
+from tests.reliability.retrainings import Bench
 
 pytestmark = [
     pytest.mark.slow,
@@ -27,7 +27,7 @@ def test_retrain_killed_at_random_moments(bench: Bench) -> None:
     for number in range(harness.tries(4)):
         mode = MODES[number % len(MODES)]
         place = bench.workplace(number)
-        kept = harness.kill_retrain(place, mode, chance)
+        kept = kills.kill_retrain(place, mode, chance)
         graph = place.check_after_the_kill()
         hits = place.check_after_the_rerun(at_least=kept)
         seen[f"{mode}: graph {graph}"] += 1
@@ -38,7 +38,7 @@ def test_retrain_killed_at_random_moments(bench: Bench) -> None:
 
 def test_retrain_killed_before_changes_to_files(bench: Bench) -> None:
     place = bench.workplace(10_000)
-    changes = harness.count_changes(place)
+    changes = kills.count_changes(place)
     place.remove()
     assert changes > 20
     # The last ones are the renames; a short run tries some of these and a few of the others.
@@ -50,7 +50,7 @@ def test_retrain_killed_before_changes_to_files(bench: Bench) -> None:
     killed, graphs = 0, Counter[str]()
     for number in numbers:
         place = bench.workplace(10_000 + number)
-        killed += harness.kill_at_change(place, number)
+        killed += kills.kill_at_change(place, number)
         graphs[place.check_after_the_kill()] += 1
         place.check_after_the_rerun()
         place.remove()
@@ -135,11 +135,9 @@ def test_interrupted_at_random_moments(bench: Bench, tmp_path: Path, command: st
         if command == "label":
             arguments = ["label", "--graph", "out/output_graph.pb", *map(str, photos * 40)]
         environment = harness.environment(place.cache, place.temporary)
-        with harness.started(
-            [*harness.READY, *arguments], place.folder, env=environment
-        ) as process:
+        with harness.started([*kills.READY, *arguments], place.folder, env=environment) as process:
             moment = chance.uniform(0, seconds) if number else 0.0
-            code = harness.interrupt(process, place.folder, moment)
+            code = kills.interrupt(process, place.folder, moment)
         said = (place.folder / "killed.err").read_text().splitlines()[1:]
         ended[code] += 1
         assert code in (0, 130), said

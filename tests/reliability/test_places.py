@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.reliability import harness
-from tests.reliability.harness import Bench, Workplace
+from tests.reliability.retrainings import Bench, Workplace
 
 pytestmark = [
     pytest.mark.slow,

@@ -10,7 +10,7 @@ import pytest
 
 import tlcli
 from tests.reliability import harness
-from tests.reliability.harness import Bench
+from tests.reliability.retrainings import Bench
 from tlcli.core.dataset import assign_splits, scan_folder
 from tlcli.core.evaluation import evaluate_layer
 from tlcli.core.final_layer import Samples, SgdSettings, fit_sgd

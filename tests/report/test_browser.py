@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from tests.chromium import OWN_ERRANDS, Chromium, find
 from tests.report import samples
 from tlcli.report import render
-
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-OWN_ERRANDS = re.compile(r"https?://[\w.-]+\.(google|googleapis|gvt1|gstatic)\.com/")
 
 
 @pytest.fixture(scope="module")
 def browser() -> str:
-    found = next((path for name in NAMES if (path := shutil.which(name))), None)
+    found = find()
     if found is None:
         pytest.skip("no Chromium on this machine")
     return found
@@ -45,23 +41,22 @@ def fetched(log: Path) -> set[str]:
     return {url for url in urls if not OWN_ERRANDS.match(url)}
 
 
+def looked_at(browser: str, page: Path) -> tuple[subprocess.CompletedProcess[str], set[str]]:
+    """Return what the browser says of a page, and the addresses that the page asked for."""
+    log = page.with_name("net.json")
+    options = ["--enable-logging=stderr", f"--log-net-log={log}", "--dump-dom"]
+    return run(browser, page.parent, *options, page.as_uri()), fetched(log)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["usual", "hostile"])
 def test_console_is_silent_and_nothing_is_fetched(browser: str, tmp_path: Path, kind: str) -> None:
     page = tmp_path / "report.html"
     page.write_text(render(getattr(samples, kind)()), encoding="utf-8")
-    log = tmp_path / "net.json"
-    done = run(
-        browser,
-        tmp_path,
-        "--enable-logging=stderr",
-        f"--log-net-log={log}",
-        "--dump-dom",
-        page.as_uri(),
-    )
+    done, urls = looked_at(browser, page)
     assert ":CONSOLE" not in done.stderr
     assert 'id="report-data"' in done.stdout
-    assert fetched(log) == set()
+    assert urls == set()
 
 
 @pytest.mark.slow
@@ -70,35 +65,21 @@ def test_the_checks_above_can_fail(browser: str, tmp_path: Path) -> None:
     page.write_text(
         "<!doctype html><img src='http://127.0.0.1:9/x.png'><script>console.error('seen')</script>"
     )
-    log = tmp_path / "net.json"
-    done = run(
-        browser,
-        tmp_path,
-        "--enable-logging=stderr",
-        f"--log-net-log={log}",
-        "--dump-dom",
-        page.as_uri(),
-    )
+    done, urls = looked_at(browser, page)
     assert ":CONSOLE" in done.stderr
-    assert fetched(log) == {"http://127.0.0.1:9/x.png"}
+    assert urls == {"http://127.0.0.1:9/x.png"}
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("width", [360, 768, 1280])
 def test_nothing_is_wider_than_the_screen(browser: str, tmp_path: Path, width: int) -> None:
-    inner = tmp_path / "report.html"
-    inner.write_text(render(samples.usual()), encoding="utf-8")
-    # A frame of the wanted width: a headless window is never narrower than 500 pixels.
-    outer = tmp_path / "outer.html"
-    outer.write_text(
-        f"<!doctype html><iframe id=f width={width} height=800 src=report.html></iframe><pre></pre>"
-        "<script>onload=()=>{const e=document.getElementById('f').contentDocument.documentElement;"
-        "document.querySelector('pre').textContent=JSON.stringify([e.scrollWidth,e.clientWidth])}"
-        "</script>"
-    )
-    done = run(browser, tmp_path, "--allow-file-access-from-files", "--dump-dom", outer.as_uri())
-    found = re.search(r"<pre>(.*?)</pre>", done.stdout)
-    assert found is not None
-    scroll, client = json.loads(found[1])
-    assert width - 30 <= client <= width
-    assert scroll <= client
+    page = tmp_path / "report.html"
+    page.write_text(render(samples.usual()), encoding="utf-8")
+    with Chromium(browser, tmp_path / "profile") as opened:
+        opened.screen(width)
+        opened.open(page.as_uri())
+        assert width - 30 <= opened.run("document.documentElement.clientWidth") <= width
+        assert opened.fits()
+        # To see that it would be found.
+        opened.run("document.querySelector('.page').style.minWidth = '2000px'")
+        assert not opened.fits()

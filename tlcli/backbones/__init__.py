@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tlcli.backbones.model_options import AS_IT_SAYS, ModelOptions
 from tlcli.errors import BackboneError, UsageError
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from tlcli.backbones.catalogue import Entry
     from tlcli.backbones.downloads import Progress
 
-__all__ = ["architecture_to_module", "fetch", "resolve"]
+__all__ = ["ModelOptions", "architecture_to_module", "fetch", "resolve"]
 
 _KERAS_ENDINGS = (".keras", ".h5", ".hdf5")
 # What people try, with what to do instead.
@@ -38,15 +39,9 @@ _log = logging.getLogger("tlcli")
 
 def resolve(
     module: str,
+    options: ModelOptions = AS_IT_SAYS,
     *,
     model_dir: Path | str | None = None,
-    module_input: str | None = None,
-    module_output: str | None = None,
-    input_height: int | None = None,
-    input_width: int | None = None,
-    input_mean: float | None = None,
-    input_std: float | None = None,
-    trust: bool = False,
 ) -> Backbone:
     """Return the backbone that ``module`` stands for.
 
@@ -56,14 +51,8 @@ def resolve(
 
     Args:
         module: as typed for ``--module``.
+        options: what is to differ from what the model tells.
         model_dir: where fetched or hand-placed models lie, None for the cache folder.
-        module_input: name of the input, for graphs whose layers cannot be told.
-        module_output: name of the output that is the bottleneck, likewise.
-        input_height: in pixels, None for the model's own.
-        input_width: likewise.
-        input_mean: taken off pixels of 0..255, None for the model's own.
-        input_std: what the rest is divided by, None for the model's own.
-        trust: True lets a model run operations that inference does not need.
 
     Raises:
         BackboneError: nothing has that name, or it is no model.
@@ -73,9 +62,6 @@ def resolve(
     """
     from tlcli.backbones import catalogue, hub_addresses
 
-    options = _Options(
-        module_input, module_output, input_height, input_width, input_mean, input_std, trust
-    )
     folder = None if model_dir is None else Path(model_dir).expanduser()
     module = module.strip()
     if not module:
@@ -84,11 +70,11 @@ def resolve(
         module = module.removeprefix("file://")
     path = Path(module).expanduser()
     if "://" in module:
-        return options.hub(module, folder)
+        return _hub(module, options, folder)
     if path.exists() and (_looks_like_path(module) or catalogue.lookup(module) is None):
-        return options.file(path, module)
+        return _file(path, module, options)
     if hub_addresses.is_handle(module):
-        return options.hub(module, folder)
+        return _hub(module, options, folder)
     if _looks_like_path(module):
         raise BackboneError(
             f"there is no file or folder {module}; give the path of a model, or a name that "
@@ -100,10 +86,10 @@ def resolve(
     name = entry.name if entry is not None else module
     placed = catalogue.hand_placed(module, folder) or catalogue.hand_placed(name, folder)
     if placed is not None:
-        return options.file(placed, name)
+        return _file(placed, name, options)
     if entry is None:
         raise catalogue.unknown(module)
-    return options.entry(entry, folder)
+    return _known(entry, options, folder)
 
 
 def _looks_like_path(module: str) -> bool:
@@ -116,131 +102,71 @@ def _looks_like_path(module: str) -> bool:
     )
 
 
-class _Options:
-    """What was asked for beside the name, handed to each source as it takes it."""
+def _file(path: Path, name: str, options: ModelOptions) -> Backbone:
+    """Return the backbone of a file or folder on this machine."""
+    from tlcli.backbones import frozen_graph, keras_file, saved_model
 
-    def __init__(
-        self,
-        module_input: str | None,
-        module_output: str | None,
-        input_height: int | None,
-        input_width: int | None,
-        input_mean: float | None,
-        input_std: float | None,
-        trust: bool,
-    ) -> None:
-        self._input = module_input
-        self._output = module_output
-        self._height = input_height
-        self._width = input_width
-        self._mean = input_mean
-        self._std = input_std
-        self._trust = trust
+    if path.is_file() and path.name == "saved_model.pb":
+        path = path.parent
+    if path.is_dir():
+        return saved_model.find(path, options, name=name)
+    ending = path.suffix.lower()
+    if ending == ".pb":
+        return frozen_graph.find(path, options, name=name)
+    if ending in _KERAS_ENDINGS:
+        _refuse({"--module_input": options.input_layer}, f"the Keras model {path}")
+        return keras_file.find(path, options, name=name)
+    reason = _OTHER_ENDINGS.get(ending, "the ending of its name is none that is known")
+    raise BackboneError(
+        f"{path} cannot be a backbone: {reason}; give a frozen .pb, a SavedModel folder, "
+        "or a .keras or .h5 file"
+    )
 
-    def file(self, path: Path, name: str) -> Backbone:
-        """Return the backbone of a file or folder on this machine."""
-        from tlcli.backbones import frozen_graph, keras_file, saved_model
 
-        if path.is_file() and path.name == "saved_model.pb":
-            path = path.parent
-        if path.is_dir():
-            return saved_model.find(
-                path,
-                module_input=self._input,
-                module_output=self._output,
-                input_height=self._height,
-                input_width=self._width,
-                input_mean=self._mean,
-                input_std=self._std,
-                name=name,
-                trust=self._trust,
-            )
-        ending = path.suffix.lower()
-        if ending == ".pb":
-            return frozen_graph.find(
-                path,
-                module_input=self._input,
-                module_output=self._output,
-                input_height=self._height,
-                input_width=self._width,
-                input_mean=self._mean,
-                input_std=self._std,
-                name=name,
-                trust=self._trust,
-            )
-        if ending in _KERAS_ENDINGS:
-            self._refuse({"--module_input": self._input}, f"the Keras model {path}")
-            return keras_file.find(
-                path,
-                module_output=self._output,
-                input_height=self._height,
-                input_width=self._width,
-                input_mean=self._mean,
-                input_std=self._std,
-                name=name,
-                trust=self._trust,
-            )
-        reason = _OTHER_ENDINGS.get(ending, "the ending of its name is none that is known")
-        raise BackboneError(
-            f"{path} cannot be a backbone: {reason}; give a frozen .pb, a SavedModel folder, "
-            "or a .keras or .h5 file"
-        )
+def _hub(module: str, options: ModelOptions, model_dir: Path | None) -> Backbone:
+    """Return the backbone of a handle or address."""
+    from tlcli.backbones import hub
 
-    def hub(self, module: str, model_dir: Path | None) -> Backbone:
-        """Return the backbone of a handle or address."""
-        from tlcli.backbones import hub
+    return hub.find(module, options, model_dir=model_dir)
 
-        return hub.find(
-            module,
-            model_dir=model_dir,
-            trust=self._trust,
-            module_input=self._input,
-            module_output=self._output,
-            input_height=self._height,
-            input_width=self._width,
-            input_mean=self._mean,
-            input_std=self._std,
-        )
 
-    def entry(self, entry: Entry, model_dir: Path | None) -> Backbone:
-        """Return the backbone of a catalogue entry."""
-        from tlcli.backbones import catalogue
+def _known(entry: Entry, options: ModelOptions, model_dir: Path | None) -> Backbone:
+    """Return the backbone of a catalogue entry."""
+    from tlcli.backbones import catalogue
 
-        # Known networks have one right layer and scaling; a flag is never silently ignored.
-        refused: dict[str, object] = {
-            "--module_input": self._input,
-            "--module_output": self._output,
-            "--input_mean": self._mean,
-            "--input_std": self._std,
-        }
-        if entry.kind == "keras":
-            from tlcli.backbones import keras_applications
+    # Known networks have one right layer and scaling; a flag is never silently ignored.
+    refused: dict[str, object] = {
+        "--module_input": options.input_layer,
+        "--module_output": options.bottleneck_layer,
+        "--input_mean": options.input_mean,
+        "--input_std": options.input_std,
+    }
+    if entry.kind == "keras":
+        from tlcli.backbones import keras_applications
 
-            self._refuse(refused, entry.name)
-            return keras_applications.find(
-                entry, model_dir=model_dir, input_height=self._height, input_width=self._width
-            )
-        if entry.kind == "wheel":
-            from tlcli.backbones import efficientnet_lite
+        _refuse(refused, entry.name)
+        return keras_applications.find(entry, options, model_dir=model_dir)
+    if entry.kind == "wheel":
+        from tlcli.backbones import efficientnet_lite
 
-            for option, value, own in (
-                ("--input_height", self._height, entry.height),
-                ("--input_width", self._width, entry.width),
-            ):
-                if value != own:
-                    refused[option] = value
-            self._refuse(refused, entry.name)
-            return efficientnet_lite.find(entry.name)
-        raise BackboneError(
-            f"{entry.name} is not on this machine: put {entry.file_name} into "
-            f"{catalogue.search_folders(model_dir)[0]}, or use --module inception_v3"
-        )
+        for option, value, own in (
+            ("--input_height", options.input_height, entry.height),
+            ("--input_width", options.input_width, entry.width),
+        ):
+            if value != own:
+                refused[option] = value
+        _refuse(refused, entry.name)
+        return efficientnet_lite.find(entry.name)
+    raise BackboneError(
+        f"{entry.name} is not on this machine: put {entry.file_name} into "
+        f"{catalogue.search_folders(model_dir)[0]}, or use --module inception_v3"
+    )
 
-    @staticmethod
-    def _refuse(options: dict[str, object], what: str) -> None:
-        given = [name for name, value in options.items() if value is not None]
-        if given:
-            raise UsageError(f"{', '.join(given)} cannot be changed for {what}; leave it out")
+
+def _refuse(options: dict[str, object], what: str) -> None:
+    given = [name for name, value in options.items() if value is not None]
+    if given:
+        raise UsageError(f"{', '.join(given)} cannot be changed for {what}; leave it out")
 
 
 def architecture_to_module(name: str, model_dir: Path | str | None = None) -> str:

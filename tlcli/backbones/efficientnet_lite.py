@@ -353,17 +353,3 @@ def build_graph(variant: Variant, state: dict[str, np.ndarray[Any, Any]]) -> Bac
     axes = builder.constant(f"{scope}/axes", np.array([1, 2], np.int32))
     builder.add(OUTPUT, "Mean", [result, axes], Tidx=np.int32, keep_dims=False)
     return BackboneGraph(new_graph(builder.nodes), OUTPUT, BOTTLENECK_SIZE)
-
-
-def imagenet_classifier(name: str) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    """Return ImageNet's own last layer, weights [1280, 1000] and biases [1000], for checks.
-
-    Raises:
-        BackboneError: as `find`, or the weights are damaged.
-    """
-    find(name)
-    variant = VARIANTS[name]
-    path = weight_file(variant)
-    assert path is not None
-    state = read_verified(variant, path)
-    return np.ascontiguousarray(state["_fc.weight"].T), state["_fc.bias"]

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tlcli.backbones.base import INPUT, BackboneGraph
+from tlcli.backbones.model_options import ModelOptions
 from tlcli.core.images import PREPROCESSING_VERSION
 from tlcli.errors import BackboneError, UsageError
 
@@ -65,21 +66,18 @@ PIXELS = Scaling((0.0,), (1.0,))
 """0..255."""
 
 
-def chosen_scaling(
-    input_mean: float | None, input_std: float | None, default: Scaling = UNIT
-) -> Scaling:
-    """Return the scaling that the options ask for, ``default`` where neither is given."""
-    if input_mean is None and input_std is None:
+def chosen_scaling(options: ModelOptions, default: Scaling = UNIT) -> Scaling:
+    """Return the scaling that the options ask for, ``default`` where they ask for none."""
+    if options.input_mean is None and options.input_std is None:
         return default
-    mean = 0.0 if input_mean is None else float(input_mean)
-    std = 255.0 if input_std is None else float(input_std)
+    mean = 0.0 if options.input_mean is None else float(options.input_mean)
+    std = 255.0 if options.input_std is None else float(options.input_std)
     return Scaling((mean,), (std,))
 
 
 def chosen_size(
     known: tuple[int | None, int | None],
-    input_height: int | None,
-    input_width: int | None,
+    options: ModelOptions,
     *,
     what: str,
     fixed: bool = False,
@@ -88,8 +86,7 @@ def chosen_size(
 
     Args:
         known: the model's own height and width, None where it says nothing.
-        input_height: as given, or None.
-        input_width: as given, or None.
+        options: of which height and width are looked at.
         what: the model, for messages.
         fixed: whether the model takes nothing but ``known``.
 
@@ -97,6 +94,7 @@ def chosen_size(
         UsageError: nothing tells the size, or the options contradict the model.
     """
     height, width = known
+    input_height, input_width = options.input_height, options.input_width
     if input_height is None and input_width is None:
         if height is None or width is None:
             raise UsageError(

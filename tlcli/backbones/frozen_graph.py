@@ -35,6 +35,7 @@ from tlcli.backbones.frozen_graph_layers import (
     find_scaling,
     find_size,
 )
+from tlcli.backbones.model_options import AS_IT_SAYS, ModelOptions
 from tlcli.core.graph_evaluation import attribute
 from tlcli.core.graph_limits import check_constants, check_messages, check_sizes
 from tlcli.core.graph_messages import GraphDef
@@ -62,44 +63,33 @@ _SCALING = "input_scaling"
 
 def find(
     path: Path | str,
+    options: ModelOptions = AS_IT_SAYS,
     *,
-    module_input: str | None = None,
-    module_output: str | None = None,
-    input_height: int | None = None,
-    input_width: int | None = None,
-    input_mean: float | None = None,
-    input_std: float | None = None,
     name: str | None = None,
-    trust: bool = False,
 ) -> Backbone:
     """Return the frozen graph at ``path`` as a backbone, without importing TensorFlow.
 
     Args:
         path: a ``.pb`` file.
-        module_input: tensor to feed, "NAME" or "NAME:0"; default: told from the graph.
-        module_output: tensor to take as the bottleneck, likewise.
-        input_height: in pixels; default: told from the graph.
-        input_width: in pixels; default: told from the graph.
-        input_mean: taken off pixels of 0..255; default: that of the graph's generation.
-        input_std: what the rest is divided by; default: likewise.
+        options: layers are tensors, "NAME" or "NAME:0"; the scaling is that of the graph's
+            generation where they say nothing; ``trust`` also lets any size through.
         name: of the backbone; default: the path.
-        trust: True lets operations through that inference does not need, and any size.
 
     Raises:
         BackboneError: no frozen graph, or its layers or size cannot be told.
         UsageError: a size or scaling that cannot work.
     """
     path = Path(path)
-    _check_values(input_height, input_width, input_mean, input_std)
+    _check_values(options)
     content = _read(path)
     digest = hashlib.sha256(content).hexdigest()
     with _explained(path):
         graph = _parse(content, path)
         del content
-        output = find_output(graph, module_output)
-        fed = find_input(graph, output, module_input)
-        height, width = find_size(graph, fed, output, input_height, input_width)
-        mean, std = find_scaling(graph, fed, output, input_mean, input_std)
+        output = find_output(graph, options.bottleneck_layer)
+        fed = find_input(graph, output, options.input_layer)
+        height, width = find_size(graph, fed, output, options.input_height, options.input_width)
+        mean, std = find_scaling(graph, fed, output, options.input_mean, options.input_std)
         plan = Plan(fed, output, height, width, mean, std)
         width_found = bottleneck_size(graph, plan)
     facts = {
@@ -116,7 +106,7 @@ def find(
         if hashlib.sha256(data).hexdigest() != digest:
             raise BackboneError(f"{path} was changed while it was in use; run the command again")
         with _explained(path):
-            return _build(_parse(data, path), plan, trust)
+            return _build(_parse(data, path), plan, options.trust)
 
     return Backbone(
         name=str(path) if name is None else name,
@@ -130,10 +120,12 @@ def find(
     )
 
 
-def _check_values(
-    height: int | None, width: int | None, mean: float | None, std: float | None
-) -> None:
-    for option, side in (("--input_height", height), ("--input_width", width)):
+def _check_values(options: ModelOptions) -> None:
+    mean, std = options.input_mean, options.input_std
+    for option, side in (
+        ("--input_height", options.input_height),
+        ("--input_width", options.input_width),
+    ):
         if side is not None and not 1 <= side <= LARGEST_SIDE:
             raise UsageError(f"{option} {side} is not from 1 to {LARGEST_SIDE} pixels")
     if mean is not None and not math.isfinite(mean):

@@ -20,6 +20,7 @@ from tlcli.backbones.archives import ArchiveRefused, unpack
 from tlcli.backbones.base import Backbone
 from tlcli.backbones.catalogue import search_folders
 from tlcli.backbones.hub_addresses import Address, address, moved_family, size_hint
+from tlcli.backbones.model_options import AS_IT_SAYS, ModelOptions
 from tlcli.errors import BackboneError, DownloadError
 
 _FOLDER = "hub"
@@ -32,15 +33,14 @@ _log = logging.getLogger("tlcli")
 
 
 def find(
-    module: str, *, model_dir: Path | None = None, trust: bool = False, **options: Any
+    module: str, options: ModelOptions = AS_IT_SAYS, *, model_dir: Path | None = None
 ) -> Backbone:
     """Return the backbone of a handle or address, fetched unless it is on this machine.
 
     Args:
         module: see `address`.
+        options: see `saved_model.find`.
         model_dir: where fetched modules lie, None for the cache folder.
-        trust: see `saved_model.find`.
-        options: the other options of `saved_model.find`.
 
     Raises:
         DownloadError: it is not on this machine and cannot be fetched.
@@ -54,12 +54,11 @@ def find(
     known = wanted.kaggle.startswith(("google/", "tensorflow/")) and moved_family(wanted.kaggle)
     return saved_model.find(
         folder,
+        options,
         name=module,
         source=f"Hub module {wanted.urls[0]}",
         licence="Apache-2.0" if known else "unknown",
         size_hint=size_hint(wanted.kaggle),
-        trust=trust,
-        **options,
     )
 
 

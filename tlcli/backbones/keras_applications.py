@@ -29,6 +29,7 @@ from tlcli.backbones.freezing import (
     freeze,
     sha256_of,
 )
+from tlcli.backbones.model_options import AS_IT_SAYS, ModelOptions
 from tlcli.errors import BackboneError
 
 # Part of the fingerprint: raise it when the graphs below change any vector.
@@ -43,21 +44,20 @@ _EFFICIENTNET_STD = (0.229, 0.224, 0.225)
 
 
 def find(
-    entry: Entry,
-    *,
-    model_dir: Path | None = None,
-    input_height: int | None = None,
-    input_width: int | None = None,
+    entry: Entry, options: ModelOptions = AS_IT_SAYS, *, model_dir: Path | None = None
 ) -> Backbone:
     """Return the backbone of a catalogue entry, its weights fetched if they are absent.
+
+    Args:
+        entry: of the kind "keras".
+        options: of which height and width are looked at.
+        model_dir: where weights lie, None for the cache folder.
 
     Raises:
         UsageError: a size that the network cannot take.
         DownloadError: the weights are not on this machine and cannot be fetched.
     """
-    height, width = chosen_size(
-        (entry.height, entry.width), input_height, input_width, what=entry.name
-    )
+    height, width = chosen_size((entry.height, entry.width), options, what=entry.name)
     weights = fetch(entry, model_dir=model_dir)
     key = fingerprint(
         "keras_applications",

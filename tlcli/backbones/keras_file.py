@@ -32,6 +32,7 @@ from tlcli.backbones.freezing import (
 )
 from tlcli.backbones.keras_applications import import_keras, make_groups_plain, quietly
 from tlcli.backbones.keras_weights import check_archive, check_weights
+from tlcli.backbones.model_options import AS_IT_SAYS, ModelOptions
 from tlcli.errors import BackboneError, UsageError
 
 # Part of the fingerprint: raise it when the graphs below change any vector.
@@ -53,26 +54,16 @@ _BUILTINS = ("function", "__tuple__", "slice")
 
 def find(
     path: Path | str,
+    options: ModelOptions = AS_IT_SAYS,
     *,
-    module_output: str | None = None,
-    input_height: int | None = None,
-    input_width: int | None = None,
-    input_mean: float | None = None,
-    input_std: float | None = None,
     name: str | None = None,
-    trust: bool = False,
 ) -> Backbone:
     """Return the backbone of a Keras model file, without importing Keras.
 
     Args:
         path: a ``.keras``, ``.h5`` or ``.hdf5`` file of a whole model.
-        module_output: name of the layer whose output is the bottleneck.
-        input_height: in pixels, None for what the model says.
-        input_width: likewise.
-        input_mean: with ``input_std`` the scaling ``(pixel - mean) / std``.
-        input_std: see ``input_mean``.
+        options: of which ``input_layer`` is not looked at.
         name: as the user typed it, the path by default.
-        trust: True loads a file that asks for Python code.
 
     Raises:
         BackboneError: no Keras model, weights only, or it asks for Python code.
@@ -81,7 +72,7 @@ def find(
     path = Path(path)
     what = f"the Keras model {path}"
     config = read_config(path)
-    if not trust:
+    if not options.trust:
         _check_safe(config, what)
         try:
             check_weights(path, what)
@@ -91,17 +82,16 @@ def find(
                 "again"
             ) from error
     known = _input_size(config)
-    height, width = chosen_size(
-        known, input_height, input_width, what=what, fixed=None not in known
-    )
+    height, width = chosen_size(known, options, what=what, fixed=None not in known)
     default = PIXELS if _scales_pixels(config) else UNIT
-    scaling = chosen_scaling(input_mean, input_std, default)
+    scaling = chosen_scaling(options, default)
+    layer = options.bottleneck_layer
     key = fingerprint(
-        "keras_file", _GRAPH_VERSION, sha256_of(path), module_output, height, width, scaling.key
+        "keras_file", _GRAPH_VERSION, sha256_of(path), layer, height, width, scaling.key
     )
 
     def load_graph() -> BackboneGraph:
-        return _load(path, module_output, height, width, scaling, what, trust)
+        return _load(path, layer, height, width, scaling, what, options.trust)
 
     return Backbone(
         name=name or str(path),

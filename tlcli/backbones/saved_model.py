@@ -25,6 +25,7 @@ from tlcli.backbones.freezing import (
     freeze,
     sha256_of,
 )
+from tlcli.backbones.model_options import AS_IT_SAYS, ModelOptions
 from tlcli.core.graph_nodes import DataType
 from tlcli.errors import BackboneError, UsageError
 
@@ -66,34 +67,22 @@ class Endpoint:
 
 def find(
     folder: Path,
+    options: ModelOptions = AS_IT_SAYS,
     *,
-    module_input: str | None = None,
-    module_output: str | None = None,
-    input_height: int | None = None,
-    input_width: int | None = None,
-    input_mean: float | None = None,
-    input_std: float | None = None,
     name: str | None = None,
     size_hint: tuple[int, int] | None = None,
     licence: str = "unknown",
     source: str | None = None,
-    trust: bool = False,
 ) -> Backbone:
     """Return the backbone of a SavedModel folder, without importing TensorFlow.
 
     Args:
         folder: holds ``saved_model.pb``.
-        module_input: name of an input of the signature.
-        module_output: name of a signature or of an output of it, None for the usual ones.
-        input_height: in pixels, None for what the model says.
-        input_width: likewise.
-        input_mean: with ``input_std`` the scaling ``(pixel - mean) / std``; [0, 1] without.
-        input_std: see ``input_mean``.
+        options: the usual signature and output, and images in [0, 1], where they say nothing.
         name: as the user typed it, the folder by default.
         size_hint: height and width where nothing else tells.
         licence: of the weights.
         source: where it came from, for people.
-        trust: True lets operations through that inference does not need.
 
     Raises:
         GraphError: no SavedModel, or it holds operations that inference does not need.
@@ -104,14 +93,14 @@ def find(
 
     folder = Path(folder)
     what = f"the SavedModel {folder}"
-    endpoint = _endpoint(folder, what, module_input, module_output)
-    if not trust:
+    endpoint = _endpoint(folder, what, options)
+    if not options.trust:
         check_saved_model(folder)
     known = (endpoint.height, endpoint.width)
     if None in known and size_hint is not None:
         known = size_hint
-    height, width = chosen_size(known, input_height, input_width, what=what, fixed=endpoint.fixed)
-    scaling = chosen_scaling(input_mean, input_std, UNIT)
+    height, width = chosen_size(known, options, what=what, fixed=endpoint.fixed)
+    scaling = chosen_scaling(options, UNIT)
     key = fingerprint(
         "saved_model",
         _GRAPH_VERSION,
@@ -125,7 +114,7 @@ def find(
     )
 
     def load_graph() -> BackboneGraph:
-        return _load(folder, endpoint, height, width, scaling, what, trust)
+        return _load(folder, endpoint, height, width, scaling, what, options.trust)
 
     return Backbone(
         name=name or str(folder),
@@ -144,9 +133,7 @@ def _contents(folder: Path) -> Iterator[str]:
         yield f"{path.relative_to(folder).as_posix()} {sha256_of(path)}"
 
 
-def _endpoint(
-    folder: Path, what: str, module_input: str | None, module_output: str | None
-) -> Endpoint:
+def _endpoint(folder: Path, what: str, options: ModelOptions) -> Endpoint:
     from tlcli.core.graph_safety import read_saved_model
 
     meta = _inference_graph(read_saved_model(folder), what)
@@ -158,9 +145,9 @@ def _endpoint(
             f"{what} has no signature, so nothing tells where images go in; save it again with "
             "tf.saved_model.save(model, folder, signatures=...)"
         )
-    name, output = _choose(signatures, module_output, what)
+    name, output = _choose(signatures, options.bottleneck_layer, what)
     signature = signatures[name]
-    image = _image_input(signature, module_input, f"the signature {name!r} of {what}")
+    image = _image_input(signature, options.input_layer, f"the signature {name!r} of {what}")
     dims = [dim.size for dim in image.tensor_shape.dim]
     height, width = (dims[1], dims[2]) if len(dims) == 4 else (-1, -1)
     fixed = height > 0 and width > 0

@@ -129,12 +129,19 @@ def _parse(
 def parse_state(
     data: bytes, expected: Mapping[str, Sequence[int]] | None = None, where: str = "the data"
 ) -> dict[str, np.ndarray[Any, Any]]:
-    """Return the tensors of a state dict that is already in memory; see `read_state`.
+    """Return the tensors of the state dict in a legacy ``.pth`` file.
 
     Args:
-        data: content of the file.
-        expected: as in `read_state`.
+        data: content of the file; see `read_weights`.
+        expected: shape of every tensor by name; the file must hold these and no others.
+            None takes what the file holds.
         where: how messages call the file.
+
+    Returns:
+        Contiguous arrays of the stored types by name, in the file's order.
+
+    Raises:
+        BackboneError: it is damaged, of another format, or does not hold what was expected.
     """
     # Every failure inside is foreseen or one of these, which text that is no UTF-8 and NumPy
     # for impossible sizes raise.
@@ -145,26 +152,6 @@ def parse_state(
     except (ValueError, OverflowError):
         reason = "it ends early or is damaged"
     raise BackboneError(f"the weights in {where} cannot be read: {reason}; install them again")
-
-
-def read_state(
-    path: Path, expected: Mapping[str, Sequence[int]] | None = None
-) -> dict[str, np.ndarray[Any, Any]]:
-    """Read the state dict of a legacy ``.pth`` file.
-
-    Args:
-        path: the file, at most `MAXIMUM_BYTES`.
-        expected: shape of every tensor by name; the file must hold these and no others.
-            None takes what the file holds.
-
-    Returns:
-        Contiguous arrays of the stored types by name, in the file's order.
-
-    Raises:
-        BackboneError: the file cannot be read, is damaged, is of another format, or does
-            not hold what was expected.
-    """
-    return parse_state(read_weights(path), expected, str(path))
 
 
 def read_weights(path: Path) -> bytes:

@@ -16,7 +16,7 @@ from typing import Any
 
 from tlcli import __version__
 from tlcli.core.files import sha256_bytes, sha256_file, write_text, write_whole
-from tlcli.core.input_options import Options, Scaling
+from tlcli.core.input_options import Options, Scaling, Wants
 from tlcli.core.kept_files import LARGEST_FOLDER, make_room, mark_used
 from tlcli.core.locations import converted_folder
 from tlcli.errors import OutputError
@@ -29,17 +29,16 @@ _NAME_DIGITS = 40
 
 
 @dataclass(frozen=True)
-class ConvertedGraph:
-    """A copy, and what its graph wants, as `graph_inference.GraphWants` says it."""
+class ConvertedGraph(Wants):
+    """A copy, and what its graph wants.
+
+    Attributes:
+        model: the .tflite file.
+        input: name of the graph's Placeholder.
+    """
 
     model: Path
     input: str
-    height: int
-    width: int
-    scaling: Scaling
-    dtype: str
-    labels: int | None
-    any_batch: bool
 
 
 def copy_name(digest: str, options: Options, plain: bool) -> str:

@@ -44,16 +44,6 @@ class Distortions:
             if not 0 <= value <= 100:
                 raise UsageError(f"--{option} is {value}; give a percentage from 0 to 100")
 
-    @property
-    def active(self) -> bool:
-        """Whether any view differs from the plain image."""
-        return bool(
-            self.flip_left_right
-            or self.random_crop > 0
-            or self.random_scale > 0
-            or self.random_brightness > 0
-        )
-
     def view_key(self, view: int) -> str:
         """Return the name of a view in the cache; all that affects its pixels is in it."""
         return (

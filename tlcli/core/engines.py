@@ -15,7 +15,7 @@ import sys
 import tempfile
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -128,7 +128,42 @@ def first_line(error: BaseException) -> str:
     return text.splitlines()[0] if text else type(error).__name__
 
 
-class GraphEngine:
+class SessionEngine:
+    """What a TensorFlow session of its own runs; the subclasses load it.
+
+    Args:
+        session: holds the graph.
+        ends: tensors to feed and to compute.
+        errors: what TensorFlow raises when it cannot.
+        what: the model, for messages.
+    """
+
+    def __init__(
+        self, session: Any, ends: Sequence[Any], errors: tuple[type[Exception], ...], what: str
+    ) -> None:
+        self._session: Any = session
+        self._input, self._output = ends
+        self._errors, self._what = errors, what
+
+    def run(self, batch: Array) -> Array:
+        """Return the output for what the input takes, usually float32 [n, height, width, 3].
+
+        Raises:
+            GraphError: TensorFlow could not compute it.
+        """
+        try:
+            return np.asarray(self._session.run(self._output, {self._input: batch}))
+        except self._errors as error:
+            raise GraphError(f"{self._what} cannot be run: {first_line(error)}") from error
+
+    def close(self) -> None:
+        """Release the session; `run` is not possible afterwards."""
+        if self._session is not None:
+            self._session.close()
+            self._session = None
+
+
+class GraphEngine(SessionEngine):
     """A frozen graph in a TensorFlow session of its own.
 
     Args:
@@ -142,7 +177,7 @@ class GraphEngine:
 
     def __init__(self, graph: Any, input: str, output: str) -> None:
         tf = import_tensorflow()
-        self._errors: tuple[type[Exception], ...] = (tf.errors.OpError, ValueError, TypeError)
+        errors: tuple[type[Exception], ...] = (tf.errors.OpError, ValueError, TypeError)
         message = tf.compat.v1.GraphDef()
         holder = tf.Graph()
         try:
@@ -150,11 +185,10 @@ class GraphEngine:
             with holder.as_default(), warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 tf.import_graph_def(message, name="")
-            self._input = holder.get_tensor_by_name(_endpoint(input))
-            self._output = holder.get_tensor_by_name(_endpoint(output))
+            ends = [holder.get_tensor_by_name(_endpoint(name)) for name in (input, output)]
         except KeyError as error:
             raise GraphError(f"the graph has no layer {input} or no layer {output}") from error
-        except self._errors as error:
+        except errors as error:
             raise GraphError(f"TensorFlow refuses the graph: {first_line(error)}") from error
         threads = available_cpus()
         config = tf.compat.v1.ConfigProto(
@@ -162,27 +196,8 @@ class GraphEngine:
         )
         config.gpu_options.allow_growth = True
         with quiet_stderr():
-            self._session: Any = tf.compat.v1.Session(graph=holder, config=config)
-
-    def run(self, batch: Array) -> Array:
-        """Return the output for a batch.
-
-        Args:
-            batch: what the input takes, usually float32 [n, height, width, 3].
-
-        Raises:
-            GraphError: TensorFlow could not compute it.
-        """
-        try:
-            return np.asarray(self._session.run(self._output, {self._input: batch}))
-        except self._errors as error:
-            raise GraphError(f"the graph cannot be run: {first_line(error)}") from error
-
-    def close(self) -> None:
-        """Release the session; `run` is not possible afterwards."""
-        if self._session is not None:
-            self._session.close()
-            self._session = None
+            session = tf.compat.v1.Session(graph=holder, config=config)
+        super().__init__(session, ends, errors, "the graph")
 
     def __enter__(self) -> GraphEngine:
         return self

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+from tlcli.core.classifier import Classifier, Engine
 from tlcli.core.decoding import Source
 from tlcli.core.images import Preprocessing
-from tlcli.core.input_options import Options, Scaling
+from tlcli.core.input_options import Options, Scaling, Wants
+from tlcli.core.labels import Labels, fitting_labels
+from tlcli.core.litert_pool import LiteRTPool
 from tlcli.core.model_card import ModelCard
 from tlcli.errors import DataError, GraphError
 
@@ -33,6 +37,46 @@ def preprocessing_for(
         width=made.width if options.input_width is None else options.input_width,
         mean=made.mean if options.input_mean is None else options.input_mean,
         std=made.std if options.input_std is None else options.input_std,
+    )
+
+
+def classifier_for(
+    graph: Path,
+    wants: Wants,
+    engine: Callable[[], Engine],
+    labels: Labels | None,
+    card: ModelCard | None,
+    options: Options,
+    batch_size: int | None,
+) -> Classifier:
+    """Return what labels images by a graph that was examined.
+
+    Args:
+        graph: its path.
+        wants: what was found.
+        engine: gives what runs it; called when all else fits, as starting one takes long.
+        labels: None takes those that lie beside it.
+        card: its model card, if it has one that holds.
+        options: what the card does not say.
+        batch_size: images at a time; None chooses.
+
+    Raises:
+        DataError: a labels file that cannot be read.
+        GraphError: it cannot be run, or has no labels that fit.
+    """
+    labels = fitting_labels(labels, wants.labels, graph)
+    preprocessing = preprocessing_for(card, wants.height, wants.width, wants.scaling, options)
+    runs = engine()
+    usual = LITERT_BATCH if isinstance(runs, LiteRTPool) else TENSORFLOW_BATCH
+    size = usual if batch_size is None else batch_size
+    return Classifier(
+        graph=graph,
+        labels=labels.names,
+        preprocessing=preprocessing,
+        engine=runs,
+        batch_size=size if wants.any_batch else 1,
+        dtype=wants.dtype,
+        reader=reader_for(preprocessing),
     )
 
 

@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tlcli.core.classifier import Classifier, Engine
-from tlcli.core.converted_graphs import ConvertedGraph, copy_name, find_copy, keep_copy
+from tlcli.core.converted_graphs import copy_name, find_copy, keep_copy
 from tlcli.core.digests import Digests
 from tlcli.core.engines import GraphEngine
-from tlcli.core.feeding import LITERT_BATCH, TENSORFLOW_BATCH, preprocessing_for, reader_for
+from tlcli.core.feeding import classifier_for
 from tlcli.core.files import sha256_file
-from tlcli.core.input_options import Options, override_scaling
-from tlcli.core.labels import Labels, find_labels
+from tlcli.core.input_options import Options, Wants, override_scaling
+from tlcli.core.labels import Labels
 from tlcli.core.litert_loading import load_litert
 from tlcli.core.litert_pool import LiteRTPool
 from tlcli.core.model_card import ModelCard, card_path
@@ -62,21 +62,7 @@ def load_frozen(
     wants, engine = _frozen_engine(
         path, _with_card(options, card), card is not None, trust, digests
     )
-    labels = labels or find_labels(path)
-    if wants.labels is not None:
-        labels.check(wants.labels, path)
-    preprocessing = preprocessing_for(card, wants.height, wants.width, wants.scaling, options)
-    usual = TENSORFLOW_BATCH if isinstance(engine, GraphEngine) else LITERT_BATCH
-    size = usual if batch_size is None else batch_size
-    return Classifier(
-        graph=path,
-        labels=labels.names,
-        preprocessing=preprocessing,
-        engine=engine,
-        batch_size=size if wants.any_batch else 1,
-        dtype=wants.dtype,
-        reader=reader_for(preprocessing),
-    )
+    return classifier_for(path, wants, lambda: engine, labels, card, options, batch_size)
 
 
 def _listed_litert(path: Path, card: ModelCard, digests: Digests) -> Path | None:
@@ -121,7 +107,7 @@ def _with_card(options: Options, card: ModelCard | None) -> Options:
 
 def _frozen_engine(
     path: Path, options: Options, plain: bool, trust: bool, digests: Digests
-) -> tuple[GraphWants | ConvertedGraph, Engine]:
+) -> tuple[Wants, Engine]:
     """Return what a graph wants, and what runs it.
 
     Args:

@@ -23,7 +23,7 @@ from tlcli.core.graph_surgery import (
     spell_tensor,
     split_tensor,
 )
-from tlcli.core.input_options import Options, Scaling, override_scaling, scaling_of
+from tlcli.core.input_options import Options, Scaling, Wants, override_scaling, scaling_of
 from tlcli.errors import GraphError
 
 _PLACEHOLDERS = frozenset({"Placeholder", "PlaceholderV2"})
@@ -41,30 +41,18 @@ _IMAGE_TYPES = {DataType.FLOAT: "float32", DataType.UINT8: "uint8"}
 
 
 @dataclass(frozen=True)
-class GraphWants:
-    """What a graph wants.
+class GraphWants(Wants):
+    """What a frozen graph wants.
 
     Attributes:
         graph: the ``GraphDef``, cut to what runs; its input is a Placeholder.
         input: name of that Placeholder.
         output: tensor of the scores, "NAME" or "NAME:1".
-        height: of the input, in pixels.
-        width: of the input, in pixels.
-        scaling: from pixels of 0..255 to what the input takes.
-        dtype: "float32" or "uint8".
-        labels: number of labels, None where only running can tell.
-        any_batch: False when it takes exactly one image at a time.
     """
 
     graph: Any
     input: str
     output: str
-    height: int
-    width: int
-    scaling: Scaling
-    dtype: str
-    labels: int | None
-    any_batch: bool
 
 
 def examine(graph: Any, options: Options | None = None, name: str = "the graph") -> GraphWants:

@@ -251,21 +251,6 @@ def _keeps_images(before: Shape | None, after: Shape) -> bool:
     return math.prod(size or 0 for size in before[1:]) == math.prod(size or 0 for size in after[1:])
 
 
-def feature_width(
-    graph: Any, input: str, output: str, size: tuple[int, int] | None = None
-) -> int | None:
-    """Return D, the number of values that ``output`` gives for one image; None: unknown."""
-    start = nodes_by_name(graph).get(split_tensor(input)[0])
-    declared = None if start is None else placeholder_shape(start)
-    height, width = size if size is not None else (declared or (None,) * 4)[1:3]
-    channels = declared[3] if declared is not None and len(declared) == 4 else 3
-    shapes = infer_shapes(graph, input, (None, height, width, channels), [output])
-    found = shapes.get(spell_tensor(*split_tensor(output)))
-    if found is None or len(found) < 2 or any(extent is None for extent in found[1:]):
-        return None
-    return math.prod(extent or 0 for extent in found[1:])
-
-
 def static_input_size(
     graph: Any, input: str, outputs: Sequence[str] | None = None
 ) -> tuple[int, int] | None:

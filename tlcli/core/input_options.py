@@ -60,6 +60,27 @@ class Scaling:
     assumed: bool = False
 
 
+@dataclass(frozen=True)
+class Wants:
+    """What a graph wants of its images and gives for them.
+
+    Attributes:
+        height: of the input, in pixels.
+        width: of the input, in pixels.
+        scaling: from pixels of 0..255 to what the input takes.
+        dtype: "float32" or "uint8".
+        labels: number of labels, None where only running can tell.
+        any_batch: False when it takes exactly one image at a time.
+    """
+
+    height: int
+    width: int
+    scaling: Scaling
+    dtype: str
+    labels: int | None
+    any_batch: bool
+
+
 def scaling_of(input_name: str, inception: bool = False) -> Scaling:
     """Return how the original tools fed an input of this name.
 

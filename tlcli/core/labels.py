@@ -129,6 +129,24 @@ def find_labels(graph: Path) -> Labels:
     )
 
 
+def fitting_labels(labels: Labels | None, count: int | None, graph: Path) -> Labels:
+    """Return the labels of a graph.
+
+    Args:
+        labels: None takes those that `find_labels` finds.
+        count: how many scores the graph gives, None where only running can tell.
+        graph: its path.
+
+    Raises:
+        DataError: a labels file that cannot be read.
+        GraphError: there is none, or it does not fit the graph.
+    """
+    labels = labels or find_labels(graph)
+    if count is not None:
+        labels.check(count, graph)
+    return labels
+
+
 def as_labels(given: Path | str | Sequence[str]) -> Labels:
     """Return labels that the caller gave: the path of a file, or the labels themselves.
 

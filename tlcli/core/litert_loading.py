@@ -7,7 +7,7 @@ from pathlib import Path
 from tlcli.core.classifier import Classifier
 from tlcli.core.feeding import LITERT_BATCH, preprocessing_for
 from tlcli.core.input_options import Options, Scaling, override_scaling, scaling_of
-from tlcli.core.labels import Labels, find_labels
+from tlcli.core.labels import Labels, fitting_labels
 from tlcli.core.litert_pool import LiteRTPool
 from tlcli.core.model_card import ModelCard
 from tlcli.errors import GraphError
@@ -67,9 +67,8 @@ def load_litert(
         raise GraphError(
             f"{path} does not say how large its images are; give --input_height and --input_width"
         )
-    labels = labels or find_labels(path)
-    if engine.output_shape and engine.output_shape[-1] is not None:
-        labels.check(engine.output_shape[-1], path)
+    count = engine.output_shape[-1] if engine.output_shape else None
+    labels = fitting_labels(labels, count, path)
     if card is not None:
         preprocessing = preprocessing_for(card, height, width, Scaling(0.0, 255.0), options)
     else:

@@ -8,12 +8,12 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
-from tlcli.core.classifier import Classifier, Engine
+from tlcli.core.classifier import Classifier
 from tlcli.core.digests import Digests
-from tlcli.core.feeding import TENSORFLOW_BATCH, preprocessing_for, reader_for
+from tlcli.core.feeding import classifier_for
 from tlcli.core.frozen_loading import load_frozen
 from tlcli.core.input_options import Options
-from tlcli.core.labels import Labels, as_labels, find_labels
+from tlcli.core.labels import Labels, as_labels
 from tlcli.core.litert_loading import is_litert, load_litert
 from tlcli.core.model_card import ModelCard, card_path, load_for
 from tlcli.core.seal import read_seal
@@ -160,18 +160,12 @@ def _load_saved_model(
     if not trust:
         check_saved_model(folder)
     wants = examine_saved_model(folder, options)
-    labels = labels or find_labels(folder)
-    if wants.labels is not None:
-        labels.check(wants.labels, folder)
-    preprocessing = preprocessing_for(card, wants.height, wants.width, wants.scaling, options)
-    engine: Engine = SavedModelEngine(folder, wants)
-    size = TENSORFLOW_BATCH if batch_size is None else batch_size
-    return Classifier(
-        graph=folder,
-        labels=labels.names,
-        preprocessing=preprocessing,
-        engine=engine,
-        batch_size=size if wants.any_batch else 1,
-        dtype=wants.dtype,
-        reader=reader_for(preprocessing),
+    return classifier_for(
+        folder,
+        wants,
+        lambda: SavedModelEngine(folder, wants),
+        labels,
+        card,
+        options,
+        batch_size,
     )

@@ -8,15 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from tlcli.core.engines import first_line, import_tensorflow, quiet_stderr
+from tlcli.core.engines import SessionEngine, first_line, import_tensorflow, quiet_stderr
 from tlcli.core.graph_nodes import DataType, shape_dims
 from tlcli.core.graph_safety import read_saved_model
-from tlcli.core.input_options import Options, Scaling, override_scaling, scaling_of
+from tlcli.core.input_options import Options, Scaling, Wants, override_scaling, scaling_of
 from tlcli.errors import GraphError
-
-Array = np.ndarray[Any, Any]
 
 _SERVE = "serve"
 _DEFAULT = "serving_default"
@@ -27,30 +23,18 @@ _TYPES = {DataType.FLOAT: "float32", DataType.UINT8: "uint8"}
 
 
 @dataclass(frozen=True)
-class SavedModelWants:
+class SavedModelWants(Wants):
     """What a SavedModel wants.
 
     Attributes:
         tags: of the graph to load.
         input: tensor to feed, "NAME:0".
         output: tensor of the scores.
-        height: of the input, in pixels.
-        width: of the input, in pixels.
-        scaling: from pixels of 0..255 to what the input takes.
-        dtype: "float32" or "uint8".
-        labels: number of labels, None where only running can tell.
-        any_batch: False when it takes exactly one image at a time.
     """
 
     tags: tuple[str, ...]
     input: str
     output: str
-    height: int
-    width: int
-    scaling: Scaling
-    dtype: str
-    labels: int | None
-    any_batch: bool
 
 
 def examine_saved_model(folder: Path, options: Options) -> SavedModelWants:
@@ -155,7 +139,7 @@ def _names(outputs: Iterable[str]) -> str:
     return ", ".join(sorted(outputs)) or "none"
 
 
-class SavedModelEngine:
+class SavedModelEngine(SessionEngine):
     """A SavedModel in a TensorFlow session of its own; check it before (`graph_safety`).
 
     Raises:
@@ -164,7 +148,7 @@ class SavedModelEngine:
 
     def __init__(self, folder: Path, wants: SavedModelWants) -> None:
         tf = import_tensorflow()
-        self._errors: tuple[type[Exception], ...] = (
+        errors: tuple[type[Exception], ...] = (
             tf.errors.OpError,
             OSError,
             RuntimeError,
@@ -180,25 +164,7 @@ class SavedModelEngine:
                 holder = tf.Graph()
                 session = tf.compat.v1.Session(graph=holder, config=config)
                 tf.compat.v1.saved_model.loader.load(session, list(wants.tags), str(folder))
-                self._input = holder.get_tensor_by_name(wants.input)
-                self._output = holder.get_tensor_by_name(wants.output)
-        except self._errors as error:
+                ends = [holder.get_tensor_by_name(name) for name in (wants.input, wants.output)]
+        except errors as error:
             raise GraphError(f"TensorFlow cannot load {folder}: {first_line(error)}") from error
-        self._session: Any = session
-
-    def run(self, batch: Array) -> Array:
-        """Return the scores for a batch.
-
-        Raises:
-            GraphError: TensorFlow could not compute them.
-        """
-        try:
-            return np.asarray(self._session.run(self._output, {self._input: batch}))
-        except self._errors as error:
-            raise GraphError(f"the SavedModel cannot be run: {first_line(error)}") from error
-
-    def close(self) -> None:
-        """Release the session; `run` is not possible afterwards."""
-        if self._session is not None:
-            self._session.close()
-            self._session = None
+        super().__init__(session, ends, errors, "the SavedModel")

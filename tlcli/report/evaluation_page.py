@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 from markupsafe import Markup
 
 from tlcli import __version__
@@ -13,7 +11,7 @@ from tlcli.core.evaluation import Share
 from tlcli.core.graph_accuracy import GraphAccuracy
 from tlcli.report import figures
 from tlcli.report.collect import thumbnail
-from tlcli.report.page import filled, json_for_html, matrix_kind, percent, resource
+from tlcli.report.page import filled, json_for_html, matrix_kind, percent
 
 # About 6 KB each; the page stays well under a megabyte.
 PICTURES_SHOWN = 40
@@ -54,7 +52,6 @@ def render(
         "command": command,
         "min_accuracy": min_accuracy,
         "version": __version__,
-        "style": _style(),
         "share": _share,
         "matrix": _matrix,
         "pairs": None if comparison is None else paired_labels(comparison)[:ROWS_SHOWN],
@@ -67,14 +64,7 @@ def render(
         "grid": figures.confusion_grid,
         "json": json_for_html(data),
     }
-    return filled(resource("evaluation.html"), context)
-
-
-def _style() -> Markup:
-    """Return the style sheet of the retraining report, so that the two pages look alike."""
-    found = re.search(r"<style>(.*?)</style>", resource("template.html"), re.DOTALL)
-    assert found is not None
-    return Markup(found[1])
+    return filled("evaluation.html", context)
 
 
 def _share(share: Share | None) -> Markup:

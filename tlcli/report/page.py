@@ -51,19 +51,20 @@ def render(data: ReportData) -> str:
 
     Every name is escaped; the same content is inside as JSON (``id="report-data"``).
     """
-    return filled(resource("template.html"), _context(data))
+    return filled("template.html", _context(data))
 
 
-def resource(name: str) -> str:
-    """Return the text of a file that lies beside this module."""
-    return resources.files("tlcli.report").joinpath(name).read_text("utf-8")
+def filled(template: str, context: Mapping[str, Any]) -> str:
+    """Return a template with its values, every one escaped, as text that is valid UTF-8.
 
-
-def filled(source: str, context: Mapping[str, Any]) -> str:
-    """Return a template with its values, every one escaped, as text that is valid UTF-8."""
+    Args:
+        template: name of a file beside this module, which may include others.
+        context: its values.
+    """
     import jinja2
 
     environment = jinja2.Environment(
+        loader=jinja2.FunctionLoader(_resource),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
@@ -73,7 +74,7 @@ def filled(source: str, context: Mapping[str, Any]) -> str:
     environment.filters.update(
         percent=percent, number=number, duration=duration, value=value, breakable=breakable
     )
-    page: str = environment.from_string(source).render(**context)
+    page: str = environment.get_template(template).render(**context)
     # A file name that is no valid text must not keep the page from being UTF-8.
     return _SURROGATES.sub("�", page)
 
@@ -177,6 +178,11 @@ def confused_pairs(data: ReportData) -> list[Confusion]:
     ]
     found.sort(key=lambda pair: (-pair.count, -pair.share, pair.label, pair.predicted))
     return found[:PAIRS_SHOWN]
+
+
+def _resource(name: str) -> str:
+    """Return the text of a file that lies beside this module."""
+    return resources.files("tlcli.report").joinpath(name).read_text("utf-8")
 
 
 def _printable(spelled: Any) -> Any:

@@ -1,0 +1,1 @@
+"""Aerial views of houses, painted by random numbers."""

@@ -1,0 +1,33 @@
+"""What the user may say about a model beside its name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class ModelOptions:
+    """How a model becomes a backbone; None where the model itself tells.
+
+    Attributes:
+        input_layer: where images go in: a tensor of a frozen graph, an input of a signature.
+        bottleneck_layer: whose output is the bottleneck: a tensor of a frozen graph, a
+            signature or an output of one, a layer of a Keras model.
+        input_height: in pixels.
+        input_width: in pixels.
+        input_mean: taken off pixels of 0..255; zero is a value.
+        input_std: what the rest is divided by.
+        trust: True lets a model run operations, or Python code, that inference does not need.
+    """
+
+    input_layer: str | None = None
+    bottleneck_layer: str | None = None
+    input_height: int | None = None
+    input_width: int | None = None
+    input_mean: float | None = None
+    input_std: float | None = None
+    trust: bool = False
+
+
+AS_IT_SAYS = ModelOptions()
+"""Everything as the model itself tells."""
