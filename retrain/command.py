@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import click
 
 from tlcli.commands.options import ACCURACY, ANY_PATH, SWITCH, complete_backbones, talk_options
+from tlcli.core.text_table import harmless
 from tlcli.terminal import CONTEXT_SETTINGS, progress_bars, say_below_minimum, set_up_logging
+
+logger = logging.getLogger("tlcli")
 
 BELOW_MINIMUM = 3
 
@@ -38,7 +42,11 @@ BELOW_MINIMUM = 3
     type=ANY_PATH,
     help="Report page.  [default: output_report.html beside the graph]",
 )
-@click.option("--no_report", is_flag=True, help="Write no report.")
+@click.option(
+    "--no_report",
+    is_flag=True,
+    help="Write no report, and remove that of the graph that is replaced.",
+)
 @click.option(
     "--intermediate_output_graphs_dir",
     type=ANY_PATH,
@@ -130,7 +138,9 @@ BELOW_MINIMUM = 3
     help="Share of images kept for validation.",
 )
 @click.option(
-    "--print_misclassified_test_images", **SWITCH, help="List the test images it got wrong."
+    "--print_misclassified_test_images",
+    **SWITCH,
+    help="List the test images it got wrong, --quiet or not.",
 )
 @click.option("--flip_left_right", **SWITCH, help="Flip half of the training views.")
 @click.option(
@@ -213,6 +223,12 @@ def command(
 
     with progress_bars(quiet) as progress:
         result = retrain(progress=progress, **options)
+    # Asked for by name, so it is not for --quiet to hide.
+    if options["print_misclassified_test_images"] and not logger.isEnabledFor(logging.INFO):
+        from retrain.testing import misclassified_lines
+
+        for line in misclassified_lines(result.misclassified):
+            click.echo(harmless(line), err=True)
     click.echo(result.to_json() if output_format == "json" else result.to_text())
     if result.passed:
         return 0

@@ -10,6 +10,7 @@ from tlcli.core.model_card import card_path
 from tlcli.errors import UsageError
 
 DEFAULT_MODULE = "efficientnet_lite0"
+DEFAULT_REPORT = "output_report.html"
 SOLVERS = ("sgd", "lbfgs")
 PRECISIONS = ("auto", "float32", "bfloat16")
 
@@ -218,7 +219,7 @@ class Options:
         """Where the report goes, or None when none is wanted."""
         if self.no_report:
             return None
-        return self.output_report or self.output_graph.parent / "output_report.html"
+        return self.output_report or self.output_graph.parent / DEFAULT_REPORT
 
     def to_dict(self) -> dict[str, Any]:
         """Return all options as plain JSON values."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from tlcli.core.export import (
     serialise,
     write_labels,
 )
-from tlcli.core.files import OutputSet, output_error, sweep_temporary, write_bytes
+from tlcli.core.files import OutputSet, made_folders, sweep_temporary, write_bytes
 from tlcli.core.final_layer import FinalLayer
 from tlcli.core.kept_graphs import KeptGraphs
 from tlcli.core.seal import seal
@@ -46,8 +47,11 @@ class Written:
     card: Path
 
 
-def check_places(options: Options) -> None:
+@contextmanager
+def checked_places(options: Options) -> Iterator[None]:
     """Find out before the work that its outputs can be written; sweep what a killed run left.
+
+    Folders that were made for outputs and got none, because the block failed, are removed again.
 
     Raises:
         OutputError: a folder cannot be made or written.
@@ -67,16 +71,15 @@ def check_places(options: Options) -> None:
     for path in files[:4]:
         if path is not None and path.is_dir():
             raise OutputError(f"cannot write {path}: it is a folder; give the name of a file")
-    for folder in sorted(folders):
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise output_error(folder, error) from error
-        if not os.access(folder, os.W_OK | os.X_OK):
-            raise OutputError(
-                f"cannot write to {folder}: permission denied; choose another place for the outputs"
-            )
-        sweep_temporary(folder)
+    with made_folders(sorted(folders)):
+        for folder in folders:
+            if not os.access(folder, os.W_OK | os.X_OK):
+                raise OutputError(
+                    f"cannot write to {folder}: permission denied; choose another place for the "
+                    "outputs"
+                )
+            sweep_temporary(folder)
+        yield
 
 
 class GraphBuilder:
