@@ -18,7 +18,7 @@ from tlcli.commands.options import (
     graph_options,
     talk_options,
 )
-from tlcli.core.text_table import printable
+from tlcli.core.text_table import counted, printable
 from tlcli.terminal import (
     CONTEXT_SETTINGS,
     is_plain,
@@ -167,7 +167,7 @@ def command(
     elif outcome.failed:
         click.echo(f"Error: {outcome.failed} of {total} images could not be labelled", err=True)
     if sorter is not None and sorter.failed:
-        click.echo(f"Error: {sorter.failed} images could not be sorted", err=True)
+        click.echo(f"Error: {counted(sorter.failed, 'image')} could not be sorted", err=True)
     return 1 if outcome.failed or (sorter is not None and sorter.failed) else 0
 
 

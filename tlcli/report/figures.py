@@ -195,8 +195,8 @@ def confusion_grid(confusion: Sequence[Sequence[int]], labels: Sequence[str]) ->
         Markup(
             '<svg class="matrix-grid" viewBox="-0.5 -0.5 {n} {n}" role="img" '
             'aria-labelledby="matrix-t matrix-d"><title id="matrix-t">Confusion matrix</title>'
-            '<desc id="matrix-d">{} true labels by {} predicted labels; {} of {} images lie off '
-            'the diagonal.</desc><rect class="ground" width="{}" height="{}"/>'
+            '<desc id="matrix-d">{} true labels by {} predicted labels; off the diagonal: {} of {} '
+            'images.</desc><rect class="ground" width="{}" height="{}"/>'
         ).format(count, count, wrong, total, count, count, n=count + 1)
     ]
     for row, cells in enumerate(confusion):
