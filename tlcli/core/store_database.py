@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import sqlite3
 import threading
 import time
@@ -135,10 +136,21 @@ class StoreDatabase:
 
     def error(self, reason: object) -> CacheError:
         """Return the error that says why the cache cannot be used."""
+        if self._is_read_only():
+            # SQLite would say that it is "unable to open database file".
+            return CacheError(
+                f"the bottleneck cache in {self.folder} cannot be used: nothing can be written "
+                "there; name a folder that can be written with --bottleneck_dir, or for all caches "
+                "in TLCLI_CACHE_DIR"
+            )
         return CacheError(
             f"the bottleneck cache in {self.folder} cannot be used: {reason}; "
             "name another folder with --bottleneck_dir or make room there"
         )
+
+    def _is_read_only(self) -> bool:
+        there = next(place for place in (self.folder, *self.folder.parents) if place.exists())
+        return there.is_dir() and not os.access(there, os.W_OK | os.X_OK)
 
     def close(self) -> None:
         """Close the database; safe to call twice."""
