@@ -201,6 +201,14 @@ class Options:
             other = owners.setdefault(path.absolute(), name)
             if other != name:
                 raise UsageError(f"--{other} and --{name} would both be {path}; give another name")
+        folder = self.saved_model_dir
+        for place, name in owners.items():
+            # The whole folder is replaced.
+            if folder is not None and folder.absolute() in (place, *place.parents):
+                raise UsageError(
+                    f"--saved_model_dir {folder} must be a folder of its own, and --{name} would "
+                    f"be in it; give another, such as {folder / 'saved_model'}"
+                )
 
     @property
     def distorts(self) -> bool:

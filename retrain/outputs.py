@@ -24,7 +24,7 @@ from tlcli.core.export import (
     serialise,
     write_labels,
 )
-from tlcli.core.files import OutputSet, made_folders, sweep_temporary, write_bytes
+from tlcli.core.files import OutputSet, made_folders, output_error, sweep_temporary, write_bytes
 from tlcli.core.final_layer import FinalLayer
 from tlcli.core.kept_graphs import KeptGraphs
 from tlcli.core.seal import seal
@@ -32,6 +32,13 @@ from tlcli.core.text_bottlenecks import export_folder
 from tlcli.errors import OutputError
 
 logger = logging.getLogger("tlcli")
+
+
+# What a SavedModel consists of, made by anyone, and what file managers leave beside it.
+_SAVED_MODEL_NAMES = {
+    *("saved_model.pb", "variables", "assets", "assets.extra", "fingerprint.pb"),
+    *("keras_metadata.pb", "debug", ".DS_Store", "Thumbs.db", "desktop.ini"),
+}
 
 
 @dataclass(frozen=True)
@@ -61,6 +68,7 @@ def checked_places(options: Options) -> Iterator[None]:
     folders = {path.parent for path in files if path is not None}
     if options.saved_model_dir is not None:
         folders.add(options.saved_model_dir.parent)
+        _check_saved_model_dir(options.saved_model_dir)
     for folder in (
         options.intermediate_output_graphs_dir,
         options.export_bottlenecks,
@@ -80,6 +88,24 @@ def checked_places(options: Options) -> Iterator[None]:
                 )
             sweep_temporary(folder)
         yield
+
+
+def _check_saved_model_dir(folder: Path) -> None:
+    """Raise OutputError where more than an older SavedModel would go, as the folder is replaced."""
+    if not os.path.lexists(folder):
+        return
+    if not folder.is_dir():
+        raise OutputError(f"cannot write {folder}: it is a file; give the name of a folder")
+    try:
+        names = {entry.name for entry in folder.iterdir()}
+    except OSError as error:
+        raise output_error(folder, error) from error
+    others = sorted(names - _SAVED_MODEL_NAMES)
+    if others or (names and "saved_model.pb" not in names):
+        raise OutputError(
+            f"cannot write {folder}: it holds {(others or sorted(names))[0]}, which is no part of "
+            "an older SavedModel and would be lost; give a new folder with --saved_model_dir"
+        )
 
 
 class GraphBuilder:

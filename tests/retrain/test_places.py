@@ -10,8 +10,10 @@ import pytest
 
 from retrain import job
 from retrain.job import retrain
+from retrain.options import Options
+from retrain.outputs import checked_places
 from tests.support import tlcli
-from tlcli.errors import DataError
+from tlcli.errors import DataError, OutputError, UsageError
 
 
 @pytest.fixture
@@ -118,3 +120,41 @@ def test_a_list_that_was_asked_for_is_printed_however_quiet(
         "=== MISCLASSIFIED TEST IMAGES ===",
         *(f"{each['image']}  {each['predicted']}" for each in wrong),
     ]
+
+
+def test_a_folder_with_anything_else_is_not_replaced_by_a_saved_model(tmp_path: Path) -> None:
+    photos, model, file = tmp_path / "photos", tmp_path / "model", tmp_path / "file"
+    (photos / "daisy").mkdir(parents=True)
+    (photos / "daisy" / "1.jpg").write_text("mine")
+    with pytest.raises(OutputError, match=r"photos: it holds daisy, which is no part of an older"):
+        retrain(photos, saved_model_dir=photos, output_graph=tmp_path / "g.pb")
+    assert (photos / "daisy" / "1.jpg").read_text() == "mine"
+    file.write_text("mine")
+    with pytest.raises(OutputError, match="file: it is a file; give the name of a folder"):
+        retrain(photos, saved_model_dir=file, output_graph=tmp_path / "g.pb")
+    options = Options(image_dir=photos, saved_model_dir=model, output_graph=tmp_path / "g.pb")
+    model.mkdir()
+    with checked_places(options):  # an empty folder
+        pass
+    (model / "variables").mkdir()
+    with pytest.raises(OutputError, match="model: it holds variables"), checked_places(options):
+        pass
+    (model / "saved_model.pb").touch()
+    with checked_places(options):
+        pass
+    (model / "notes.txt").write_text("mine")
+    with pytest.raises(OutputError, match=r"holds notes\.txt, which"), checked_places(options):
+        pass
+
+
+@pytest.mark.parametrize("graph", ["out/g.pb", "out", "out/deep/g.pb"])
+def test_a_saved_model_has_a_folder_of_its_own(tmp_path: Path, graph: str) -> None:
+    with pytest.raises(UsageError, match="must be a folder of its own, and --output_graph"):
+        retrain(tmp_path, saved_model_dir=tmp_path / "out", output_graph=tmp_path / graph)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_in_the_place_of_a_folder_is_said(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match="file: a file lies where a folder is needed; choose"):
+        retrain(tmp_path, output_graph=tmp_path / "file" / "g.pb")

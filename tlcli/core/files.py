@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import platform
@@ -26,6 +27,8 @@ STALE_SECONDS = 24 * 3600
 def output_error(path: Path, error: OSError) -> OutputError:
     """Return the sentence for an output that the system refused to write."""
     reason = error.strerror or str(error)
+    if error.errno in (errno.EEXIST, errno.ENOTDIR):
+        reason = "a file lies where a folder is needed"
     # What is written beside its place is said to lie in its place.
     path = Path(*(part for part in path.parts if not part.startswith(TEMPORARY_PREFIX)))
     return OutputError(f"cannot write {path}: {reason}; choose another place or make room there")

@@ -9,6 +9,7 @@ safe there, and a cache that is quietly not kept would cost more than it saves.
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
 import sqlite3
@@ -72,7 +73,9 @@ class StoreDatabase:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise self.error(error.strerror or str(error)) from error
+            in_the_way = error.errno in (errno.EEXIST, errno.ENOTDIR)
+            reason = "a file lies where a folder is needed" if in_the_way else error.strerror
+            raise self.error(reason or error) from error
         if not keeps_locks(self.folder):
             raise CacheError(
                 f"the bottleneck cache in {self.folder} cannot be used: its drive keeps no file "
