@@ -187,7 +187,11 @@ class Options:
                     )
 
     def _check_outputs(self) -> None:
-        """Raise UsageError where two outputs would be one file."""
+        """Raise UsageError where two outputs would be one file, or one has no name."""
+        for name in ("output_graph", "output_labels", "output_tflite", "output_report"):
+            path = getattr(self, name)
+            if path is not None and path.name in ("", ".."):
+                raise UsageError(f"--{name} {path} is a folder; give the name of a file in it")
         owners: dict[Path, str] = {}
         for name, path in {
             "output_graph": self.output_graph,

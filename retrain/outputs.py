@@ -192,6 +192,9 @@ def write_classifier(
     if tflite is not None:
         sealed = _sealed(tflite, options, inputs, backbone)
         write_bytes(beside[outputs["tflite"]], sealed)
+    earlier = options.output_graph.with_suffix(".tflite")
+    if tflite is None and earlier != options.output_graph and earlier.is_file():
+        logger.warning("%s is not of this run, which writes no LiteRT file", earlier)
     path = model_card.card_path(options.output_graph)
     card = _card(path, options, inputs, backbone, beside, tested)
     if options.saved_model_dir is not None and backbone is not None:

@@ -56,6 +56,19 @@ def test_the_report_of_a_graph_goes_with_that_graph(
     ]  # fmt: skip
 
 
+def test_a_litert_file_of_an_earlier_run_is_said_to_be_one(
+    texts: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    run(texts, tmp_path / "g.pb")
+    assert caplog.messages == []
+    (tmp_path / "g.tflite").write_bytes(b"earlier")
+    run(texts, tmp_path / "g.pb")
+    assert f"{tmp_path / 'g.tflite'} is not of this run, which writes no LiteRT file" in (
+        caplog.messages
+    )
+    assert (tmp_path / "g.tflite").read_bytes() == b"earlier"
+
+
 def test_the_report_of_another_graph_stays(texts: Path, tmp_path: Path) -> None:
     run(texts, tmp_path / "one.pb")
     before = (tmp_path / "output_report.html").read_bytes()
@@ -152,6 +165,13 @@ def test_a_saved_model_has_a_folder_of_its_own(tmp_path: Path, graph: str) -> No
     with pytest.raises(UsageError, match="must be a folder of its own, and --output_graph"):
         retrain(tmp_path, saved_model_dir=tmp_path / "out", output_graph=tmp_path / graph)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["output_graph", "output_labels", "output_report"])
+@pytest.mark.parametrize("place", [".", "..", "/"])
+def test_an_output_needs_a_name(tmp_path: Path, name: str, place: str) -> None:
+    with pytest.raises(UsageError, match=f"--{name} .* is a folder; give the name of a file"):
+        Options(image_dir=tmp_path, **{name: Path(place)})  # type: ignore[arg-type]
 
 
 def test_a_file_in_the_place_of_a_folder_is_said(tmp_path: Path) -> None:
