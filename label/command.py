@@ -15,10 +15,12 @@ from tlcli.commands.options import (
     SCORE,
     SPREADSHEET,
     complete_files,
+    from_home,
     graph_options,
     talk_options,
 )
-from tlcli.core.text_table import printable
+from tlcli.core.text_table import counted, printable
+from tlcli.errors import OutputError
 from tlcli.terminal import (
     CONTEXT_SETTINGS,
     is_plain,
@@ -122,6 +124,8 @@ def command(
         raise click.UsageError(
             "no image was named; give files, folders or patterns, with or without --image"
         )
+    if "" in (*images, *more_images):  # an unset variable of a shell script
+        raise click.UsageError("the name of an image is empty; give a file, folder or pattern")
     if spreadsheet and output_format != "csv":
         raise click.UsageError("--spreadsheet is for --format csv")
     if link and sort_into is None:
@@ -131,7 +135,7 @@ def command(
     from tlcli.core.classifier import load
 
     write_any_name(sys.stdout)
-    arguments = [*images, *more_images]
+    arguments = [_spelled_out(each) for each in (*images, *more_images)]
     _check_places(arguments, sort_into, explain)
     found = Images(arguments)
     with ExitStack() as stack:
@@ -162,13 +166,19 @@ def command(
     total = outcome.labelled + outcome.failed
     if sorter is not None or explainer is not None or (total > 1 and not is_plain(sys.stderr)):
         tally.say(sort_into, explain)
+    if not total:
+        logging.getLogger("tlcli").info("standard input named no images")
     if total == 1 and outcome.reason is not None:
         click.echo(f"Error: {printable(outcome.reason)}", err=True)
     elif outcome.failed:
         click.echo(f"Error: {outcome.failed} of {total} images could not be labelled", err=True)
     if sorter is not None and sorter.failed:
-        click.echo(f"Error: {sorter.failed} images could not be sorted", err=True)
+        click.echo(f"Error: {counted(sorter.failed, 'image')} could not be sorted", err=True)
     return 1 if outcome.failed or (sorter is not None and sorter.failed) else 0
+
+
+def _spelled_out(argument: str) -> str:
+    return f"@{from_home(argument[1:])}" if argument.startswith("@") else from_home(argument)
 
 
 def _check_places(arguments: list[str], sort_into: Path | None, explain: Path | None) -> None:
@@ -176,6 +186,10 @@ def _check_places(arguments: list[str], sort_into: Path | None, explain: Path | 
 
     for option, folder in (("--sort_into", sort_into), ("--explain", explain)):
         if folder is not None:
+            if folder.exists() and not folder.is_dir():
+                raise OutputError(
+                    f"cannot write {folder}: it is a file; give {option} the name of a folder"
+                )
             check_outside(folder, arguments, option)
 
 

@@ -121,7 +121,8 @@ class Images:
             return
         for argument in self._arguments:
             if argument == STANDARD_INPUT:
-                for line in _lines(_standard_input() if self._stdin is None else self._stdin):
+                stdin = _standard_input() if self._stdin is None else self._stdin
+                for line in _lines(stdin, "standard input"):
                     yield from self._path(line)
             elif argument.startswith("@") and not os.path.lexists(argument):
                 yield from self._list(argument[1:])
@@ -143,10 +144,11 @@ class Images:
             content = Path(path).read_bytes()
         except OSError as error:
             raise DataError(
-                f"cannot read the list of images {path}: {error.strerror or error}"
+                f"cannot read the list of images {path}: {error.strerror or error}; give the path "
+                "of a text file after @"
             ) from error
         empty = True
-        for line in _lines(io.BytesIO(content)):
+        for line in _lines(io.BytesIO(content), path):
             empty = False
             yield from self._path(line)
         if empty:
@@ -238,9 +240,18 @@ def _split(raw: IO[bytes]) -> Iterator[bytes]:
         yield kept
 
 
-def _lines(lines: Iterable[bytes]) -> Iterator[str]:
-    """Yield the paths of lines; line ends, a byte order mark and empty lines are passed over."""
+def _lines(lines: Iterable[bytes], source: str) -> Iterator[str]:
+    """Yield the paths of lines; line ends, a byte order mark and empty lines are passed over.
+
+    Raises:
+        DataError: the first of them is no text, as of an image that came in the place of a list.
+    """
     for number, line in enumerate(lines):
+        if number == 0 and (b"\0" in line or line.startswith(b"\x89PNG")):
+            raise DataError(
+                f"{source} holds no list of paths but other data, such as an image; give one path "
+                "a line, or name the image itself"
+            )
         content = line.removeprefix(b"\xef\xbb\xbf") if number == 0 else line
         path = os.fsdecode(content.rstrip(b"\r\n"))
         if path.strip():

@@ -2,43 +2,60 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import click
 
-from tlcli.commands.options import ACCURACY, ANY_PATH, SWITCH, complete_backbones, talk_options
+from tlcli.commands.options import (
+    ACCURACY,
+    ANY_PATH,
+    FILE_PATH,
+    SWITCH,
+    ImageDirCommand,
+    complete_backbones,
+    from_home,
+    talk_options,
+)
+from tlcli.core.text_table import harmless
 from tlcli.terminal import CONTEXT_SETTINGS, progress_bars, say_below_minimum, set_up_logging
+
+logger = logging.getLogger("tlcli")
 
 BELOW_MINIMUM = 3
 
 
-@click.command(context_settings=CONTEXT_SETTINGS)
+@click.command(cls=ImageDirCommand, context_settings=CONTEXT_SETTINGS)
 @click.option("--image_dir", type=ANY_PATH, help="Folder of folders: one folder of images a label.")
 @click.option("--keep_label_names", is_flag=True, help="Use folder names as labels unchanged.")
 @click.option(
     "--output_graph",
-    type=ANY_PATH,
+    type=FILE_PATH,
     default="output_graph.pb",
     show_default=True,
     help="Frozen graph to write.",
 )
 @click.option(
     "--output_labels",
-    type=ANY_PATH,
+    type=FILE_PATH,
     help="Labels file.  [default: output_labels.txt beside the graph]",
 )
 @click.option("--saved_model_dir", type=ANY_PATH, help="Write a SavedModel for TensorFlow Serving.")
 @click.option(
     "--output_tflite",
-    type=ANY_PATH,
+    type=FILE_PATH,
     help="LiteRT file.  [default: beside the graph, for backbones of up to 32 MB]",
 )
 @click.option(
     "--output_report",
-    type=ANY_PATH,
+    type=FILE_PATH,
     help="Report page.  [default: output_report.html beside the graph]",
 )
-@click.option("--no_report", is_flag=True, help="Write no report.")
+@click.option(
+    "--no_report",
+    is_flag=True,
+    help="Write no report, and remove that of the graph that is replaced.",
+)
 @click.option(
     "--intermediate_output_graphs_dir",
     type=ANY_PATH,
@@ -130,7 +147,9 @@ BELOW_MINIMUM = 3
     help="Share of images kept for validation.",
 )
 @click.option(
-    "--print_misclassified_test_images", **SWITCH, help="List the test images it got wrong."
+    "--print_misclassified_test_images",
+    **SWITCH,
+    help="List the test images it got wrong, --quiet or not.",
 )
 @click.option("--flip_left_right", **SWITCH, help="Flip half of the training views.")
 @click.option(
@@ -209,10 +228,18 @@ def command(
     tlcli retrain --image_dir photos
     """
     set_up_logging(logging_verbosity, quiet)
+    if options["module"]:
+        options["module"] = from_home(options["module"])
     from retrain.job import retrain
 
     with progress_bars(quiet) as progress:
         result = retrain(progress=progress, **options)
+    # Asked for by name, so it is not for --quiet to hide.
+    if options["print_misclassified_test_images"] and not logger.isEnabledFor(logging.INFO):
+        from retrain.testing import misclassified_lines
+
+        for line in misclassified_lines(result.misclassified):
+            click.echo(harmless(line), err=True)
     click.echo(result.to_json() if output_format == "json" else result.to_text())
     if result.passed:
         return 0

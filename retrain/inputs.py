@@ -23,6 +23,7 @@ from tlcli.core.dataset import (
     assign_splits,
     cross_label_duplicates,
 )
+from tlcli.core.text_table import counted
 from tlcli.errors import DataError, ImageError, UsageError
 
 if TYPE_CHECKING:
@@ -230,8 +231,8 @@ def _stack(
         assert backbone is not None
         wrong = next(size for size in sizes if size != expected)
         raise UsageError(
-            f"the imported bottlenecks have {wrong} values, those of {backbone.name} have "
-            f"{expected or sizes[0]}; name the backbone that made them with --module, or give "
+            f"the imported bottlenecks have {counted(wrong, 'value')}, those of {backbone.name} "
+            f"have {expected or sizes[0]}; name the backbone that made them with --module, or give "
             "--final_layer_only and no other images"
         )
     if not vectors:
@@ -314,7 +315,8 @@ def _warn_of_duplicates(groups: Sequence[Sequence[str]]) -> None:
         logger.warning("the same image lies under different labels: %s%s", names, more)
     if len(groups) > _GROUPS_NAMED:
         rest = len(groups) - _GROUPS_NAMED
-        logger.warning("%d more images lie under different labels; the report lists them", rest)
+        lie = "image lies" if rest == 1 else "images lie"
+        logger.warning("%d more %s under different labels; the report lists them", rest, lie)
 
 
 def _check_labels(

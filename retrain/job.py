@@ -11,12 +11,13 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from retrain.earlier_report import earlier_report
 from retrain.fitting import cross_validate_fit, fit
 from retrain.inputs import Inputs, Progress, gather
 from retrain.options import Options
 from retrain.outputs import (
     GraphBuilder,
-    check_places,
+    checked_places,
     describe,
     intermediate_writer,
     write_classifier,
@@ -86,7 +87,11 @@ def retrain(
     )
     check_final_tensor_name(chosen.final_tensor_name)
     check_summaries(chosen)
-    check_places(chosen)
+    with checked_places(chosen):
+        return _retrain(chosen, progress)
+
+
+def _retrain(chosen: Options, progress: Progress | None) -> RetrainResult:
     clock = Clock()
     with clock.stage("images"):
         dataset, imported, unusable = find_images(chosen)
@@ -143,6 +148,11 @@ def retrain(
                 place = files.place(chosen.report_path)
                 shown = write_report(place, result, inputs, chosen, fitted, tests, backbone)
                 result = replace(result, report=shown)
+        else:
+            outdated = earlier_report(chosen.output_graph)
+            if outdated is not None:
+                logger.info("The report of the earlier graph, %s, is removed", outdated)
+                files.remove(outdated)
         files.commit(written.card, dependent=[chosen.labels_path])
     return result
 

@@ -10,6 +10,7 @@ from tlcli.core.model_card import card_path
 from tlcli.errors import UsageError
 
 DEFAULT_MODULE = "efficientnet_lite0"
+DEFAULT_REPORT = "output_report.html"
 SOLVERS = ("sgd", "lbfgs")
 PRECISIONS = ("auto", "float32", "bfloat16")
 
@@ -186,7 +187,11 @@ class Options:
                     )
 
     def _check_outputs(self) -> None:
-        """Raise UsageError where two outputs would be one file."""
+        """Raise UsageError where two outputs would be one file, or one has no name."""
+        for name in ("output_graph", "output_labels", "output_tflite", "output_report"):
+            path = getattr(self, name)
+            if path is not None and path.name in ("", ".."):
+                raise UsageError(f"--{name} {path} is a folder; give the name of a file in it")
         owners: dict[Path, str] = {}
         for name, path in {
             "output_graph": self.output_graph,
@@ -200,6 +205,14 @@ class Options:
             other = owners.setdefault(path.absolute(), name)
             if other != name:
                 raise UsageError(f"--{other} and --{name} would both be {path}; give another name")
+        folder = self.saved_model_dir
+        for place, name in owners.items():
+            # The whole folder is replaced.
+            if folder is not None and folder.absolute() in (place, *place.parents):
+                raise UsageError(
+                    f"--saved_model_dir {folder} must be a folder of its own, and --{name} would "
+                    f"be in it; give another, such as {folder / 'saved_model'}"
+                )
 
     @property
     def distorts(self) -> bool:
@@ -218,7 +231,7 @@ class Options:
         """Where the report goes, or None when none is wanted."""
         if self.no_report:
             return None
-        return self.output_report or self.output_graph.parent / "output_report.html"
+        return self.output_report or self.output_graph.parent / DEFAULT_REPORT
 
     def to_dict(self) -> dict[str, Any]:
         """Return all options as plain JSON values."""

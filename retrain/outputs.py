@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from tlcli.core.export import (
     serialise,
     write_labels,
 )
-from tlcli.core.files import OutputSet, output_error, sweep_temporary, write_bytes
+from tlcli.core.files import OutputSet, made_folders, output_error, sweep_temporary, write_bytes
 from tlcli.core.final_layer import FinalLayer
 from tlcli.core.kept_graphs import KeptGraphs
 from tlcli.core.seal import seal
@@ -31,6 +32,13 @@ from tlcli.core.text_bottlenecks import export_folder
 from tlcli.errors import OutputError
 
 logger = logging.getLogger("tlcli")
+
+
+# What a SavedModel consists of, made by anyone, and what file managers leave beside it.
+_SAVED_MODEL_NAMES = {
+    *("saved_model.pb", "variables", "assets", "assets.extra", "fingerprint.pb"),
+    *("keras_metadata.pb", "debug", ".DS_Store", "Thumbs.db", "desktop.ini"),
+}
 
 
 @dataclass(frozen=True)
@@ -46,8 +54,11 @@ class Written:
     card: Path
 
 
-def check_places(options: Options) -> None:
+@contextmanager
+def checked_places(options: Options) -> Iterator[None]:
     """Find out before the work that its outputs can be written; sweep what a killed run left.
+
+    Folders that were made for outputs and got none, because the block failed, are removed again.
 
     Raises:
         OutputError: a folder cannot be made or written.
@@ -57,6 +68,7 @@ def check_places(options: Options) -> None:
     folders = {path.parent for path in files if path is not None}
     if options.saved_model_dir is not None:
         folders.add(options.saved_model_dir.parent)
+        _check_saved_model_dir(options.saved_model_dir)
     for folder in (
         options.intermediate_output_graphs_dir,
         options.export_bottlenecks,
@@ -67,16 +79,33 @@ def check_places(options: Options) -> None:
     for path in files[:4]:
         if path is not None and path.is_dir():
             raise OutputError(f"cannot write {path}: it is a folder; give the name of a file")
-    for folder in sorted(folders):
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise output_error(folder, error) from error
-        if not os.access(folder, os.W_OK | os.X_OK):
-            raise OutputError(
-                f"cannot write to {folder}: permission denied; choose another place for the outputs"
-            )
-        sweep_temporary(folder)
+    with made_folders(sorted(folders)):
+        for folder in folders:
+            if not os.access(folder, os.W_OK | os.X_OK):
+                raise OutputError(
+                    f"cannot write to {folder}: permission denied; choose another place for the "
+                    "outputs"
+                )
+            sweep_temporary(folder)
+        yield
+
+
+def _check_saved_model_dir(folder: Path) -> None:
+    """Raise OutputError where more than an older SavedModel would go, as the folder is replaced."""
+    if not os.path.lexists(folder):
+        return
+    if not folder.is_dir():
+        raise OutputError(f"cannot write {folder}: it is a file; give the name of a folder")
+    try:
+        names = {entry.name for entry in folder.iterdir()}
+    except OSError as error:
+        raise output_error(folder, error) from error
+    others = sorted(names - _SAVED_MODEL_NAMES)
+    if others or (names and "saved_model.pb" not in names):
+        raise OutputError(
+            f"cannot write {folder}: it holds {(others or sorted(names))[0]}, which is no part of "
+            "an older SavedModel and would be lost; give a new folder with --saved_model_dir"
+        )
 
 
 class GraphBuilder:
@@ -163,6 +192,9 @@ def write_classifier(
     if tflite is not None:
         sealed = _sealed(tflite, options, inputs, backbone)
         write_bytes(beside[outputs["tflite"]], sealed)
+    earlier = options.output_graph.with_suffix(".tflite")
+    if tflite is None and earlier != options.output_graph and earlier.is_file():
+        logger.warning("%s is not of this run, which writes no LiteRT file", earlier)
     path = model_card.card_path(options.output_graph)
     card = _card(path, options, inputs, backbone, beside, tested)
     if options.saved_model_dir is not None and backbone is not None:

@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from tlcli.core.text_table import printable, table
+from tlcli.core.text_table import counted, printable, table
 
 if TYPE_CHECKING:
     from retrain.result import LabelCounts, RetrainResult
@@ -84,7 +84,7 @@ def _label_table(labels: dict[str, LabelCounts]) -> list[str]:
         )
     lines = table(rows)
     if len(names) < len(labels):
-        lines.append(f"and {len(labels) - len(names)} more labels, found no less often.")
+        lines.append(f"and {counted(len(labels) - len(names), 'more label')}, found no less often.")
     return lines
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -89,6 +90,12 @@ def _log(tests: Tests, options: Options) -> None:
             "Final test accuracy = %.1f%% (N=%d)", tests.after.accuracy * 100, tests.after.count
         )
     if options.print_misclassified_test_images:
-        logger.info("=== MISCLASSIFIED TEST IMAGES ===")
-        for path, _, given in tests.misclassified:
-            logger.info("%s  %s", path, given)
+        for line in misclassified_lines(tests.misclassified):
+            logger.info("%s", line)
+
+
+def misclassified_lines(misclassified: Iterable[tuple[str, str, str]]) -> Iterator[str]:
+    """Yield the original's list of wrong test images: a heading, then path and given label."""
+    yield "=== MISCLASSIFIED TEST IMAGES ==="
+    for path, _, given in misclassified:
+        yield f"{path}  {given}"

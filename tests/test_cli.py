@@ -78,6 +78,39 @@ def test_an_unknown_option_is_wrong_use_with_a_suggestion() -> None:
     assert "--image_dir" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["retrain", "--steps", "5"], "'--steps'. Did you mean '--how_many_training_steps'?"),
+        (
+            ["retrain", "--model", "x"],
+            "Did you mean '--module', ",
+        ),
+        (["label", "--output", "x"], "'--output'. Did you mean '--output_layer'?"),
+        (["retrain", "photos"], "'photos' belongs to no option; the folder that holds"),
+        (["retrain", "--image_dir", "a", "b", "c"], "'b' and 1 more belong to no option"),
+        (["evaluate", "--image_dir", "a", "b"], "given as --image_dir DIR"),
+        (["retrain", "--output_graph", "out/"], "out/ is the name of a folder"),
+        (["label", ""], "the name of an image is empty"),
+    ],
+)
+def test_wrong_use_is_told_what_to_type(
+    arguments: list[str],
+    said: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from tlcli.cli import command
+    from tlcli.terminal import run
+
+    monkeypatch.setattr("signal.signal", lambda *_: None)
+    monkeypatch.setattr(sys, "argv", ["tlcli", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        run(command, "tlcli")
+    assert ended.value.code == 2
+    assert said in capsys.readouterr().err
+
+
 def test_hyphens_are_taken_for_underscores() -> None:
     done = tlcli("retrain", "--image-dir=/nowhere/at/all")
     assert done.returncode == 1

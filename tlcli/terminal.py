@@ -5,6 +5,7 @@ Standard output carries results; everything here writes to standard error.
 
 from __future__ import annotations
 
+import difflib
 import errno
 import io
 import logging
@@ -148,7 +149,7 @@ def run(command: click.Command, program: str) -> NoReturn:
     except click.exceptions.Exit as stop:
         leave(stop.exit_code)
     except click.ClickException as error:
-        error.show()
+        _with_suggestions(error).show()
         leave(error.exit_code)
     except SystemExit:
         # When nobody reads its output any more, click replaces the stream and ends the process.
@@ -181,6 +182,23 @@ def run(command: click.Command, program: str) -> NoReturn:
             1,
         )
     leave(code if isinstance(code, int) else 0)
+
+
+def _with_suggestions(error: click.ClickException) -> click.ClickException:
+    """Return the error; for an unknown option, with those that have its name in theirs.
+
+    click suggests what is spelled alike, and for ``--steps`` that is ``--help``.
+    """
+    if not isinstance(error, click.NoSuchOption) or error.ctx is None:
+        return error
+    part = error.option_name.lstrip("-").replace("-", "_")
+    options = [name for each in error.ctx.command.params for name in each.opts if "--" in name]
+    found = [name for name in options if part in name] if len(part) > 2 else []
+    if not found:
+        return error
+    alike = difflib.get_close_matches(error.option_name, options, cutoff=0.8)
+    names = ", ".join(repr(name) for name in dict.fromkeys([*alike, *found]))
+    return click.UsageError(f"{error.message} Did you mean {names}?", error.ctx)
 
 
 def _is_of_interrupt(error: BaseException | None) -> bool:

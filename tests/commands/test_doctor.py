@@ -33,6 +33,17 @@ def test_text_without_the_self_test(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert "Self-test" not in done.stdout
 
 
+def test_locks_of_downloads_are_no_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TLCLI_CACHE_DIR", str(tmp_path))
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / ".resnet50.h5.lock").touch()
+    lines = [" ".join(line.split()) for line in invoke("--no_self_test").stdout.splitlines()]
+    assert f"Models {tmp_path / 'models'} (0 files, 0 bytes)" in lines
+    (tmp_path / "models" / "net.pb").write_bytes(b"1")
+    lines = [" ".join(line.split()) for line in invoke("--no_self_test").stdout.splitlines()]
+    assert f"Models {tmp_path / 'models'} (1 file, 1 byte)" in lines
+
+
 @pytest.mark.parametrize(
     ("instructions", "card", "said"),
     [

@@ -91,7 +91,7 @@ def test_figures_as_text(graph: Path, photos: Path) -> None:
         "66.7% (17 to 95)",
     ]
     assert "3 oklahoma      1  0  1  0  0" in lines
-    assert "1 images could not be read and are not counted." in lines
+    assert "1 image could not be read and is not counted." in lines
 
 
 @pytest.mark.parametrize(
@@ -208,6 +208,15 @@ def test_two_graphs_as_text(graph: Path, other: Path, photos: Path) -> None:
     (row,) = [line for line in lines if "Wyoming" in line]
     assert "wyoming (0.94)" in row
     assert "pennsylvania (0.94)" in row
+
+
+def test_one_image_is_not_many(graph: Path, other: Path, photos: Path) -> None:
+    shutil.rmtree(photos / "Wyoming")
+    for image in sorted((photos / "Pennsylvania").iterdir())[1:]:
+        image.unlink()
+    lines = evaluate(graph, photos, "--compare", str(other)).stdout.splitlines()
+    assert "They differ on 1 image:" in lines
+    assert "1 image could not be read and is not counted." in lines
 
 
 def test_a_graph_beside_itself_does_not_differ(graph: Path, photos: Path) -> None:

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 import pytest
 
-from tlcli.commands.options import ACCURACY, FINITE, parse_accuracy
+from tlcli.commands.options import (
+    ACCURACY,
+    ANY_PATH,
+    FILE_PATH,
+    FINITE,
+    from_home,
+    parse_accuracy,
+)
 
 
 @pytest.mark.parametrize(
@@ -40,3 +49,22 @@ def test_what_is_no_finite_number(text: str) -> None:
 
 def test_finite_numbers() -> None:
     assert [FINITE.convert(text, None, None) for text in ("0", "-1.5", "1e3")] == [0, -1.5, 1000]
+
+
+def test_a_tilde_is_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", "/home/me")
+    assert ANY_PATH.convert("~/new.pb", None, None) == Path("/home/me/new.pb")
+    assert [from_home(path) for path in ("~", "a/~", "~nobody-here/x", "/~")] == [
+        "/home/me", "a/~", "~nobody-here/x", "/~",
+    ]  # fmt: skip
+    (tmp_path / "~").mkdir()  # somebody has one of that name
+    assert ANY_PATH.convert("~/new.pb", None, None) == Path("~/new.pb")
+
+
+def test_the_name_of_a_folder_is_no_file() -> None:
+    with pytest.raises(click.BadParameter, match="out/ is the name of a folder; name a file"):
+        FILE_PATH.convert("out/", None, None)
+    assert ANY_PATH.convert("out/", None, None) == Path("out")
+    with pytest.raises(click.BadParameter, match="empty"):
+        FILE_PATH.convert("", None, None)

@@ -205,6 +205,26 @@ def test_imports_alone() -> None:
     )
 
 
+def test_labels_that_lie_one_folder_deeper_are_found(tmp_path: Path) -> None:
+    fill(tmp_path, "photos/all/a/1.jpg", "photos/all/b/1.jpg", "photos/all/b/2.jpg")
+    with pytest.raises(DataError) as refused:
+        scan_folder(tmp_path / "photos")
+    assert str(refused.value).endswith(
+        f"; or give --image_dir {tmp_path / 'photos' / 'all'}, if its folders are the labels"
+    )
+    fill(tmp_path, "photos/all/1.jpg")  # images beside folders: these are no labels
+    with pytest.raises(DataError) as refused:
+        scan_folder(tmp_path / "photos")
+    assert "if its folders" not in str(refused.value)
+
+
+def test_labels_that_differ_by_a_space_at_the_end_are_one(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"'A\+' and 'a' give the same label 'a'"):
+        scan_folder(fill(tmp_path, "A+/1.jpg", "a/1.jpg"))
+    kept = scan_folder(tmp_path, keep_label_names=True)
+    assert kept.labels == ("A+", "a")
+
+
 def test_spelling_of_macos_is_one_folder(tmp_path: Path) -> None:
     found = scan_folder(fill(tmp_path, "cafe\u0301/1.jpg", "x/1.jpg"))
     merged = with_imported(found, [("caf\u00e9", "1.jpg"), ("caf\u00e9", "2.jpg")])

@@ -231,3 +231,60 @@ def test_a_refused_rename_takes_the_others_back(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "graph.json", "graph.pb", "labels.txt", "model",
     ]  # fmt: skip
+
+
+def test_what_is_outdated_goes_with_the_outputs_or_stays(tmp_path: Path) -> None:
+    graph, report = tmp_path / "graph.pb", tmp_path / "report.html"
+    for path in (graph, report):
+        path.write_text("old")
+    with files.OutputSet() as outputs:
+        outputs.place(graph).write_text("new")
+        outputs.remove(report)
+    assert (graph.read_text(), report.read_text()) == ("old", "old")
+
+    replace = Path.replace
+
+    def refused(self: Path, target: Path) -> Path:
+        if self.read_text() == "new":
+            raise PermissionError(1, "Operation not permitted")
+        return replace(self, target)
+
+    with files.OutputSet() as outputs, pytest.MonkeyPatch.context() as patch:
+        outputs.place(graph).write_text("new")
+        outputs.remove(report)
+        patch.setattr(Path, "replace", refused)
+        with pytest.raises(OutputError):
+            outputs.commit(graph)
+    assert (graph.read_text(), report.read_text()) == ("old", "old")
+    with files.OutputSet() as outputs:
+        outputs.place(graph).write_text("new")
+        outputs.remove(report)
+        outputs.commit(graph)
+    assert graph.read_text() == "new"
+    assert [path.name for path in tmp_path.iterdir()] == ["graph.pb"]
+
+
+def test_folders_that_stay_empty_are_taken_back(tmp_path: Path) -> None:
+    kept, made = tmp_path / "kept", tmp_path / "a" / "b"
+    kept.mkdir()
+
+    def interrupted(*, fill: bool) -> None:
+        with files.made_folders([kept, made, made / "c"]):
+            assert (made / "c").is_dir()
+            if fill:
+                (made / "x").touch()
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted(fill=False)
+    assert [path.name for path in tmp_path.iterdir()] == ["kept"]
+    with pytest.raises(KeyboardInterrupt):
+        interrupted(fill=True)
+    assert [path.name for path in made.iterdir()] == ["x"]
+    (tmp_path / "file").touch()
+    with (
+        pytest.raises(OutputError, match="file"),
+        files.made_folders([tmp_path / "new", tmp_path / "file" / "x"]),
+    ):
+        raise AssertionError
+    assert not (tmp_path / "new").exists()

@@ -271,3 +271,11 @@ def test_a_folder_that_is_no_saved_model_gets_a_sentence(tmp_path: Path) -> None
     (tmp_path / "saved_model.pb").write_bytes(GraphDef().SerializeToString())
     with pytest.raises(GraphError, match="it is empty"):
         check_saved_model(tmp_path)
+
+
+def test_the_graph_inside_a_saved_model_is_told_of_its_folder(tmp_path: Path) -> None:
+    place = tmp_path / "model" / "saved_model.pb"
+    place.parent.mkdir()
+    place.write_bytes(SavedModel(schema_version=1).SerializeToString())
+    with pytest.raises(GraphError, match=f"SavedModel; give its folder, {place.parent}"):
+        read_graph(place)

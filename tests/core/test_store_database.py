@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import os
 import sqlite3
 import subprocess
 import sys
@@ -120,6 +121,32 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(CacheError, match=r"file/cache cannot be used.*--bottleneck_dir"):
         BottleneckStore(tmp_path / "file" / "cache")
+
+
+@pytest.mark.parametrize("deep", [False, True])
+def test_where_nothing_can_be_written_is_said_with_what_to_type(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, deep: bool
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise sqlite3.OperationalError("unable to open database file")
+
+    monkeypatch.setattr(sqlite3, "connect", refuse)
+    folder = tmp_path / "new" / "cache" if deep else tmp_path
+    if deep:
+        monkeypatch.setattr(Path, "mkdir", read_only)
+    asked = []
+    monkeypatch.setattr(os, "access", lambda path, mode: asked.append(path))
+    with pytest.raises(CacheError) as refused:
+        BottleneckStore(folder)
+    assert str(refused.value) == (
+        f"the bottleneck cache in {folder} cannot be used: nothing can be written there; name a "
+        "folder that can be written with --bottleneck_dir, or for all caches in TLCLI_CACHE_DIR"
+    )
+    assert asked == [tmp_path]
+
+
+def read_only(*_: object, **__: object) -> None:
+    raise OSError(errno.EROFS, "Read-only file system")
 
 
 def test_a_folder_in_the_databases_place_is_named(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tlcli.core.text_table import display_width, printable, table
+from tlcli.core.text_table import counted, display_width, printable, table
 
 
 def test_columns_are_aligned_to_the_right_but_for_the_first() -> None:
@@ -32,3 +32,9 @@ def test_control_characters_are_spelled_out() -> None:
     assert printable("a\nb\x1b[31m") == "a\\nb\\x1b[31m"
     assert printable("집 \udcff") == "집 \udcff"
     assert table([("a\tb", "1")]) == ["a\\tb  1"]
+
+
+def test_one_of_a_kind_is_not_many() -> None:
+    assert [counted(number, "more label") for number in (0, 1, 2)] == [
+        "0 more labels", "1 more label", "2 more labels",
+    ]  # fmt: skip

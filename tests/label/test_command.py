@@ -16,6 +16,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from label.command import command
+from tests.support import tlcli
 from tlcli.errors import DataError, GraphError, UsageError
 
 
@@ -287,7 +288,7 @@ def test_a_reader_that_stops_early_is_no_failure(plates: Path, photo: Path) -> N
 def test_a_closed_standard_input_names_nothing(plates: Path) -> None:
     line = f"{sys.executable} -m label --graph {plates / 'graph.tflite'} - <&-"
     done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.returncode, done.stderr) == (0, "standard input named no images\n")
 
 
 def test_sorting_into_folders(plates: Path, tmp_path: Path, photo: Path) -> None:
@@ -346,3 +347,16 @@ def test_results_do_not_go_among_the_images(plates: Path, tmp_path: Path, option
     result = label(plates, tmp_path, option, tmp_path / "out")
     assert isinstance(result.exception, UsageError)
     assert option in str(result.exception)
+
+
+@pytest.mark.parametrize("option", ["--explain", "--sort_into"])
+def test_a_file_in_the_place_of_a_folder_is_said_first(
+    plates: Path, tmp_path: Path, option: str
+) -> None:
+    (tmp_path / "file").write_text("mine")
+    run = tlcli("label", plates / "photos", "--graph", "nosuch.pb", option, tmp_path / "file")
+    assert (run.code, run.out) == (1, "")
+    assert run.err == (
+        f"Error: cannot write {tmp_path / 'file'}: it is a file; give {option} the name of a "
+        "folder\n"
+    )

@@ -117,7 +117,11 @@ def test_a_cache_that_is_read_only(place: Workplace) -> None:
     assert retrain(place, "--output_graph", "other/g.pb").code == 0
     with mounted(place.cache, "--bind", str(place.cache)):
         subprocess.run(["mount", "-o", "remount,ro,bind", str(place.cache)], check=True)
-        assert "bottleneck cache" in sentence(retrain(place))
+        said = sentence(retrain(place))
+        assert "bottleneck cache" in said
+        assert "nothing can be written there" in said
+        assert "--bottleneck_dir" in said
+        assert retrain(place, "--bottleneck_dir", "elsewhere", "--output_graph", "g.pb").code == 0
     assert_old(place)
 
 

@@ -204,6 +204,22 @@ def test_the_verdict() -> None:
     assert "N = 8" in text
 
 
+def test_what_each_validation_accuracy_was_measured_on() -> None:
+    text = " ".join(Page(render(samples.usual())).text.split())
+    assert "80.0%on the whole validation split, N = 4" in text
+    assert "is measured on a batch that was drawn for it" in text
+    assert "of 80.0% at the top is that of the finished layer on the whole validation split" in text
+    optimum = samples.usual(training_curve=None, validation_curve=None)
+    text = " ".join(Page(render(optimum)).text.split())
+    assert "80.0%on the whole validation split, N = 4" in text
+    assert "batch" not in text
+
+
+def test_one_mistake_is_not_many() -> None:
+    text = Page(render(samples.usual(misclassified_count=1))).text
+    assert "One. A wrong label in the data looks like a certain mistake" in " ".join(text.split())
+
+
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [

@@ -187,5 +187,5 @@ def test_warnings_of_duplicates_stay_short(
     assert said == [
         beginning + "daisy/00.jpg, rose/900.jpg, rose/901.jpg and 2 more",
         beginning + "daisy/01.jpg, rose/910.jpg, rose/911.jpg and 2 more",
-        "1 more images lie under different labels; the report lists them",
+        "1 more image lies under different labels; the report lists them",
     ]

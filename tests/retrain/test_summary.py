@@ -34,6 +34,11 @@ RESULT = RetrainResult(
 )
 
 
+def test_one_label_more_is_not_many() -> None:
+    labels = {f"label {number}": RESULT.labels["none"] for number in range(LABELS_SHOWN + 1)}
+    assert "and 1 more label, found no less often." in summary(replace(RESULT, labels=labels))
+
+
 def test_the_whole_text() -> None:
     assert summary(RESULT) == (
         "Test accuracy 90.0% (N=20, 95% interval 69.9% to 97.2%)\n"

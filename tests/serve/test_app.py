@@ -158,6 +158,27 @@ def test_a_heat_map_lies_where_the_network_saw_it(preprocessing: Any) -> None:
     assert blue[bright].mean() > 100 > 20 > blue[~bright].mean()
 
 
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF"])
+@pytest.mark.parametrize("preprocessing", ["tlcli-1", "label_image"])
+def test_a_picture_that_is_not_upright_says_why(preprocessing: Any, kind: str) -> None:
+    photo = Image.new("RGB", (80, 40), "red")
+    photo.paste("white", (0, 0, 20, 10))
+    served = model(preprocessing=preprocessing)
+    for turned in range(1, 9):
+        exif = Image.Exif()
+        exif[0x0112] = turned
+        stream = io.BytesIO()
+        photo.save(stream, kind, exif=exif.tobytes())
+        found = asyncio.run(served.label(stream.getvalue(), 1))
+        shown = Image.open(io.BytesIO(base64.b64decode(found["picture"].partition(",")[2])))
+        # Pillow turns a TIFF upright by itself, whoever reads it.
+        upright = preprocessing == "tlcli-1" or kind == "TIFF"
+        assert shown.size == ((40, 80) if upright and turned >= 5 else (80, 40))
+        assert ("EXIF" in found["caption"]) == (turned > 1 and not upright)
+        assert upright or turned == 1 or "as the network saw it" in found["caption"]
+    served.close()
+
+
 def test_the_page_holds_everything_itself(app: Any) -> None:
     first, second = (ask(app, "GET", "/") for _ in range(2))
     page = first.body.decode()

@@ -7,9 +7,10 @@ from typing import Any
 
 import click
 
+from tlcli.core.text_table import counted
 from tlcli.terminal import CONTEXT_SETTINGS, set_up_logging
 
-_UNITS = ("bytes", "KB", "MB", "GB", "TB")
+_UNITS = ("KB", "MB", "GB", "TB")
 
 
 @click.command(context_settings=CONTEXT_SETTINGS)
@@ -83,7 +84,7 @@ def to_text(found: dict[str, Any]) -> str:
     features = processor["features"]
     rows = [
         ("System", found["system"]),
-        ("Processor", f"{processor['name']}, {processor['cores']} cores to use"),
+        ("Processor", f"{processor['name']}, {counted(processor['cores'], 'core')} to use"),
         ("Features", "unknown" if features is None else " ".join(features) or "none of note"),
         ("bfloat16", _bfloat16(processor["bfloat16"])),
         ("Memory", _memory(memory)),
@@ -133,12 +134,14 @@ def _contents(place: dict[str, Any]) -> str:
     if not place["exists"]:
         return "not there yet"
     files = place["files"]
-    return f"{files} file{'' if files == 1 else 's'}, {_size(place['bytes'])}"
+    return f"{counted(files, 'file')}, {_size(place['bytes'])}"
 
 
 def _size(count: float) -> str:
+    if count < 1000:
+        return counted(round(count), "byte")
     for unit in _UNITS:
-        if count < 1000 or unit == _UNITS[-1]:
-            return f"{count:.0f} {unit}" if unit == "bytes" else f"{count:.1f} {unit}"
         count /= 1000
+        if count < 1000 or unit == _UNITS[-1]:
+            return f"{count:.1f} {unit}"
     raise AssertionError

@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tlcli.commands.options import ACCURACY, ANY_PATH, SPREADSHEET, graph_options, talk_options
+from tlcli.commands.options import (
+    ACCURACY,
+    ANY_PATH,
+    FILE_PATH,
+    SPREADSHEET,
+    ImageDirCommand,
+    graph_options,
+    talk_options,
+)
 from tlcli.errors import GraphError
 from tlcli.terminal import (
     CONTEXT_SETTINGS,
@@ -30,7 +38,7 @@ FORMATS = ("text", "json", "csv", "html")
 _BY_SUFFIX = {".json": "json", ".csv": "csv", ".html": "html", ".htm": "html"}
 
 
-@click.command(context_settings=CONTEXT_SETTINGS)
+@click.command(cls=ImageDirCommand, context_settings=CONTEXT_SETTINGS)
 @click.option(
     "--image_dir",
     type=ANY_PATH,
@@ -68,7 +76,7 @@ _BY_SUFFIX = {".json": "json", ".csv": "csv", ".html": "html", ".htm": "html"}
 )
 @click.option(
     "--output",
-    type=ANY_PATH,
+    type=FILE_PATH,
     metavar="FILE",
     help="Write there; standard output then has the accuracy alone.  [default: standard output]",
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -17,13 +18,53 @@ if TYPE_CHECKING:
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
+def from_home(path: str) -> str:
+    """Return a path with ``~`` at its beginning as a shell spells it out.
+
+    Shells do not in ``--graph=~/new.pb``, nor in quotes, where a folder named "~" would be made.
+    """
+    first = path.split("/", 1)[0]
+    if not first.startswith("~") or os.path.lexists(first):
+        return path
+    return os.path.expanduser(path)  # noqa: PTH111 - keeps the spelling
+
+
 class _Place(click.Path):
-    """A path; what is wrong with it is said by the job, in one sentence and with its exit code."""
+    """A path; what is wrong with it is said by the job, in one sentence and with its exit code.
+
+    Args:
+        is_file: it cannot be a folder.
+    """
+
+    def __init__(self, *, is_file: bool = False) -> None:
+        super().__init__(path_type=Path, readable=False)
+        self._is_file = is_file
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         if value == "":  # an unset variable of a shell script, not the current folder
             self.fail("it is empty; give a path", param, ctx)
+        if isinstance(value, str):
+            if self._is_file and value.endswith(("/", os.sep)):
+                self.fail(f"{value} is the name of a folder; name a file in it", param, ctx)
+            value = from_home(value)
         return super().convert(value, param, ctx)
+
+
+class ImageDirCommand(click.Command):
+    """A command that takes no arguments, and says where the folder of images goes."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse the command line; what no option takes is wrong use."""
+        ctx.allow_extra_args = True
+        rest = super().parse_args(ctx, args)
+        if rest and not ctx.resilient_parsing:
+            more = f" and {len(rest) - 1} more" if len(rest) > 1 else ""
+            belong = "belong" if more else "belongs"
+            ctx.fail(
+                f"{rest[0]!r}{more} {belong} to no option; the folder that holds one folder of "
+                "images a label is given as --image_dir DIR"
+            )
+        return rest
 
 
 def complete_files(
@@ -62,7 +103,8 @@ SWITCH: dict[str, Any] = {
     "metavar": "",
 }
 
-ANY_PATH = _Place(path_type=Path, readable=False)
+ANY_PATH = _Place()
+FILE_PATH = _Place(is_file=True)
 
 SPREADSHEET = click.option(
     "--spreadsheet",

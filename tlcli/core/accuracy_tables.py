@@ -10,7 +10,7 @@ from tlcli.core.comparison import GraphComparison
 from tlcli.core.evaluation import LabelFigures, Share
 from tlcli.core.graph_accuracy import GraphAccuracy
 from tlcli.core.spreadsheet import CsvRows
-from tlcli.core.text_table import printable, table
+from tlcli.core.text_table import counted, printable, table
 
 # A matrix of more columns fits no terminal.
 _LARGEST_MATRIX = 12
@@ -55,7 +55,9 @@ def to_text(accuracy: GraphAccuracy, comparison: GraphComparison | None = None) 
         lines += ["", *(f"  {printable(path)}: {reason}" for path, reason in shown)]
         if len(shown) < len(accuracy.skipped):
             lines.append(f"  and {len(accuracy.skipped) - len(shown)} more")
-        lines.append(f"{len(accuracy.skipped)} images could not be read and are not counted.")
+        are = "is" if len(accuracy.skipped) == 1 else "are"
+        unread = counted(len(accuracy.skipped), "image")
+        lines.append(f"{unread} could not be read and {are} not counted.")
     return "\n".join(lines)
 
 
@@ -174,7 +176,7 @@ def _comparison_lines(comparison: GraphComparison) -> list[str]:
         )
         for each in shown
     ]
-    lines += ["", f"They differ on {len(differing)} images:", *table(named, right=())]
+    lines += ["", f"They differ on {counted(len(differing), 'image')}:", *table(named, right=())]
     if len(shown) < len(differing):
         lines.append(f"and {len(differing) - len(shown)} more; the other formats name them all.")
     return lines

@@ -13,6 +13,7 @@ import numpy as np
 from tlcli.core.files import write_bytes
 from tlcli.core.final_layer import SgdSettings, SgdState
 from tlcli.core.samples import Samples
+from tlcli.core.text_table import counted
 
 LOG = logging.getLogger("tlcli")
 FORMAT = 1
@@ -64,7 +65,9 @@ class Checkpoint:
         except Exception as error:  # a damaged archive fails in zipfile, zlib and NumPy alike
             reason, state = f"it cannot be read ({type(error).__name__})", None
         if state is not None and state.steps_done > steps:
-            reason, state = f"it has {state.steps_done} steps and {steps} were asked for", None
+            asked = "was" if steps == 1 else "were"
+            reason = f"it has {counted(state.steps_done, 'step')} and {steps} {asked} asked for"
+            state = None
         if state is None:
             LOG.warning("training starts anew: checkpoint %s does not fit: %s", self.path, reason)
         return state

@@ -17,6 +17,7 @@ from tlcli.core.engines import available_cpus
 from tlcli.core.images import Preprocessing
 from tlcli.core.litert_pool import LiteRTPool
 from tlcli.core.read_ahead import ReadAhead
+from tlcli.core.text_table import counted
 from tlcli.errors import GraphError, ImageError, UsageError
 
 Array = np.ndarray[Any, Any]
@@ -269,9 +270,11 @@ class Classifier:
         scores = np.asarray(given, np.float32)
         if scores.size != images * len(self.labels):
             raise GraphError(
-                f"{self.graph} gives scores of the shape {list(scores.shape)} for {images} "
-                f"images, which does not fit {len(self.labels)} labels; name the labels file that "
-                "belongs to the graph with --labels, or the layer of the scores with --output_layer"
+                f"{self.graph} gives scores of the shape {list(scores.shape)} for "
+                f"{counted(images, 'image')}, which does not fit "
+                f"{counted(len(self.labels), 'label')}; "
+                "name the labels file that belongs to the graph with --labels, or the layer of the "
+                "scores with --output_layer"
             )
         return scores.reshape(images, len(self.labels))
 

@@ -10,6 +10,7 @@ from typing import Any
 from tlcli.core.classifier import Classifier
 from tlcli.core.dataset import label_from_folder
 from tlcli.core.graph_accuracy import Answer, GraphAccuracy, LabelledFolder, Progress
+from tlcli.core.text_table import counted
 from tlcli.errors import DataError
 
 # Below this probability a difference is said to be more than chance.
@@ -117,7 +118,7 @@ class GraphComparison:
                 "the two apart."
             )
         counts = (
-            f"of the {told} image{'s' * (told != 1)} that only one graph got right, "
+            f"of the {counted(told, 'image')} that only one graph got right, "
             f"{self.first.graph} got {self.only_first} and {self.second.graph} got "
             f"{self.only_second}"
         )

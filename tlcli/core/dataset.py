@@ -142,7 +142,9 @@ def scan_folder(
         images += [ImageFile(root, entry.name, name, label) for name in found]
     labels = _labels(folders, keep_label_names)
     if len(labels) < minimum_labels:
-        raise DataError(_too_few_labels(str(image_dir), labels, ignored))
+        raise DataError(
+            _too_few_labels(str(image_dir), labels, ignored) + _deeper(image_dir, images)
+        )
     return Dataset(_sorted(images), labels, tuple(ignored))
 
 
@@ -263,15 +265,28 @@ def _label(folder: str, keep_label_names: bool) -> str:
 def _labels(folders: Iterable[str], keep_label_names: bool) -> tuple[str, ...]:
     """Return the labels of folders, in the order of the folders' names."""
     owner: dict[str, str] = {}
+    labels: list[str] = []
     for folder in sorted(folders, key=lambda name: (sort_key(name), name)):
         label = _label(folder, keep_label_names)
-        if label in owner:
+        # Who reads a labels file drops spaces at the end of its lines.
+        name = label.rstrip()
+        if name in owner:
             raise DataError(
-                f"the folders {owner[label]!r} and {folder!r} give the same label {label!r}; "
+                f"the folders {owner[name]!r} and {folder!r} give the same label {name!r}; "
                 "rename one, or give --keep_label_names to keep the names as they are"
             )
-        owner[label] = folder
-    return tuple(owner)
+        owner[name] = folder
+        labels.append(label)
+    return tuple(labels)
+
+
+def _deeper(image_dir: Path, images: Iterable[ImageFile]) -> str:
+    """Return the hint that the labels may lie one folder deeper, or nothing."""
+    parents = {image.name.rsplit("/", 1)[0] for image in images}
+    folders = {tuple(parent.split("/")[:2]) for parent in parents if "/" in parent}
+    if len(folders) < 2 or len(folders) < len(parents):
+        return ""
+    return f"; or give --image_dir {image_dir / min(folders)[0]}, if its folders are the labels"
 
 
 def _too_few_labels(place: str, labels: tuple[str, ...], ignored: Iterable[str]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import platform
@@ -11,7 +12,7 @@ import signal
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -26,6 +27,8 @@ STALE_SECONDS = 24 * 3600
 def output_error(path: Path, error: OSError) -> OutputError:
     """Return the sentence for an output that the system refused to write."""
     reason = error.strerror or str(error)
+    if error.errno in (errno.EEXIST, errno.ENOTDIR):
+        reason = "a file lies where a folder is needed"
     # What is written beside its place is said to lie in its place.
     path = Path(*(part for part in path.parts if not part.startswith(TEMPORARY_PREFIX)))
     return OutputError(f"cannot write {path}: {reason}; choose another place or make room there")
@@ -75,6 +78,29 @@ def temporary_folder(folder: Path) -> Iterator[Path]:
         shutil.rmtree(holder, ignore_errors=True)
 
 
+@contextmanager
+def made_folders(folders: Iterable[Path]) -> Iterator[None]:
+    """Make folders with their parents; when the block fails, those it left empty go again.
+
+    Raises:
+        OutputError: a folder cannot be made.
+    """
+    made: list[Path] = []
+    try:
+        for folder in folders:
+            made += [each for each in (folder, *folder.parents) if not each.exists()]
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise output_error(folder, error) from error
+        yield
+    except BaseException:
+        for folder in sorted(made, key=lambda each: len(each.parts), reverse=True):
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+        raise
+
+
 def _make_holder(folder: Path) -> Path:
     """Make a folder for temporary files that says which process of which machine owns it."""
     return Path(
@@ -118,6 +144,7 @@ class OutputSet:
     def __init__(self) -> None:
         self._holders: list[Path] = []
         self._places: list[tuple[Path, Path]] = []
+        self._outdated: list[tuple[Path, Path]] = []
 
     def place(self, path: Path) -> Path:
         """Return the temporary path at which the output for ``path`` is to be written.
@@ -133,6 +160,19 @@ class OutputSet:
         self._holders.append(holder)
         self._places.append((holder / path.name, path))
         return holder / path.name
+
+    def remove(self, path: Path) -> None:
+        """Have `commit` remove the file at ``path``, which would be wrong beside the outputs.
+
+        Raises:
+            OutputError: the folder cannot be written.
+        """
+        try:
+            holder = _make_holder(path.parent)
+        except OSError as error:
+            raise output_error(path, error) from error
+        self._holders.append(holder)
+        self._outdated.append((holder, path))
 
     def commit(self, certificate: Path, dependent: Sequence[Path] = ()) -> None:
         """Rename everything to its place, what lies at ``certificate`` last.
@@ -153,6 +193,9 @@ class OutputSet:
         touched: list[tuple[Path, Path | None]] = []
         with _signals_deferred(), _alone(certificate.parent):
             try:
+                for holder, path in self._outdated:
+                    touched.append((path, _second_name(path, holder)))
+                    path.unlink(missing_ok=True)
                 for temporary, path in self._places:
                     if path in dependent and not _same_content(temporary, path):
                         touched.append((path, _second_name(path, temporary.parent)))

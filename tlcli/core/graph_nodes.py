@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tlcli.core.graph_messages import AttrValue, GraphDef, NodeDef, Tensor, TensorShape
+from tlcli.core.text_table import counted
 from tlcli.errors import GraphError
 
 # What TensorFlow 1.15 wrote: recent enough for AddV2, old enough for every reader.
@@ -208,16 +209,16 @@ def tensor_to_array(tensor: Any) -> np.ndarray[Any, Any]:
     if content and kind is not DataType.STRING:
         if len(content) != count * dtype.itemsize:
             raise GraphError(
-                f"a constant of the graph has the shape {list(dims)} but {len(content)} bytes; "
-                "the graph is damaged"
+                f"a constant of the graph has the shape {list(dims)} but "
+                f"{counted(len(content), 'byte')}; the graph is damaged"
             )
         return np.frombuffer(content, dtype=dtype).reshape(dims)
     values = _listed_values(tensor, kind, count)
     if values.size < count:
         if count * dtype.itemsize > FILL_LIMIT:
             raise GraphError(
-                f"a constant of the graph has the shape {list(dims)} but {values.size} values; "
-                "the graph is damaged"
+                f"a constant of the graph has the shape {list(dims)} but "
+                f"{counted(values.size, 'value')}; the graph is damaged"
             )
         last: Any = b"" if kind is DataType.STRING else 0
         if values.size:

@@ -116,6 +116,8 @@ def read_graph(path: Path) -> Any:
     _parse(graph, _read(path), path, "a frozen graph")
     nodes = len(graph.node)
     if nodes == 0 or any(not node.op for node in graph.node):
+        if path.name == "saved_model.pb":
+            raise GraphError(f"{path} is part of a SavedModel; give its folder, {path.parent}")
         raise GraphError(_not_a(path, "a frozen graph", "it holds no operations"))
     return graph
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tlcli.core.text_table import counted
 from tlcli.errors import DataError, GraphError
 
 # In the order of the originals' generations.
@@ -46,7 +47,8 @@ class Labels:
         """
         if len(self.names) != count:
             raise GraphError(
-                f"{self.source} names {len(self.names)} labels but {graph} gives {count} scores; "
+                f"{self.source} names {counted(len(self.names), 'label')} but {graph} gives "
+                f"{counted(count, 'score')}; "
                 "name the labels file that belongs to the graph with --labels"
             )
 

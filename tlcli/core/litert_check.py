@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
+from tlcli.core.text_table import counted
 from tlcli.errors import GraphError
 
 LARGEST_TENSOR = 1 << 30
@@ -338,7 +339,7 @@ def _check_tensor(tensor: _Table, buffers: Sequence[int]) -> bool:
     if tensor.table(6) is not None:
         _damaged("one of its constants is sparse")
     if length and length != size:
-        _damaged(f"a constant of the shape {list(shape)} has {length} bytes")
+        _damaged(f"a constant of the shape {list(shape)} has {counted(length, 'byte')}")
     return length > 0 or size == 0
 
 

@@ -116,10 +116,15 @@ def memory() -> dict[str, int | None]:
 
 
 def folder(path: Path) -> dict[str, Any]:
-    """Return "path", "exists", "files" and "bytes" of a folder with all that is in it."""
+    """Return "path", "exists", "files" and "bytes" of a folder with all that is in it.
+
+    Locks, which a download leaves whatever comes of it, are no files that anybody put there.
+    """
     files = size = 0
     for parent, _, names in os.walk(path):
         for name in names:
+            if name.endswith(".lock"):
+                continue
             with contextlib.suppress(OSError):
                 size += (Path(parent) / name).lstat().st_size
                 files += 1

@@ -93,7 +93,7 @@ def choose(
     """
     if new_in_float32 < WORTH_MEASURING:
         return Choice(
-            None, f"{new_in_float32} new images are fewer than the {WORTH_MEASURING} that pay"
+            None, f"new images: {new_in_float32}, fewer than the {WORTH_MEASURING} that pay"
         )
     found = unit()
     if found == NO_UNIT:

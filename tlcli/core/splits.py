@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tlcli.core.collection import collection_paused
+from tlcli.core.text_table import counted
 from tlcli.errors import DataError, UsageError
 
 SPLITS = ("training", "validation", "testing")
@@ -203,7 +204,7 @@ def _fill_empty_splits(
 
 
 def _too_few(label: str, images: int, distinct: int, wanted: Sequence[str]) -> str:
-    has = f"{images} image{'' if images == 1 else 's'}"
+    has = counted(images, "image")
     if distinct < images:
         has += f", {distinct} of them distinct"
     splits = " and ".join(sorted(wanted))

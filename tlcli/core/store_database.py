@@ -9,7 +9,9 @@ safe there, and a cache that is quietly not kept would cost more than it saves.
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
+import os
 import sqlite3
 import threading
 import time
@@ -71,7 +73,9 @@ class StoreDatabase:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise self.error(error.strerror or str(error)) from error
+            in_the_way = error.errno in (errno.EEXIST, errno.ENOTDIR)
+            reason = "a file lies where a folder is needed" if in_the_way else error.strerror
+            raise self.error(reason or error) from error
         if not keeps_locks(self.folder):
             raise CacheError(
                 f"the bottleneck cache in {self.folder} cannot be used: its drive keeps no file "
@@ -135,10 +139,21 @@ class StoreDatabase:
 
     def error(self, reason: object) -> CacheError:
         """Return the error that says why the cache cannot be used."""
+        if self._is_read_only():
+            # SQLite would say that it is "unable to open database file".
+            return CacheError(
+                f"the bottleneck cache in {self.folder} cannot be used: nothing can be written "
+                "there; name a folder that can be written with --bottleneck_dir, or for all caches "
+                "in TLCLI_CACHE_DIR"
+            )
         return CacheError(
             f"the bottleneck cache in {self.folder} cannot be used: {reason}; "
             "name another folder with --bottleneck_dir or make room there"
         )
+
+    def _is_read_only(self) -> bool:
+        there = next(place for place in (self.folder, *self.folder.parents) if place.exists())
+        return there.is_dir() and not os.access(there, os.W_OK | os.X_OK)
 
     def close(self) -> None:
         """Close the database; safe to call twice."""

@@ -22,6 +22,7 @@ import numpy.typing as npt
 
 from tlcli.core.files import TEMPORARY_PREFIX, atomic_path, sweep_temporary
 from tlcli.core.number_text import parse_numbers
+from tlcli.core.text_table import counted
 from tlcli.errors import DataError, OutputError
 
 Floats = npt.NDArray[np.float32]
@@ -136,7 +137,9 @@ def import_folder(
     size = max(lengths, key=lambda length: (lengths[length], length))
     for item in found:
         if len(item.vector) != size:
-            skipped.append((item.path, f"{len(item.vector)} values where most files have {size}"))
+            skipped.append(
+                (item.path, f"{counted(len(item.vector), 'value')} where most files have {size}")
+            )
     del room, item
     found = [each for each in found if len(each.vector) == size]
     return TextImport(

@@ -44,6 +44,11 @@ def harmless(text: str) -> str:
     )
 
 
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun, "1 image" or "2 images"."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
 def table(rows: Sequence[Sequence[str]], right: Sequence[int] | None = None) -> list[str]:
     """Return one line a row, its columns aligned and two spaces apart.
 

@@ -127,7 +127,7 @@ class ReportData:
         accuracy: share of right labels among the test images; None without test images.
         interval: Wilson 95% interval of ``accuracy``.
         test_count: number of test images.
-        validation_accuracy: at the last step, or None.
+        validation_accuracy: of the finished layer on the whole validation split, or None.
         min_accuracy: the gate, or None.
         untrained_accuracy: accuracy on the same test images before the first step.
         labels: counts and figures, in output order.

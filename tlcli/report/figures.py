@@ -194,8 +194,8 @@ def confusion_grid(confusion: ConfusionMatrix, labels: Sequence[str]) -> Markup:
         Markup(
             '<svg class="matrix-grid" viewBox="-0.5 -0.5 {n} {n}" role="img" '
             'aria-labelledby="matrix-t matrix-d"><title id="matrix-t">Confusion matrix</title>'
-            '<desc id="matrix-d">{} true labels by {} predicted labels; {} of {} images lie off '
-            'the diagonal.</desc><rect class="ground" width="{}" height="{}"/>'
+            '<desc id="matrix-d">{} true labels by {} predicted labels; off the diagonal: {} of {} '
+            'images.</desc><rect class="ground" width="{}" height="{}"/>'
         ).format(count, count, wrong, sum(sizes.values()), count, count, n=count + 1)
     ]
     for row, column, cell in confusion.cells:

@@ -72,7 +72,12 @@ def filled(template: str, context: Mapping[str, Any]) -> str:
         finalize=_printable,
     )
     environment.filters.update(
-        percent=percent, number=number, duration=duration, value=value, breakable=breakable
+        percent=percent,
+        number=number,
+        counted=counted,
+        duration=duration,
+        value=value,
+        breakable=breakable,
     )
     page: str = environment.get_template(template).render(**context)
     # A file name that is no valid text must not keep the page from being UTF-8.
@@ -98,6 +103,11 @@ def percent(fraction: float | None, digits: int = 1) -> str:
 def number(count: int) -> str:
     """Spell a count as "3,670"."""
     return f"{count:,}"
+
+
+def counted(count: int, noun: str) -> str:
+    """Spell a count with its noun as "1 image" or "3,670 images"."""
+    return f"{number(count)} {noun}{'' if count == 1 else 's'}"
 
 
 def duration(seconds: float) -> str:

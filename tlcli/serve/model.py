@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
+from PIL import Image
 
 from tlcli.core.activation_maps import ActivationMapper, NoActivationMapError, overlay
 from tlcli.core.classifier import Classifier, load
-from tlcli.core.decoding import open_image
+from tlcli.core.decoding import open_image, orientation
 from tlcli.core.input_options import Options
 from tlcli.core.thumbnails import picture
 from tlcli.errors import GraphError, ImageError
@@ -24,6 +25,8 @@ _Result = TypeVar("_Result")
 
 # Longest side of the pictures that the page shows, in pixels; twice that of the screen.
 _PICTURE_SIDE = 480
+_AS_GIVEN = "as it was given"
+_NOT_TURNED = "as the network saw it: this graph does not heed how the camera was held (EXIF)"
 
 
 class ServedModel:
@@ -75,7 +78,8 @@ class ServedModel:
 
         Returns:
             ``predictions``, a list of ``label``, ``score`` and ``heat_map``, best first, and
-            ``picture``; pictures are data URIs, None where there are none.
+            ``picture``; pictures are data URIs, None where there are none. ``caption`` says how
+            the picture is shown.
 
         Raises:
             ImageError: it cannot be labelled; the reason alone.
@@ -124,6 +128,9 @@ class ServedModel:
         maps = self._maps(batch, best) if shown is not None else None
         return {
             "picture": None if shown is None else data_uri(shown),
+            "caption": _NOT_TURNED
+            if shown is not None and self._is_not_turned(content, shown)
+            else _AS_GIVEN,
             "predictions": [
                 {
                     "label": self.labels[index],
@@ -135,6 +142,17 @@ class ServedModel:
                 for rank, index in enumerate(best)
             ],
         }
+
+    def _is_not_turned(self, content: bytes, shown: Image.Image) -> bool:
+        """Return whether the picture lies otherwise than its EXIF orientation says."""
+        if self._classifier.preprocessing.turns_upright:
+            return False
+        with open_image(content) as image:
+            if orientation(image) == 1:
+                return False
+        # Pillow turns some formats by itself.
+        upright = picture(content, _PICTURE_SIDE)
+        return upright is not None and upright.tobytes() != shown.tobytes()
 
     def _maps(self, batch: Array, labels: list[int]) -> Array | None:
         """Return a map [K, gh, gw] of each label."""

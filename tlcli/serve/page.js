@@ -44,7 +44,7 @@
     const best = answer.predictions[0];
     const pictures = make("div", {className: "pictures"});
     if (answer.picture && name) {
-      pictures.append(figure(answer.picture, name, "as it was given"));
+      pictures.append(figure(answer.picture, name, answer.caption));
     }
     let map = null;
     if (best && best.heat_map) {

@@ -29,7 +29,10 @@ def open_socket(host: str, port: int) -> socket.socket:
         found = socket.socket(family, kind, protocol)
     except (OSError, UnicodeError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise TlcliError(f"there is no address {host!r} on this machine: {reason}") from error
+        raise TlcliError(
+            f"there is no address {host!r} on this machine: {reason}; give --host 127.0.0.1, "
+            "or 0.0.0.0 to let other machines ask"
+        ) from error
     try:
         found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         found.bind(address)
