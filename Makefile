@@ -34,7 +34,8 @@ test: $(VENV)/.installed-$(EXTRAS)
 test-all:
 	$(MAKE) test EXTRAS=test,interop,fuzz PYTEST_ARGS="-m 'slow or not slow'"
 
-# The fast tests with the lowest versions that pyproject.toml allows, in .venv-lowest.
+# The fast tests with the lowest versions that pyproject.toml allows, in .venv-lowest. Some of
+# them have no wheel for Python 3.13.
 test-lowest:
 	$(PYTHON) -m venv .venv-lowest
 	.venv-lowest/bin/python -m pip install --quiet --disable-pip-version-check "packaging>=24"

@@ -32,6 +32,9 @@ def table(name: str) -> str:
     lines = ["| option | meaning |", "|---|---|"]
     for parameter in command.params:
         record = parameter.get_help_record(context)
+        if isinstance(parameter, click.Argument):
+            # Older click has no record for these.
+            record = (parameter.make_metavar(context), "")
         if record is not None:
             option, meaning = (
                 re.sub(r"\s+", " ", text).strip().replace("|", "\\|") for text in record

@@ -9,9 +9,15 @@ from pathlib import Path
 
 import pytest
 
+from tests import lowest_versions
 from tests.support import ROOT, Trained, tlcli
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+def pytest_report_header() -> str:
+    """Say at the start of a run which versions it tries."""
+    return f"versions: {lowest_versions.installed()}"
 
 
 @pytest.fixture(scope="session")

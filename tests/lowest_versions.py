@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import platform
 import re
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from packaging.requirements import Requirement
@@ -34,9 +36,20 @@ def lowest(requirement: Requirement) -> str | None:
     return None
 
 
+def installed() -> str:
+    """Return one line with Python's version and that of every dependency that is installed."""
+    found = [f"Python {platform.python_version()}"]
+    for each in requirements(PROJECT.read_text(encoding="utf-8")):
+        try:
+            found.append(f"{each.name} {version(each.name)}")
+        except PackageNotFoundError:
+            found.append(f"no {each.name}")
+    return ", ".join(found)
+
+
 if __name__ == "__main__":
     for each in requirements(PROJECT.read_text(encoding="utf-8")):
-        version = lowest(each)
+        bound = lowest(each)
         # setuptools is pip's own; the environment's is what a user has.
-        if version is not None and each.name != "setuptools":
-            print(f"{each.name}=={version}")
+        if bound is not None and each.name != "setuptools":
+            print(f"{each.name}=={bound}")

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from packaging.version import Version
 
-from tests.lowest_versions import PROJECT, lowest, requirements
+from tests.lowest_versions import PROJECT, installed, lowest, requirements
 from tests.support import ROOT
 
 _BUILD = "import setuptools.build_meta as b, sys; print(getattr(b, sys.argv[1])(sys.argv[2]))"
@@ -32,6 +32,15 @@ def test_every_dependency_has_bounds_that_fit_each_other() -> None:
         if each.name not in ("pytest", "hypothesis"):  # tools of ours, not of users
             assert len(uppers) == 1, f"{each.name} has no upper bound"
             assert Version(version) <= Version(uppers[0])
+
+
+def test_the_versions_that_are_tried_are_said() -> None:
+    import numpy as np
+
+    said = installed().split(", ")
+    assert said[0] == "Python " + ".".join(map(str, sys.version_info[:3]))
+    assert f"numpy {np.__version__}" in said
+    assert len(said) == 1 + len(requirements(PROJECT.read_text(encoding="utf-8")))
 
 
 def build(kind: str, source: Path, target: Path) -> Path:

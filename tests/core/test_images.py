@@ -70,6 +70,12 @@ def test_opaque_modes(mode: str) -> None:
     assert difference(PLAIN.read(encoded(converted, form)), PLAIN.read(encoded(image))) < limit
 
 
+def test_uncompressed_ycbcr_with_more_data_behind_it() -> None:
+    # Pillow 12 took these for RGB of four bytes a pixel and gave another picture.
+    content = encoded(photo().convert("YCbCr"), "TIFF") + bytes(100_000)
+    assert difference(PLAIN.read(content), PLAIN.read(encoded(photo()))) < 2
+
+
 def half_transparent(mode: str) -> Image.Image:
     image = photo().convert("RGBA")
     alpha = np.full((90, 120), 255, np.uint8)

@@ -22,6 +22,7 @@ from tests.report.test_browser import browser, fetched, run
 from tests.retrain.test_report import HOSTILE, small_run
 from tests.support import tlcli
 from tlcli.core import summaries as writer
+from tlcli.core.engines import import_tensorflow
 from tlcli.core.summary_pictures import confusion_image
 from tlcli.errors import OutputError
 
@@ -38,6 +39,8 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, RetrainRes
 
 
 def read(folder: Path) -> Any:
+    # TensorBoard imports it too, and would let its warnings through.
+    import_tensorflow()
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     return EventAccumulator(str(folder), size_guidance={"images": 0, "histograms": 0}).Reload()

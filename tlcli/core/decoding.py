@@ -40,6 +40,8 @@ _SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"II*\0", b"MM\0*
 # What iPhones write; Pillow alone does not read it.
 _HEIC_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1"})
 _ORIENTATION = 0x0112
+# Of TIFF: how values become colours, the value that says YCbCr, and the channels of a pixel.
+_PHOTOMETRIC, _YCBCR, _SAMPLES = 262, 6, 277
 _TRANSPOSES = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -78,6 +80,7 @@ def open_image(source: Source) -> Iterator[ImageFile.ImageFile]:
                 _check_size(image.size)
                 if image.format == "TIFF":
                     _silence_libtiff()
+                    _mend_ycbcr(image)
                 yield image
         except ImageError:
             raise
@@ -268,6 +271,22 @@ def _silence_libtiff() -> None:
                 setter = getattr(loaded, name)
                 setter.argtypes, setter.restype = [ctypes.c_void_p], ctypes.c_void_p
                 setter(None)
+
+
+def _mend_ycbcr(image: Any) -> None:
+    """Let an uncompressed YCbCr TIFF be read by Pillow before 13, the last for Python 3.10.
+
+    It takes four bytes for a pixel where the file has three, and the colours for RGB: the
+    image is then called truncated, or is a wrong one where other data follow the pixels.
+    """
+    tags, tiles = image.tag_v2, image.tile
+    if tags.get(_PHOTOMETRIC) != _YCBCR or tags.get(_SAMPLES) != 3:
+        return
+    if all(codec == "raw" and args[0] == "RGBX" for codec, _, _, args in tiles):
+        image._mode = "YCbCr"
+        image.tile = [
+            (codec, extents, offset, ("YCbCr", *args[1:])) for codec, extents, offset, args in tiles
+        ]
 
 
 _lock = threading.RLock()
