@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import subprocess
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 
 from tests.chromium import OWN_ERRANDS, Chromium, find
 from tests.report import samples
-from tlcli.report import render
+from tlcli.report import Comparison, TestImage, render
 
 
 @pytest.fixture(scope="module")
@@ -83,3 +84,41 @@ def test_nothing_is_wider_than_the_screen(browser: str, tmp_path: Path, width: i
         # To see that it would be found.
         opened.run("document.querySelector('.page').style.minWidth = '2000px'")
         assert not opened.fits()
+
+
+@pytest.mark.slow
+def test_cards_keep_their_words_on_paper(browser: str, tmp_path: Path) -> None:
+    page = tmp_path / "report.html"
+    figures = samples.usual().labels
+    labels = [
+        dataclasses.replace(each, label=label)
+        for each, label in zip(figures, ("chrysanthemum", "sunflowers"), strict=True)
+    ]
+    image = TestImage("a.jpg", "chrysanthemum", "chrysanthemum", 0.9, 0.9)
+    compared = Comparison("a.jpg", "chrysanthemum", [0.5, 0.5], [1.0, 1.0])
+    data = samples.usual(
+        labels=labels,
+        misclassified=[dataclasses.replace(image, predicted="sunflowers")],
+        most_confident=[image] * 3,
+        least_confident=[],
+        comparisons=[compared] * 3,
+    )
+    page.write_text(render(data), encoding="utf-8")
+    with Chromium(browser, tmp_path / "profile") as chromium:
+        chromium.screen(718)  # A4 less its margins
+        chromium.call("Emulation.setEmulatedMedia", media="print")
+        chromium.open(page.as_uri())
+        assert chromium.run("matchMedia('print').matches")
+        lines = chromium.run(
+            "[...document.querySelectorAll('.card dd strong, .card th[scope=row]')].map(e => {"
+            " const range = document.createRange(); range.selectNodeContents(e);"
+            " return new Set([...range.getClientRects()].map(box => Math.round(box.top))).size })"
+        )
+        assert set(lines) == {1}
+        beyond = chromium.run(
+            "[...document.querySelectorAll('.card table')].map(e =>"
+            " e.getBoundingClientRect().right"
+            " - e.parentNode.querySelector('.file').getBoundingClientRect().right)"
+        )
+        assert len(beyond) == 3
+        assert max(beyond) < 1
