@@ -77,6 +77,7 @@ def test_chosen_files_get_scores_and_heat_maps(
     )
     assert "no <b>image.jpg" in wrong
     assert "not an image" in wrong
+    page.wait("document.getElementById('said').textContent === '2 of 3 pictures labelled'")
     for text, label in ((without, "house without pool"), (with_pool, "house with pool")):
         assert text.index(f"where it saw {label}") < text.index("%")
     pictures = page.run(

@@ -103,14 +103,17 @@
     }
     busy = true;
     let done = 0;
+    let failed = 0;
     while (waiting.length) {
       const {blob, name, place} = waiting.shift();
       const answer = await ask(blob);
       show(place, answer, name);
       place.closest(".card").setAttribute("aria-busy", "false");
       done += 1;
-      say(waiting.length ? waiting.length + " to go" :
-          done > 1 ? done + " pictures labelled" : inWords(name, answer));
+      failed += answer.error !== undefined ? 1 : 0;
+      say(waiting.length ? waiting.length + " to go" : done === 1 ? inWords(name, answer) :
+          failed ? done - failed + " of " + done + " pictures labelled" :
+          done + " pictures labelled");
     }
     busy = false;
   }
