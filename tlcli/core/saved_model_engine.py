@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from tlcli.core.engines import first_line, import_tensorflow, quiet_stderr
+from tlcli.core.engines import first_line, import_tensorflow, quiet_stderr, running
 from tlcli.core.graph_nodes import DataType, shape_dims
 from tlcli.core.graph_safety import read_saved_model
 from tlcli.core.input_options import Options, Scaling, override_scaling, scaling_of
@@ -193,7 +193,8 @@ class SavedModelEngine:
             GraphError: TensorFlow could not compute them.
         """
         try:
-            return np.asarray(self._session.run(self._output, {self._input: batch}))
+            with running:
+                return np.asarray(self._session.run(self._output, {self._input: batch}))
         except self._errors as error:
             raise GraphError(f"the SavedModel cannot be run: {first_line(error)}") from error
 
