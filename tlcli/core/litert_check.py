@@ -25,6 +25,7 @@ LARGEST_FILE = (1 << 31) - 1
 _IDENTIFIER = b"TFL3"
 _MOST_TENSORS = 100_000
 _LARGEST_RANK = 8
+_LONGEST_NAME = 100
 _PLACEHOLDER_CODE = 127
 _CUSTOM = 32
 # No stack, no matter how a network joins its branches, has more.
@@ -150,6 +151,23 @@ _RULES: dict[int, tuple[str, _Rule]] = {
     130: ("BROADCAST_TO", _SIZED),
     150: ("GELU", _ONE),
 }
+# The others that a file may name, by the schema's numbers, so that a refusal can name them too.
+_OTHERS = {
+    7: "EMBEDDING_LOOKUP", 10: "HASHTABLE_LOOKUP", 15: "LSH_PROJECTION", 16: "LSTM", 24: "RNN",
+    27: "SVDF", 29: "CONCAT_EMBEDDINGS", 30: "SKIP_GRAM", 31: "CALL",
+    33: "EMBEDDING_LOOKUP_SPARSE", 35: "UNIDIRECTIONAL_SEQUENCE_RNN",
+    44: "UNIDIRECTIONAL_SEQUENCE_LSTM", 46: "BIDIRECTIONAL_SEQUENCE_RNN", 51: "DELEGATE",
+    52: "BIDIRECTIONAL_SEQUENCE_LSTM", 68: "SPARSE_TO_DENSE", 80: "FAKE_QUANT", 85: "ONE_HOT",
+    91: "REDUCE_ANY", 103: "UNIQUE", 105: "REVERSE_V2", 106: "ADD_N", 107: "GATHER_ND",
+    109: "WHERE", 112: "REVERSE_SEQUENCE", 113: "MATRIX_DIAG", 115: "MATRIX_SET_DIAG", 118: "IF",
+    119: "WHILE", 120: "NON_MAX_SUPPRESSION_V4", 121: "NON_MAX_SUPPRESSION_V5",
+    122: "SCATTER_ND", 124: "DENSIFY", 125: "SEGMENT_SUM", 128: "CUMSUM", 129: "CALL_ONCE",
+    131: "RFFT2D", 132: "CONV_3D", 133: "IMAG", 134: "REAL", 135: "COMPLEX_ABS",
+    136: "HASHTABLE", 137: "HASHTABLE_FIND", 138: "HASHTABLE_IMPORT", 139: "HASHTABLE_SIZE",
+    140: "REDUCE_ALL", 141: "CONV_3D_TRANSPOSE", 142: "VAR_HANDLE", 143: "READ_VARIABLE",
+    144: "ASSIGN_VARIABLE", 145: "BROADCAST_ARGS", 146: "RANDOM_STANDARD_NORMAL",
+    147: "BUCKETIZE", 148: "RANDOM_UNIFORM", 149: "MULTINOMIAL",
+}  # fmt: skip
 LITERT_OPERATORS = frozenset(name for name, _ in _RULES.values())
 """Operators that compute on tensors and touch nothing else."""
 
@@ -192,6 +210,9 @@ class _Bytes:
             _damaged("a list leads out of the file")
         return start + 4, count
 
+    def part(self, start: int, count: int) -> bytes:
+        return self._content[start : start + count]
+
     def integers(self, place: int) -> tuple[int, ...]:
         start, count = self.vector(place, 4)
         return struct.unpack_from(f"<{count}i", self._content, start)
@@ -224,6 +245,14 @@ class _Table:
         """Return how many bytes a vector of bytes holds; None: there is none."""
         place = self._field(slot)
         return None if place is None else self._data.vector(place, 1)[1]
+
+    def text(self, slot: int) -> str:
+        """Return the beginning of a text, "" where there is none."""
+        place = self._field(slot)
+        if place is None:
+            return ""
+        start, count = self._data.vector(place, 1)
+        return self._data.part(start, min(count, _LONGEST_NAME)).decode("utf-8", "replace")
 
     def table(self, slot: int) -> _Table | None:
         place = self._field(slot)
@@ -265,10 +294,16 @@ def check_litert(content: bytes | mmap.mmap, name: str) -> None:
 
 
 def _check_model(model: _Table, name: str) -> None:
-    codes = [_code(entry) for entry in model.tables(1)]
+    entries = model.tables(1)
+    codes = [_code(entry) for entry in entries]
     graphs = model.tables(2)
     if not graphs:
         _damaged("it holds no graph")
+    # What it does comes before what is wrong with its tensors.
+    for operator in graphs[0].tables(3):
+        number = operator.number(0, "<I")
+        if number < len(codes) and codes[number] not in _RULES:
+            raise _outside(name, _spell(entries[number]))
     # How long the constant in each buffer is, 0 for none. One that lies behind the tables
     # (offset and size, for files above 2 GB) is not read.
     buffers = []
@@ -286,6 +321,13 @@ def _check_model(model: _Table, name: str) -> None:
 def _code(entry: _Table) -> int:
     old, new = entry.number(0, "<b"), entry.number(3, "<i")
     return max(old, new) if old <= _PLACEHOLDER_CODE else new
+
+
+def _spell(entry: _Table) -> str:
+    code = _code(entry)
+    if code == _CUSTOM:
+        return f"the custom operator {entry.text(1)!r}"
+    return f"the operator {_OTHERS.get(code, f'with the number {code}')}"
 
 
 def _outside(name: str, what: str) -> GraphError:
@@ -354,10 +396,6 @@ def _check_operator(
     if number >= len(codes):
         _damaged(f"it names the operator {number} of {len(codes)}")
     code = codes[number]
-    if code == _CUSTOM:
-        raise _outside(name, "a custom operator")
-    if code not in _RULES:
-        raise _outside(name, f"the operator with the number {code}")
     kind, rule = _RULES[code]
     inputs, outputs = operator.integers(1), operator.integers(2)
     for what, found, (fewest, most) in (
