@@ -53,18 +53,19 @@ def test_why_a_command_ends_with_3(
 
 
 _ENDLESS = """
-import hashlib, sys
+import hashlib, threading
 import click
 from tlcli import terminal
-from tlcli.core import engines
+from tlcli.core.running import running
 
 terminal._PATIENCE = 0.3
 
 @click.command()
 def command():
-    print("ready", flush=True)
+    # Said when the main thread is inside.
+    threading.Timer(0.5, print, ["ready"], {"flush": True}).start()
     # One call into a library that no signal ends, like a graph with an endless loop.
-    with engines.running:
+    with running:
         hashlib.pbkdf2_hmac("sha512", b"", b"", 1 << 30)
 
 terminal.run(command, "program")

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 import click
 
 from tlcli.core.memory import bound_memory
+from tlcli.core.running import running
 from tlcli.core.text_table import harmless
 from tlcli.errors import TlcliError
 
@@ -77,12 +78,11 @@ def _watch(given: int) -> None:
     endings: dict[int, int] = {signal.SIGINT: INTERRUPTED, signal.SIGTERM: TERMINATED}
     while number := os.read(given, 1):
         code = endings.get(number[0])
-        engines = sys.modules.get("tlcli.core.engines")
-        if code is None or engines is None or not engines.running.inside:
+        if code is None or not running.inside:
             continue
-        before = engines.running.count
+        before = running.count
         time.sleep(_PATIENCE)
-        if engines.running.inside and engines.running.count == before:
+        if running.inside and running.count == before:
             # Whatever is left behind is what a SIGKILL leaves: the next run removes it.
             os.write(2, b"Interrupted.\n" if code == INTERRUPTED else b"Terminated.\n")
             os._exit(code)

@@ -13,7 +13,7 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
-from tlcli.core import engines
+from tlcli.core import engines, running
 from tlcli.core.engines import (
     GraphEngine,
     LiteRTEngine,
@@ -83,7 +83,7 @@ def test_a_batch_that_does_not_fit_is_one_sentence() -> None:
     ],
 )
 def test_the_line_that_says_why_is_taken(text: str, line: str) -> None:
-    assert line in engines.first_line(ValueError(text))
+    assert line in running.first_line(ValueError(text))
 
 
 def test_closing_twice_is_allowed() -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tlcli.backbones.base import INPUT, BackboneGraph
-from tlcli.core import engines
+from tlcli.core import running
 from tlcli.core.images import PREPROCESSING_VERSION
 from tlcli.errors import BackboneError, UsageError
 
@@ -260,5 +260,5 @@ def _measured(graph: Any, output: str, height: int, width: int) -> int:
 
 def first_line(error: BaseException) -> str:
     """Return the line of an error's text that says why, shortened, for the end of a sentence."""
-    text = engines.first_line(error)
+    text = running.first_line(error)
     return text if len(text) <= 200 else text[:197] + "..."

@@ -23,6 +23,7 @@ import numpy as np
 
 from tlcli.core.litert_check import LARGEST_FILE, LARGEST_TENSOR, check_litert
 from tlcli.core.regular_files import read_regular
+from tlcli.core.running import first_line, running
 from tlcli.errors import GraphError
 
 logger = logging.getLogger("tlcli")
@@ -120,45 +121,6 @@ def import_tensorflow() -> Any:
 
 def _endpoint(name: str) -> str:
     return name if ":" in name else f"{name}:0"
-
-
-# How TensorFlow begins what it says of a run, and what it says where a tensor is too large.
-_PREAMBLE = ("Graph execution error", "Detected at node", "<stack traces", "Node:", "2 root error")
-_TOO_LARGE = ("OOM when allocating", "Cannot parse tensor from proto", "std::bad_alloc")
-
-
-def first_line(error: BaseException) -> str:
-    """Return the first line of an error's text that says why; its kind where there is none."""
-    text = str(error).strip()
-    if any(sign in text for sign in _TOO_LARGE):
-        return "it asks for more memory than there is"
-    lines = (line.strip() for line in text.splitlines())
-    return next(
-        (line for line in lines if line and not line.startswith(_PREAMBLE)), type(error).__name__
-    )
-
-
-class Running:
-    """What the main thread may be waiting for in a library that no signal reaches.
-
-    Attributes:
-        count: runs of a graph that were begun.
-        inside: how many are not at their end.
-    """
-
-    count = 0
-    inside = 0
-
-    def __enter__(self) -> None:
-        self.count += 1
-        self.inside += 1
-
-    def __exit__(self, *error: object) -> None:
-        self.inside -= 1
-
-
-running = Running()
-"""Of TensorFlow in this process."""
 
 
 class GraphEngine:

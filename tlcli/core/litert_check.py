@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
+from tlcli.core.litert_names import OTHER_OPERATORS
 from tlcli.errors import GraphError
 
 LARGEST_TENSOR = 1 << 30
@@ -151,23 +152,6 @@ _RULES: dict[int, tuple[str, _Rule]] = {
     130: ("BROADCAST_TO", _SIZED),
     150: ("GELU", _ONE),
 }
-# The others that a file may name, by the schema's numbers, so that a refusal can name them too.
-_OTHERS = {
-    7: "EMBEDDING_LOOKUP", 10: "HASHTABLE_LOOKUP", 15: "LSH_PROJECTION", 16: "LSTM", 24: "RNN",
-    27: "SVDF", 29: "CONCAT_EMBEDDINGS", 30: "SKIP_GRAM", 31: "CALL",
-    33: "EMBEDDING_LOOKUP_SPARSE", 35: "UNIDIRECTIONAL_SEQUENCE_RNN",
-    44: "UNIDIRECTIONAL_SEQUENCE_LSTM", 46: "BIDIRECTIONAL_SEQUENCE_RNN", 51: "DELEGATE",
-    52: "BIDIRECTIONAL_SEQUENCE_LSTM", 68: "SPARSE_TO_DENSE", 80: "FAKE_QUANT", 85: "ONE_HOT",
-    91: "REDUCE_ANY", 103: "UNIQUE", 105: "REVERSE_V2", 106: "ADD_N", 107: "GATHER_ND",
-    109: "WHERE", 112: "REVERSE_SEQUENCE", 113: "MATRIX_DIAG", 115: "MATRIX_SET_DIAG", 118: "IF",
-    119: "WHILE", 120: "NON_MAX_SUPPRESSION_V4", 121: "NON_MAX_SUPPRESSION_V5",
-    122: "SCATTER_ND", 124: "DENSIFY", 125: "SEGMENT_SUM", 128: "CUMSUM", 129: "CALL_ONCE",
-    131: "RFFT2D", 132: "CONV_3D", 133: "IMAG", 134: "REAL", 135: "COMPLEX_ABS",
-    136: "HASHTABLE", 137: "HASHTABLE_FIND", 138: "HASHTABLE_IMPORT", 139: "HASHTABLE_SIZE",
-    140: "REDUCE_ALL", 141: "CONV_3D_TRANSPOSE", 142: "VAR_HANDLE", 143: "READ_VARIABLE",
-    144: "ASSIGN_VARIABLE", 145: "BROADCAST_ARGS", 146: "RANDOM_STANDARD_NORMAL",
-    147: "BUCKETIZE", 148: "RANDOM_UNIFORM", 149: "MULTINOMIAL",
-}  # fmt: skip
 LITERT_OPERATORS = frozenset(name for name, _ in _RULES.values())
 """Operators that compute on tensors and touch nothing else."""
 
@@ -327,7 +311,7 @@ def _spell(entry: _Table) -> str:
     code = _code(entry)
     if code == _CUSTOM:
         return f"the custom operator {entry.text(1)!r}"
-    return f"the operator {_OTHERS.get(code, f'with the number {code}')}"
+    return f"the operator {OTHER_OPERATORS.get(code, f'with the number {code}')}"
 
 
 def _outside(name: str, what: str) -> GraphError:

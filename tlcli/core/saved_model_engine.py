@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from tlcli.core.engines import first_line, import_tensorflow, quiet_stderr, running
+from tlcli.core.engines import import_tensorflow, quiet_stderr
 from tlcli.core.graph_nodes import DataType, shape_dims
 from tlcli.core.graph_safety import read_saved_model
 from tlcli.core.input_options import Options, Scaling, override_scaling, scaling_of
+from tlcli.core.running import first_line, running
 from tlcli.errors import GraphError
 
 Array = np.ndarray[Any, Any]
