@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 
@@ -48,3 +50,42 @@ def test_why_a_command_ends_with_3(
 ) -> None:
     say_below_minimum("test accuracy", accuracy, minimum)
     assert capsys.readouterr().err == said + "\n"
+
+
+_ENDLESS = """
+import hashlib, threading
+import click
+from tlcli import terminal
+from tlcli.core.running import running
+
+terminal._PATIENCE = 0.3
+
+@click.command()
+def command():
+    # Said when the main thread is inside.
+    threading.Timer(0.5, print, ["ready"], {"flush": True}).start()
+    # One call into a library that no signal ends, like a graph with an endless loop.
+    with running:
+        hashlib.pbkdf2_hmac("sha512", b"", b"", 1 << 30)
+
+terminal.run(command, "program")
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs signals")
+@pytest.mark.parametrize(
+    ("number", "code", "text"),
+    [(signal.SIGINT, 130, "Interrupted.\n"), (signal.SIGTERM, 143, "Terminated.\n")],
+)
+def test_a_signal_ends_a_run_that_does_not_end(number: int, code: int, text: str) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", _ENDLESS], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        try:
+            assert process.stdout.readline() == "ready\n"
+            process.send_signal(number)
+            _, errors = process.communicate(timeout=30)
+        finally:
+            process.kill()
+    assert (process.returncode, errors) == (code, text)

@@ -12,6 +12,8 @@ import logging
 import os
 import signal
 import sys
+import threading
+import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,6 +22,8 @@ from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 import click
 
+from tlcli.core.memory import bound_memory
+from tlcli.core.running import running
 from tlcli.core.text_table import harmless
 from tlcli.errors import TlcliError
 
@@ -38,6 +42,9 @@ LOG_LEVELS = ("DEBUG", "INFO", "WARN", "WARNING", "ERROR", "FATAL")
 INTERRUPTED = 130
 TERMINATED = 143
 
+# A batch takes less; a graph with an endless loop never ends.
+_PATIENCE = 5.0
+
 # Options are written with underscores; hyphens are taken too.
 CONTEXT_SETTINGS: dict[str, Any] = {
     "token_normalize_func": lambda token: token.replace("-", "_"),
@@ -52,6 +59,34 @@ class Terminated(BaseException):
 
 def _terminate(number: int, frame: FrameType | None) -> NoReturn:
     raise Terminated
+
+
+def _watch_signals() -> None:
+    """End the process when a signal is not answered because TensorFlow runs a graph without end.
+
+    Python answers signals between two of its own instructions, and a run is one of them.
+    """
+    try:
+        given, taken = os.pipe()
+        os.set_blocking(taken, False)
+        signal.set_wakeup_fd(taken, warn_on_full_buffer=False)
+    except (OSError, ValueError, AttributeError):  # not the main thread, or Windows
+        return
+    threading.Thread(target=_watch, args=(given,), daemon=True, name="tlcli-signals").start()
+
+
+def _watch(given: int) -> None:
+    endings: dict[int, int] = {signal.SIGINT: INTERRUPTED, signal.SIGTERM: TERMINATED}
+    while number := os.read(given, 1):
+        code = endings.get(number[0])
+        if code is None or not running.inside:
+            continue
+        before = running.count
+        time.sleep(_PATIENCE)
+        if running.inside and running.count == before:
+            # Whatever is left behind is what a SIGKILL leaves: the next run removes it.
+            os.write(2, b"Interrupted.\n" if code == INTERRUPTED else b"Terminated.\n")
+            os._exit(code)
 
 
 def set_up_logging(verbosity: str = "INFO", quiet: bool = False) -> None:
@@ -138,6 +173,8 @@ def run(command: click.Command, program: str) -> NoReturn:
     """
     set_up_logging()
     signal.signal(signal.SIGTERM, _terminate)
+    _watch_signals()
+    bound_memory()
     stdout = sys.stdout
     try:
         try:

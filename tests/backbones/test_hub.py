@@ -23,6 +23,7 @@ class Server:
     def __init__(self) -> None:
         self.files: dict[str, bytes] = {}
         self.asked: list[str] = []
+        self.missing = 0  # bytes that are announced and never sent
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -33,7 +34,7 @@ class Server:
                     self.send_error(404)
                     return
                 self.send_response(200)
-                self.send_header("Content-Length", str(len(content)))
+                self.send_header("Content-Length", str(len(content) + outer.missing))
                 self.end_headers()
                 self.wfile.write(content)
 
@@ -151,6 +152,25 @@ def test_archive_cut_short_leaves_nothing(server: Server, tmp_path: Path) -> Non
         hub.fetch(f"{server.url}/module", model_dir=tmp_path / "models")
     server.files["/module"] = whole
     assert (hub.fetch(f"{server.url}/module", model_dir=tmp_path / "models")).is_dir()
+
+
+def test_archive_cut_between_two_files_leaves_nothing(server: Server, tmp_path: Path) -> None:
+    """Nothing in a tar archive without compression tells that it goes on."""
+    model = modules.write_hub2(tmp_path / "written")
+    content = io.BytesIO()
+    with tarfile.open(fileobj=content, mode="w", format=tarfile.USTAR_FORMAT) as archive:
+        archive.add(model / "saved_model.pb", arcname="saved_model.pb")
+        cut = archive.offset
+        archive.add(model / "variables", arcname="variables")
+    server.files["/module"] = content.getvalue()[:cut]
+    server.missing = len(content.getvalue()) - cut
+
+    with pytest.raises(DownloadError, match="ended before"):
+        hub.fetch(f"{server.url}/module", model_dir=tmp_path / "models")
+    assert not list((tmp_path / "models").rglob("saved_model.pb"))
+    server.files["/module"], server.missing = content.getvalue(), 0
+    folder = hub.fetch(f"{server.url}/module", model_dir=tmp_path / "models")
+    assert (folder / "variables" / "variables.index").is_file()
 
 
 def test_archive_without_a_model_is_not_kept(server: Server, tmp_path: Path) -> None:

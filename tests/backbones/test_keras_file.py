@@ -155,6 +155,61 @@ def test_what_is_no_part_of_a_network_is_refused(
         keras_file.find(path)
 
 
+@pytest.mark.parametrize("kind", ["SlicingOpLambda", "ClassMethod", "TFSMLayer", "StringLookup"])
+def test_layers_that_act_are_refused_by_name(
+    classifier: tuple[Path, Any], tmp_path: Path, kind: str
+) -> None:
+    config = _config_of(classifier[0])
+    config["config"]["layers"][1].update({"class_name": kind, "module": None})
+
+    with pytest.raises(BackboneError, match=rf"{kind} layer.*other files"):
+        keras_file.find(_with_config(tmp_path / "acts.keras", json.dumps(config).encode()))
+
+
+def test_the_outermost_object_is_looked_at(classifier: tuple[Path, Any], tmp_path: Path) -> None:
+    config = {**_config_of(classifier[0]), "module": "os", "class_name": "system"}
+
+    with pytest.raises(BackboneError, match=re.escape("os.system")):
+        keras_file.find(_with_config(tmp_path / "outermost.keras", json.dumps(config).encode()))
+
+
+def test_keras_2_calls_no_function_that_a_file_names(tmp_path: Path) -> None:
+    """It has no safe mode for HDF5 files, and is asked where Keras 3 knows a layer not."""
+    h5py = pytest.importorskip("h5py")
+    pytest.importorskip("tf_keras")
+    made, given = tmp_path / "made", tmp_path / "given.txt"
+    given.write_text("x")
+    call = ["_CONSTANT_VALUE", -1, str(given), {"dst": str(made)}]
+    layers = [
+        {"class_name": "InputLayer", "name": "image", "inbound_nodes": [],
+         "config": {"name": "image", "batch_input_shape": [None, SIDE, SIDE, 3]}},
+        {"class_name": "SlicingOpLambda", "name": "copy", "inbound_nodes": [call],
+         "config": {"name": "copy", "function": "io.gfile.copy"}},
+    ]  # fmt: skip
+    inner = {
+        "name": "model",
+        "layers": layers,
+        "input_layers": [["image", 0, 0]],
+        "output_layers": [["copy", 0, 0]],
+    }
+    path = tmp_path / "old.h5"
+    with h5py.File(path, "w") as file:
+        file.attrs["model_config"] = json.dumps({"class_name": "Functional", "config": inner})
+
+    with pytest.raises(BackboneError, match="SlicingOpLambda"):
+        keras_file.find(path)
+    # The second look, for names that the first one does not know.
+    keras = keras_file._keras_2()
+    with pytest.raises(BackboneError, match="SlicingOpLambda, which is no part of a network"):
+        keras_file._check_old(keras_file.read_config(path), keras, "the model")
+    assert not made.exists()
+
+
+def _config_of(path: Path) -> Any:
+    with zipfile.ZipFile(path) as archive:
+        return json.loads(archive.read("config.json"))
+
+
 def _with_config(path: Path, config: bytes, **members: bytes) -> Path:
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("config.json", config)

@@ -13,7 +13,7 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
-from tlcli.core import engines
+from tlcli.core import engines, running
 from tlcli.core.engines import (
     GraphEngine,
     LiteRTEngine,
@@ -67,6 +67,23 @@ def test_a_graph_that_is_none_is_one_sentence(bad: GraphDef) -> None:
 def test_a_batch_that_does_not_fit_is_one_sentence() -> None:
     with GraphEngine(doubling(), "x", "y") as engine, pytest.raises(GraphError, match="run"):
         engine.run(np.ones((1, 3), np.float32))
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        (
+            "Graph execution error:\n\nDetected at node x\n<stack traces\nBad shape.\n\t [[x]]",
+            "Bad shape.",
+        ),
+        ("Graph execution error:\n\nOOM when allocating tensor with shape[9]", "more memory than"),
+        ("Cannot parse tensor from proto: dtype: DT_FLOAT", "more memory than there is"),
+        ("\nOne line", "One line"),
+        ("", "ValueError"),
+    ],
+)
+def test_the_line_that_says_why_is_taken(text: str, line: str) -> None:
+    assert line in running.first_line(ValueError(text))
 
 
 def test_closing_twice_is_allowed() -> None:

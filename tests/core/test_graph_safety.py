@@ -162,6 +162,18 @@ def test_a_saved_model_may_load_its_variables_and_hold_what_saves_them(tmp_path:
     )
 
 
+@pytest.mark.parametrize("op", ["Assign", "AssignVariableOp"])
+def test_variables_are_written_while_a_saved_model_is_loaded_only(tmp_path: Path, op: str) -> None:
+    write, group = node("write", op, ["weights"]), node("init", "NoOp", ["^write"])
+    nodes = [node("weights", "VarHandleOp"), write, group]
+    check_saved_model(saved_model(tmp_path, *nodes, collections=[("saved_model_main_op", "init")]))
+    message = read_saved_model(tmp_path)
+    message.meta_graphs[0].graph_def.node[1].input.append("^init")
+    (tmp_path / "saved_model.pb").write_bytes(message.SerializeToString())
+    with pytest.raises(GraphError, match=f"'write' is the operation {op}"):
+        check_saved_model(tmp_path)
+
+
 @pytest.mark.parametrize("key", ["saved_model_main_op", "legacy_init_op"])
 def test_what_a_saved_model_runs_when_it_is_loaded_is_looked_at(tmp_path: Path, key: str) -> None:
     write = node("write", "WriteFile")

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tlcli.core import graph_safety
 from tlcli.core.engines import GraphEngine
 from tlcli.core.graph_messages import GraphDef
 from tlcli.core.graph_nodes import const, new_graph, node, placeholder
@@ -78,6 +79,28 @@ def test_functions_stay_only_where_one_is_called() -> None:
     assert not prune(graph, ["y"]).HasField("library")
     graph.node[1].attr["f"].func.name = "f"
     assert len(prune(graph, ["y"]).library.function) == 1
+
+
+def test_functions_called_by_the_type_of_a_node_stay() -> None:
+    graph = new_graph([placeholder("x", "float32", None), node("call", "twice", ["x"])])
+    graph.library.function.add().signature.name = "twice"
+
+    kept = prune(graph, ["call"])
+
+    assert [function.signature.name for function in kept.library.function] == ["twice"]
+
+
+def test_a_function_named_like_an_operation_lets_no_operation_through(tmp_path: Path) -> None:
+    secret = tmp_path / "secret.txt"
+    secret.write_text("secret")
+    path = const("path", np.array(str(secret).encode(), dtype=object))
+    graph = new_graph([path, node("text", "ReadFile", ["path"])])
+    graph.library.function.add().signature.name = "ReadFile"
+    graph_safety.check_operations(graph)
+
+    # What the check took for a call of that function is never the operation itself.
+    with pytest.raises(GraphError, match="ReadFile"):
+        GraphEngine(prune(graph, ["text"]), "path", "text")
 
 
 @pytest.mark.parametrize(

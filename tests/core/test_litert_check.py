@@ -108,9 +108,9 @@ def test_tensors_that_are_not_there(
 @pytest.mark.parametrize(
     ("code", "what"),
     [
-        (_CUSTOM, "a custom operator"),
-        (_WHILE, "operator with the number 119"),
-        (_READ, "operator with the number 143"),
+        (_CUSTOM, "the custom operator"),
+        (_WHILE, "operator WHILE"),
+        (_READ, "operator READ_VARIABLE"),
         (9999, "operator with the number 9999"),
     ],
 )

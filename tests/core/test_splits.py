@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -194,6 +195,56 @@ def test_no_content_in_two_splits(names: list[str], data: st.DataObject) -> None
         return
     for content in set(contents):
         assert len({s for s, c in zip(found, contents, strict=True) if c == content}) == 1
+
+
+@settings(max_examples=60, deadline=None)
+@given(name_sets, st.data(), st.randoms())
+def test_no_content_of_several_labels_in_two_splits(
+    names: list[str], data: st.DataObject, random: Any
+) -> None:
+    contents = {name: data.draw(st.integers(0, 30).map(str)) for name in names}
+    labels = {name: data.draw(st.sampled_from("abc")) for name in names}
+
+    def assigned(order: list[str]) -> dict[str, str]:
+        found = assign_splits(
+            order, [labels[name] for name in order], [contents[name] for name in order], 20, 20
+        )
+        return dict(zip(order, found, strict=True))
+
+    try:
+        found = assigned(names)
+    except DataError:
+        return
+    for content in set(contents.values()):
+        assert len({found[name] for name in names if contents[name] == content}) == 1
+    for label in set(labels.values()):
+        assert "training" in {found[name] for name in names if labels[name] == label}
+    shuffled = list(names)
+    random.shuffle(shuffled)
+    assert assigned(shuffled) == found
+
+
+def test_copies_under_another_label_follow_the_first_name() -> None:
+    names = [f"{label}/{number:03}.jpg" for label in "ab" for number in range(200)]
+    alone = split(names)
+    contents = [name[2:] for name in names]  # each image of b is one of a
+
+    found = assign_splits(names, [name[0] for name in names], contents, 10, 10)
+
+    assert found[:200] == found[200:] == [alone[name] for name in names[:200]]
+
+
+def test_a_label_of_copies_that_leave_it_nothing_to_train_on_is_one_sentence() -> None:
+    names, contents = [], []
+    for label, content in (("a", "x"), ("b", "y")):
+        numbered = [f"{label}/{number}.jpg" for number in range(300)]
+        tested = next(name for name in numbered if hash_percentage(name) < 10)
+        trained = next(name for name in numbered if hash_percentage(name) >= 10)
+        # The only test image of its label lies under c too, so it cannot move.
+        names += [tested, trained, f"c/{content}.jpg"]
+        contents += [content, f"{label} trained", content]
+    with pytest.raises(DataError, match="'c' has no image to train on"):
+        assign_splits(names, [name[0] for name in names], contents, 10, 0)
 
 
 @settings(max_examples=30, deadline=None)

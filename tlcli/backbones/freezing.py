@@ -12,6 +12,7 @@ from typing import Any
 
 from tlcli.backbones.base import INPUT, BackboneGraph
 from tlcli.backbones.model_options import ModelOptions
+from tlcli.core import running
 from tlcli.core.images import PREPROCESSING_VERSION
 from tlcli.errors import BackboneError, UsageError
 
@@ -256,7 +257,6 @@ def _measured(graph: Any, output: str, height: int, width: int) -> int:
 
 
 def first_line(error: BaseException) -> str:
-    """Return the first line of an error's text, shortened, for the end of a sentence."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    text = lines[0] if lines else type(error).__name__
+    """Return the line of an error's text that says why, shortened, for the end of a sentence."""
+    text = running.first_line(error)
     return text if len(text) <= 200 else text[:197] + "..."

@@ -195,6 +195,13 @@ def _own_unpacking() -> Iterator[None]:
 
     def download_and_uncompress(_: Any, fileobj: Any, dst_path: str) -> None:
         unpack(fileobj, Path(dst_path))
+        # An archive that was cut between two of its files looks like a whole one. What comes
+        # after the end of one is padding, which is short.
+        for _ in range(256):
+            if not fileobj.read(1 << 18):
+                break
+        if getattr(fileobj, "length", 0):
+            raise ArchiveRefused("it ended before all of it had arrived")
 
     resolver.DownloadManager.download_and_uncompress = download_and_uncompress
     try:

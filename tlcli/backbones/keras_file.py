@@ -50,6 +50,17 @@ _PARTS = frozenset(
 # Models within models within models: Keras itself nests some twenty levels.
 _DEEPEST = 200
 _BUILTINS = ("function", "__tuple__", "slice")
+# Layers that hold Python code, name a function to be called, or load what lies in other files.
+_ACTING = frozenset(
+    """
+    Lambda __lambda__ function_lambda TFOpLambda SlicingOpLambda ClassMethod InstanceMethod
+    InstanceProperty TensorFlowOpLayer TFSMLayer TorchModuleWrapper JaxLayer FlaxLayer
+    StringLookup IntegerLookup TextVectorization
+    """.split()  # noqa: SIM905
+)
+# Where Keras 2 keeps what a network is made of. What it can load beyond these calls functions.
+_KEPT = ("layers", "initializers", "regularizers", "constraints", "activations", "mixed_precision")
+_MODELS = frozenset({"Functional", "Model", "Sequential"})
 
 
 def find(
@@ -179,12 +190,15 @@ def _objects(value: Any) -> Iterator[dict[str, Any]]:
 
 
 def _check_safe(config: dict[str, Any], what: str) -> None:
-    for entry in _objects(config.get("config")):
+    # The outermost object too: Keras makes whatever it names. The way it was compiled is not read.
+    made = {key: value for key, value in config.items() if key != "compile_config"}
+    for entry in _objects(made):
         kind, module = entry["class_name"], entry.get("module")
-        if kind in ("Lambda", "__lambda__", "TFOpLambda", "function_lambda"):
+        if kind in _ACTING:
             raise BackboneError(
-                f"{what} has a {kind} layer, which holds Python code, so it was not loaded; save "
-                "it without, or export it with model.export() and give the folder"
+                f"{what} has a {kind} layer, which holds Python code or reads other files, so it "
+                "was not loaded; save it without, or export it with model.export() and give the "
+                "folder"
             )
         if not _is_part(module) and not (module == "builtins" and kind in _BUILTINS):
             raise BackboneError(
@@ -260,7 +274,12 @@ def _network(
     except Exception as error:
         # Whatever Keras raises: its loaders fail in too many ways to name them.
         keras = _keras_2()
-        model = None if keras is None or zipfile.is_zipfile(path) else _old_model(keras, path)
+        if keras is None or zipfile.is_zipfile(path):
+            model = None
+        else:
+            if not trust:
+                _check_old(read_config(path), keras, what)
+            model = _old_model(keras, path)
         if model is None:
             raise BackboneError(f"{what} cannot be loaded: {first_line(error)}") from error
     if not getattr(model, "inputs", None):
@@ -277,6 +296,18 @@ def _keras_2() -> Any:
     except ImportError:
         return None
     return tf_keras
+
+
+def _check_old(config: dict[str, Any], keras: Any, what: str) -> None:
+    """Let Keras 2 make layers and their parts only: it has no safe mode for HDF5 files."""
+    for entry in _objects({key: value for key, value in config.items() if key != "compile_config"}):
+        kind = entry["class_name"]
+        known = any(hasattr(getattr(keras, part), kind) for part in _KEPT)
+        if not known and kind not in _MODELS:
+            raise BackboneError(
+                f"{what} needs {kind}, which is no part of a network in Keras, so it was not "
+                "loaded; export it with model.export() and give the folder"
+            )
 
 
 def _old_model(keras: Any, path: Path) -> Any:

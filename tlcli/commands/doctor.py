@@ -58,12 +58,13 @@ def examine() -> dict[str, Any]:
 
     from tlcli.backbones import catalogue
     from tlcli.core import locations, machine
+    from tlcli.core.memory import memory
 
     return {
         "versions": machine.versions(),
         "system": platform.platform(),
         "processor": machine.processor(),
-        "memory": machine.memory(),
+        "memory": memory(),
         "folders": {
             "bottlenecks": machine.folder(locations.bottleneck_folder()),
             "models": machine.folder(locations.model_folder()),

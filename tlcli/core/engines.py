@@ -23,6 +23,7 @@ import numpy as np
 
 from tlcli.core.litert_check import LARGEST_FILE, LARGEST_TENSOR, check_litert
 from tlcli.core.regular_files import read_regular
+from tlcli.core.running import first_line, running
 from tlcli.errors import GraphError
 
 logger = logging.getLogger("tlcli")
@@ -122,12 +123,6 @@ def _endpoint(name: str) -> str:
     return name if ":" in name else f"{name}:0"
 
 
-def first_line(error: BaseException) -> str:
-    """Return the first line of an error's text; its kind where it has none."""
-    text = str(error).strip()
-    return text.splitlines()[0] if text else type(error).__name__
-
-
 class SessionEngine:
     """What a TensorFlow session of its own runs; the subclasses load it.
 
@@ -152,7 +147,8 @@ class SessionEngine:
             GraphError: TensorFlow could not compute it.
         """
         try:
-            return np.asarray(self._session.run(self._output, {self._input: batch}))
+            with running:
+                return np.asarray(self._session.run(self._output, {self._input: batch}))
         except self._errors as error:
             raise GraphError(f"{self._what} cannot be run: {first_line(error)}") from error
 

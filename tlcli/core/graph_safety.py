@@ -101,6 +101,9 @@ _LOADING = """
     Assign AssignVariableOp VarIsInitializedOp IsVariableInitialized Restore RestoreSlice
     RestoreV2 DisableCopyOnRead ShardedFilename
 """
+_WRITING = frozenset(["Assign", "AssignVariableOp"])
+# The signature under which a SavedModel says how it is initialised.
+_INITIALISING = "__saved_model_init_op"
 _READING = frozenset(["Restore", "RestoreSlice", "RestoreV2"])
 LOADING_OPERATIONS = _VARIABLES | frozenset(_LOADING.split())
 """Operations that read a SavedModel's own variables into memory."""
@@ -208,6 +211,10 @@ def check_saved_model(folder: Path) -> None:
         }
         for node in _reachable(meta_graph, functions, _roots(meta_graph)):
             _check(node, allowed, functions.keys(), name)
+        # A model that changes its own weights answers otherwise from one batch to the next.
+        for node in _reachable(meta_graph, functions, _signatures(meta_graph)):
+            if node.op in _WRITING:
+                _check(node, allowed - _WRITING, (), name)
         _check_restoring(meta_graph, functions, name)
         check_constants(_every_node(meta_graph.graph_def), name)
 
@@ -269,6 +276,14 @@ def _running(meta_graph: Any) -> Iterator[str]:
     for root in _roots(meta_graph):
         if root not in (saver.restore_op_name, saver.filename_tensor_name):
             yield root
+
+
+def _signatures(meta_graph: Any) -> Iterator[str]:
+    """Yield what is computed for images."""
+    for key, signature in meta_graph.signature_def.items():
+        if key != _INITIALISING:
+            for tensor in signature.outputs.values():
+                yield tensor.name
 
 
 def _roots(meta_graph: Any) -> Iterator[str]:

@@ -163,7 +163,10 @@ def prune(graph: Any, outputs: Sequence[str]) -> Any:
         GraphError: an output or an input of a node is absent, or the graph has a loop.
     """
     result = copy_graph(graph, needed_nodes(graph, outputs))
-    if not any(_calls(node) for node in result.node):
+    # A node may call a function by its type. Without its function TensorFlow would take it for
+    # the operation of that name, which nobody looked at.
+    functions = {function.signature.name for function in graph.library.function}
+    if not any(_calls(node) or node.op in functions for node in result.node):
         result.ClearField("library")
     for node in result.node:
         if any(tensor.startswith("^") for tensor in node.input):

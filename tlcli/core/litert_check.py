@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
+from tlcli.core.litert_names import OTHER_OPERATORS
 from tlcli.core.text_table import counted
 from tlcli.errors import GraphError
 
@@ -26,6 +27,7 @@ LARGEST_FILE = (1 << 31) - 1
 _IDENTIFIER = b"TFL3"
 _MOST_TENSORS = 100_000
 _LARGEST_RANK = 8
+_LONGEST_NAME = 100
 _PLACEHOLDER_CODE = 127
 _CUSTOM = 32
 # No stack, no matter how a network joins its branches, has more.
@@ -193,6 +195,9 @@ class _Bytes:
             _damaged("a list leads out of the file")
         return start + 4, count
 
+    def part(self, start: int, count: int) -> bytes:
+        return self._content[start : start + count]
+
     def integers(self, place: int) -> tuple[int, ...]:
         start, count = self.vector(place, 4)
         return struct.unpack_from(f"<{count}i", self._content, start)
@@ -225,6 +230,14 @@ class _Table:
         """Return how many bytes a vector of bytes holds; None: there is none."""
         place = self._field(slot)
         return None if place is None else self._data.vector(place, 1)[1]
+
+    def text(self, slot: int) -> str:
+        """Return the beginning of a text, "" where there is none."""
+        place = self._field(slot)
+        if place is None:
+            return ""
+        start, count = self._data.vector(place, 1)
+        return self._data.part(start, min(count, _LONGEST_NAME)).decode("utf-8", "replace")
 
     def table(self, slot: int) -> _Table | None:
         place = self._field(slot)
@@ -266,10 +279,16 @@ def check_litert(content: bytes | mmap.mmap, name: str) -> None:
 
 
 def _check_model(model: _Table, name: str) -> None:
-    codes = [_code(entry) for entry in model.tables(1)]
+    entries = model.tables(1)
+    codes = [_code(entry) for entry in entries]
     graphs = model.tables(2)
     if not graphs:
         _damaged("it holds no graph")
+    # What it does comes before what is wrong with its tensors.
+    for operator in graphs[0].tables(3):
+        number = operator.number(0, "<I")
+        if number < len(codes) and codes[number] not in _RULES:
+            raise _outside(name, _spell(entries[number]))
     # How long the constant in each buffer is, 0 for none. One that lies behind the tables
     # (offset and size, for files above 2 GB) is not read.
     buffers = []
@@ -287,6 +306,13 @@ def _check_model(model: _Table, name: str) -> None:
 def _code(entry: _Table) -> int:
     old, new = entry.number(0, "<b"), entry.number(3, "<i")
     return max(old, new) if old <= _PLACEHOLDER_CODE else new
+
+
+def _spell(entry: _Table) -> str:
+    code = _code(entry)
+    if code == _CUSTOM:
+        return f"the custom operator {entry.text(1)!r}"
+    return f"the operator {OTHER_OPERATORS.get(code, f'with the number {code}')}"
 
 
 def _outside(name: str, what: str) -> GraphError:
@@ -355,10 +381,6 @@ def _check_operator(
     if number >= len(codes):
         _damaged(f"it names the operator {number} of {len(codes)}")
     code = codes[number]
-    if code == _CUSTOM:
-        raise _outside(name, "a custom operator")
-    if code not in _RULES:
-        raise _outside(name, f"the operator with the number {code}")
     kind, rule = _RULES[code]
     inputs, outputs = operator.integers(1), operator.integers(2)
     for what, found, (fewest, most) in (

@@ -99,22 +99,6 @@ def has_graphics_card() -> bool:
     return not hidden and Path("/dev/nvidiactl").exists()
 
 
-def memory() -> dict[str, int | None]:
-    """Return "total" and "available" bytes, None where they cannot be told."""
-    total, available = None, None
-    with contextlib.suppress(OSError, ValueError, IndexError):
-        for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
-            key, _, value = line.partition(":")
-            if key == "MemTotal":
-                total = int(value.split()[0]) * 1024
-            elif key == "MemAvailable":
-                available = int(value.split()[0]) * 1024
-    if total is None and hasattr(os, "sysconf"):
-        with contextlib.suppress(OSError, ValueError):
-            total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return {"total": total, "available": available, "limit": _memory_limit()}
-
-
 def folder(path: Path) -> dict[str, Any]:
     """Return "path", "exists", "files" and "bytes" of a folder with all that is in it.
 
@@ -169,13 +153,3 @@ def _sysctl(name: str) -> str | None:
     except (OSError, subprocess.SubprocessError):
         return None
     return done.stdout.strip() or None
-
-
-def _memory_limit() -> int | None:
-    """Return what a container may use, None without a limit."""
-    for place in ("memory.max", "memory/memory.limit_in_bytes"):
-        with contextlib.suppress(OSError, ValueError):
-            limit = int(Path("/sys/fs/cgroup", place).read_text(encoding="ascii"))
-            # Without a limit the older interface says a number beyond any memory.
-            return limit if limit < 1 << 60 else None
-    return None

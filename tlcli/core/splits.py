@@ -1,7 +1,7 @@
 """Which images train, validate and test: decided by their names, never by the machine.
 
 The rule is retrain.py's: the SHA-1 of the name, as a percentage. Two things are added.
-Copies of one image within a label go together, so that none is trained on and tested on.
+Copies of one image go together, so that none is trained on and tested on.
 And a label with enough images has at least one in every split that is asked for.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from tlcli.core.collection import collection_paused
@@ -70,12 +70,13 @@ def check_percentages(testing_percentage: float, validation_percentage: float) -
 
 @dataclass(slots=True)
 class _Unit:
-    """Images of one label that go together: copies, and names equal up to ``_nohash_``."""
+    """Images that go together: copies, and names of one label equal up to ``_nohash_``."""
 
     rows: list[int]
     name: str
     percentage: float
     split: str
+    labels: set[str]
 
 
 @collection_paused()
@@ -88,32 +89,74 @@ def assign_splits(
 ) -> list[str]:
     """Return the split of each image, in the order given.
 
-    Images of one label go together where their contents (SHA-256; None: unknown) are equal
-    or their names are, up to ``_nohash_``; such a group follows its first name in sort
-    order. Where a split would have none of a label, the group whose hash is nearest to
-    that split's range moves there from a split that has more than one.
+    Images go together where their contents (SHA-256; None: unknown) are equal, or their labels
+    and their names up to ``_nohash_``; such a group follows its first name in sort order. Where
+    a split would have none of a label, the group whose hash is nearest to that split's range
+    moves there from a split that has more than one (of each label that the group is in).
 
     Adding an image moves no other, except in a label where that minimum was or becomes
     needed, or when it joins a group and is its new first name.
 
     Raises:
         UsageError: the percentages cannot work.
-        DataError: a label has fewer distinct images than there are splits.
+        DataError: a label has fewer distinct images than there are splits, or none to train on.
     """
     check_percentages(testing_percentage, validation_percentage)
     by_label: dict[str, list[int]] = {}
     for row, label in enumerate(labels):
         by_label.setdefault(label, []).append(row)
+    units = {label: _units(label, rows, names, contents) for label, rows in by_label.items()}
+    if cross_label_duplicates(names, labels, contents):
+        _join_labels(units, contents)
+    counts = {label: dict.fromkeys(SPLITS, 0) for label in units}
+    for unit in _each(units):
+        unit.split = split_of(unit.percentage, testing_percentage, validation_percentage)
+        for label in unit.labels:
+            counts[label][unit.split] += 1
+    # In an order of their own: the order in which the images were given decides nothing.
+    for label in sorted(units, key=lambda label: (sort_key(label), label)):
+        images = len(by_label[label])
+        _fill_empty_splits(
+            label, images, units[label], counts, testing_percentage, validation_percentage
+        )
     result = [""] * len(names)
-    for label, rows in by_label.items():
-        units = _units(rows, names, contents)
-        for unit in units:
-            unit.split = split_of(unit.percentage, testing_percentage, validation_percentage)
-        _fill_empty_splits(label, len(rows), units, testing_percentage, validation_percentage)
-        for unit in units:
-            for row in unit.rows:
-                result[row] = unit.split
+    for unit in _each(units):
+        for row in unit.rows:
+            result[row] = unit.split
     return result
+
+
+def _each(units: Mapping[str, Sequence[_Unit]]) -> Iterator[_Unit]:
+    """Yield every unit once; one of several labels is in the lists of all."""
+    for label, found in units.items():
+        for unit in found:
+            if len(unit.labels) == 1 or label == min(unit.labels):
+                yield unit
+
+
+def _join_labels(units: dict[str, list[_Unit]], contents: Sequence[str | None]) -> None:
+    """Make one unit of those of different labels that share a content."""
+    owner: dict[str | None, _Unit] = {}
+    joined: dict[int, _Unit] = {}  # id of a unit that was taken up -> by which
+
+    def final(unit: _Unit) -> _Unit:
+        while id(unit) in joined:
+            unit = joined[id(unit)]
+        return unit
+
+    for unit in [unit for found in units.values() for unit in found]:
+        for content in {contents[row] for row in unit.rows} - {None}:
+            one, other = final(owner.setdefault(content, unit)), final(unit)
+            if one is other:
+                continue
+            if (sort_key(other.name), other.name) < (sort_key(one.name), one.name):
+                one, other = other, one
+            one.rows += other.rows
+            one.labels |= other.labels
+            joined[id(other)] = one
+    if joined:
+        for label, found in units.items():
+            units[label] = list({id(final(unit)): final(unit) for unit in found}.values())
 
 
 def cross_label_duplicates(
@@ -138,7 +181,7 @@ def _group(name: str) -> str:
 
 
 def _units(
-    rows: Sequence[int], names: Sequence[str], contents: Sequence[str | None]
+    label: str, rows: Sequence[int], names: Sequence[str], contents: Sequence[str | None]
 ) -> list[_Unit]:
     """Join the images of one label that share a content or a name up to ``_nohash_``."""
     # Places in sort order stand for the images: the first name of a unit is its least place.
@@ -166,7 +209,7 @@ def _units(
     for place, row in enumerate(order):
         start = first(place)
         if start not in units:
-            units[start] = _Unit([], names[row], hash_percentage(names[row]), "")
+            units[start] = _Unit([], names[row], hash_percentage(names[row]), "", {label})
         units[start].rows.append(row)
     return list(units.values())
 
@@ -175,6 +218,7 @@ def _fill_empty_splits(
     label: str,
     images: int,
     units: Sequence[_Unit],
+    counts: dict[str, dict[str, int]],
     testing_percentage: float,
     validation_percentage: float,
 ) -> None:
@@ -186,20 +230,27 @@ def _fill_empty_splits(
     wanted = [split for split, (low, high) in ranges.items() if high > low]
     if len(units) < len(wanted):
         raise DataError(_too_few(label, images, len(units), wanted))
-    counts = dict.fromkeys(SPLITS, 0)
-    for unit in units:
-        counts[unit.split] += 1
     for split in wanted:
-        if counts[split]:
+        if counts[label][split]:
             continue
         low, high = ranges[split]
-        movable = [unit for unit in units if counts[unit.split] > 1]
+        movable = [
+            unit for unit in units if all(counts[each][unit.split] > 1 for each in unit.labels)
+        ]
+        if not movable and split == "training":
+            raise DataError(
+                f"the label {label!r} has no image to train on that is not under another label "
+                "too; remove the copies"
+            )
+        if not movable:
+            continue
         nearest = min(
             movable,
             key=lambda unit: (max(low - unit.percentage, unit.percentage - high), unit.name),
         )
-        counts[nearest.split] -= 1
-        counts[split] += 1
+        for each in nearest.labels:
+            counts[each][nearest.split] -= 1
+            counts[each][split] += 1
         nearest.split = split
 
 
