@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import warnings
 import zipfile
@@ -153,6 +154,13 @@ def test_what_is_no_part_of_a_network_is_refused(
 
     with pytest.raises(BackboneError, match=re.escape(f"{module}.{kind}")):
         keras_file.find(path)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no pipes")
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "model.keras")
+    with pytest.raises(BackboneError, match="file: not a regular file;"):
+        keras_file.find(tmp_path / "model.keras")
 
 
 @pytest.mark.parametrize("kind", ["SlicingOpLambda", "ClassMethod", "TFSMLayer", "StringLookup"])

@@ -274,6 +274,15 @@ def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
         frozen_graph.find(pipe)
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no pipes")
+def test_a_pipe_in_the_place_of_variables_is_not_waited_for(tmp_path: Path) -> None:
+    folder = saved_model(tmp_path)
+    (folder / "variables").mkdir()
+    os.mkfifo(folder / "variables" / "variables.index")
+    with pytest.raises(GraphError, match=r"variables\.index: not a regular file"):
+        check_saved_model(folder)
+
+
 def test_a_folder_that_is_no_saved_model_gets_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(GraphError, match=r"no saved_model\.pb"):
         check_saved_model(tmp_path)

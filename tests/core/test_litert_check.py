@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from tlcli.core import litert_check
 from tlcli.core.classifier import load
 from tlcli.core.engines import LiteRTEngine
-from tlcli.core.litert_check import LITERT_OPERATORS, check_litert
+from tlcli.core.litert_check import check_litert
+from tlcli.core.litert_rules import OTHER_OPERATORS, RULES
 from tlcli.core.litert_model import LiteRTModel, Options
 from tlcli.errors import GraphError
 
@@ -235,8 +236,11 @@ def test_whatever_passes_does_not_end_the_process(shared: Path) -> None:
 
 
 def test_the_list_names_what_is_needed_and_nothing_that_keeps_state() -> None:
-    assert {"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "SOFTMAX"} <= LITERT_OPERATORS
-    assert not {"CALL_ONCE", "WHILE", "IF", "VAR_HANDLE", "HASHTABLE"} & LITERT_OPERATORS
+    taken = {name for name, _ in RULES.values()}
+    assert {"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "SOFTMAX"} <= taken
+    assert {"CALL_ONCE", "WHILE", "IF", "VAR_HANDLE", "HASHTABLE"} <= set(OTHER_OPERATORS.values())
+    assert not RULES.keys() & OTHER_OPERATORS.keys()
+    assert not taken & set(OTHER_OPERATORS.values())
 
 
 def test_the_limit_of_the_file(monkeypatch: pytest.MonkeyPatch) -> None:

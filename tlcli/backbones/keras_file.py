@@ -33,6 +33,7 @@ from tlcli.backbones.freezing import (
 from tlcli.backbones.keras_applications import import_keras, make_groups_plain, quietly
 from tlcli.backbones.keras_weights import check_archive, check_weights
 from tlcli.backbones.model_options import AS_IT_SAYS, ModelOptions
+from tlcli.core.regular_files import open_regular
 from tlcli.errors import BackboneError, UsageError
 
 # Part of the fingerprint: raise it when the graphs below change any vector.
@@ -123,6 +124,7 @@ def read_config(path: Path) -> dict[str, Any]:
         BackboneError: absent, no Keras model, or weights without a model.
     """
     try:
+        open_regular(path).close()  # a pipe would keep the run waiting
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:
                 check_archive(archive, f"the Keras model {path}")
@@ -138,7 +140,8 @@ def read_config(path: Path) -> dict[str, Any]:
         ) from None
     except (OSError, ValueError, KeyError, zipfile.BadZipFile, NotImplementedError) as error:
         raise BackboneError(
-            f"{path} is not a Keras model file: {first_line(error)}; "
+            f"{path} is not a Keras model file: "
+            f"{getattr(error, 'strerror', None) or first_line(error)}; "
             "save one with model.save('NAME.keras')"
         ) from error
     if not isinstance(config, dict) or "config" not in config:

@@ -139,6 +139,10 @@ def read_saved_model(folder: Path) -> Any:
         )
     model = SavedModel()
     _parse(model, _read(path), path, "a SavedModel")
+    # TensorFlow would wait for a pipe for ever.
+    for found in (Path(folder) / "variables").glob("*"):
+        if not (found.is_file() or found.is_dir()):
+            raise GraphError(f"cannot read {found}: not a regular file; give another SavedModel")
     if not model.meta_graphs:
         raise GraphError(_not_a(path, "a SavedModel", "it holds no graph"))
     return model

@@ -12,10 +12,9 @@ import math
 import mmap
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from tlcli.core.litert_names import OTHER_OPERATORS
+from tlcli.core.litert_rules import OTHER_OPERATORS, RULES
 from tlcli.core.text_table import counted
 from tlcli.errors import GraphError
 
@@ -30,132 +29,6 @@ _LARGEST_RANK = 8
 _LONGEST_NAME = 100
 _PLACEHOLDER_CODE = 127
 _CUSTOM = 32
-# No stack, no matter how a network joins its branches, has more.
-_MANY = 1024
-
-
-@dataclass(frozen=True)
-class _Rule:
-    """How many tensors an operator takes and gives, and how they must be.
-
-    Attributes:
-        inputs: fewest and most.
-        outputs: likewise.
-        optional: inputs that may be absent (-1).
-        constant: inputs that must be constants: they say how large the result is.
-    """
-
-    inputs: tuple[int, int]
-    outputs: tuple[int, int] = (1, 1)
-    optional: tuple[int, ...] = ()
-    constant: tuple[int, ...] = ()
-
-
-_ONE = _Rule((1, 1))
-_TWO = _Rule((2, 2))
-_THREE = _Rule((3, 3))
-_SIZED = _Rule((2, 2), constant=(1,))
-_BIASED = _Rule((3, 3), optional=(2,))
-
-_RULES: dict[int, tuple[str, _Rule]] = {
-    0: ("ADD", _TWO),
-    1: ("AVERAGE_POOL_2D", _ONE),
-    2: ("CONCATENATION", _Rule((1, _MANY))),
-    3: ("CONV_2D", _BIASED),
-    4: ("DEPTHWISE_CONV_2D", _BIASED),
-    5: ("DEPTH_TO_SPACE", _ONE),
-    6: ("DEQUANTIZE", _ONE),
-    8: ("FLOOR", _ONE),
-    9: ("FULLY_CONNECTED", _Rule((2, 3), optional=(2,))),
-    11: ("L2_NORMALIZATION", _ONE),
-    12: ("L2_POOL_2D", _ONE),
-    13: ("LOCAL_RESPONSE_NORMALIZATION", _ONE),
-    14: ("LOGISTIC", _ONE),
-    17: ("MAX_POOL_2D", _ONE),
-    18: ("MUL", _TWO),
-    19: ("RELU", _ONE),
-    20: ("RELU_N1_TO_1", _ONE),
-    21: ("RELU6", _ONE),
-    22: ("RESHAPE", _Rule((1, 2))),
-    23: ("RESIZE_BILINEAR", _SIZED),
-    25: ("SOFTMAX", _ONE),
-    26: ("SPACE_TO_DEPTH", _ONE),
-    28: ("TANH", _ONE),
-    34: ("PAD", _SIZED),
-    36: ("GATHER", _TWO),
-    37: ("BATCH_TO_SPACE_ND", _Rule((3, 3), constant=(1, 2))),
-    38: ("SPACE_TO_BATCH_ND", _Rule((3, 3), constant=(1, 2))),
-    39: ("TRANSPOSE", _SIZED),
-    40: ("MEAN", _SIZED),
-    41: ("SUB", _TWO),
-    42: ("DIV", _TWO),
-    43: ("SQUEEZE", _ONE),
-    45: ("STRIDED_SLICE", _Rule((4, 4))),
-    47: ("EXP", _ONE),
-    48: ("TOPK_V2", _Rule((2, 2), (2, 2), constant=(1,))),
-    49: ("SPLIT", _Rule((2, 2), (1, _MANY), constant=(0,))),
-    50: ("LOG_SOFTMAX", _ONE),
-    53: ("CAST", _ONE),
-    54: ("PRELU", _TWO),
-    55: ("MAXIMUM", _TWO),
-    56: ("ARG_MAX", _SIZED),
-    57: ("MINIMUM", _TWO),
-    58: ("LESS", _TWO),
-    59: ("NEG", _ONE),
-    60: ("PADV2", _Rule((3, 3), constant=(1,))),
-    61: ("GREATER", _TWO),
-    62: ("GREATER_EQUAL", _TWO),
-    63: ("LESS_EQUAL", _TWO),
-    64: ("SELECT", _THREE),
-    65: ("SLICE", _THREE),
-    66: ("SIN", _ONE),
-    67: ("TRANSPOSE_CONV", _Rule((3, 4), optional=(3,), constant=(0,))),
-    69: ("TILE", _SIZED),
-    70: ("EXPAND_DIMS", _SIZED),
-    71: ("EQUAL", _TWO),
-    72: ("NOT_EQUAL", _TWO),
-    73: ("LOG", _ONE),
-    74: ("SUM", _SIZED),
-    75: ("SQRT", _ONE),
-    76: ("RSQRT", _ONE),
-    77: ("SHAPE", _ONE),
-    78: ("POW", _TWO),
-    79: ("ARG_MIN", _SIZED),
-    81: ("REDUCE_PROD", _SIZED),
-    82: ("REDUCE_MAX", _SIZED),
-    83: ("PACK", _Rule((1, _MANY))),
-    84: ("LOGICAL_OR", _TWO),
-    86: ("LOGICAL_AND", _TWO),
-    87: ("LOGICAL_NOT", _ONE),
-    88: ("UNPACK", _Rule((1, 1), (1, _MANY))),
-    89: ("REDUCE_MIN", _SIZED),
-    90: ("FLOOR_DIV", _TWO),
-    92: ("SQUARE", _ONE),
-    93: ("ZEROS_LIKE", _ONE),
-    94: ("FILL", _Rule((2, 2), constant=(0,))),
-    95: ("FLOOR_MOD", _TWO),
-    96: ("RANGE", _Rule((3, 3), constant=(0, 1, 2))),
-    97: ("RESIZE_NEAREST_NEIGHBOR", _SIZED),
-    98: ("LEAKY_RELU", _ONE),
-    99: ("SQUARED_DIFFERENCE", _TWO),
-    100: ("MIRROR_PAD", _SIZED),
-    101: ("ABS", _ONE),
-    102: ("SPLIT_V", _Rule((3, 3), (1, _MANY), constant=(1, 2))),
-    104: ("CEIL", _ONE),
-    108: ("COS", _ONE),
-    110: ("RANK", _ONE),
-    111: ("ELU", _ONE),
-    114: ("QUANTIZE", _ONE),
-    116: ("ROUND", _ONE),
-    117: ("HARD_SWISH", _ONE),
-    123: ("SELECT_V2", _THREE),
-    126: ("BATCH_MATMUL", _TWO),
-    130: ("BROADCAST_TO", _SIZED),
-    150: ("GELU", _ONE),
-}
-LITERT_OPERATORS = frozenset(name for name, _ in _RULES.values())
-"""Operators that compute on tensors and touch nothing else."""
-
 # Bits of each number in the schema's TensorType; the others are no numbers.
 _BITS = {0: 32, 1: 16, 2: 32, 3: 8, 4: 64, 6: 8, 7: 16, 9: 8, 10: 64, 15: 32, 16: 16, 17: 4}
 
@@ -287,7 +160,7 @@ def _check_model(model: _Table, name: str) -> None:
     # What it does comes before what is wrong with its tensors.
     for operator in graphs[0].tables(3):
         number = operator.number(0, "<I")
-        if number < len(codes) and codes[number] not in _RULES:
+        if number < len(codes) and codes[number] not in RULES:
             raise _outside(name, _spell(entries[number]))
     # How long the constant in each buffer is, 0 for none. One that lies behind the tables
     # (offset and size, for files above 2 GB) is not read.
@@ -381,7 +254,7 @@ def _check_operator(
     if number >= len(codes):
         _damaged(f"it names the operator {number} of {len(codes)}")
     code = codes[number]
-    kind, rule = _RULES[code]
+    kind, rule = RULES[code]
     inputs, outputs = operator.integers(1), operator.integers(2)
     for what, found, (fewest, most) in (
         ("inputs", inputs, rule.inputs),
