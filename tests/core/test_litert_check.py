@@ -19,8 +19,8 @@ from tlcli.core import litert_check
 from tlcli.core.classifier import load
 from tlcli.core.engines import LiteRTEngine
 from tlcli.core.litert_check import check_litert
-from tlcli.core.litert_rules import OTHER_OPERATORS, RULES
 from tlcli.core.litert_model import LiteRTModel, Options
+from tlcli.core.litert_rules import OTHER_OPERATORS, RULES
 from tlcli.errors import GraphError
 
 _ADD, _CONVOLUTION, _FILL, _TILE, _SIGN = 0, 3, 94, 69, 158
