@@ -92,7 +92,7 @@ def test_layers_that_cannot_be_told(
                 *pooled(source="y"),
             ],
             {},
-            "operation VariableV2",
+            "is a VariableV2.*not frozen",
         ),
         (
             [
@@ -126,6 +126,15 @@ def test_trust_lets_an_operation_through_that_is_named_without(tmp_path: Path) -
         find(path, ModelOptions(**options)).load_graph()
     loaded = find(path, ModelOptions(trust=True, **options)).load_graph()
     assert any(each.op == "BesselI0e" for each in loaded.graph.node)
+
+
+def test_an_operation_beside_the_layers_is_refused_too(tmp_path: Path) -> None:
+    path = written(tmp_path, [X, *pooled(), node("aside", "ReadFile", ["x"])])
+    options = {"input_mean": 0, "input_height": 4, "input_width": 4, "bottleneck_layer": "features"}
+    with pytest.raises(BackboneError, match=r"'aside' is the operation ReadFile.*--trust"):
+        find(path, ModelOptions(**options)).load_graph()
+    trusted = find(path, ModelOptions(trust=True, **options)).load_graph()
+    assert all(each.op != "ReadFile" for each in trusted.graph.node)
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,7 @@ from tlcli.core.graph_evaluation import attribute
 from tlcli.core.graph_limits import check_constants, check_messages, check_sizes
 from tlcli.core.graph_messages import GraphDef
 from tlcli.core.graph_nodes import DataType, const, node, placeholder
-from tlcli.core.graph_safety import INFERENCE_OPERATIONS, MAXIMUM_BYTES
+from tlcli.core.graph_safety import INFERENCE_OPERATIONS, MAXIMUM_BYTES, check_operations
 from tlcli.core.graph_shapes import infer_shapes, placeholder_shape, widen_batch
 from tlcli.core.graph_surgery import (
     PLAIN_OPERATIONS,
@@ -199,6 +199,10 @@ def _build(graph: Any, plan: Plan, trust: bool) -> BackboneGraph:
         spell_tensor(new_name(name), number)
         for name, number in (split_tensor(plan.input), split_tensor(plan.output))
     )
+    if not trust:
+        # All of it, as `label` does: what lies beside the layers asked for is never run, but a
+        # file that holds such a thing is not what it says.
+        check_operations(graph, "it")
     graph = rename_nodes(prune(graph, [plan.output, plan.input]), new_name)
     declared = placeholder_shape(nodes_by_name(graph)[split_tensor(fed)[0]])
     batch = 1 if declared is None else declared[0]
