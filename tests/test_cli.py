@@ -81,12 +81,12 @@ def test_an_unknown_option_is_wrong_use_with_a_suggestion() -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["retrain", "--steps", "5"], "'--steps'. Did you mean '--how_many_training_steps'?"),
+        (["retrain", "--steps", "5"], "Did you mean '--how_many_training_steps'?"),
         (
             ["retrain", "--model", "x"],
             "Did you mean '--module', ",
         ),
-        (["label", "--output", "x"], "'--output'. Did you mean '--output_layer'?"),
+        (["label", "--output", "x"], "Did you mean '--output_layer'?"),
         (["retrain", "photos"], "'photos' belongs to no option; the folder that holds"),
         (["retrain", "--image_dir", "a", "b", "c"], "'b' and 1 more belong to no option"),
         (["evaluate", "--image_dir", "a", "b"], "given as --image_dir DIR"),
@@ -103,7 +103,10 @@ def test_wrong_use_is_told_what_to_type(
     from tlcli.cli import command
     from tlcli.terminal import run
 
+    # What a command does to its process is not for that of the tests.
     monkeypatch.setattr("signal.signal", lambda *_: None)
+    monkeypatch.setattr("tlcli.terminal._watch_signals", lambda: None)
+    monkeypatch.setattr("tlcli.terminal.bound_memory", lambda: None)
     monkeypatch.setattr(sys, "argv", ["tlcli", *arguments])
     with pytest.raises(SystemExit) as ended:
         run(command, "tlcli")
