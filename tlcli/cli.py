@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import importlib
 import os
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
@@ -58,6 +58,14 @@ class LazyGroup(click.Group):
         ]
         return [*found, *click.Command.shell_complete(self, ctx, incomplete)]
 
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """Run, or say what a shell may complete."""
+        if "_TLCLI_COMPLETE" in os.environ:
+            from tlcli.commands.completion import prepare
+
+            prepare()
+        return super().main(*args, **kwargs)
+
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
@@ -84,8 +92,4 @@ def command() -> None:
 
 def main() -> NoReturn:
     """Run `tlcli` and leave the process with the contract's exit code."""
-    if "_TLCLI_COMPLETE" in os.environ:
-        from tlcli.commands.completion import prepare
-
-        prepare()
     run(command, "tlcli")

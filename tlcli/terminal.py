@@ -171,13 +171,13 @@ def run(command: click.Command, program: str) -> NoReturn:
     ``--min_accuracy`` (the command returns it), 130 interrupted. No traceback is shown
     unless ``--logging_verbosity DEBUG`` was given.
     """
-    set_up_logging()
-    signal.signal(signal.SIGTERM, _terminate)
-    _watch_signals()
-    bound_memory()
     stdout = sys.stdout
     try:
         try:
+            set_up_logging()
+            signal.signal(signal.SIGTERM, _terminate)
+            _watch_signals()
+            bound_memory()
             code = command.main(prog_name=program, standalone_mode=False)
         except Exception as error:
             if _is_of_interrupt(error):
