@@ -106,6 +106,7 @@ def test_wrong_use_is_told_what_to_type(
     # What a command does to its process is not for that of the tests.
     monkeypatch.setattr("signal.signal", lambda *_: None)
     monkeypatch.setattr("tlcli.terminal._watch_signals", lambda: None)
+    monkeypatch.setattr("tlcli.terminal._keep_signals", lambda: None)
     monkeypatch.setattr("tlcli.terminal.bound_memory", lambda: None)
     monkeypatch.setattr(sys, "argv", ["tlcli", *arguments])
     with pytest.raises(SystemExit) as ended:

@@ -52,6 +52,39 @@ def test_why_a_command_ends_with_3(
     assert capsys.readouterr().err == said + "\n"
 
 
+_CALLBACK = """
+import os, signal, sys, time, weakref
+import click
+from tlcli.terminal import run
+
+class Thing:
+    pass
+
+@click.command()
+def command():
+    thing = Thing()
+    kept = weakref.ref(thing, lambda _: os.kill(os.getpid(), signal.{name}))
+    del thing
+    time.sleep(30)
+
+run(command, "program")
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "code", "said"), [("SIGINT", 130, "Interrupted."), ("SIGTERM", 143, "Terminated.")]
+)
+def test_a_signal_in_a_callback_is_not_lost(name: str, code: int, said: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _CALLBACK.format(name=name)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert (done.returncode, done.stderr.strip()) == (code, said)
+
+
 _ENDLESS = """
 import hashlib, threading
 import click

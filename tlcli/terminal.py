@@ -89,6 +89,34 @@ def _watch(given: int) -> None:
             os._exit(code)
 
 
+def _keep_signals() -> None:
+    """Give a signal again whose exception came up where Python can only print it.
+
+    That is in callbacks, such as those of an import. The run would go on to its end.
+    """
+    numbers = {KeyboardInterrupt: signal.SIGINT, Terminated: signal.SIGTERM}
+    others = sys.unraisablehook
+
+    def hook(unraisable: sys.UnraisableHookArgs) -> None:
+        number = numbers.get(unraisable.exc_type)
+        if number is None:
+            others(unraisable)
+            return
+        # Not at once: it would come up in here.
+        again = threading.Timer(0.02, _send, (number,))
+        again.daemon = True
+        again.start()
+
+    sys.unraisablehook = hook
+
+
+def _send(number: int) -> None:
+    if os.name == "posix":
+        os.kill(os.getpid(), number)
+    else:  # there it would end the process at once
+        signal.raise_signal(number)
+
+
 def set_up_logging(verbosity: str = "INFO", quiet: bool = False) -> None:
     """Send the log lines of tlcli to standard error, as bare lines.
 
@@ -177,6 +205,7 @@ def run(command: click.Command, program: str) -> NoReturn:
             set_up_logging()
             signal.signal(signal.SIGTERM, _terminate)
             _watch_signals()
+            _keep_signals()
             bound_memory()
             code = command.main(prog_name=program, standalone_mode=False)
         except Exception as error:
