@@ -88,7 +88,8 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 def measure(options: argparse.Namespace, names: Sequence[str]) -> dict[str, Any]:
     """Return the figures of the named stages."""
-    before, started = os.getloadavg()[0], time.perf_counter()
+    machine = _machine(os.getloadavg()[0])
+    started = time.perf_counter()
     stages: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory(prefix="tlcli-bench-", dir=options.work) as work:
         bench = Bench(
@@ -110,7 +111,7 @@ def measure(options: argparse.Namespace, names: Sequence[str]) -> dict[str, Any]
             "format": 1,
             "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d"),
             "quick": options.quick,
-            "machine": _machine(before),
+            "machine": {**machine, "load_after": os.getloadavg()[0]},
             "versions": _versions(bench),
             "stages": stages,
             "not_prepared": bench.failed,
@@ -145,16 +146,16 @@ def _write(figures: dict[str, Any], document: Path, raw: Path) -> None:
 
 def _machine(load_before: float) -> dict[str, Any]:
     from tlcli.core import machine
+    from tlcli.core.memory import memory
 
     processor = machine.processor()
     return {
         "processor": processor["name"],
         "cores": processor["cores"],
         "features": " ".join(processor["features"] or ()),
-        "memory": machine.memory()["total"] or 0,
+        "memory": memory()["total"] or 0,
         "system": f"{platform.system()} {platform.release().split('-')[0]}",
         "load_before": load_before,
-        "load_after": os.getloadavg()[0],
     }
 
 
