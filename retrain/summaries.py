@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from retrain.testing import Tests
     from tlcli.core.summaries import Kind, Summaries
 
-# What a histogram of activations is of: as many as the originals' batch.
 # A picture has three pixels a label at least; of 10,000 labels it would take gigabytes.
 PICTURE_LABELS = 1000
+# What a histogram of activations is of: as many as the originals' batch.
 _BATCH = 100
 
 

@@ -90,6 +90,14 @@ def test_confusion_matrices_are_pictures_of_the_last_step(
     np.testing.assert_array_equal(np.asarray(drawn), np.asarray(expected))
 
 
+def test_more_labels_than_a_picture_holds_have_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("retrain.summaries.PICTURE_LABELS", 1)
+    small_run(tmp_path, summaries_dir=tmp_path / "logs", validation_percentage=20)
+    assert read(tmp_path / "logs" / "validation").Tags()["images"] == []
+
+
 def test_the_projector_has_every_bottleneck_with_its_label_and_photo(
     finished: tuple[Path, RetrainResult],
 ) -> None:
