@@ -31,7 +31,8 @@ def in_its_precision(
         return backbone
     # What imports the image readers is not needed above.
     from tlcli.core import precision
-    from tlcli.core.engine_choice import NO_UNIT, bfloat16_unit
+    from tlcli.core.backbone_engines import NO_UNIT
+    from tlcli.core.engine_choice import bfloat16_unit
 
     if options.precision == "bfloat16":
         unit = bfloat16_unit()

@@ -19,10 +19,11 @@ from tests.core.fake_backbone import (
     stored,
     wanted,
 )
+from tlcli.backbones.base import INPUT, BackboneGraph
 from tlcli.core import bottlenecks
+from tlcli.core.backbone_engines import LiteRTBackbone, TensorFlowBackbone
 from tlcli.core.bottlenecks import BATCH_SIZE, compute
 from tlcli.core.distortions import Distortions
-from tlcli.core.engine_choice import LiteRTBackbone
 from tlcli.core.graph_nodes import const, new_graph, node, placeholder
 from tlcli.core.litert_writer import write_model
 from tlcli.core.store import BottleneckStore
@@ -163,29 +164,40 @@ def test_decoding_stays_a_bounded_way_ahead(
     assert BATCH_SIZE < furthest <= 3 * BATCH_SIZE + 2
 
 
-class Pool(LiteRTBackbone):
-    """LiteRT that gives the mean of each channel; ``before`` gets the number of the image."""
+MEANS = new_graph(
+    [
+        placeholder(INPUT, np.float32, [None, SIDE, SIDE, SIZE]),
+        const("axes", np.array([1, 2], np.int32)),
+        node("out", "Mean", [INPUT, "axes"], T=np.float32, keep_dims=False),
+    ]
+)
+
+
+class Pool:
+    """Gives the mean of each channel; ``before`` gets the number of images so far."""
 
     before: Callable[[int], None] = staticmethod(lambda number: None)
     ran = 0
 
-    def __init__(self, *_: object) -> None:
-        nodes = [
-            placeholder("x", np.float32, [None, SIDE, SIDE, SIZE]),
-            const("axes", np.array([1, 2], np.int32)),
-            node("out", "Mean", ["x", "axes"], T=np.float32, keep_dims=False),
-        ]
-        super().__init__(write_model(new_graph(nodes), "x", "out"), 2)
-
-    def run_one(self, image: np.ndarray, crowded: bool = True) -> np.ndarray:
-        type(self).ran += 1
+    def run_here(self, batch: np.ndarray) -> np.ndarray:
+        type(self).ran += len(batch)
         type(self).before(self.ran)
-        return super().run_one(image, crowded)
+        return super().run_here(batch)
 
 
-@pytest.fixture
-def pool(monkeypatch: pytest.MonkeyPatch) -> type[Pool]:
-    class Fresh(Pool):
+class LiteRT(Pool, LiteRTBackbone):
+    def __init__(self, *_: object) -> None:
+        super().__init__(write_model(MEANS, INPUT, "out"), 2)
+
+
+class TensorFlow(Pool, TensorFlowBackbone):
+    def __init__(self, *_: object) -> None:
+        super().__init__(BackboneGraph(MEANS, "out", SIZE))
+
+
+@pytest.fixture(params=[LiteRT, TensorFlow])
+def pool(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> type[Pool]:
+    class Fresh(request.param):
         pass
 
     monkeypatch.setattr(bottlenecks, "backbone_engine", Fresh)
@@ -210,7 +222,7 @@ def test_what_threads_computed_before_an_error_is_kept(
     tmp_path: Path, store: BottleneckStore, pool: type[Pool]
 ) -> None:
     def before(number: int) -> None:
-        if number == 50:
+        if number >= 50:
             raise GraphError("out of memory")
 
     pool.before = staticmethod(before)

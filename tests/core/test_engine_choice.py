@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,9 @@ import pytest
 from tlcli.backbones import resolve
 from tlcli.backbones.base import BackboneGraph
 from tlcli.core import engine_choice
-from tlcli.core.engine_choice import (
-    AGREEMENT,
-    LiteRTBackbone,
-    TensorFlowBackbone,
-    backbone_engine,
-    difference,
-)
+from tlcli.core.backbone_engines import BATCH_SIZE, SHARE, LiteRTBackbone, TensorFlowBackbone
+from tlcli.core.engine_choice import AGREEMENT, backbone_engine, difference
+from tlcli.core.engines import available_cpus
 from tlcli.core.graph_nodes import const, new_graph, node, placeholder
 from tlcli.core.images import Preprocessing
 from tlcli.core.litert_writer import write_model
@@ -85,9 +82,34 @@ def test_litert_is_the_first_choice() -> None:
 def test_tensorflow_runs_what_litert_does_not() -> None:
     engine = backbone_engine(backbone("Softplus"), 8, 10, 10)
     assert isinstance(engine, TensorFlowBackbone)
-    assert engine.batch_size == 8
+    assert engine.batch_size == SHARE * available_cpus()
     assert engine.run(images(2)).shape == (2, 4)
-    assert TensorFlowBackbone(backbone("Softplus", any_batch=False)).batch_size == 1
+
+
+@pytest.mark.parametrize("any_batch", [True, False])
+@pytest.mark.parametrize("number", [0, 1, SHARE, 3 * SHARE + 1])
+def test_tensorflow_computes_in_the_threads_that_ask(any_batch: bool, number: int) -> None:
+    graph = backbone(any_batch=any_batch)
+    engine = TensorFlowBackbone(graph)
+    assert engine.share == (SHARE if any_batch else 1)
+    whole = engine.run(images(number))
+    assert whole.shape == (number, 4)
+    alone = [engine.run_here(image[np.newaxis]) for image in images(number)]
+    np.testing.assert_allclose(whole, np.reshape(alone, (number, 4)), rtol=1e-5, atol=1e-6)
+    with ThreadPoolExecutor(3) as threads:
+        crowded = list(threads.map(engine.run_here, images(12)[:, np.newaxis]))
+    np.testing.assert_allclose(
+        np.concatenate(crowded), engine.run(images(12)), rtol=1e-5, atol=1e-6
+    )
+    engine.close()
+
+
+def test_a_card_takes_one_batch_after_the_other() -> None:
+    engine = TensorFlowBackbone(backbone(), card=True)
+    assert (engine.share, engine.batch_size) == (0, BATCH_SIZE)
+    assert engine.run(images(20)).shape == (20, 4)
+    assert TensorFlowBackbone(backbone(any_batch=False), card=True).batch_size == 1
+    engine.close()
 
 
 def test_tensorflow_runs_what_litert_gives_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:

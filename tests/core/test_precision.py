@@ -11,9 +11,10 @@ import pytest
 from PIL import Image
 
 from tlcli.backbones.base import Backbone, BackboneGraph
-from tlcli.core import engine_choice, precision
+from tlcli.core import backbone_engines, engine_choice, precision
+from tlcli.core.backbone_engines import CARD, NO_UNIT, SHARE, Bfloat16Backbone
 from tlcli.core.bottlenecks import Request, compute
-from tlcli.core.engine_choice import CARD, NO_UNIT, Bfloat16Backbone, bfloat16_unit
+from tlcli.core.engine_choice import bfloat16_unit
 from tlcli.core.graph_nodes import const, new_graph, node, placeholder
 from tlcli.core.precision import WORTH_MEASURING, choose, in_bfloat16, measure
 from tlcli.core.store import BottleneckStore
@@ -178,19 +179,23 @@ def test_what_a_unit_is_given(
         tensorflow.config.experimental, "enable_tensor_float_32_execution", precise.append
     )
     asked: list[bool] = []
-    rewrite = engine_choice.bfloat16_graph
+    rewrite = backbone_engines.bfloat16_graph
 
     def spy(*arguments: Any, depthwise: bool) -> Any:
         asked.append(depthwise)
         return rewrite(*arguments, depthwise=depthwise)
 
-    monkeypatch.setattr(engine_choice, "bfloat16_graph", spy)
+    monkeypatch.setattr(backbone_engines, "bfloat16_graph", spy)
     given: list[Any] = []
     monkeypatch.setattr(
-        engine_choice.GraphEngine, "__init__", lambda self, graph, *_: given.append(graph)
+        backbone_engines.GraphEngine,
+        "__init__",
+        lambda self, graph, input, output, in_caller: given.append((graph, in_caller)),
     )
-    assert Bfloat16Backbone(network(), unit).batch_size == 8
-    assert {each.device for each in given[0].node} == device
+    assert Bfloat16Backbone(network(), unit).share == (0 if unit == CARD else SHARE)
+    [(graph, in_caller)] = given
+    assert {each.device for each in graph.node} == device
+    assert in_caller is (unit != CARD)
     assert asked == [depthwise]
     assert precise == ([False] if unit == CARD else [])
 

@@ -20,9 +20,10 @@ from tests.support import tlcli as command
 from tlcli.backbones import resolve
 from tlcli.backbones.base import Backbone, BackboneGraph
 from tlcli.core import engine_choice, precision
+from tlcli.core.backbone_engines import NO_UNIT
 from tlcli.core.bottlenecks import Request, compute
 from tlcli.core.dataset import scan_folder
-from tlcli.core.engine_choice import NO_UNIT, difference
+from tlcli.core.engine_choice import difference
 from tlcli.core.evaluation import cross_validate
 from tlcli.core.final_layer import FinalLayer, Samples, SgdSettings, fit_sgd
 from tlcli.core.precision import in_bfloat16

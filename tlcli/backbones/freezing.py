@@ -166,7 +166,8 @@ def freeze(
         BackboneError: it cannot be traced or does not give one vector for each image.
         GraphError: it holds operations that inference does not need.
     """
-    from tlcli.core.engines import import_tensorflow, quiet_stderr
+    from tlcli.core.chatter import quiet_stderr
+    from tlcli.core.engines import import_tensorflow
     from tlcli.core.graph_messages import GraphDef
     from tlcli.core.graph_safety import check_operations
     from tlcli.core.graph_surgery import simplify

@@ -142,7 +142,8 @@ def _download(url: str, folder: Path, module: str) -> Path:
 def _resolve(url: str, folder: Path, what: str) -> None:
     hub = import_hub()
     from tlcli.backbones.downloads import bounded_sockets, cause, failed
-    from tlcli.core.engines import import_tensorflow, quiet_stderr
+    from tlcli.core.chatter import quiet_stderr
+    from tlcli.core.engines import import_tensorflow
 
     tf = import_tensorflow()
     before = {name: os.environ.get(name) for name in _SETTINGS}
@@ -226,7 +227,8 @@ def import_hub() -> Any:
     """
     import warnings
 
-    from tlcli.core.engines import import_tensorflow, quiet_stderr
+    from tlcli.core.chatter import quiet_stderr
+    from tlcli.core.engines import import_tensorflow
 
     import_tensorflow()
     try:

@@ -115,7 +115,8 @@ def import_keras() -> Any:
     Raises:
         BackboneError: Keras already runs on another engine in this process.
     """
-    from tlcli.core.engines import import_tensorflow, quiet_stderr
+    from tlcli.core.chatter import quiet_stderr
+    from tlcli.core.engines import import_tensorflow
 
     import_tensorflow()
     if "keras" not in sys.modules:
@@ -135,7 +136,7 @@ def import_keras() -> Any:
 @contextmanager
 def quietly() -> Iterator[None]:
     """Keep Keras and TensorFlow from writing notes for their own developers."""
-    from tlcli.core.engines import quiet_stderr
+    from tlcli.core.chatter import quiet_stderr
 
     with quiet_stderr(), warnings.catch_warnings():
         warnings.simplefilter("ignore")

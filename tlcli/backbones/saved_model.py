@@ -319,7 +319,7 @@ def _frozen(tf: Any, folder: Path, endpoint: Endpoint, what: str) -> Any:
     """Return the ``tf.GraphDef`` of the endpoint, its variables as constants."""
     import warnings
 
-    from tlcli.core.engines import quiet_stderr
+    from tlcli.core.chatter import quiet_stderr
 
     with quiet_stderr(), warnings.catch_warnings(), tf.Graph().as_default():
         warnings.simplefilter("ignore")

@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from itertools import compress
+from itertools import compress, islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,17 +23,12 @@ import numpy as np
 import numpy.typing as npt
 
 from tlcli.backbones.base import Backbone, BackboneGraph
+from tlcli.core.backbone_engines import BATCH_SIZE, BackboneEngine, Bfloat16Backbone
 from tlcli.core.distortions import Distortions
-from tlcli.core.engine_choice import (
-    BATCH_SIZE,
-    BackboneEngine,
-    Bfloat16Backbone,
-    backbone_engine,
-)
+from tlcli.core.engine_choice import backbone_engine
 from tlcli.core.engines import available_cpus
 from tlcli.core.image_jobs import Job, Unreadable, decode
 from tlcli.core.images import Preprocessing
-from tlcli.core.litert_pool import LiteRTPool
 from tlcli.core.store import BottleneckStore
 from tlcli.errors import BackboneError, CacheError, GraphError
 
@@ -251,28 +246,41 @@ class _Extraction:
     def _outcomes(self, jobs: Sequence[Job]) -> Iterator[tuple[Job, _Outcome]]:
         """Yield what becomes of each job, in order; threads are a bounded number of them ahead."""
         workers = available_cpus()
-        ahead = 2 * BATCH_SIZE + workers
-        queue: deque[tuple[Job, Future[_Outcome]]] = deque()
+        queue: deque[tuple[list[Job], Future[list[_Outcome]]]] = deque()
+        queued, rest = 0, iter(jobs)
         pool = ThreadPoolExecutor(workers, "tlcli-decode")
         try:
-            for job in jobs:
-                queue.append((job, pool.submit(self._work, job)))
-                if len(queue) >= ahead:
-                    first, future = queue.popleft()
-                    yield first, future.result()
-            while queue:
-                first, future = queue.popleft()
-                yield first, future.result()
+            while True:
+                # Until the engine is there pixels are gathered for it.
+                share = 1 if self._engine is None else max(1, self._engine.share)
+                ahead = 2 * BATCH_SIZE + (2 * share - 1) * workers
+                while queued < ahead and (part := list(islice(rest, share))):
+                    queue.append((part, pool.submit(self._work, part)))
+                    queued += len(part)
+                if not queue:
+                    return
+                part, future = queue.popleft()
+                yield from zip(part, future.result(), strict=True)
+                queued -= len(part)
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
-    def _work(self, job: Job) -> _Outcome:
-        pixels = decode(job, self._preprocessing, self._distortions)
+    def _work(self, part: Sequence[Job]) -> list[_Outcome]:
+        outcomes: list[_Outcome] = []
+        pictures: list[Array] = []
+        for job in part:
+            found = decode(job, self._preprocessing, self._distortions)
+            outcomes.append(found)
+            if not isinstance(found, Unreadable):
+                pictures.append(found)
         engine = self._engine
-        # Until the engine is there pixels are gathered for it.
-        if isinstance(pixels, Unreadable) or not isinstance(engine, LiteRTPool):
-            return pixels
-        return _Computed(self._vectors(engine.run_one, self._scaled([pixels]))[0])
+        if engine is None or not engine.share or not pictures:
+            return outcomes
+        vectors = iter(self._vectors(engine.run_here, self._scaled(pictures)))
+        return [
+            found if isinstance(found, Unreadable) else _Computed(next(vectors))
+            for found in outcomes
+        ]
 
     def _finish(self, waiting: Sequence[tuple[Job, Array]]) -> None:
         """Run the waiting images and store their vectors."""

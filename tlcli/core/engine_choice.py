@@ -12,15 +12,19 @@ from __future__ import annotations
 
 import logging
 import sys
-from dataclasses import replace
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from tlcli.backbones.base import INPUT, BackboneGraph
-from tlcli.core.bfloat16_graph import bfloat16_graph
-from tlcli.core.engines import GraphEngine, import_tensorflow
-from tlcli.core.litert_pool import LiteRTPool
+from tlcli.core.backbone_engines import (
+    CARD,
+    NO_UNIT,
+    BackboneEngine,
+    LiteRTBackbone,
+    TensorFlowBackbone,
+)
+from tlcli.core.engines import import_tensorflow
 from tlcli.core.litert_writer import write_model
 from tlcli.core.machine import bfloat16_instructions, has_graphics_card
 from tlcli.errors import GraphError, OutputError
@@ -32,89 +36,10 @@ Array = np.ndarray[Any, Any]
 AGREEMENT = 1e-4
 """Largest difference of two engines' vectors, as a part of the largest value, to mix them."""
 
-BATCH_SIZE = 8
-"""Images at once: what TensorFlow likes best on a processor, and few for a kill to lose.
-
-LiteRT's interpreters take one image each whatever the batch.
-"""
-
-CARD = "card"
-"""Unit: bfloat16 on a graphics card."""
-NO_UNIT = "none"
-"""Unit: bfloat16 on a processor without instructions for it; right, but slow."""
-
 # NVIDIA's cards multiply in bfloat16 from this compute capability on.
 _CARD_CAPABILITY = (8, 0)
 # Below this TensorFlow's import takes longer than a graphics card saves.
 _WORTH_A_CARD = 1000
-
-
-class BackboneEngine(Protocol):
-    """What runs a backbone.
-
-    Attributes:
-        batch_size: how many images it likes at once.
-    """
-
-    batch_size: int
-
-    def run(self, batch: Array) -> Array:
-        """Return the vectors [n, D] of float32 [n, height, width, 3]."""
-        ...
-
-    def close(self) -> None:
-        """Release what the engine holds."""
-        ...
-
-
-class TensorFlowBackbone(GraphEngine):
-    """A backbone in TensorFlow."""
-
-    def __init__(self, graph: BackboneGraph) -> None:
-        super().__init__(graph.graph, INPUT, graph.output)
-        self.batch_size = BATCH_SIZE if graph.any_batch else 1
-
-
-class Bfloat16Backbone(TensorFlowBackbone):
-    """A backbone in TensorFlow whose heavy layers run in bfloat16; its vectors are float32.
-
-    Args:
-        graph: the backbone in float32.
-        unit: what computes, as `bfloat16_unit` gave it.
-
-    Raises:
-        GraphError: TensorFlow refuses the graph.
-    """
-
-    def __init__(self, graph: BackboneGraph, unit: str) -> None:
-        # Only oneDNN's kernel, which needs the instructions, sums depthwise layers in float32.
-        changed = bfloat16_graph(
-            graph.graph, INPUT, graph.output, depthwise=unit not in (CARD, NO_UNIT)
-        )
-        if unit == CARD:
-            # What stays float32 is to have all its digits.
-            import_tensorflow().config.experimental.enable_tensor_float_32_execution(False)
-        else:
-            # An older card must not take what was meant for the processor.
-            for node in changed.node:
-                node.device = "/device:CPU:0"
-        super().__init__(replace(graph, graph=changed))
-
-
-class LiteRTBackbone(LiteRTPool):
-    """A backbone in several LiteRT interpreters, each with one image at a time.
-
-    Args:
-        model: content of a .tflite file that takes one image.
-        processors: how many to use; default: the available ones.
-
-    Raises:
-        GraphError: LiteRT refuses the model.
-    """
-
-    def __init__(self, model: bytes, processors: int | None = None) -> None:
-        super().__init__(model, processors, many=True)
-        self.batch_size = max(BATCH_SIZE, 2 * self.workers)
 
 
 def backbone_engine(
@@ -136,7 +61,7 @@ def backbone_engine(
         if tensorflow.config.list_physical_devices("GPU"):
             # The cards' shorter numbers would give vectors of another precision.
             tensorflow.config.experimental.enable_tensor_float_32_execution(False)
-            return TensorFlowBackbone(graph)
+            return TensorFlowBackbone(graph, card=True)
     try:
         engine = LiteRTBackbone(write_model(graph.graph, INPUT, graph.output))
     except (GraphError, OutputError) as error:

@@ -10,17 +10,15 @@ import logging
 import math
 import mmap
 import os
-import re
 import sys
-import tempfile
-import threading
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from tlcli.core.chatter import quiet_stderr
 from tlcli.core.litert_check import LARGEST_FILE, LARGEST_TENSOR, check_litert
 from tlcli.core.regular_files import read_regular
 from tlcli.core.running import first_line, running
@@ -30,70 +28,12 @@ logger = logging.getLogger("tlcli")
 
 Array = np.ndarray[Any, Any]
 
-# What TensorFlow and LiteRT write to descriptor 2 by themselves, below Python's logging.
-_CHATTER = re.compile(
-    rb"^(WARNING: All log messages before absl"
-    rb"|[IWE]\d{4} \d\d:\d\d:\d\d"
-    rb"|[IWE]0000 00:00:"
-    rb"|\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+: [IWE] "
-    rb"|To enable the following instructions"
-    rb"|(INFO|WARNING): )"
-)
-
-
-# One redirection at a time: two that overlap would restore each other's file.
-_stderr_lock = threading.RLock()
-
 
 def available_cpus() -> int:
     """Return how many processors this process may use, at least 1."""
     if hasattr(os, "sched_getaffinity"):
         return max(1, len(os.sched_getaffinity(0)))
     return os.cpu_count() or 1
-
-
-@contextlib.contextmanager
-def quiet_stderr() -> Iterator[None]:
-    """Hold back what is written to descriptor 2, then pass on all but known chatter.
-
-    TensorFlow and LiteRT print some lines before any setting of theirs can stop them. With
-    the logger ``tlcli`` at DEBUG nothing is held back.
-    """
-    if logger.isEnabledFor(logging.DEBUG):
-        yield
-        return
-    with _stderr_lock:
-        try:
-            kept = os.dup(2)
-        except OSError:  # no standard error at all
-            kept = -1
-        if kept < 0:
-            yield
-            return
-        with _held_stderr(kept):
-            yield
-
-
-@contextlib.contextmanager
-def _held_stderr(kept: int) -> Iterator[None]:
-    with os.fdopen(kept, "wb", buffering=0) as stderr, tempfile.TemporaryFile() as held:
-        if sys.stderr is not None:
-            with contextlib.suppress(OSError, ValueError):
-                sys.stderr.flush()
-        os.dup2(held.fileno(), 2)
-        try:
-            yield
-        finally:
-            try:
-                if sys.stderr is not None:
-                    with contextlib.suppress(OSError, ValueError):
-                        sys.stderr.flush()
-            finally:  # an interrupt in between must find standard error where it was
-                os.dup2(kept, 2)
-            held.seek(0)
-            lines = [line for line in held if not _CHATTER.match(line)]
-            with contextlib.suppress(OSError):
-                stderr.write(b"".join(lines))
 
 
 def import_tensorflow() -> Any:
@@ -106,6 +46,8 @@ def import_tensorflow() -> Any:
     debug = logger.isEnabledFor(logging.DEBUG)
     if not debug:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    # Otherwise the first session's number of threads would hold for all later ones.
+    os.environ.setdefault("TF_OVERRIDE_GLOBAL_THREADPOOL", "1")
     with quiet_stderr(), warnings.catch_warnings():
         if not debug:
             warnings.simplefilter("ignore")
@@ -166,12 +108,14 @@ class GraphEngine(SessionEngine):
         graph: ``graph_messages.GraphDef``.
         input: name of the input, "node" or "node:0".
         output: name of the output, likewise.
+        in_caller: compute a run in the thread that asks for it, one processor to each of the
+            threads that ask at once. By default a run takes all processors.
 
     Raises:
         GraphError: TensorFlow refuses the graph, or it has no such input or output.
     """
 
-    def __init__(self, graph: Any, input: str, output: str) -> None:
+    def __init__(self, graph: Any, input: str, output: str, in_caller: bool = False) -> None:
         tf = import_tensorflow()
         errors: tuple[type[Exception], ...] = (tf.errors.OpError, ValueError, TypeError)
         message = tf.compat.v1.GraphDef()
@@ -188,7 +132,9 @@ class GraphEngine(SessionEngine):
             raise GraphError(f"TensorFlow refuses the graph: {first_line(error)}") from error
         threads = available_cpus()
         config = tf.compat.v1.ConfigProto(
-            intra_op_parallelism_threads=threads, inter_op_parallelism_threads=threads
+            intra_op_parallelism_threads=1 if in_caller else threads,
+            # -1: no thread of the session's own.
+            inter_op_parallelism_threads=-1 if in_caller else threads,
         )
         config.gpu_options.allow_growth = True
         with quiet_stderr():

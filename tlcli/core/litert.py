@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from tlcli.backbones.base import INPUT
-from tlcli.core.engines import GraphEngine, LiteRTEngine, import_tensorflow, quiet_stderr
+from tlcli.core.chatter import quiet_stderr
+from tlcli.core.engines import GraphEngine, LiteRTEngine, import_tensorflow
 from tlcli.core.export import FINAL_TENSOR_NAME, serialise
 from tlcli.core.litert_writer import write_model
 from tlcli.errors import GraphError, OutputError

@@ -17,13 +17,9 @@ from typing import Any
 import numpy as np
 
 from tlcli.backbones.base import Backbone
+from tlcli.core.backbone_engines import NO_UNIT, BackboneEngine, Bfloat16Backbone
 from tlcli.core.bfloat16_graph import REWRITE
-from tlcli.core.engine_choice import (
-    NO_UNIT,
-    BackboneEngine,
-    Bfloat16Backbone,
-    backbone_engine,
-)
+from tlcli.core.engine_choice import backbone_engine
 from tlcli.core.images import Preprocessing
 from tlcli.errors import GraphError, ImageError
 

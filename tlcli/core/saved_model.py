@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from tlcli.backbones.base import INPUT
+from tlcli.core.chatter import quiet_stderr
 from tlcli.core.encoded_images import read_encoded
-from tlcli.core.engines import import_tensorflow, quiet_stderr
+from tlcli.core.engines import import_tensorflow
 from tlcli.core.export import FINAL_TENSOR_NAME, check_labels, serialise
 from tlcli.core.files import atomic_path
 from tlcli.core.graph_messages import NodeDef

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tlcli.core.engines import SessionEngine, import_tensorflow, quiet_stderr
+from tlcli.core.chatter import quiet_stderr
+from tlcli.core.engines import SessionEngine, import_tensorflow
 from tlcli.core.graph_nodes import DataType, shape_dims
 from tlcli.core.graph_safety import read_saved_model
 from tlcli.core.input_options import Options, Scaling, Wants, override_scaling, scaling_of
