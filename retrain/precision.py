@@ -54,16 +54,15 @@ def in_its_precision(
     # Few images need no look into the cache.
     many = views * len(contents) >= precision.WORTH_MEASURING
     new_in_float32 = new(backbone) if many else views * len(contents)
+    trial = precision.Trial(backbone, [request.path for request in requests], new_in_float32)
     choice = precision.choose(
         new_in_float32,
         lambda unit: new(precision.in_bfloat16(backbone, unit)),
         bfloat16_unit,
-        lambda unit: precision.measure(
-            backbone, unit, [request.path for request in requests], new_in_float32
-        ),
+        trial,
     )
     if choice.unit is None:
         logger.debug("precision float32: %s", choice.reason)
-        return backbone
+        return trial.backbone
     logger.info("Precision bfloat16 (%s): %s", choice.unit, choice.reason)
-    return precision.in_bfloat16(backbone, choice.unit)
+    return precision.in_bfloat16(trial.backbone, choice.unit)

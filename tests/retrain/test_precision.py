@@ -44,7 +44,8 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-unt
     """Return what settles the precision of a run over 12 images, and its cache."""
     monkeypatch.setattr(engine_choice, "bfloat16_unit", lambda: "amx_bf16")
     monkeypatch.setattr(precision, "WORTH_MEASURING", 10)
-    monkeypatch.setattr(precision, "measure", lambda *_: (1.0, 0.5))
+    monkeypatch.setattr(precision.Trial, "float32", lambda self: 5.0)
+    monkeypatch.setattr(precision.Trial, "bfloat16", lambda self, unit: 2.5)
     requests = [Request(tmp_path / f"{number}.jpg", f"{number:064d}") for number in range(COUNT)]
     store = BottleneckStore(tmp_path / "cache")
 
@@ -71,7 +72,7 @@ def test_auto_counts_what_the_float32_cache_lacks(run) -> None:  # type: ignore[
 
 def test_auto_stays_with_what_an_earlier_run_took(run, monkeypatch) -> None:  # type: ignore[no-untyped-def]
     settle, cached = run
-    monkeypatch.setattr(precision, "measure", lambda *_: pytest.fail("measured"))
+    monkeypatch.setattr(precision.Trial, "float32", lambda self: pytest.fail("measured"))
     cached(in_bfloat16(BACKBONE, "amx_bf16"), COUNT)
     assert settle() == "bfloat16"
     cached(BACKBONE, COUNT)

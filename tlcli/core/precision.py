@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
-from tlcli.backbones.base import Backbone
+from tlcli.backbones.base import Backbone, BackboneGraph
 from tlcli.core.backbone_engines import NO_UNIT, BackboneEngine, Bfloat16Backbone
 from tlcli.core.bfloat16_graph import REWRITE
 from tlcli.core.engine_choice import backbone_engine
@@ -25,26 +26,27 @@ from tlcli.errors import GraphError, ImageError
 
 Array = np.ndarray[Any, Any]
 
-# Measured with EfficientNet-Lite0 on two cores with AVX512-BF16: images a second in float32
-# (LiteRT) and in bfloat16 (TensorFlow), and the seconds that importing TensorFlow takes.
-_FLOAT32_RATE, _BFLOAT16_RATE, _IMPORT_SECONDS = 180.0, 248.0, 5.0
-# 3283 images: the seconds saved are those of the import.
-_BREAK_EVEN = _IMPORT_SECONDS / (1 / _FLOAT32_RATE - 1 / _BFLOAT16_RATE)
-WORTH_MEASURING = round(2 * _BREAK_EVEN)
-"""6565 new images: fewer cannot save what the import of TensorFlow costs once again.
+WORTH_MEASURING = 1000
+"""New images below which float32 is taken unseen.
 
-Twice the break-even, as the import is lost where measuring then says float32.
+Measuring a network of 6 ms an image takes 0.2 s, which is a thirtieth of what a thousand of
+its images take. Fewer save the import of TensorFlow only where an image takes 20 ms or more.
 """
 WORTH_FEWER_DIGITS = 0.8
 """Largest share of float32's time at which bfloat16 is taken.
 
-The figures above give 0.73. For a few per cent nobody would give away that the accuracy is
-exactly the exported graph's.
+On two cores with AVX512-BF16 EfficientNet-Lite0 takes 0.57 and Inception-v3 0.47 of it. For a
+few per cent nobody would give away that the accuracy is exactly the exported graph's.
 """
 SAMPLES = 8
 """Images of the run that are measured with."""
 
-_ROUNDS = 3
+# A cold import of TensorFlow. Twice that is to be saved, as it is lost where measuring then
+# says float32.
+_IMPORT_SECONDS = 5.0
+# Instructions for bfloat16 make twice the products a cycle.
+_LOWEST_SHARE = 0.5
+_ROUNDS = 2
 
 
 @dataclass(frozen=True)
@@ -73,11 +75,23 @@ def in_bfloat16(backbone: Backbone, unit: str) -> Backbone:
     return replace(backbone, fingerprint=fingerprint, bfloat16=unit)
 
 
+class Measured(Protocol):
+    """What `choose` asks for the seconds that the network takes for an image."""
+
+    def float32(self) -> float:
+        """Return them in float32."""
+        ...
+
+    def bfloat16(self, unit: str) -> float:
+        """Return them in bfloat16."""
+        ...
+
+
 def choose(
     new_in_float32: int,
     new_in_bfloat16: Callable[[str], int],
     unit: Callable[[], str],
-    measure: Callable[[str], tuple[float, float]],
+    measured: Measured,
 ) -> Choice:
     """Choose for ``--precision auto``; what costs time is asked last.
 
@@ -85,7 +99,7 @@ def choose(
         new_in_float32: vectors that the float32 cache lacks.
         new_in_bfloat16: gives those that the cache of a unit lacks.
         unit: gives what computes in bfloat16 here.
-        measure: gives the seconds for an image in float32 and in bfloat16.
+        measured: the network on this machine.
     """
     if new_in_float32 < WORTH_MEASURING:
         return Choice(
@@ -98,41 +112,70 @@ def choose(
     if 2 * new_in_bfloat16(found) <= new_in_float32:
         return Choice(found, "the cache holds most vectors in bfloat16 and few in float32")
     try:
-        float32, bfloat16 = measure(found)
+        float32 = measured.float32()
+        if "tensorflow" not in sys.modules:
+            saved = new_in_float32 * float32 * (1 - _LOWEST_SHARE)
+            if saved < 2 * _IMPORT_SECONDS:
+                return Choice(
+                    None,
+                    f"new images: {new_in_float32} of {float32 * 1e3:.2f} ms in float32, too few "
+                    "to pay for importing TensorFlow",
+                )
+        bfloat16 = measured.bfloat16(found)
     except GraphError as error:
-        return Choice(None, f"bfloat16 cannot be measured ({error})")
+        return Choice(None, f"it cannot be measured ({error})")
     figures = f"an image takes {bfloat16 * 1e3:.2f} ms in bfloat16, {float32 * 1e3:.2f} in float32"
     return Choice(found if bfloat16 <= WORTH_FEWER_DIGITS * float32 else None, figures)
 
 
-def measure(
-    backbone: Backbone, unit: str, files: Sequence[Any], image_count: int
-) -> tuple[float, float]:
-    """Return the seconds that the network takes for an image in float32 and in bfloat16.
+class Trial:
+    """Measures a backbone on this machine, on the first images of a run that can be read.
 
     Args:
         backbone: in float32.
-        unit: what computes in bfloat16.
-        files: images of the run; the first `SAMPLES` that can be read are used.
+        files: images of the run.
         image_count: how many images there are to compute.
-
-    Raises:
-        BackboneError: the backbone cannot be loaded.
-        GraphError: one of the engines cannot run it, or no image can be read.
     """
-    pixels = _pixels(backbone, files)
-    graph = backbone.load_graph()
-    # In this order LiteRT is measured before TensorFlow has started threads of its own.
-    first = backbone_engine(graph, backbone.height, backbone.width, image_count)
-    try:
-        float32 = _seconds(first, pixels)
-    finally:
-        first.close()
-    second = Bfloat16Backbone(graph, unit)
-    try:
-        return float32, _seconds(second, pixels)
-    finally:
-        second.close()
+
+    def __init__(self, backbone: Backbone, files: Sequence[Any], image_count: int) -> None:
+        self._backbone, self._files, self._count = backbone, files, image_count
+        self._graph: BackboneGraph | None = None
+        self._pixels: Array | None = None
+
+    @property
+    def backbone(self) -> Backbone:
+        """The backbone; where its graph was loaded for measuring it is not loaded again."""
+        graph = self._graph
+        return (
+            self._backbone if graph is None else replace(self._backbone, load_graph=lambda: graph)
+        )
+
+    def float32(self) -> float:
+        """Return the seconds that the network takes for an image in float32.
+
+        Raises:
+            BackboneError: the backbone cannot be loaded.
+            GraphError: no engine runs it, or no image can be read.
+        """
+        pixels, graph = self._ready()
+        height, width = self._backbone.height, self._backbone.width
+        return _seconds(backbone_engine(graph, height, width, self._count), pixels)
+
+    def bfloat16(self, unit: str) -> float:
+        """Return the same in bfloat16.
+
+        Args:
+            unit: what computes in bfloat16.
+        """
+        pixels, graph = self._ready()
+        return _seconds(Bfloat16Backbone(graph, unit), pixels)
+
+    def _ready(self) -> tuple[Array, BackboneGraph]:
+        if self._pixels is None:
+            self._pixels = _pixels(self._backbone, self._files)
+        if self._graph is None:
+            self._graph = self._backbone.load_graph()
+        return self._pixels, self._graph
 
 
 def _pixels(backbone: Backbone, files: Sequence[Any]) -> Array:
@@ -152,13 +195,19 @@ def _pixels(backbone: Backbone, files: Sequence[Any]) -> Array:
 
 
 def _seconds(engine: BackboneEngine, pixels: Array) -> float:
-    """Return the quickest of some rounds, per image; the first one is not counted."""
-    size = engine.batch_size
-    batch = np.resize(pixels, (size, *pixels.shape[1:]))
-    engine.run(batch)
-    best = float("inf")
-    for _ in range(_ROUNDS):
-        start = time.perf_counter()
+    """Return the quickest of some rounds, per image, and close the engine.
+
+    The round before them, in which it makes itself ready, is not counted.
+    """
+    try:
+        size = engine.batch_size
+        batch = np.resize(pixels, (size, *pixels.shape[1:]))
         engine.run(batch)
-        best = min(best, time.perf_counter() - start)
-    return best / size
+        best = float("inf")
+        for _ in range(_ROUNDS):
+            start = time.perf_counter()
+            engine.run(batch)
+            best = min(best, time.perf_counter() - start)
+        return best / size
+    finally:
+        engine.close()
