@@ -12,14 +12,26 @@ SIZES = {"InceptionV3": 299, "MobileNetV2": 224}
 
 
 def write_keras(network: str, path: str) -> dict[str, Any]:
-    """Write a network of Keras Applications with seeded random weights, ending in its features."""
+    """Write a network of Keras Applications with seeded random weights, ending in its features.
+
+    Batch norms get random weights too: as they are made they shift nothing, and runtimes join
+    a convolution with the activation behind it only where a bias stands between, as it does
+    in every trained network.
+    """
     import keras
+    import numpy as np
 
     keras.utils.set_random_seed(0)
+    draw = np.random.default_rng(0)
     side = SIZES[network]
     model = getattr(keras.applications, network)(
         weights=None, include_top=False, pooling="avg", input_shape=(side, side, 3)
     )
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            *shifts, variance = layer.get_weights()
+            shifts = [draw.normal(0, 0.1, values.shape) for values in shifts]
+            layer.set_weights([*shifts, draw.uniform(0.5, 1.5, variance.shape)])
     model.save(path)
     return {"parameters": model.count_params()}
 

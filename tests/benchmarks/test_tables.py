@@ -71,9 +71,14 @@ def test_bfloat16_is_held_against_bfloat16() -> None:
     low = entry("tlcli bfloat16", 150, own=True)
     entries += [low, entry("OpenVINO bfloat16", 120)]
     lines = tables.summary(found).splitlines()[2:]
-    assert len(lines) == 4
+    assert len(lines) == 5
     assert "Extraction <default>, bfloat16 | 150 images/s | OpenVINO bfloat16: 120" in lines[1]
     assert lines[1].endswith("**1.25 x** | 1 x: yes |")
+    # What is wanted of the one-image loop is asked of bfloat16 then.
+    assert lines[2].endswith("TensorFlow, one image a call: 30.0 images/s | **3.00 x** |  |")
+    assert lines[3].endswith(
+        "TensorFlow, one image a call: 30.0 images/s | **5.00 x** | 3 x: yes |"
+    )
     # Where the processor has none, nothing is held against anything.
     entries[-2:] = [{"name": "tlcli bfloat16", "own": True, "failed": "no bfloat16"}, entries[-1]]
     assert len(tables.summary(found).splitlines()[2:]) == 3
