@@ -67,16 +67,20 @@ lint: $(VENV)/.installed-lint
 	$(BIN)/mypy
 
 clean:
-	rm -rf $(VENV) .venv-lowest demo build *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) .venv-lowest demo build *.egg-info .pytest_cache .mypy_cache .ruff_cache \
+	    tlcli/core/_bilinear.*.so
 
 $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "tlcli needs Python 3.10 to 3.13 on the PATH"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 
-$(BIN)/tlcli: pyproject.toml | $(BIN)/python
+# What an installation is made of; the compiled part is built with it.
+PARTS := pyproject.toml setup.py tlcli/core/_bilinear.c
+
+$(BIN)/tlcli: $(PARTS) | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
 	@touch $@
 
-$(VENV)/.installed-%: pyproject.toml | $(BIN)/python
+$(VENV)/.installed-%: $(PARTS) | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[$*]"
 	@touch $@ $(BIN)/tlcli

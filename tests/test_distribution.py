@@ -59,10 +59,10 @@ def build(kind: str, source: Path, target: Path) -> Path:
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a copy of what is built from, so that nothing is left in this tree."""
     folder = tmp_path_factory.mktemp("source")
-    for name in ("pyproject.toml", "setup.cfg", "README.md", "LICENSE"):
+    for name in ("pyproject.toml", "setup.py", "setup.cfg", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, folder)
     for name in ("tlcli", "retrain", "label", "tests"):
-        leave = shutil.ignore_patterns("__pycache__")
+        leave = shutil.ignore_patterns("__pycache__", "*.so")
         shutil.copytree(ROOT / name, folder / name, ignore=leave)
     return folder
 
