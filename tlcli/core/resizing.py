@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from tlcli.core.decoding import flatten, orientation, turn
+from tlcli.core.quick_jpeg import JPEG_FORMATS, quick_reader, turn_pixels
 
 # Orientations that swap height and width.
 _SIDEWAYS = frozenset({5, 6, 7, 8})
@@ -18,23 +19,36 @@ def resize_over_white(image: Image.Image, height: int, width: int) -> NDArray[np
     ``image`` may be freshly opened; a JPEG at least twice the target in both directions
     is then decoded at a half, a quarter or an eighth of its size.
     """
-    box = _draft(image, height, width)
+    if image.format in JPEG_FORMATS:
+        return _resize_jpeg(image, height, width)
     flat = flatten(image)
-    # Read again: loading a TIFF turns it already and drops the mark.
+    # Not before: loading a TIFF turns it already and drops the mark.
+    return _resize(flat, orientation(image), height, width, None)
+
+
+def _resize_jpeg(image: Image.Image, height: int, width: int) -> NDArray[np.uint8]:
     value = orientation(image)
     size = (height, width) if value in _SIDEWAYS else (width, height)
-    # Turning after resizing is the same picture for a fraction of the work.
-    small = turn(flat.resize(size, Image.Resampling.BILINEAR, box=box), value)
-    return _over_white(small)
-
-
-def _draft(image: Image.Image, height: int, width: int) -> tuple[float, float, float, float] | None:
-    if image.format not in ("JPEG", "MPO"):
-        return None
-    sideways = orientation(image) in _SIDEWAYS
-    drafted = image.draft(None, (height, width) if sideways else (width, height))  # type: ignore[no-untyped-call, unused-ignore]
+    drafted = image.draft(None, size)  # type: ignore[no-untyped-call, unused-ignore]
     # The box is in fractions of a pixel where the size is no multiple of the scale.
-    return None if drafted is None else drafted[1]
+    box = None if drafted is None else drafted[1]
+    reader = quick_reader()
+    pixels = None if reader is None else reader.read(image, size, box)
+    if pixels is not None:
+        return turn_pixels(pixels, value)
+    return _resize(flatten(image), value, height, width, box)
+
+
+def _resize(
+    flat: Image.Image,
+    value: int,
+    height: int,
+    width: int,
+    box: tuple[float, float, float, float] | None,
+) -> NDArray[np.uint8]:
+    size = (height, width) if value in _SIDEWAYS else (width, height)
+    # Turning after resizing is the same picture for a fraction of the work.
+    return _over_white(turn(flat.resize(size, Image.Resampling.BILINEAR, box=box), value))
 
 
 def _over_white(image: Image.Image) -> NDArray[np.uint8]:
@@ -45,7 +59,7 @@ def _over_white(image: Image.Image) -> NDArray[np.uint8]:
         values = np.asarray(image)
         pixels, alpha = values[:, :, :3], values[:, :, 3]
     else:
-        return np.array(image.convert("RGB"))
+        return np.array(image if image.mode == "RGB" else image.convert("RGB"))
     # Colours are premultiplied, so white shows through by what alpha leaves.
     white = 255 - alpha.astype(np.int16)
     over: NDArray[np.uint8] = np.minimum(pixels + white[:, :, None], 255).astype(np.uint8)
