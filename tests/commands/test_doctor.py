@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from tlcli.commands import doctor, self_test
 from tlcli.commands.self_test import SelfTest
-from tlcli.core import machine
+from tlcli.core import machine, quick_jpeg
 
 
 def invoke(*arguments: str) -> Any:
@@ -62,6 +62,25 @@ def test_bfloat16_is_said(
     assert f"bfloat16 {said}" in lines
 
 
+@pytest.mark.parametrize(
+    ("state", "said"),
+    [
+        ({"used": True, "instructions": "avx2", "reason": None}, "yes, by avx2"),
+        ({"used": True, "instructions": "plain", "reason": None}, "yes"),
+        (
+            {"used": False, "instructions": None, "reason": "simplejpeg is missing"},
+            "no: simplejpeg is missing",
+        ),
+    ],
+)
+def test_quick_jpegs_are_said(
+    state: dict[str, Any], said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(quick_jpeg, "state", lambda: state)
+    lines = [" ".join(line.split()) for line in doctor.to_text(doctor.examine()).splitlines()]
+    assert f"Quick JPEGs {said}" in lines
+
+
 def test_json_with_the_self_test(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(self_test, "run", lambda: SelfTest(True, "all is well", 1.234))
     done = invoke("--format", "json")
@@ -71,7 +90,7 @@ def test_json_with_the_self_test(monkeypatch: pytest.MonkeyPatch) -> None:
     assert found["processor"]["cores"] >= 1
     assert found["memory"]["total"] is None or found["memory"]["total"] > 1 << 20
     assert set(found) == {
-        *("versions", "system", "processor", "memory", "folders", "backbones"),
+        *("versions", "system", "processor", "memory", "quick_jpegs", "folders", "backbones"),
         *("environment", "self_test"),
     }
 

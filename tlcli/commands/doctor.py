@@ -57,7 +57,7 @@ def examine() -> dict[str, Any]:
     import platform
 
     from tlcli.backbones import catalogue
-    from tlcli.core import locations, machine
+    from tlcli.core import locations, machine, quick_jpeg
     from tlcli.core.memory import memory
 
     return {
@@ -65,6 +65,7 @@ def examine() -> dict[str, Any]:
         "system": platform.platform(),
         "processor": machine.processor(),
         "memory": memory(),
+        "quick_jpegs": quick_jpeg.state(),
         "folders": {
             "bottlenecks": machine.folder(locations.bottleneck_folder()),
             "models": machine.folder(locations.model_folder()),
@@ -89,6 +90,7 @@ def to_text(found: dict[str, Any]) -> str:
         ("Features", "unknown" if features is None else " ".join(features) or "none of note"),
         ("bfloat16", _bfloat16(processor["bfloat16"])),
         ("Memory", _memory(memory)),
+        ("Quick JPEGs", _quick_jpegs(found["quick_jpegs"])),
         *(
             (name.capitalize(), f"{place['path']} ({_contents(place)})")
             for name, place in found["folders"].items()
@@ -117,6 +119,13 @@ def _bfloat16(instructions: str | None) -> str:
     # Which one it is, only TensorFlow could tell, seconds later.
     card = has_graphics_card()
     return f"{found}; a graphics card may have it" if card and not instructions else found
+
+
+def _quick_jpegs(state: dict[str, Any]) -> str:
+    if not state["used"]:
+        return f"no: {state['reason']}"
+    plain = state["instructions"] == "plain"
+    return "yes" if plain else f"yes, by {state['instructions']}"
 
 
 def _memory(memory: dict[str, int | None]) -> str:
