@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -43,10 +44,11 @@ def test_the_versions_that_are_tried_are_said() -> None:
     assert len(said) == 1 + len(requirements(PROJECT.read_text(encoding="utf-8")))
 
 
-def build(kind: str, source: Path, target: Path) -> Path:
+def build(kind: str, source: Path, target: Path, **environment: str) -> Path:
     done = subprocess.run(
         [sys.executable, "-c", _BUILD, kind, str(target)],
         cwd=source,
+        env=os.environ | environment,
         capture_output=True,
         text=True,
         check=False,
@@ -58,7 +60,10 @@ def build(kind: str, source: Path, target: Path) -> Path:
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a copy of what is built from, so that nothing is left in this tree."""
-    folder = tmp_path_factory.mktemp("source")
+    return copied(tmp_path_factory.mktemp("source"))
+
+
+def copied(folder: Path) -> Path:
     for name in ("pyproject.toml", "setup.py", "setup.cfg", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, folder)
     for name in ("tlcli", "retrain", "label", "tests"):
@@ -101,6 +106,16 @@ def test_the_wheel_holds_the_program_and_nothing_else(wheel: Path) -> None:
         text = archive.read(metadata).decode()
     assert "License" in text
     assert "Requires-Python: <3.14,>=3.10" in text
+
+
+@pytest.mark.slow
+def test_a_compiler_is_used_but_not_needed(wheel: Path, tmp_path: Path) -> None:
+    compiled = {name for name in content(wheel) if name.endswith((".so", ".pyd"))}
+    headers = Path(sysconfig.get_path("include"), "Python.h").exists()
+    if shutil.which("cc") and headers and platform.machine() == "x86_64":
+        assert {name.split(".")[0] for name in compiled} == {"tlcli/core/_bilinear"}
+    without = build("build_wheel", copied(tmp_path), tmp_path / "wheel", CC="/bin/false")
+    assert content(without) == content(wheel) - compiled
 
 
 @pytest.mark.slow

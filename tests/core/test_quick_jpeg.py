@@ -372,6 +372,16 @@ def test_another_size_than_the_header_says_is_left_to_pillow(both: Both) -> None
     assert not both.same(jpeg(noise(120, 90)))
 
 
+@needs_quick
+def test_no_more_is_decoded_than_pillow_saw_in_the_header() -> None:
+    reader = quick_jpeg.quick_reader()
+    assert reader is not None
+    for size in ((119, 90), (120, 89), (1, 1), (121, 90), (90, 120)):
+        with Image.open(io.BytesIO(jpeg(noise(120, 90)))) as image:
+            image._size = size  # type: ignore[attr-defined]
+            assert reader.read(image, (20, 30), None) is None
+
+
 def test_a_file_is_opened_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "photo.jpg"
     path.write_bytes(jpeg(noise(120, 90)))

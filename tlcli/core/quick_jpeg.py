@@ -89,10 +89,10 @@ class QuickReader:
             content = _content(image.fp)
             if content is None:
                 return None
-            pixels = self.decode(content, "RGB", **least)
-            if pixels.shape != (height, width, 3):
-                return None
-            return self.resize(pixels, size, box)
+            # Room for no more than Pillow, which looked for bombs, found in the header.
+            room = np.empty((height, width, 3), np.uint8)
+            pixels = self.decode(content, "RGB", buffer=room, **least)
+            return self.resize(pixels, size, box) if pixels.shape == room.shape else None
         except (ValueError, MemoryError):
             return None
 
