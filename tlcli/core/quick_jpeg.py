@@ -30,8 +30,8 @@ Box = tuple[float, float, float, float]
 
 # CMYK and the like are left to Pillow.
 _MODES = frozenset({"L", "RGB"})
-# Files are held whole; Pillow reads larger ones piece by piece.
-_LARGEST_FILE = 64 << 20
+# Files are held whole; larger ones, of 50 megapixels and more, Pillow reads piece by piece.
+_LARGEST_FILE = 16 << 20
 _TURNS: dict[int, Callable[[Pixels], Pixels]] = {
     2: lambda pixels: pixels[:, ::-1],
     3: lambda pixels: pixels[::-1, ::-1],
