@@ -24,6 +24,7 @@ from tlcli.core import bottlenecks
 from tlcli.core.backbone_engines import LiteRTBackbone, TensorFlowBackbone
 from tlcli.core.bottlenecks import BATCH_SIZE, compute
 from tlcli.core.distortions import Distortions
+from tlcli.core.engines import Scale
 from tlcli.core.graph_nodes import const, new_graph, node, placeholder
 from tlcli.core.litert_writer import write_model
 from tlcli.core.store import BottleneckStore
@@ -179,10 +180,10 @@ class Pool:
     before: Callable[[int], None] = staticmethod(lambda number: None)
     ran = 0
 
-    def run_here(self, batch: np.ndarray) -> np.ndarray:
-        type(self).ran += len(batch)
+    def run_here(self, pictures: list[np.ndarray], scale: Scale) -> np.ndarray:
+        type(self).ran += len(pictures)
         type(self).before(self.ran)
-        return super().run_here(batch)
+        return super().run_here(pictures, scale)
 
 
 class LiteRT(Pool, LiteRTBackbone):

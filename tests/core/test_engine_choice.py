@@ -25,6 +25,7 @@ from tlcli.core.machine import has_graphics_card
 from tlcli.errors import GraphError
 
 F = np.float32
+Array = np.ndarray[Any, Any]
 
 
 def backbone(operation: str = "Relu", any_batch: bool = True) -> BackboneGraph:
@@ -86,22 +87,31 @@ def test_tensorflow_runs_what_litert_does_not() -> None:
     assert engine.run(images(2)).shape == (2, 4)
 
 
+def half(pixels: Array, out: Array) -> Array:
+    return np.multiply(pixels, F(0.5), out=out)
+
+
+@pytest.mark.parametrize("litert", [True, False])
 @pytest.mark.parametrize("any_batch", [True, False])
-@pytest.mark.parametrize("number", [0, 1, SHARE, 3 * SHARE + 1])
-def test_tensorflow_computes_in_the_threads_that_ask(any_batch: bool, number: int) -> None:
+@pytest.mark.parametrize("number", [1, SHARE, 3 * SHARE + 1])
+def test_threads_run_pictures_by_themselves(litert: bool, any_batch: bool, number: int) -> None:
     graph = backbone(any_batch=any_batch)
-    engine = TensorFlowBackbone(graph)
-    assert engine.share == (SHARE if any_batch else 1)
-    whole = engine.run(images(number))
+    engine: Any = TensorFlowBackbone(graph)
+    if litert:
+        engine = LiteRTBackbone(write_model(graph.graph, "Placeholder", "mean"), 2)
+    pictures = images(number)
+    whole = engine.run(pictures * F(0.5))
     assert whole.shape == (number, 4)
-    alone = [engine.run_here(image[np.newaxis]) for image in images(number)]
-    np.testing.assert_allclose(whole, np.reshape(alone, (number, 4)), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(engine.run_here(list(pictures), half), whole, rtol=1e-5, atol=1e-6)
     with ThreadPoolExecutor(3) as threads:
-        crowded = list(threads.map(engine.run_here, images(12)[:, np.newaxis]))
-    np.testing.assert_allclose(
-        np.concatenate(crowded), engine.run(images(12)), rtol=1e-5, atol=1e-6
-    )
+        crowded = list(threads.map(lambda one: engine.run_here([one], half), pictures))
+    np.testing.assert_allclose(np.concatenate(crowded), whole, rtol=1e-5, atol=1e-6)
+    assert engine.share == SHARE
     engine.close()
+
+
+def test_no_image_gives_no_vector() -> None:
+    assert TensorFlowBackbone(backbone()).run(images(0)).shape == (0, 4)
 
 
 def test_a_card_takes_one_batch_after_the_other() -> None:

@@ -21,6 +21,7 @@ from tlcli.core.engines import (
 )
 from tlcli.core.graph_messages import GraphDef
 from tlcli.core.graph_nodes import const, new_graph, node, placeholder
+from tlcli.core.litert_writer import write_model
 from tlcli.errors import GraphError
 
 
@@ -213,6 +214,26 @@ def test_integers_are_scaled_both_ways(fake: type[FakeInterpreter]) -> None:
     assert out.dtype == np.float32
     assert out.tolist() == [[1.0, -5.0]]  # -9 is below what the type holds
     assert engine.run(np.array([[12, 10]], np.uint8)).tolist() == [[1.0, 0.0]]
+
+
+@pytest.mark.parametrize("number", [1, 3])
+def test_pixels_are_scaled_into_the_interpreter(number: int) -> None:
+    engine = LiteRTEngine(write_model(doubling(), "x", "y"), 1)
+    pixels = np.arange(2 * number, dtype=np.uint8).reshape(number, 2)
+    given: list[np.ndarray] = []
+
+    def scale(values: np.ndarray, out: np.ndarray) -> np.ndarray:
+        given.append(values)
+        return np.divide(values, np.float32(4), out=out)
+
+    for _ in range(3):
+        np.testing.assert_array_equal(engine.run(pixels, scale), pixels / 2)
+    assert len(given) == 3
+    with pytest.raises(GraphError, match="cannot be run"):
+        engine.run(np.zeros((number, 5), np.uint8), scale)
+    # It can still run: nothing points into its memory.
+    del given[:]
+    np.testing.assert_array_equal(engine.run(pixels, scale), pixels / 2)
 
 
 # -- silence

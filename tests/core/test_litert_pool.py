@@ -35,7 +35,7 @@ class FakeEngine:
         self.threads = threads
         self.made.append(threads)
 
-    def run(self, batch: np.ndarray) -> np.ndarray:
+    def run(self, batch: np.ndarray, scale: object = None) -> np.ndarray:
         self.entered.release()
         assert self.gate.wait(10)
         return 2 * batch

@@ -86,12 +86,16 @@ def test_threads_read_alike(both: Both) -> None:
 
 
 @needs_quick
-def test_large_files_are_left_to_pillow(both: Both, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_large_files_are_left_to_pillow(
+    both: Both, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     content = jpeg(noise(120, 90))
-    monkeypatch.setattr(quick_jpeg, "_LARGEST_FILE", len(content))
-    assert both.same(content)
-    monkeypatch.setattr(quick_jpeg, "_LARGEST_FILE", len(content) - 1)
-    assert not both.same(content)
+    path = tmp_path / "photo.jpg"
+    path.write_bytes(content)
+    monkeypatch.setattr(decoding, "HELD_FILE", len(content))
+    assert both.same(path)
+    monkeypatch.setattr(decoding, "HELD_FILE", len(content) - 1)
+    assert not both.same(path)
 
 
 @needs_quick
@@ -127,12 +131,12 @@ def test_a_file_is_opened_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     path.write_bytes(jpeg(noise(120, 90)))
     opened = []
 
-    def count(source: Any) -> Any:
+    def count(source: Any, limit: int) -> Any:
         opened.append(source)
-        return open_regular(source)
+        return open_held(source, limit)
 
-    open_regular = decoding.open_regular
-    monkeypatch.setattr(decoding, "open_regular", count)
+    open_held = decoding.open_held
+    monkeypatch.setattr(decoding, "open_held", count)
     expected = read_pixels(path.read_bytes(), 64, 48)
     np.testing.assert_array_equal(read_pixels(path, 64, 48), expected)
     assert opened == [path]

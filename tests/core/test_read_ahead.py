@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 from collections.abc import Iterator
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tlcli.core.read_ahead import Array, ReadAhead
 from tlcli.errors import DataError, GraphError, ImageError
@@ -51,8 +54,8 @@ def test_no_more_is_drawn_than_a_few_batches_ahead() -> None:
     batches = iter(ReadAhead(numbers(), as_array, 2, 2))
     next(batches)
     assert enough.wait(5)
-    # Six wait in the queue, one is held by the thread that draws, two were handed out.
-    assert len(drawn) <= 2 + 6 + 2
+    # Six are read ahead, two were handed out.
+    assert len(drawn) <= 2 + 6
     batches.close()  # type: ignore[attr-defined]
 
 
@@ -121,30 +124,156 @@ def test_an_error_of_the_graph_ends_the_batches() -> None:
         next(batches)
 
 
-def test_it_is_crowded_while_items_wait() -> None:
+def test_it_is_crowded_while_several_are_read() -> None:
     typed: queue.Queue[int | None] = queue.Queue()
-    crowded: list[bool] = []
-    both = threading.Event()
+    crowded: dict[int, bool] = {}
+    second, first = threading.Event(), threading.Event()
 
     def lines() -> Iterator[int]:
         while (number := typed.get(timeout=10)) is not None:
-            if number == 2:
-                both.set()
             yield number
 
     def read(number: int) -> Array:
         if number == 1:
-            both.wait(5)
-            while not ahead.is_crowded:
-                threading.Event().wait(0.001)
-        crowded.append(ahead.is_crowded)
+            assert second.wait(5)
+        elif number == 2:
+            second.set()
+            assert first.wait(5)
+        crowded[number] = ahead.is_crowded
+        if number == 1:
+            first.set()
         return as_array(number)
 
-    ahead = ReadAhead(lines(), read, 1, 1)
+    ahead = ReadAhead(lines(), read, 1, 2)
     batches = iter(ahead)
     typed.put(0)
     next(batches)
     for number in (1, 2, None):
         typed.put(number)
     assert [batch[0][0] for batch in batches] == [1, 2]
-    assert crowded == [False, True, False]
+    assert (crowded[0], crowded[1]) == (False, True)
+
+
+def test_a_source_that_never_answers_holds_no_other_thread() -> None:
+    answer = threading.Event()
+
+    def lines() -> Iterator[int]:
+        yield 0
+        answer.wait(10)
+        yield 1
+
+    before = set(threading.enumerate())
+    batches = iter(ReadAhead(lines(), as_array, 1, 3))
+    assert [item for item, _ in next(batches)] == [0]
+    batches.close()  # type: ignore[attr-defined]
+    started = set(threading.enumerate()) - before
+    ends = time.monotonic() + 5
+    while sum(thread.is_alive() for thread in started) > 1 and time.monotonic() < ends:
+        time.sleep(0.01)
+    assert sum(thread.is_alive() for thread in started) == 1  # the one that asked
+    answer.set()
+    for thread in started:
+        thread.join(5)
+        assert not thread.is_alive()
+
+
+@given(
+    count=st.integers(0, 40),
+    size=st.integers(1, 9),
+    threads=st.integers(1, 5),
+    broken=st.sets(st.integers(0, 39)),
+)
+@settings(max_examples=60, deadline=None)
+def test_every_item_comes_once_and_in_order(
+    count: int, size: int, threads: int, broken: set[int]
+) -> None:
+    def read(number: int) -> Array:
+        if number in broken:
+            raise ImageError("broken")
+        return as_array(number)
+
+    batches = list(ReadAhead(range(count), read, size, threads))
+    assert [item for batch in batches for item, _ in batch] == list(range(count))
+    assert all(1 <= len(batch) <= size for batch in batches)
+    for item, value in (pair for batch in batches for pair in batch):
+        assert isinstance(value, ImageError) == (item in broken)
+
+
+@given(
+    count=st.integers(0, 60),
+    threads=st.integers(1, 4),
+    group=st.integers(1, 9),
+    broken=st.sets(st.integers(0, 59)),
+)
+@settings(max_examples=60, deadline=None)
+def test_groups_are_read_and_then_worked_on(
+    count: int, threads: int, group: int, broken: set[int]
+) -> None:
+    read: list[int] = []
+    waiting: dict[int, int] = {}
+
+    def look(number: int) -> Array:
+        thread = threading.get_ident()
+        waiting[thread] = waiting.get(thread, 0) + 1
+        assert waiting[thread] <= group
+        if number in broken:
+            waiting[thread] -= 1
+            raise ImageError("broken")
+        read.append(number)
+        return as_array(number)
+
+    def double(value: Array) -> Array:
+        waiting[threading.get_ident()] -= 1
+        return 2 * value
+
+    batches = list(ReadAhead(range(count), look, 1, threads, double, group))
+    assert [item for batch in batches for item, _ in batch] == list(range(count))
+    for ((item, value),) in batches:
+        if item in broken:
+            assert str(value) == "broken"
+        else:
+            assert value == 2 * item
+    assert sorted(read) == sorted(set(range(count)) - broken)
+
+
+def test_a_group_takes_no_more_than_is_there() -> None:
+    typed: queue.Queue[int | None] = queue.Queue()
+
+    def lines() -> Iterator[int]:
+        while (number := typed.get(timeout=10)) is not None:
+            yield number
+
+    batches = iter(ReadAhead(lines(), as_array, 1, 2, as_array, 16))
+    for number in range(3):  # each is answered before the next is typed
+        typed.put(number)
+        assert [item for item, _ in next(batches)] == [number]
+    typed.put(None)
+    assert list(batches) == []
+
+
+def test_a_slow_group_shows_what_it_has() -> None:
+    go_on = threading.Event()
+
+    def slowly(value: Array) -> Array:
+        if value == 0:
+            time.sleep(0.15)  # longer than results are kept together
+        elif value == 1:
+            assert go_on.wait(10)
+        return value
+
+    batches = iter(ReadAhead(range(2), as_array, 1, 1, slowly, 2))
+    assert next(batches)[0][0] == 0
+    go_on.set()
+    assert [batch[0][0] for batch in batches] == [1]
+
+
+def test_an_error_of_the_graph_behind_others_comes_in_its_place() -> None:
+    def fail(value: Array) -> Array:
+        if value == 3:
+            raise GraphError("the graph cannot be run")
+        return value
+
+    batches = iter(ReadAhead(range(9), as_array, 1, 2, fail, 4))
+    assert [next(batches)[0][0] for _ in range(3)] == [0, 1, 2]
+    with pytest.raises(GraphError, match="cannot be run"):
+        next(batches)

@@ -10,6 +10,7 @@ image 5.8, eight 5.4. For Inception-v3 the ways hardly differ.
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any, Protocol
@@ -18,7 +19,7 @@ import numpy as np
 
 from tlcli.backbones.base import INPUT, BackboneGraph
 from tlcli.core.bfloat16_graph import bfloat16_graph
-from tlcli.core.engines import GraphEngine, available_cpus, import_tensorflow
+from tlcli.core.engines import GraphEngine, Scale, available_cpus, import_tensorflow
 from tlcli.core.litert_pool import LiteRTPool
 
 Array = np.ndarray[Any, Any]
@@ -27,7 +28,11 @@ BATCH_SIZE = 8
 """Images at once where one run takes the whole machine; few for a kill to lose."""
 
 SHARE = 4
-"""Images that a thread runs at once in TensorFlow; LiteRT's interpreters take one."""
+"""Images that a thread decodes before it runs them.
+
+Going back and forth between decoder and network for each costs a quarter of the decoder's
+time. TensorFlow runs them at once.
+"""
 
 CARD = "card"
 """Unit: bfloat16 on a graphics card."""
@@ -40,7 +45,8 @@ class BackboneEngine(Protocol):
 
     Attributes:
         batch_size: how many images `run` likes at once.
-        share: how many images `run_here` likes at once; 0 where there is only `run`.
+        share: how many images a thread is to decode and then give to `run_here` at once; 0
+            where there is only `run`.
     """
 
     batch_size: int
@@ -50,8 +56,13 @@ class BackboneEngine(Protocol):
         """Return the vectors [n, D] of float32 [n, height, width, 3], by all processors."""
         ...
 
-    def run_here(self, batch: Array) -> Array:
-        """Return the same by the calling thread; others may do so at the same time."""
+    def run_here(self, pictures: Sequence[Array], scale: Scale) -> Array:
+        """Return the vectors by the calling thread; others may do so at the same time.
+
+        Args:
+            pictures: n arrays [height, width, 3], 1 or more.
+            scale: makes float32 in [0, 1] of them.
+        """
         ...
 
     def close(self) -> None:
@@ -72,10 +83,13 @@ class TensorFlowBackbone(GraphEngine):
 
     def __init__(self, graph: BackboneGraph, card: bool = False) -> None:
         super().__init__(graph.graph, INPUT, graph.output, not card)
-        whole, part = (BATCH_SIZE, SHARE) if graph.any_batch else (1, 1)
-        self.share = 0 if card else part
-        self.batch_size = whole if card else part * available_cpus()
+        whole, self._part = (BATCH_SIZE, SHARE) if graph.any_batch else (1, 1)
+        self._card = card
+        self.share = 0 if card else SHARE
+        self.batch_size = whole if card else self._part * available_cpus()
         self._size = graph.bottleneck_size
+        # New memory for each image would cost a tenth of a small network's time.
+        self._buffers = threading.local()
         self._executor: ThreadPoolExecutor | None = None
         self._making = threading.Lock()
 
@@ -88,21 +102,31 @@ class TensorFlowBackbone(GraphEngine):
         if not len(batch):
             # oneDNN's convolution gives no images a wrong number of channels.
             return np.zeros((0, self._size), np.float32)
-        if not self.share or len(batch) <= self.share:
+        if self._card or len(batch) <= self._part:
             return super().run(batch)
         with self._making:
             if self._executor is None:
                 self._executor = ThreadPoolExecutor(available_cpus(), "tlcli-tensorflow")
-        parts = [batch[start : start + self.share] for start in range(0, len(batch), self.share)]
-        return np.concatenate(list(self._executor.map(self.run_here, parts)))
+        return np.concatenate(list(self._executor.map(super().run, self._parts(batch))))
 
-    def run_here(self, batch: Array) -> Array:
-        """Return the vectors of a batch, computed by the calling thread.
+    def run_here(self, pictures: Sequence[Array], scale: Scale) -> Array:
+        """Return the vectors of pictures, computed by the calling thread.
 
         Raises:
-            GraphError: TensorFlow could not compute it.
+            GraphError: TensorFlow could not compute them.
         """
-        return super().run(batch)
+        room: Array | None = getattr(self._buffers, "batch", None)
+        if room is None or len(room) < len(pictures):
+            room = self._buffers.batch = np.empty((len(pictures), *pictures[0].shape), np.float32)
+        batch: Array = room[: len(pictures)]
+        for row, pixels in zip(batch, pictures, strict=True):
+            scale(pixels, row)
+        run = super().run
+        return np.concatenate([run(part) for part in self._parts(batch)])
+
+    def _parts(self, batch: Array) -> list[Array]:
+        step = self._part
+        return [batch[start : start + step] for start in range(0, len(batch), step)]
 
     def close(self) -> None:
         """Release the session; nothing can be run afterwards."""
@@ -149,18 +173,18 @@ class LiteRTBackbone(LiteRTPool):
         GraphError: LiteRT refuses the model.
     """
 
-    share = 1
+    share = SHARE
 
     def __init__(self, model: bytes, processors: int | None = None) -> None:
         super().__init__(model, processors, many=True)
         self.batch_size = max(BATCH_SIZE, 2 * self.workers)
 
-    def run_here(self, batch: Array) -> Array:
-        """Return the vectors of a batch, computed by the calling thread.
+    def run_here(self, pictures: Sequence[Array], scale: Scale) -> Array:
+        """Return the vectors of pictures, computed by the calling thread.
 
         Raises:
-            GraphError: the model cannot be run on it.
+            GraphError: the model cannot be run on them.
         """
         return np.concatenate(
-            [self.run_one(batch[number : number + 1]) for number in range(len(batch))]
+            [self.run_one(pixels[np.newaxis], scale=scale) for pixels in pictures]
         )

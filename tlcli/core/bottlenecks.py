@@ -9,7 +9,7 @@ run lie in one matrix, and an image whose vector is in the cache costs no object
 from __future__ import annotations
 
 import contextlib
-import threading
+import functools
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -193,8 +193,6 @@ class _Extraction:
         self._graph: BackboneGraph | None = None
         self._engine: BackboneEngine | None = None
         self._count = 0
-        # New memory for each image would cost a tenth of a small network's time.
-        self._buffers = threading.local()
         self._computed: list[tuple[Job, Array]] = []
         self._stored = 0.0  # when
 
@@ -247,16 +245,19 @@ class _Extraction:
         """Yield what becomes of each job, in order; threads are a bounded number of them ahead."""
         workers = available_cpus()
         queue: deque[tuple[list[Job], Future[list[_Outcome]]]] = deque()
-        queued, rest = 0, iter(jobs)
+        queued, left, rest = 0, len(jobs), iter(jobs)
         pool = ThreadPoolExecutor(workers, "tlcli-decode")
         try:
             while True:
                 # Until the engine is there pixels are gathered for it.
                 share = 1 if self._engine is None else max(1, self._engine.share)
                 ahead = 2 * BATCH_SIZE + (2 * share - 1) * workers
-                while queued < ahead and (part := list(islice(rest, share))):
+                while left and queued < ahead:
+                    # Of the last ones each thread gets its part.
+                    part = list(islice(rest, min(share, -(-left // workers))))
                     queue.append((part, pool.submit(self._work, part)))
                     queued += len(part)
+                    left -= len(part)
                 if not queue:
                     return
                 part, future = queue.popleft()
@@ -276,7 +277,8 @@ class _Extraction:
         engine = self._engine
         if engine is None or not engine.share or not pictures:
             return outcomes
-        vectors = iter(self._vectors(engine.run_here, self._scaled(pictures)))
+        run = functools.partial(engine.run_here, pictures, self._preprocessing.scale)
+        vectors = iter(self._vectors(run, len(pictures)))
         return [
             found if isinstance(found, Unreadable) else _Computed(next(vectors))
             for found in outcomes
@@ -288,19 +290,9 @@ class _Extraction:
         step = engine.batch_size
         for start in range(0, len(waiting), step):
             part = waiting[start : start + step]
-            batch = self._scaled([pixels for _, pixels in part])
-            self._keep([job for job, _ in part], self._vectors(engine.run, batch))
-
-    def _scaled(self, pictures: Sequence[Array]) -> Array:
-        """Return pictures as one float32 batch in [0, 1], until this thread's next call."""
-        room: Array | None = getattr(self._buffers, "batch", None)
-        if room is None or len(room) < len(pictures):
-            room = np.empty((len(pictures), *pictures[0].shape), np.float32)
-            self._buffers.batch = room
-        batch = room[: len(pictures)]
-        for row, pixels in zip(batch, pictures, strict=True):
-            self._preprocessing.scale(pixels, out=row)
-        return batch
+            batch = self._preprocessing.scale(np.stack([pixels for _, pixels in part]))
+            vectors = self._vectors(functools.partial(engine.run, batch), len(part))
+            self._keep([job for job, _ in part], vectors)
 
     def _loaded(self) -> BackboneEngine:
         if self._graph is None:
@@ -317,17 +309,17 @@ class _Extraction:
                 raise self._error(str(error)) from error
         return self._engine
 
-    def _vectors(self, run: Callable[[Array], Array], batch: Array) -> Array:
+    def _vectors(self, run: Callable[[], Array], count: int) -> Array:
         try:
-            vectors = run(batch)
+            vectors = run()
         except GraphError as error:
             raise self._error(str(error)) from error
         size = self._backbone.bottleneck_size
         if self._graph is not None and size is None:
             size = self._graph.bottleneck_size
-        if vectors.shape != (len(batch), size):
+        if vectors.shape != (count, size):
             raise self._error(
-                f"it gave an output of shape {list(vectors.shape)} instead of {[len(batch), size]}"
+                f"it gave an output of shape {list(vectors.shape)} instead of {[count, size]}"
             )
         if not np.isfinite(vectors).all():
             raise self._error("it gave values that are no numbers (NaN or infinity)")

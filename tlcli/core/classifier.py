@@ -24,6 +24,9 @@ Array = np.ndarray[Any, Any]
 
 # Decoding is quick beside the network; more threads would only take its processors.
 _DECODERS = 4
+# Images that a thread decodes before it runs them. Going back and forth for each costs a
+# quarter of the decoder's time.
+_GROUP = 16
 
 
 class Engine(Protocol):
@@ -180,15 +183,19 @@ class Classifier:
     def _pooled(
         self, named: Iterable[tuple[str, Source]], pool: LiteRTPool
     ) -> Iterator[tuple[str, Array | ImageError]]:
-        """Yield each image's scores; threads decode an image and run it, without handing over."""
+        """Yield each image's scores; threads run what they decoded, without handing over."""
 
-        def answer(item: tuple[str, Source]) -> Array:
-            batch = self._scaled(self._reader(item[1])[np.newaxis])
-            scores: Array = self._scores(pool.run_one(batch, ahead.is_crowded), 1)[0]
+        def answer(pixels: Array) -> Array:
+            image = pixels[np.newaxis]
+            if self._dtype == "float32":
+                given = pool.run_one(image, ahead.is_crowded, self.preprocessing.scale)
+            else:
+                given = pool.run_one(self._scaled(image), ahead.is_crowded)
+            scores: Array = self._scores(given, 1)[0]
             return scores
 
         threads = max(pool.workers, min(_DECODERS, available_cpus()))
-        ahead = ReadAhead(named, answer, 1, threads)
+        ahead = ReadAhead(named, self._read, 1, threads, answer, _GROUP)
         for batch in ahead:
             for (name, _), value in batch:
                 yield name, value

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile, UnidentifiedImageError
 
-from tlcli.core.regular_files import open_regular
+from tlcli.core.regular_files import open_held
 from tlcli.errors import ImageError
 
 Source = Path | str | bytes
@@ -40,6 +40,11 @@ _SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"II*\0", b"MM\0*
 # What iPhones write; Pillow alone does not read it.
 _HEIC_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1"})
 _ORIENTATION = 0x0112
+HELD_FILE = 16 << 20
+"""Files up to this size, in bytes, are held whole; others are read piece by piece.
+
+JPEGs of more than that have 50 megapixels and more.
+"""
 # Of TIFF: how values become colours, the value that says YCbCr, and the channels of a pixel.
 _PHOTOMETRIC, _YCBCR, _SAMPLES = 262, 6, 277
 _TRANSPOSES = {
@@ -185,7 +190,8 @@ def _open_file(source: Source) -> Iterator[IO[bytes]]:
         yield io.BytesIO(source)
         return
     try:
-        file = open_regular(source)
+        # Decoders read a header in dozens of pieces.
+        file = open_held(source, HELD_FILE)
     except OSError as error:
         raise _system_error(error) from error
     except ValueError as error:  # a null character, or a name that cannot be encoded
@@ -291,6 +297,7 @@ def _mend_ycbcr(image: Any) -> None:
 
 _lock = threading.RLock()
 _quiet_depth = 0
+_entry: Any = None
 _silence = logging.NullHandler()
 
 
@@ -301,13 +308,15 @@ def _quiet() -> Iterator[None]:
     ``warnings.catch_warnings`` swaps the filters of all threads; this adds one filter
     for Pillow's own modules and takes it away with the last reader.
     """
-    global _quiet_depth
+    global _quiet_depth, _entry
     with _lock:
         _quiet_depth += 1
-        warnings.filterwarnings("ignore", module=r"PIL\.")
-        entry = warnings.filters[0]
-        # Without a handler, logging would print Pillow's errors by itself.
-        logging.getLogger("PIL").addHandler(_silence)
+        # Whoever read meanwhile put it there, unless somebody else changed the filters.
+        if _entry is None or _entry not in warnings.filters[:1]:
+            warnings.filterwarnings("ignore", module=r"PIL\.")
+            _entry = warnings.filters[0]
+            # Without a handler, logging would print Pillow's errors by itself.
+            logging.getLogger("PIL").addHandler(_silence)
     try:
         yield
     finally:
@@ -315,7 +324,8 @@ def _quiet() -> Iterator[None]:
             _quiet_depth -= 1
             if _quiet_depth == 0:
                 logging.getLogger("PIL").removeHandler(_silence)
-                while entry in warnings.filters:
-                    warnings.filters.remove(entry)  # type: ignore[attr-defined]
+                while _entry in warnings.filters:
+                    warnings.filters.remove(_entry)  # type: ignore[attr-defined]
+                _entry = None
                 # Registries of modules remember decisions until the filters change.
                 warnings._filters_mutated()  # type: ignore[attr-defined]

@@ -12,7 +12,7 @@ import mmap
 import os
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,8 @@ from tlcli.errors import GraphError
 logger = logging.getLogger("tlcli")
 
 Array = np.ndarray[Any, Any]
+Scale = Callable[[Array, Array], Array]
+"""Writes what a network takes for pixels into an array, and returns that."""
 
 
 def available_cpus() -> int:
@@ -215,7 +217,7 @@ class LiteRTEngine:
         self._batch = int(self._input["shape"][0]) if len(self._input["shape"]) else 0
         self._resizable: bool | None = None  # not tried yet
 
-    def run(self, batch: Array) -> Array:
+    def run(self, batch: Array, scale: Scale | None = None) -> Array:
         """Return the first output for a batch, as float32 where the model is quantised.
 
         A model that takes one image only is fed one at a time.
@@ -224,11 +226,17 @@ class LiteRTEngine:
             batch: float32 [n, ...] in the range that the model takes; quantised by the
                 model's own scale where its input is of integers. Integers of the input's
                 own type are fed as they are.
+            scale: what makes that of ``batch``; it writes into the interpreter's own memory
+                where it can.
 
         Raises:
             GraphError: the model cannot be run on it.
         """
         try:
+            if scale is not None:
+                if self._scaled_in_place(batch, scale):
+                    return self._output_of_run()
+                batch = scale(batch, np.empty(batch.shape, np.float32))
             return self._run(self._to_input(batch))
         except (ValueError, RuntimeError) as error:
             raise GraphError(f"the LiteRT model cannot be run: {first_line(error)}") from error
@@ -236,6 +244,15 @@ class LiteRTEngine:
     def close(self) -> None:
         """Release the interpreter; `run` is not possible afterwards."""
         self._interpreter = None
+
+    def _scaled_in_place(self, batch: Array, scale: Scale) -> bool:
+        """Return whether the input holds the scaled batch now."""
+        # When this returns no view of that memory is left, or the interpreter would not run.
+        memory = self._interpreter.tensor(self._input["index"])()
+        fits: bool = memory.dtype == np.float32 and memory.shape == batch.shape
+        if fits:
+            scale(batch, memory)
+        return fits
 
     def _run(self, batch: Array) -> Array:
         if len(batch) > 1 and self._resizable is None:
@@ -265,8 +282,11 @@ class LiteRTEngine:
                 interpreter.allocate_tensors()
             self._batch = len(batch)
         interpreter.set_tensor(index, batch)
-        interpreter.invoke()
-        return self._from_output(interpreter.get_tensor(self._output["index"]))
+        return self._output_of_run()
+
+    def _output_of_run(self) -> Array:
+        self._interpreter.invoke()
+        return self._from_output(self._interpreter.get_tensor(self._output["index"]))
 
     def _invoke_empty(self) -> Array:
         return np.zeros((0, *(int(size) for size in self._output["shape"][1:])), np.float32)

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from tlcli.core.engines import LiteRTEngine, available_cpus, litert_content
+from tlcli.core.engines import LiteRTEngine, Scale, available_cpus, litert_content
 from tlcli.errors import GraphError
 
 Array = np.ndarray[Any, Any]
@@ -86,18 +86,19 @@ class LiteRTPool:
         self._executor: ThreadPoolExecutor | None = None
         self._closed = False
 
-    def run_one(self, image: Array, crowded: bool = True) -> Array:
+    def run_one(self, image: Array, crowded: bool = True, scale: Scale | None = None) -> Array:
         """Return the output [1, ...] for one image [1, ...]; `LiteRTEngine.run` says of what type.
 
         Args:
             image: may be changed by the caller afterwards.
             crowded: other images are waiting.
+            scale: what makes of the image what the model takes, as for `LiteRTEngine.run`.
 
         Raises:
             GraphError: the model cannot be run on it.
         """
         with self._lent(crowded) as engine:
-            return engine.run(image)
+            return engine.run(image, scale)
 
     def run(self, batch: Array) -> Array:
         """Return the outputs for a batch, several of its images at once.

@@ -30,8 +30,6 @@ Box = tuple[float, float, float, float]
 
 # CMYK and the like are left to Pillow.
 _MODES = frozenset({"L", "RGB"})
-# Files are held whole; larger ones, of 50 megapixels and more, Pillow reads piece by piece.
-_LARGEST_FILE = 16 << 20
 _TURNS: dict[int, Callable[[Pixels], Pixels]] = {
     2: lambda pixels: pixels[:, ::-1],
     3: lambda pixels: pixels[::-1, ::-1],
@@ -75,7 +73,9 @@ class QuickReader:
             size: width and height of the result.
             box: what to resize, in pixels after the draft; None for all.
         """
-        if image.mode not in _MODES or image.fp is None or len(image.tile) != 1:
+        # Files that are not held whole are large ones, which Pillow reads piece by piece.
+        held = isinstance(image.fp, io.BytesIO)
+        if image.mode not in _MODES or not held or len(image.tile) != 1:
             return None
         codec, _, offset, _ = image.tile[0]
         scale = image.decoderconfig[0] if image.decoderconfig else 1
@@ -86,12 +86,9 @@ class QuickReader:
             return None
         least = {"min_height": height, "min_width": width} if scale > 1 else {}
         try:
-            content = _content(image.fp)
-            if content is None:
-                return None
             # Room for no more than Pillow, which looked for bombs, found in the header.
             room = np.empty((height, width, 3), np.uint8)
-            pixels = self.decode(content, "RGB", buffer=room, **least)
+            pixels = self.decode(image.fp.getvalue(), "RGB", buffer=room, **least)
             return self.resize(pixels, size, box) if pixels.shape == room.shape else None
         except (ValueError, MemoryError):
             return None
@@ -115,14 +112,6 @@ def turn_pixels(pixels: Pixels, orientation: int) -> Pixels:
     """Return pixels upright, given their EXIF orientation, as `decoding.turn` does images."""
     turn = _TURNS.get(orientation)
     return pixels if turn is None else np.ascontiguousarray(turn(pixels))
-
-
-def _content(file: Any) -> bytes | None:
-    size = file.seek(0, io.SEEK_END)
-    # Pillow seeks by itself before it decodes.
-    file.seek(0)
-    content: bytes | None = file.read(size) if size <= _LARGEST_FILE else None
-    return content
 
 
 @functools.cache

@@ -6,6 +6,7 @@ A pipe with no writer would keep the run waiting for ever, and a device never en
 from __future__ import annotations
 
 import errno
+import io
 import os
 import stat
 from pathlib import Path
@@ -34,19 +35,45 @@ def open_regular(path: Path | str) -> IO[bytes]:
         OSError: it cannot be opened or is no regular file; ``strerror`` says which.
         ValueError: its name cannot be one.
     """
+    return os.fdopen(_open(path)[0], "rb")
+
+
+def open_held(path: Path | str, limit: int) -> IO[bytes]:
+    """Return a regular file to be read; its content alone where it has at most ``limit`` bytes.
+
+    Raises:
+        OSError: it cannot be read or is no regular file; ``strerror`` says which.
+        ValueError: its name cannot be one.
+    """
+    descriptor, size = _open(path)
+    if size > limit:
+        return os.fdopen(descriptor, "rb")
+    # A file object would cost as much again: each call of the system lets other threads in.
+    try:
+        content = os.read(descriptor, size)
+        while len(content) < size and (more := os.read(descriptor, size - len(content))):
+            content += more
+    finally:
+        os.close(descriptor)
+    return io.BytesIO(content)
+
+
+def _open(path: Path | str) -> tuple[int, int]:
+    """Return the descriptor of a regular file and its size."""
     # Devices are looked at before they are opened: some act on being opened.
-    found = Path(path).stat()
+    found = os.stat(path)  # noqa: PTH116  (a Path would be made for each image)
     if stat.S_ISDIR(found.st_mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     if not stat.S_ISREG(found.st_mode):
         raise OSError(errno.EINVAL, "not a regular file", str(path))
     # Without O_NONBLOCK a pipe with no writer would keep the run waiting for ever.
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
-    file = os.fdopen(os.open(path, flags), "rb")
-    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-        file.close()
+    descriptor = os.open(path, flags)
+    opened = os.fstat(descriptor)
+    if not stat.S_ISREG(opened.st_mode):
+        os.close(descriptor)
         raise OSError(errno.EINVAL, "not a regular file", str(path))
-    return file
+    return descriptor, opened.st_size
 
 
 def spell_size(count: int) -> str:
