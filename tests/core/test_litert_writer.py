@@ -29,12 +29,28 @@ from tlcli.core.litert_writer import UnsupportedGraphError, write_model
 from tlcli.errors import GraphError
 
 
+def with_plain_pads(built: Any) -> Any:
+    """Return the graph with padding that TensorFlow does as it stands.
+
+    With oneDNN it joins each ``Pad`` with the convolution behind it, also where channels are
+    padded, and then refuses to run that.
+    """
+    changed = type(built)()
+    changed.CopyFrom(built)
+    for found in changed.node:
+        if found.op == "Pad":
+            found.op = "PadV2"
+            found.input.append("nothing")
+    changed.node.extend([const("nothing", np.array(0, F))])
+    return changed
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_operations_give_what_tensorflow_gives(name: str) -> None:
     built = graph(CASES[name])
     output = built.node[-1].name
     engine = LiteRTEngine(write_model(built, "x", output))
-    with GraphEngine(built, "x", output) as tensorflow:
+    with GraphEngine(with_plain_pads(built), "x", output) as tensorflow:
         for count in (1, 3):
             images = np.random.default_rng(count).normal(0, 2, (count, 9, 10, 3)).astype(F)
             expected = tensorflow.run(images)
