@@ -231,3 +231,26 @@ def test_what_threads_computed_before_an_error_is_kept(
     with pytest.raises(BackboneError, match="out of memory"):
         compute(backbone(), requests, store)
     assert 40 <= stored(store, requests) < 80
+
+
+def test_threads_take_fewer_images_of_a_slow_network(
+    tmp_path: Path, store: BottleneckStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shares: list[int] = []
+
+    class Slow(LiteRT):
+        def run(self, batch: np.ndarray) -> np.ndarray:
+            time.sleep(0.02 * len(batch))
+            return super().run(batch)
+
+        def run_here(self, pictures: list[np.ndarray], scale: Scale) -> np.ndarray:
+            shares.append(len(pictures))
+            if len(shares) < 30:
+                time.sleep(0.02 * len(pictures))
+            return super().run_here(pictures, scale)
+
+    monkeypatch.setattr(bottlenecks, "backbone_engine", Slow)
+    monkeypatch.setattr(bottlenecks, "_IN_HAND_SECONDS", 0.01)
+    compute(backbone(), pictures(tmp_path, 200), store)
+    assert shares[:20] == [1] * 20
+    assert max(shares) == Slow.share  # once it is quick

@@ -15,7 +15,7 @@ import pytest
 from tlcli.backbones import resolve
 from tlcli.backbones.base import BackboneGraph
 from tlcli.core import engine_choice
-from tlcli.core.backbone_engines import BATCH_SIZE, SHARE, LiteRTBackbone, TensorFlowBackbone
+from tlcli.core.backbone_engines import BATCH_SIZE, PART, SHARE, LiteRTBackbone, TensorFlowBackbone
 from tlcli.core.engine_choice import AGREEMENT, backbone_engine, difference
 from tlcli.core.engines import available_cpus
 from tlcli.core.graph_nodes import const, new_graph, node, placeholder
@@ -83,7 +83,7 @@ def test_litert_is_the_first_choice() -> None:
 def test_tensorflow_runs_what_litert_does_not() -> None:
     engine = backbone_engine(backbone("Softplus"), 8, 10, 10)
     assert isinstance(engine, TensorFlowBackbone)
-    assert engine.batch_size == SHARE * available_cpus()
+    assert engine.batch_size == PART * available_cpus()
     assert engine.run(images(2)).shape == (2, 4)
 
 

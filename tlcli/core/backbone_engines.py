@@ -27,12 +27,14 @@ Array = np.ndarray[Any, Any]
 BATCH_SIZE = 8
 """Images at once where one run takes the whole machine; few for a kill to lose."""
 
-SHARE = 4
+SHARE = 8
 """Images that a thread decodes before it runs them.
 
 Going back and forth between decoder and network for each costs a quarter of the decoder's
-time. TensorFlow runs them at once.
+time.
 """
+PART = 4
+"""Images that a thread runs at once in TensorFlow; LiteRT's interpreters take one."""
 
 CARD = "card"
 """Unit: bfloat16 on a graphics card."""
@@ -45,8 +47,8 @@ class BackboneEngine(Protocol):
 
     Attributes:
         batch_size: how many images `run` likes at once.
-        share: how many images a thread is to decode and then give to `run_here` at once; 0
-            where there is only `run`.
+        share: how many images a thread is to decode and then give to `run_here`; 0 where
+            there is only `run`.
     """
 
     batch_size: int
@@ -83,7 +85,7 @@ class TensorFlowBackbone(GraphEngine):
 
     def __init__(self, graph: BackboneGraph, card: bool = False) -> None:
         super().__init__(graph.graph, INPUT, graph.output, not card)
-        whole, self._part = (BATCH_SIZE, SHARE) if graph.any_batch else (1, 1)
+        whole, self._part = (BATCH_SIZE, PART) if graph.any_batch else (1, 1)
         self._card = card
         self.share = 0 if card else SHARE
         self.batch_size = whole if card else self._part * available_cpus()

@@ -39,6 +39,8 @@ STAGE = "bottlenecks"
 # Vectors in one transaction, and how long the first of them may wait for the others.
 STORED_AT_ONCE = 64
 _STORED_SECONDS = 0.5
+# A thread takes no more images at once than it can compute in about this time.
+_IN_HAND_SECONDS = 0.5
 
 
 class Request(NamedTuple):
@@ -195,6 +197,7 @@ class _Extraction:
         self._count = 0
         self._computed: list[tuple[Job, Array]] = []
         self._stored = 0.0  # when
+        self._pace = 0.0  # seconds that a thread takes for an image in the network
 
     def run(self, jobs: Sequence[Job], total: int, progress: Progress | None) -> None:
         self._count = len(jobs)
@@ -251,6 +254,7 @@ class _Extraction:
             while True:
                 # Until the engine is there pixels are gathered for it.
                 share = 1 if self._engine is None else max(1, self._engine.share)
+                share = min(share, 1 + int(_IN_HAND_SECONDS / max(self._pace, 1e-3)))
                 ahead = 2 * BATCH_SIZE + (2 * share - 1) * workers
                 while left and queued < ahead:
                     # Of the last ones each thread gets its part.
@@ -277,8 +281,10 @@ class _Extraction:
         engine = self._engine
         if engine is None or not engine.share or not pictures:
             return outcomes
+        begun = time.monotonic()
         run = functools.partial(engine.run_here, pictures, self._preprocessing.scale)
         vectors = iter(self._vectors(run, len(pictures)))
+        self._pace = (time.monotonic() - begun) / len(pictures)
         return [
             found if isinstance(found, Unreadable) else _Computed(next(vectors))
             for found in outcomes
@@ -291,7 +297,9 @@ class _Extraction:
         for start in range(0, len(waiting), step):
             part = waiting[start : start + step]
             batch = self._preprocessing.scale(np.stack([pixels for _, pixels in part]))
+            begun = time.monotonic()
             vectors = self._vectors(functools.partial(engine.run, batch), len(part))
+            self._pace = (time.monotonic() - begun) / len(part) * available_cpus()
             self._keep([job for job, _ in part], vectors)
 
     def _loaded(self) -> BackboneEngine:
