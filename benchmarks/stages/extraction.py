@@ -160,8 +160,8 @@ def inception(bench: Bench) -> list[Stage]:
         side=299,
         # Runtimes have 40 photos decoded ahead, which is to be a part of the whole only.
         count=20 if bench.quick else 120,
-        repeats=1 if bench.quick else 2,
-        seconds=200,
+        repeats=1 if bench.quick else 3,
+        seconds=240,
         peers=ALL_PEERS[:4],
     )
     return _extraction(bench, asked)
