@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,7 @@ from tlcli.backbones.base import BackboneGraph
 from tlcli.core import engine_choice
 from tlcli.core.backbone_engines import BATCH_SIZE, PART, SHARE, LiteRTBackbone, TensorFlowBackbone
 from tlcli.core.engine_choice import AGREEMENT, backbone_engine, difference
-from tlcli.core.engines import available_cpus
+from tlcli.core.engines import SessionEngine, available_cpus
 from tlcli.core.graph_nodes import const, new_graph, node, placeholder
 from tlcli.core.images import Preprocessing
 from tlcli.core.litert_writer import write_model
@@ -107,6 +109,28 @@ def test_threads_run_pictures_by_themselves(litert: bool, any_batch: bool, numbe
         crowded = list(threads.map(lambda one: engine.run_here([one], half), pictures))
     np.testing.assert_allclose(np.concatenate(crowded), whole, rtol=1e-5, atol=1e-6)
     assert engine.share == SHARE
+    engine.close()
+
+
+def test_a_session_prepares_itself_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = TensorFlowBackbone(backbone())
+    begun: list[int] = []
+    first_is_done = threading.Event()
+    run = SessionEngine.run
+
+    def watched(self: SessionEngine, batch: Array) -> Array:
+        begun.append(len(batch))
+        if len(begun) == 1:
+            time.sleep(0.1)
+            assert len(begun) == 1
+            first_is_done.set()
+        assert first_is_done.is_set()
+        return run(self, batch)
+
+    monkeypatch.setattr(SessionEngine, "run", watched)
+    with ThreadPoolExecutor(3) as threads:
+        done = list(threads.map(lambda one: engine.run_here([one], half), images(6)))
+    assert len(begun) == len(done) == 6
     engine.close()
 
 

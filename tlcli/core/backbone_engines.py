@@ -94,6 +94,7 @@ class TensorFlowBackbone(GraphEngine):
         self._buffers = threading.local()
         self._executor: ThreadPoolExecutor | None = None
         self._making = threading.Lock()
+        self._prepared, self._preparing = False, threading.Lock()
 
     def run(self, batch: Array) -> Array:
         """Return the vectors of a batch; `BackboneEngine` says of which shapes.
@@ -105,11 +106,11 @@ class TensorFlowBackbone(GraphEngine):
             # oneDNN's convolution gives no images a wrong number of channels.
             return np.zeros((0, self._size), np.float32)
         if self._card or len(batch) <= self._part:
-            return super().run(batch)
+            return self._run(batch)
         with self._making:
             if self._executor is None:
                 self._executor = ThreadPoolExecutor(available_cpus(), "tlcli-tensorflow")
-        return np.concatenate(list(self._executor.map(super().run, self._parts(batch))))
+        return np.concatenate(list(self._executor.map(self._run, self._parts(batch))))
 
     def run_here(self, pictures: Sequence[Array], scale: Scale) -> Array:
         """Return the vectors of pictures, computed by the calling thread.
@@ -123,8 +124,18 @@ class TensorFlowBackbone(GraphEngine):
         batch: Array = room[: len(pictures)]
         for row, pixels in zip(batch, pictures, strict=True):
             scale(pixels, row)
-        run = super().run
-        return np.concatenate([run(part) for part in self._parts(batch)])
+        return np.concatenate([self._run(part) for part in self._parts(batch)])
+
+    def _run(self, batch: Array) -> Array:
+        # In its first run a session prepares the graph. Two at once would both do so, which
+        # takes 0.7 GB more with Inception-v3.
+        if not self._prepared:
+            with self._preparing:
+                if not self._prepared:
+                    vectors = super().run(batch)
+                    self._prepared = True
+                    return vectors
+        return super().run(batch)
 
     def _parts(self, batch: Array) -> list[Array]:
         step = self._part
