@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -48,6 +48,10 @@ def test_turning_is_that_of_images() -> None:
     *(st.integers(1, 400) for _ in range(4)),
     st.one_of(st.none(), st.tuples(*(st.floats(0, 1, width=32) for _ in range(4)))),
 )
+# Pillow 12 resizes these from top to bottom first, and all others across.
+@example(261, 2, 1, 1, None)
+@example(201, 2, 200, 1, (0.0, 1.0, 0.1, 0.9))
+@example(200, 2, 1, 1, None)
 def test_resizing_is_pillows(
     tall: int, wide: int, height: int, width: int, parts: tuple[float, ...] | None
 ) -> None:
@@ -232,10 +236,13 @@ def test_a_simplejpeg_of_other_pixels(
 def test_looking_for_it_imports_little() -> None:
     program = (
         "import sys\n"
+        "import numpy\n"  # some versions import their generators by themselves
+        "known = set(sys.modules)\n"
         "from tlcli.core import quick_jpeg\n"
         "assert 'simplejpeg' not in sys.modules\n"
         "assert quick_jpeg.quick_reader() is not None\n"
-        "print([name for name in ('tensorflow', 'numpy.random') if name in sys.modules])\n"
+        "loaded = set(sys.modules) - known\n"
+        "print([name for name in ('tensorflow', 'numpy.random') if name in loaded])\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True

@@ -237,9 +237,13 @@ def test_paths_at_and_beyond_what_the_system_allows(
             tmp_path, tmp_path / "cache",
         )  # fmt: skip
         answers = [json.loads(line) for line in said.out.splitlines()]
-        assert [one["error"] for one in answers if "error" in one] == [
-            "the folder cannot be read: File name too long"
-        ]
+        errors = [one["error"] for one in answers if "error" in one]
+        assert errors.count("the folder cannot be read: File name too long") == 1
+        # The last file may be beyond the limit where its folder is not: that depends on tmp_path.
+        assert set(errors) <= {
+            "the folder cannot be read: File name too long",
+            "file name too long",
+        }
         assert sum("predictions" in one for one in answers) > 20
     finally:
         subprocess.run(["rm", "-rf", str(tmp_path / "photos")], check=True)
