@@ -12,7 +12,7 @@ import contextlib
 import functools
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import compress, islice
@@ -212,25 +212,26 @@ class _Extraction:
     def _run(self, jobs: Sequence[Job], total: int, progress: Progress | None) -> None:
         done = total - len(jobs)
         waiting: list[tuple[Job, Array]] = []
-        for job, outcome in self._outcomes(jobs):
-            done += 1
-            if isinstance(outcome, Unreadable):
-                _fail(self._result, job, outcome.reason)
-                if outcome.remember:
-                    self._store.record_failure(job.content, outcome.reason)
-            elif isinstance(outcome, _Computed):
-                self._computed.append((job, outcome.vector))
-                late = time.monotonic() - self._stored > _STORED_SECONDS
-                if late or len(self._computed) >= STORED_AT_ONCE:
-                    self._keep_computed()
-            else:
-                waiting.append((job, outcome))
-                if len(waiting) < self._batch_size():
-                    continue
-                self._finish(waiting)
-                waiting = []
-            if progress is not None:
-                progress(STAGE, done - len(waiting), total)
+        with contextlib.closing(self._outcomes(jobs)) as outcomes:
+            for job, outcome in outcomes:
+                done += 1
+                if isinstance(outcome, Unreadable):
+                    _fail(self._result, job, outcome.reason)
+                    if outcome.remember:
+                        self._store.record_failure(job.content, outcome.reason)
+                elif isinstance(outcome, _Computed):
+                    self._computed.append((job, outcome.vector))
+                    late = time.monotonic() - self._stored > _STORED_SECONDS
+                    if late or len(self._computed) >= STORED_AT_ONCE:
+                        self._keep_computed()
+                else:
+                    waiting.append((job, outcome))
+                    if len(waiting) < self._batch_size():
+                        continue
+                    self._finish(waiting)
+                    waiting = []
+                if progress is not None:
+                    progress(STAGE, done - len(waiting), total)
         if waiting:
             self._finish(waiting)
             if progress is not None:
@@ -244,7 +245,7 @@ class _Extraction:
     def _batch_size(self) -> int:
         return BATCH_SIZE if self._engine is None else self._engine.batch_size
 
-    def _outcomes(self, jobs: Sequence[Job]) -> Iterator[tuple[Job, _Outcome]]:
+    def _outcomes(self, jobs: Sequence[Job]) -> Generator[tuple[Job, _Outcome], None, None]:
         """Yield what becomes of each job, in order; threads are a bounded number of them ahead."""
         workers = available_cpus()
         queue: deque[tuple[list[Job], Future[list[_Outcome]]]] = deque()
@@ -269,6 +270,14 @@ class _Extraction:
                 queued -= len(part)
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
+            # After an error or an interrupt: what threads computed ahead of it is kept too.
+            for part, future in queue:
+                if not future.cancelled() and future.exception() is None:
+                    self._computed += (
+                        (job, outcome.vector)
+                        for job, outcome in zip(part, future.result(), strict=True)
+                        if isinstance(outcome, _Computed)
+                    )
 
     def _work(self, part: Sequence[Job]) -> list[_Outcome]:
         outcomes: list[_Outcome] = []
