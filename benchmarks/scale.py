@@ -361,6 +361,8 @@ def retrain(
             solver=solver,
             cross_validate=int(folds) or None,
             module=module,
+            # The same at every size: with many images bfloat16 may pay.
+            precision="float32",
         ),
     )
     assert module or result.cache["computed"] == 0
