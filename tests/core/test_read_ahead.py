@@ -20,6 +20,12 @@ def as_array(number: int) -> Array:
     return np.array(number)
 
 
+def lines(typed: queue.Queue[int | None]) -> Iterator[int]:
+    """Yield what is typed, as it comes, up to None."""
+    while (number := typed.get(timeout=10)) is not None:
+        yield number
+
+
 def test_batches_are_full_and_in_order() -> None:
     barrier = threading.Event()
 
@@ -61,12 +67,7 @@ def test_no_more_is_drawn_than_a_few_batches_ahead() -> None:
 
 def test_an_item_is_read_as_soon_as_it_is_there() -> None:
     typed: queue.Queue[int | None] = queue.Queue()
-
-    def lines() -> Iterator[int]:
-        while (number := typed.get(timeout=10)) is not None:
-            yield number
-
-    batches = iter(ReadAhead(lines(), as_array, 8, 2))
+    batches = iter(ReadAhead(lines(typed), as_array, 8, 2))
     for number in range(3):  # each is answered before the next is typed
         typed.put(number)
         assert [item for item, _ in next(batches)] == [number]
@@ -129,10 +130,6 @@ def test_it_is_crowded_while_several_are_read() -> None:
     crowded: dict[int, bool] = {}
     second, first = threading.Event(), threading.Event()
 
-    def lines() -> Iterator[int]:
-        while (number := typed.get(timeout=10)) is not None:
-            yield number
-
     def read(number: int) -> Array:
         if number == 1:
             assert second.wait(5)
@@ -144,7 +141,7 @@ def test_it_is_crowded_while_several_are_read() -> None:
             first.set()
         return as_array(number)
 
-    ahead = ReadAhead(lines(), read, 1, 2)
+    ahead = ReadAhead(lines(typed), read, 1, 2)
     batches = iter(ahead)
     typed.put(0)
     next(batches)
@@ -238,12 +235,7 @@ def test_groups_are_read_and_then_worked_on(
 
 def test_a_group_takes_no_more_than_is_there() -> None:
     typed: queue.Queue[int | None] = queue.Queue()
-
-    def lines() -> Iterator[int]:
-        while (number := typed.get(timeout=10)) is not None:
-            yield number
-
-    batches = iter(ReadAhead(lines(), as_array, 1, 2, as_array, 16))
+    batches = iter(ReadAhead(lines(typed), as_array, 1, 2, as_array, 16))
     for number in range(3):  # each is answered before the next is typed
         typed.put(number)
         assert [item for item, _ in next(batches)] == [number]

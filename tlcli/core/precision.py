@@ -30,7 +30,7 @@ WORTH_MEASURING = 1000
 """New images below which float32 is taken unseen.
 
 Measuring a network of 6 ms an image takes 0.2 s, which is a thirtieth of what a thousand of
-its images take. Fewer save the import of TensorFlow only where an image takes 20 ms or more.
+its images take. Fewer pay for the import of TensorFlow only where an image takes 30 ms or more.
 """
 WORTH_FEWER_DIGITS = 0.8
 """Largest share of float32's time at which bfloat16 is taken.
