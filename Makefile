@@ -68,14 +68,14 @@ lint: $(VENV)/.installed-lint
 
 clean:
 	rm -rf $(VENV) .venv-lowest demo build *.egg-info .pytest_cache .mypy_cache .ruff_cache \
-	    tlcli/core/_bilinear.*.so
+	    tlcli/core/images/_bilinear.*.so
 
 $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "tlcli needs Python 3.10 to 3.13 on the PATH"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 
 # What an installation is made of; the compiled part is built with it.
-PARTS := pyproject.toml setup.py tlcli/core/_bilinear.c
+PARTS := pyproject.toml setup.py tlcli/core/images/_bilinear.c
 
 $(BIN)/tlcli: $(PARTS) | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .

@@ -10,8 +10,8 @@ from setuptools import Extension, setup
 setup(
     ext_modules=[
         Extension(
-            "tlcli.core._bilinear",
-            ["tlcli/core/_bilinear.c"],
+            "tlcli.core.images._bilinear",
+            ["tlcli/core/images/_bilinear.c"],
             # No compiler, or one that cannot compile it: the package is installed without.
             optional=True,
             # Whatever CFLAGS say, operations must not be fused: the bits would be others.

@@ -16,14 +16,14 @@ from pathlib import Path
 import numpy as np
 
 from tlcli.backbones import resolve
-from tlcli.core.bottlenecks import Request, compute
-from tlcli.core.dataset import scan_folder
-from tlcli.core.engine_choice import bfloat16_unit
-from tlcli.core.evaluation import cross_validate
-from tlcli.core.final_layer import FinalLayer, Samples, SgdSettings, fit_sgd
-from tlcli.core.optimum import fit_lbfgs
-from tlcli.core.precision import in_bfloat16
-from tlcli.core.store import BottleneckStore
+from tlcli.core.bottlenecks.cache import BottleneckStore
+from tlcli.core.bottlenecks.engine_choice import bfloat16_unit
+from tlcli.core.bottlenecks.extraction import Request, compute
+from tlcli.core.bottlenecks.precision import in_bfloat16
+from tlcli.core.data.image_folder import scan_folder
+from tlcli.core.evaluation.metrics import cross_validate
+from tlcli.core.final_layer.logistic_regression import fit_lbfgs
+from tlcli.core.final_layer.sgd import FinalLayer, Samples, SgdSettings, fit_sgd
 
 
 def main() -> None:

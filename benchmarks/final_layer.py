@@ -24,9 +24,9 @@ from pathlib import Path
 import numpy as np
 from accuracy import Data, load
 
-from tlcli.core.evaluation import evaluate_layer
-from tlcli.core.final_layer import FinalLayer, Samples, SgdSettings, fit_sgd
-from tlcli.core.optimum import STRENGTHS, fit_lbfgs
+from tlcli.core.evaluation.metrics import evaluate_layer
+from tlcli.core.final_layer.logistic_regression import STRENGTHS, fit_lbfgs
+from tlcli.core.final_layer.sgd import FinalLayer, Samples, SgdSettings, fit_sgd
 
 Job = Callable[[], FinalLayer]
 

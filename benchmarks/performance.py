@@ -145,8 +145,8 @@ def _write(figures: dict[str, Any], document: Path, raw: Path) -> None:
 
 
 def _machine(load_before: float) -> dict[str, Any]:
-    from tlcli.core import machine
-    from tlcli.core.memory import memory
+    from tlcli.system import machine
+    from tlcli.system.memory import memory
 
     processor = machine.processor()
     return {

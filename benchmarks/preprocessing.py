@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlcli.backbones.efficientnet_lite import find
-from tlcli.core.dataset import scan_folder
-from tlcli.core.engines import GraphEngine
-from tlcli.core.images import Preprocessing
+from tlcli.core.data.image_folder import scan_folder
+from tlcli.core.images.preprocessing import Preprocessing
+from tlcli.runtime.tensorflow import GraphEngine
 
 FOLDS = 5
 BATCH = 25

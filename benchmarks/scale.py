@@ -155,8 +155,8 @@ def write_photos(data: Path, folder: Path, count: int) -> None:
 def growth(photos: str, cache: str) -> dict[str, float]:
     import numpy as np
 
-    from tlcli.core.dataset import assign_splits, cross_label_duplicates, scan_folder
-    from tlcli.core.store import BottleneckStore
+    from tlcli.core.bottlenecks.cache import BottleneckStore
+    from tlcli.core.data.image_folder import assign_splits, cross_label_duplicates, scan_folder
 
     watch = Stopwatch()
     with BottleneckStore(Path(cache)) as store:
@@ -258,7 +258,7 @@ def put_vectors(store: Any, fingerprint: str, contents: list[str]) -> None:
 
 
 def write(cache: str, count: str) -> dict[str, float]:
-    from tlcli.core.store import BottleneckStore
+    from tlcli.core.bottlenecks.cache import BottleneckStore
 
     watch = Stopwatch()
     with BottleneckStore(Path(cache)) as store:
@@ -281,7 +281,7 @@ def default_fingerprint() -> str:
 def open_cache(cache: str, count: str) -> dict[str, float]:
     import numpy as np
 
-    from tlcli.core.store import BottleneckStore
+    from tlcli.core.bottlenecks.cache import BottleneckStore
 
     watch = Stopwatch()
     fingerprint = default_fingerprint()
@@ -299,7 +299,7 @@ def open_cache(cache: str, count: str) -> dict[str, float]:
 def read_all(cache: str, count: str) -> dict[str, float]:
     import numpy as np
 
-    from tlcli.core.store import BottleneckStore
+    from tlcli.core.bottlenecks.cache import BottleneckStore
 
     watch = Stopwatch()
     contents = [content_of(i) for i in range(int(count))]
@@ -316,9 +316,9 @@ def read_all(cache: str, count: str) -> dict[str, float]:
 
 def link_photos(folder: Path, cache: Path, count: int) -> None:
     """Make a folder of links, and have the cache believe that each holds another content."""
-    from tlcli.core.contents import FileState
-    from tlcli.core.seen_files import checked_content
-    from tlcli.core.store_database import FILE_NAME
+    from tlcli.core.bottlenecks.cache_database import FILE_NAME
+    from tlcli.core.bottlenecks.cache_files import checked_content
+    from tlcli.core.data.content_hashes import FileState
 
     for label in LABELS:
         (folder / label).mkdir(parents=True)

@@ -19,7 +19,6 @@ from tlcli.commands.options import (
     graph_options,
     talk_options,
 )
-from tlcli.core.text_table import counted, printable
 from tlcli.errors import OutputError
 from tlcli.terminal import (
     CONTEXT_SETTINGS,
@@ -29,11 +28,12 @@ from tlcli.terminal import (
     takes_colour,
     write_any_name,
 )
+from tlcli.text import counted, printable
 
 if TYPE_CHECKING:
     from label.explaining import Explainer
-    from tlcli.core.classifier import Prediction
-    from tlcli.core.sorting import Sorter
+    from label.sorting import Sorter
+    from tlcli.core.classifier.classifier import Prediction
 
 FORMATS = ("text", "json", "jsonl", "csv")
 
@@ -131,8 +131,9 @@ def command(
     if link and sort_into is None:
         raise click.UsageError("--link is for --sort_into DIR")
     set_up_logging(logging_verbosity, quiet)
-    from label.job import Images, find_graph, label_images
-    from tlcli.core.classifier import load
+    from label.job import Images, label_images
+    from tlcli.commands.options import find_graph
+    from tlcli.core.classifier.loading import load
 
     write_any_name(sys.stdout)
     arguments = [_spelled_out(each) for each in (*images, *more_images)]
@@ -142,7 +143,7 @@ def command(
         classifier = stack.enter_context(load(find_graph(graph), **options))
         sorter = explainer = None
         if sort_into is not None:
-            from tlcli.core.sorting import Sorter
+            from label.sorting import Sorter
 
             sorter = stack.enter_context(Sorter(sort_into, classifier.labels, link, threshold))
         if explain is not None:
@@ -182,7 +183,7 @@ def _spelled_out(argument: str) -> str:
 
 
 def _check_places(arguments: list[str], sort_into: Path | None, explain: Path | None) -> None:
-    from tlcli.core.sorting import check_outside
+    from label.sorting import check_outside
 
     for option, folder in (("--sort_into", sort_into), ("--explain", explain)):
         if folder is not None:
@@ -197,7 +198,7 @@ def _explainer(classifier: Any, folder: Path, options: dict[str, Any], top_k: in
     from dataclasses import fields
 
     from label.explaining import Explainer
-    from tlcli.core.input_options import Options
+    from tlcli.core.classifier.input_spec import Options
 
     given = Options(**{field.name: options[field.name] for field in fields(Options)})
     return Explainer(classifier, folder, given, options["trust"], top_k)
@@ -232,7 +233,7 @@ class _Tally:
 
     def say(self, sort_into: Path | None, explain: Path | None) -> None:
         """Say on standard error how many images of each label there were."""
-        from tlcli.core.text_table import table
+        from tlcli.text import table
 
         logger = logging.getLogger("tlcli")
         counts = self._counts if self._sorter is None else self._sorter.counts

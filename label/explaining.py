@@ -10,17 +10,17 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tlcli.core.classifier import Classifier, Prediction
-from tlcli.core.files import write_bytes
-from tlcli.core.input_options import Options
-from tlcli.core.text_table import printable
+from tlcli.core.classifier.classifier import Classifier, Prediction
+from tlcli.core.classifier.input_spec import Options
 from tlcli.errors import GraphError, ImageError
+from tlcli.system.atomic_files import write_bytes
+from tlcli.text import printable
 
 if TYPE_CHECKING:
     import numpy as np
     from PIL import Image
 
-    from tlcli.core.activation_maps import ActivationMapper
+    from tlcli.core.evaluation.activation_maps import ActivationMapper
 
 _log = logging.getLogger("tlcli")
 
@@ -90,7 +90,7 @@ class Explainer:
         Raises:
             OutputError: it cannot be written.
         """
-        from tlcli.core.thumbnails import picture
+        from tlcli.core.images.thumbnails import picture
 
         if prediction.label is None:
             return None
@@ -122,7 +122,7 @@ class Explainer:
         self.close()
 
     def _load(self, options: Options, trust: bool) -> ActivationMapper | None:
-        from tlcli.core.activation_maps import ActivationMapper, NoActivationMapError
+        from tlcli.core.evaluation.activation_maps import ActivationMapper, NoActivationMapError
 
         try:
             return ActivationMapper.for_classifier(
@@ -133,7 +133,7 @@ class Explainer:
             return None
 
     def _activation(self, prediction: Prediction) -> np.ndarray[Any, Any] | None:
-        from tlcli.core.activation_maps import NoActivationMapError
+        from tlcli.core.evaluation.activation_maps import NoActivationMapError
 
         if self._mapper is None or prediction.label is None:
             return None
@@ -184,7 +184,7 @@ def draw(
     """
     from PIL import Image, ImageDraw
 
-    from tlcli.core.activation_maps import overlay
+    from tlcli.core.evaluation.activation_maps import overlay
 
     pictures = [image] if activation is None else [image, overlay(image, activation)]
     rows = _ROW * len(scores) + (0 if activation is None else 2 * _FONT_SIZE)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any, Protocol, TextIO
 
-from tlcli.core.classifier import Prediction
-from tlcli.core.spreadsheet import CsvRows
-from tlcli.core.text_table import printable
+from tlcli.core.classifier.classifier import Prediction
+from tlcli.spreadsheet import CsvRows
+from tlcli.text import printable
 
 NAMES = ("text", "json", "jsonl", "csv")
 
@@ -41,7 +41,7 @@ def make_writer(
         stream: where to write.
         single: one image was asked for; only "text" is then shorter, without the path.
         colour: "text" is for a terminal that shows colours.
-        spreadsheet: "csv" is for a spreadsheet; see `tlcli.core.spreadsheet`.
+        spreadsheet: "csv" is for a spreadsheet; see `tlcli.spreadsheet`.
     """
     if name == "csv":
         return CsvWriter(stream, spreadsheet)

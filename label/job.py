@@ -7,7 +7,6 @@ import io
 import logging
 import os
 import sys
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, islice
@@ -15,14 +14,13 @@ from pathlib import Path
 from typing import IO, TextIO
 
 from label.formats import make_writer
-from tlcli.core.classifier import Classifier, Prediction
-from tlcli.core.decoding import open_image
-from tlcli.core.regular_files import is_folder
-from tlcli.errors import DataError, GraphError, ImageError
+from tlcli.core.classifier.classifier import Classifier, Prediction
+from tlcli.core.images.decoding import open_image
+from tlcli.errors import DataError, ImageError
+from tlcli.system.regular_files import is_folder
 
 _log = logging.getLogger("tlcli")
 
-DEFAULT_GRAPH = "output_graph.pb"
 STANDARD_INPUT = "-"
 
 # What claims to be an image gets a line of its own, result or error.
@@ -47,34 +45,6 @@ class Outcome:
     labelled: int
     failed: int
     reason: str | None = None
-
-
-def find_graph(graph: Path | None) -> Path:
-    """Return the graph to use: ``graph``, else the default's place, else the original's.
-
-    Raises:
-        GraphError: none was given and none lies there.
-    """
-    if graph is not None:
-        return graph
-    here = Path(DEFAULT_GRAPH)
-    if here.exists():
-        return here
-    places = [str(Path.cwd())]
-    try:
-        # Where retrain.py wrote by default.
-        there = Path(tempfile.gettempdir()) / DEFAULT_GRAPH
-    except OSError:  # a machine without a temporary folder
-        pass
-    else:
-        if there.exists():
-            _log.info("Using the graph %s; name another with --graph.", there)
-            return there
-        places.append(str(there.parent))
-    raise GraphError(
-        f"there is no {DEFAULT_GRAPH} in {' or in '.join(places)}; name the graph with --graph, "
-        "or make one with tlcli retrain"
-    )
 
 
 class Images:
@@ -273,7 +243,7 @@ def label_images(
     """Label images and write the predictions to ``output`` as they come.
 
     Args:
-        classifier: see `tlcli.core.classifier.load`.
+        classifier: see `tlcli.core.classifier.classifier.load`.
         images: what to label.
         output: a text stream.
         output_format: "text", "json", "jsonl" or "csv".

@@ -17,8 +17,8 @@ from tlcli.commands.options import (
     from_home,
     talk_options,
 )
-from tlcli.core.text_table import harmless
 from tlcli.terminal import CONTEXT_SETTINGS, progress_bars, say_below_minimum, set_up_logging
+from tlcli.text import harmless
 
 logger = logging.getLogger("tlcli")
 

@@ -13,9 +13,11 @@ import numpy as np
 from retrain.inputs import Inputs, Progress
 from retrain.options import Options
 from retrain.summaries import summarise_step
-from tlcli.core.checkpoint import Checkpoint, fit_digest
-from tlcli.core.evaluation import CrossValidation, cross_validate
-from tlcli.core.final_layer import (
+from tlcli.core.data.splits import sort_key
+from tlcli.core.evaluation.metrics import CrossValidation, cross_validate
+from tlcli.core.final_layer.checkpoint import Checkpoint, fit_digest
+from tlcli.core.final_layer.logistic_regression import fit_lbfgs
+from tlcli.core.final_layer.sgd import (
     FinalLayer,
     Indices,
     Samples,
@@ -25,11 +27,9 @@ from tlcli.core.final_layer import (
     StepStatistics,
     fit_sgd,
 )
-from tlcli.core.optimum import fit_lbfgs
-from tlcli.core.splits import sort_key
 
 if TYPE_CHECKING:
-    from tlcli.core.summaries import Summaries
+    from tlcli.report.tensorboard import Summaries
 
 logger = logging.getLogger("tlcli")
 

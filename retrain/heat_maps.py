@@ -15,12 +15,12 @@ import numpy as np
 
 from retrain.inputs import Inputs
 from retrain.options import Options
-from tlcli.backbones.base import Backbone
-from tlcli.core.final_layer import FinalLayer
+from tlcli.backbone import Backbone
+from tlcli.core.final_layer.sgd import FinalLayer
 from tlcli.errors import CacheError, GraphError, ImageError
 
 if TYPE_CHECKING:
-    from tlcli.core.store import BottleneckStore
+    from tlcli.core.bottlenecks.cache import BottleneckStore
 
 Array = np.ndarray[Any, Any]
 
@@ -60,8 +60,8 @@ def heat_maps(
     if not shown:
         return HeatMaps(missing="No heat maps: there are no photos of these images.")
     # Imported vectors alone need neither the cache nor what decodes images.
-    from tlcli.core.activation_maps import NoActivationMapError
-    from tlcli.core.store import BottleneckStore
+    from tlcli.core.bottlenecks.cache import BottleneckStore
+    from tlcli.core.evaluation.activation_maps import NoActivationMapError
 
     try:
         with BottleneckStore(options.bottleneck_dir) as store:
@@ -107,8 +107,8 @@ def _places(
 
 
 def _computed(inputs: Inputs, backbone: Backbone, rows: list[int]) -> dict[int, Array]:
-    from tlcli.core.activation_maps import ActivationMapper
-    from tlcli.core.images import Preprocessing
+    from tlcli.core.evaluation.activation_maps import ActivationMapper
+    from tlcli.core.images.preprocessing import Preprocessing
 
     size = inputs.bottleneck_size
     unchanged = FinalLayer(np.eye(size, dtype=np.float32), np.zeros(size, np.float32))

@@ -14,20 +14,20 @@ from retrain.options import Options
 from retrain.precision import in_its_precision
 from retrain.result import Skipped
 from retrain.sources import Imported, Vectors, imported_vector, report_skipped
-from tlcli.backbones.base import Backbone
-from tlcli.core.collection import collection_paused
-from tlcli.core.dataset import (
+from tlcli.backbone import Backbone
+from tlcli.core.data.image_folder import (
     SPLITS,
     Dataset,
     ImageFile,
     assign_splits,
     cross_label_duplicates,
 )
-from tlcli.core.text_table import counted
 from tlcli.errors import DataError, ImageError, UsageError
+from tlcli.system.gc_pause import collection_paused
+from tlcli.text import counted
 
 if TYPE_CHECKING:
-    from tlcli.core.store import BottleneckStore
+    from tlcli.core.bottlenecks.cache import BottleneckStore
 
 logger = logging.getLogger("tlcli")
 
@@ -120,7 +120,7 @@ def gather(
     if backbone is None:
         return _from_imports_alone(options, dataset, imported)
     # Imported vectors alone need neither the cache nor what decodes images.
-    from tlcli.core.store import BottleneckStore
+    from tlcli.core.bottlenecks.cache import BottleneckStore
 
     with BottleneckStore(options.bottleneck_dir) as store:
         return _with_store(options, dataset, imported, backbone, store, progress)
@@ -143,7 +143,7 @@ def _with_store(
     store: BottleneckStore,
     progress: Progress | None,
 ) -> Inputs:
-    from tlcli.core.bottlenecks import Request, compute
+    from tlcli.core.bottlenecks.extraction import Request, compute
 
     from_text: dict[int, Vectors] = {}
     for number, image in enumerate(dataset.images if imported else ()):
@@ -343,8 +343,8 @@ def _with_views(
     progress: Progress | None,
 ) -> Inputs:
     """Add the distorted views of the training images."""
-    from tlcli.core.bottlenecks import Request, compute
-    from tlcli.core.distortions import Distortions
+    from tlcli.core.bottlenecks.extraction import Request, compute
+    from tlcli.core.images.augmentation import Distortions
 
     distortions = Distortions(
         flip_left_right=options.flip_left_right,

@@ -27,10 +27,10 @@ from retrain.result import CrossValidationSummary, LabelCounts, RetrainResult
 from retrain.sources import find_backbone, find_images, needs_backbone
 from retrain.summaries import check_summaries, open_summaries, summarise_result
 from retrain.testing import measure
-from tlcli.core.evaluation import Evaluation
-from tlcli.core.export import check_final_tensor_name
-from tlcli.core.files import OutputSet
+from tlcli.core.evaluation.metrics import Evaluation
+from tlcli.core.export.frozen_graph import check_final_tensor_name
 from tlcli.errors import UsageError
+from tlcli.system.atomic_files import OutputSet
 
 logger = logging.getLogger("tlcli")
 

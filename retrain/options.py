@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from tlcli.core.model_card import card_path
+from tlcli.core.export.model_card import card_path
 from tlcli.errors import UsageError
 
 DEFAULT_MODULE = "efficientnet_lite0"

@@ -12,10 +12,13 @@ from typing import Any
 
 from retrain.inputs import Inputs
 from retrain.options import Options
-from tlcli.backbones.base import Backbone, BackboneGraph
-from tlcli.core import model_card
-from tlcli.core.evaluation import Evaluation
-from tlcli.core.export import (
+from tlcli.backbone import Backbone, BackboneGraph
+from tlcli.core.bottlenecks.text_files import export_folder
+from tlcli.core.evaluation.metrics import Evaluation
+from tlcli.core.export import model_card
+from tlcli.core.export.backbone_cache import KeptGraphs
+from tlcli.core.export.embedded_card import seal
+from tlcli.core.export.frozen_graph import (
     BOTTLENECK_INPUT,
     SMALL_GRAPH,
     append_final_layer,
@@ -24,12 +27,15 @@ from tlcli.core.export import (
     serialise,
     write_labels,
 )
-from tlcli.core.files import OutputSet, made_folders, output_error, sweep_temporary, write_bytes
-from tlcli.core.final_layer import FinalLayer
-from tlcli.core.kept_graphs import KeptGraphs
-from tlcli.core.seal import seal
-from tlcli.core.text_bottlenecks import export_folder
+from tlcli.core.final_layer.sgd import FinalLayer
 from tlcli.errors import OutputError
+from tlcli.system.atomic_files import (
+    OutputSet,
+    made_folders,
+    output_error,
+    sweep_temporary,
+    write_bytes,
+)
 
 logger = logging.getLogger("tlcli")
 
@@ -198,7 +204,7 @@ def write_classifier(
     path = model_card.card_path(options.output_graph)
     card = _card(path, options, inputs, backbone, beside, tested)
     if options.saved_model_dir is not None and backbone is not None:
-        from tlcli.core.saved_model import write_saved_model
+        from tlcli.core.export.saved_model import write_saved_model
 
         write_saved_model(
             files.place(options.saved_model_dir),
@@ -236,7 +242,7 @@ def _litert(
     content = kept.litert(layer)
     if content is not None:
         return content
-    from tlcli.core import litert
+    from tlcli.core.export import tflite as litert
 
     try:
         content = litert.convert(
@@ -263,7 +269,7 @@ def _sealed(content: bytes, options: Options, inputs: Inputs, backbone: Backbone
 def _input(options: Options, backbone: Backbone | None) -> model_card.CardInput:
     if backbone is None or options.final_layer_only:
         return model_card.CardInput(name=BOTTLENECK_INPUT)
-    from tlcli.core.images import Preprocessing
+    from tlcli.core.images.preprocessing import Preprocessing
 
     preprocessing = Preprocessing("tlcli-1", backbone.height, backbone.width)
     return model_card.CardInput(

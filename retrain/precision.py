@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from retrain.options import Options
-from tlcli.backbones.base import Backbone
+from tlcli.backbone import Backbone
 
 if TYPE_CHECKING:
-    from tlcli.core.bottlenecks import Request
-    from tlcli.core.store import BottleneckStore
+    from tlcli.core.bottlenecks.cache import BottleneckStore
+    from tlcli.core.bottlenecks.extraction import Request
 
 logger = logging.getLogger("tlcli")
 
@@ -30,9 +30,9 @@ def in_its_precision(
     if options.precision == "float32" or options.import_bottlenecks is not None:
         return backbone
     # What imports the image readers is not needed above.
-    from tlcli.core import precision
-    from tlcli.core.backbone_engines import NO_UNIT
-    from tlcli.core.engine_choice import bfloat16_unit
+    from tlcli.core.bottlenecks import precision
+    from tlcli.core.bottlenecks.engine_choice import bfloat16_unit
+    from tlcli.core.bottlenecks.engines import NO_UNIT
 
     if options.precision == "bfloat16":
         unit = bfloat16_unit()

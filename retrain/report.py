@@ -15,11 +15,10 @@ from retrain.inputs import Inputs
 from retrain.options import Options
 from retrain.result import RetrainResult
 from retrain.testing import Tests
-from tlcli.backbones.base import Backbone
-from tlcli.core.evaluation import Share
-from tlcli.core.files import write_text
-from tlcli.core.final_layer import StepStatistics
-from tlcli.core.model_card import versions
+from tlcli.backbone import Backbone
+from tlcli.core.evaluation.metrics import Share
+from tlcli.core.export.model_card import versions
+from tlcli.core.final_layer.sgd import StepStatistics
 from tlcli.report.collect import Picks, data_uri, pick
 from tlcli.report.data import (
     BackboneFacts,
@@ -32,6 +31,7 @@ from tlcli.report.data import (
     TestImage,
 )
 from tlcli.report.page import MISCLASSIFIED_SHOWN, render
+from tlcli.system.atomic_files import write_text
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -166,7 +166,7 @@ class _Pictures:
         image, found = self._picture(row), self._maps.maps.get(int(self._tests.rows[row]))
         if image is None or found is None:
             return None
-        from tlcli.core.activation_maps import overlay
+        from tlcli.core.evaluation.activation_maps import overlay
 
         return data_uri(overlay(image, found))
 
@@ -195,7 +195,7 @@ class _Pictures:
 
 def _picture(path: Path) -> Image.Image | None:
     # Imported vectors alone need nothing that decodes images.
-    from tlcli.core.thumbnails import picture
+    from tlcli.core.images.thumbnails import picture
 
     return picture(path, THUMBNAIL_SIDE)
 

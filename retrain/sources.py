@@ -12,10 +12,10 @@ import numpy.typing as npt
 
 from retrain.options import DEFAULT_MODULE, Options
 from retrain.result import Skipped
-from tlcli.backbones.base import Backbone
-from tlcli.core.dataset import Dataset, ImageFile, scan_folder, with_imported
-from tlcli.core.splits import sort_key
-from tlcli.core.text_bottlenecks import TextImport, import_folder
+from tlcli.backbone import Backbone
+from tlcli.core.bottlenecks.text_files import TextImport, import_folder
+from tlcli.core.data.image_folder import Dataset, ImageFile, scan_folder, with_imported
+from tlcli.core.data.splits import sort_key
 from tlcli.errors import DataError
 
 logger = logging.getLogger("tlcli")

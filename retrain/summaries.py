@@ -9,11 +9,11 @@ import numpy as np
 
 from retrain.inputs import Inputs, Progress
 from retrain.options import Options
-from tlcli.core.final_layer import FinalLayer, Samples, StepStatistics
+from tlcli.core.final_layer.sgd import FinalLayer, Samples, StepStatistics
 
 if TYPE_CHECKING:
     from retrain.testing import Tests
-    from tlcli.core.summaries import Kind, Summaries
+    from tlcli.report.tensorboard import Kind, Summaries
 
 # A picture has three pixels a label at least; of 10,000 labels it would take gigabytes.
 PICTURE_LABELS = 1000
@@ -28,7 +28,7 @@ def check_summaries(options: Options) -> None:
         OutputError: the package for it is not installed.
     """
     if options.summaries_dir is not None:
-        from tlcli.core.summaries import check_installed
+        from tlcli.report.tensorboard import check_installed
 
         check_installed()
 
@@ -41,7 +41,7 @@ def open_summaries(options: Options) -> AbstractContextManager[Summaries | None]
     """
     if options.summaries_dir is None:
         return nullcontext()
-    from tlcli.core.summaries import Summaries
+    from tlcli.report.tensorboard import Summaries
 
     return Summaries(options.summaries_dir)
 

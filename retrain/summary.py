@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from tlcli.core.text_table import counted, printable, table
+from tlcli.text import counted, printable, table
 
 if TYPE_CHECKING:
     from retrain.result import LabelCounts, RetrainResult

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from retrain.fitting import Fitted
 from retrain.inputs import Inputs
 from retrain.options import Options
-from tlcli.core.evaluation import Answers, Evaluation, answers, evaluate, evaluate_layer
+from tlcli.core.evaluation.metrics import Answers, Evaluation, answers, evaluate, evaluate_layer
 
 logger = logging.getLogger("tlcli")
 

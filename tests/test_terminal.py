@@ -89,7 +89,7 @@ _ENDLESS = """
 import hashlib, threading
 import click
 from tlcli import terminal
-from tlcli.core.running import running
+from tlcli.runtime.watchdog import running
 
 terminal._PATIENCE = 0.3
 

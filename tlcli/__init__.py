@@ -16,14 +16,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from tlcli import errors
+from tlcli._version import __version__
 from tlcli.errors import TlcliError
 
 if TYPE_CHECKING:
     from retrain.job import retrain
     from retrain.result import RetrainResult
-    from tlcli.core.classifier import Classifier, Prediction, load
-
-__version__ = "0.1.0"
+    from tlcli.core.classifier.classifier import Classifier, Prediction
+    from tlcli.core.classifier.loading import load
 
 __all__ = [
     "Classifier",
@@ -38,10 +38,10 @@ __all__ = [
 
 # Looked up on first use: importing tlcli must stay as cheap as `tlcli --help`.
 _HOMES = {
-    "Classifier": "tlcli.core.classifier",
-    "Prediction": "tlcli.core.classifier",
+    "Classifier": "tlcli.core.classifier.classifier",
+    "Prediction": "tlcli.core.classifier.classifier",
     "RetrainResult": "retrain.result",
-    "load": "tlcli.core.classifier",
+    "load": "tlcli.core.classifier.loading",
     "retrain": "retrain.job",
 }
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from tlcli import __version__
+from tlcli._version import __version__
 from tlcli.terminal import CONTEXT_SETTINGS, run
 
 if TYPE_CHECKING:

@@ -22,10 +22,10 @@ from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 import click
 
-from tlcli.core.memory import bound_memory
-from tlcli.core.running import running
-from tlcli.core.text_table import harmless
 from tlcli.errors import TlcliError
+from tlcli.runtime.watchdog import running
+from tlcli.system.memory import bound_memory
+from tlcli.text import harmless
 
 if TYPE_CHECKING:
     from tlcli.progress import Bar

@@ -13,7 +13,7 @@ from benchmarks.peers.extraction import photos
 
 
 def _tlcli(height: int, width: int) -> Callable[[Path], Any]:
-    from tlcli.core.images import Preprocessing
+    from tlcli.core.images.preprocessing import Preprocessing
 
     return Preprocessing("tlcli-1", height, width).read
 

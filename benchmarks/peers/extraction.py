@@ -58,7 +58,7 @@ def steady_rate(marks: Sequence[Mark]) -> dict[str, float]:
 
 def decoded(paths: Sequence[Path], height: int, width: int, threads: int) -> Iterator[Array]:
     """Yield uint8 pixels in order by tlcli's own preprocessing, with ``threads`` or in line."""
-    from tlcli.core.images import Preprocessing
+    from tlcli.core.images.preprocessing import Preprocessing
 
     read = Preprocessing("tlcli-1", height, width).read
     if not threads:
@@ -192,7 +192,7 @@ def own(
     import tempfile
 
     import tlcli
-    from tlcli.core.machine import bfloat16_instructions
+    from tlcli.system.machine import bfloat16_instructions
 
     if options.get("precision") == "bfloat16" and bfloat16_instructions() is None:
         # It would run all the same, but that is no figure to compare.

@@ -34,7 +34,7 @@ def flowers(data: str) -> tuple[Array, Array, list[str]]:
 
 def split(data: str) -> tuple[Array, Array, Array, Array]:
     """Return training vectors and labels, then those of validation, by the original's rule."""
-    from tlcli.core.dataset import hash_percentage
+    from tlcli.core.data.image_folder import hash_percentage
 
     vectors, labels, names = flowers(data)
     place = np.array([hash_percentage(name) for name in names])
@@ -44,7 +44,7 @@ def split(data: str) -> tuple[Array, Array, Array, Array]:
 
 def sgd(data: str, steps: int = 4000) -> dict[str, Any]:
     """Fit by tlcli's SGD on one processor."""
-    from tlcli.core.final_layer import Samples, SgdSettings, fit_sgd
+    from tlcli.core.final_layer.sgd import Samples, SgdSettings, fit_sgd
 
     one_core()
     vectors, labels, _, _ = split(data)
@@ -61,8 +61,8 @@ def sgd(data: str, steps: int = 4000) -> dict[str, Any]:
 
 def lbfgs(data: str) -> dict[str, Any]:
     """Fit by tlcli's regularised optimum, its strength chosen on the validation split."""
-    from tlcli.core.final_layer import Samples
-    from tlcli.core.optimum import fit_lbfgs
+    from tlcli.core.final_layer.logistic_regression import fit_lbfgs
+    from tlcli.core.final_layer.sgd import Samples
 
     one_core()
     vectors, labels, held, held_labels = split(data)

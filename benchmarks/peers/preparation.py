@@ -100,7 +100,7 @@ def fill_cache(folder: str, cache: str) -> dict[str, Any]:
     import numpy as np
 
     from tlcli.backbones import resolve
-    from tlcli.core.store import BottleneckStore
+    from tlcli.core.bottlenecks.cache import BottleneckStore
 
     backbone = resolve("efficientnet_lite0")
     random = np.random.default_rng(0)
@@ -125,7 +125,7 @@ def open_cache(cache: str) -> dict[str, Any]:
     """Open a cache and look for one vector."""
     import time
 
-    from tlcli.core.store import BottleneckStore
+    from tlcli.core.bottlenecks.cache import BottleneckStore
 
     started = time.perf_counter()
     with BottleneckStore(Path(cache)) as store:

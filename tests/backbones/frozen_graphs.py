@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tlcli.core.graph_nodes import const, new_graph, node
+from tlcli.graph.nodes import const, new_graph, node
 
 FLOAT = np.float32
 

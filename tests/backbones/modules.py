@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from tlcli.backbones.base import INPUT, Backbone
-from tlcli.core.engines import GraphEngine
+from tlcli.backbone import INPUT, Backbone
+from tlcli.runtime.tensorflow import GraphEngine
 
 SIDE = 20
 FEATURES = 6

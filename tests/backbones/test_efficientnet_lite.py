@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tlcli.backbone import INPUT
 from tlcli.backbones import efficientnet_lite
-from tlcli.backbones.base import INPUT
 from tlcli.backbones.efficientnet_lite import (
     OUTPUT,
     VARIANTS,
@@ -22,9 +22,9 @@ from tlcli.backbones.efficientnet_lite import (
     weight_file,
 )
 from tlcli.backbones.torch_file import parse_state, read_weights
-from tlcli.core.graph_nodes import shape_dims, tensor_to_array
-from tlcli.core.images import Preprocessing
+from tlcli.core.images.preprocessing import Preprocessing
 from tlcli.errors import BackboneError
+from tlcli.graph.nodes import shape_dims, tensor_to_array
 
 DAISY = 985
 SIZES = {"efficientnet_lite0": 224, "efficientnet_lite1": 240, "efficientnet_lite2": 260}
@@ -167,7 +167,7 @@ def test_batch_norms_are_folded_into_weights_and_biases() -> None:
 
 def daisies(name: str, shared: Path, count: int) -> tuple[int, np.ndarray]:
     """Return how many of the first daisies ImageNet's classifier names, and their vectors."""
-    from tlcli.core.engines import GraphEngine
+    from tlcli.runtime.tensorflow import GraphEngine
 
     found = find(name)
     graph = found.load_graph()

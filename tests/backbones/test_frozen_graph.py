@@ -9,16 +9,16 @@ import numpy as np
 import pytest
 
 from tests.backbones.frozen_graphs import FLOAT, pooled, written
-from tlcli.backbones.base import INPUT, Backbone
+from tlcli.backbone import INPUT, Backbone
 from tlcli.backbones.frozen_graph import find
 from tlcli.backbones.model_options import ModelOptions
-from tlcli.core.engines import GraphEngine, import_tensorflow
-from tlcli.core.graph_messages import GraphDef
-from tlcli.core.graph_nodes import const, new_graph, node, placeholder
-from tlcli.core.graph_surgery import check_plain
-from tlcli.core.images import Preprocessing
-from tlcli.core.label_image_reader import label_image_reader
+from tlcli.core.images.preprocessing import Preprocessing
+from tlcli.core.images.tensorflow_jpeg import label_image_reader
 from tlcli.errors import BackboneError
+from tlcli.graph.messages import GraphDef
+from tlcli.graph.nodes import const, new_graph, node, placeholder
+from tlcli.graph.surgery import check_plain
+from tlcli.runtime.tensorflow import GraphEngine, import_tensorflow
 
 POOLED = "MobilenetV1/Logits/AvgPool_1a/AvgPool"
 DAISY = "flowers/photos/daisy/10172567486_2748826a8b.jpg"

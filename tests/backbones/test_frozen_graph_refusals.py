@@ -11,8 +11,8 @@ import pytest
 from tests.backbones.frozen_graphs import FLOAT, pooled, written
 from tlcli.backbones.frozen_graph import find
 from tlcli.backbones.model_options import ModelOptions
-from tlcli.core.graph_nodes import const, node, placeholder
 from tlcli.errors import BackboneError, UsageError
+from tlcli.graph.nodes import const, node, placeholder
 
 
 @pytest.mark.parametrize(

@@ -8,13 +8,13 @@ from unittest import mock
 import numpy as np
 import pytest
 
+from tlcli.backbone import INPUT, Backbone, BackboneGraph
 from tlcli.backbones import catalogue, keras_applications, resolve
-from tlcli.backbones.base import INPUT, Backbone, BackboneGraph
 from tlcli.backbones.catalogue import Entry
 from tlcli.backbones.model_options import ModelOptions
-from tlcli.core.engines import GraphEngine
-from tlcli.core.graph_surgery import check_plain
 from tlcli.errors import BackboneError, DownloadError, UsageError
+from tlcli.graph.surgery import check_plain
+from tlcli.runtime.tensorflow import GraphEngine
 
 # Keras asks NumPy for copies in a way that newer NumPy warns of, while it saves a model.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")

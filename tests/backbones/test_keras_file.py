@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tlcli.backbone import INPUT, Backbone
 from tlcli.backbones import keras_file, keras_weights
-from tlcli.backbones.base import INPUT, Backbone
 from tlcli.backbones.keras_applications import import_keras
 from tlcli.backbones.model_options import ModelOptions
-from tlcli.core.engines import GraphEngine
 from tlcli.errors import BackboneError, UsageError
+from tlcli.runtime.tensorflow import GraphEngine
 
 SIDE = 16
 

@@ -11,7 +11,8 @@ from click.testing import CliRunner
 
 from tlcli.commands import doctor, self_test
 from tlcli.commands.self_test import SelfTest
-from tlcli.core import machine, quick_jpeg
+from tlcli.core.images import fast_jpeg as quick_jpeg
+from tlcli.system import machine
 
 
 def invoke(*arguments: str) -> Any:

@@ -23,23 +23,23 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from tlcli.backbones.archives import ArchiveRefused, unpack
+from tlcli.backbones.download.archives import ArchiveRefused, unpack
 from tlcli.backbones.frozen_graph import find
 from tlcli.backbones.torch_file import parse_state
-from tlcli.core.graph_inference import examine
-from tlcli.core.graph_limits import check_messages, check_sizes
-from tlcli.core.graph_messages import GraphDef
-from tlcli.core.graph_nodes import const, new_graph, node, placeholder
-from tlcli.core.graph_safety import check_operations, check_saved_model, read_graph
-from tlcli.core.images import Preprocessing
-from tlcli.core.labels import decode_labels
-from tlcli.core.litert_check import check_litert
-from tlcli.core.litert_model import LiteRTModel, Options
-from tlcli.core.model_card import CardInput, ModelCard, read
-from tlcli.core.store import BottleneckStore
-from tlcli.core.store_database import FILE_NAME
-from tlcli.core.text_bottlenecks import read_vector
+from tlcli.core.bottlenecks.cache import BottleneckStore
+from tlcli.core.bottlenecks.cache_database import FILE_NAME
+from tlcli.core.bottlenecks.text_files import read_vector
+from tlcli.core.classifier.input_inference import examine
+from tlcli.core.classifier.labels_file import decode_labels
+from tlcli.core.export.model_card import CardInput, ModelCard, read
+from tlcli.core.images.preprocessing import Preprocessing
 from tlcli.errors import BackboneError, DataError, GraphError, ImageError, TlcliError
+from tlcli.graph.limits import check_messages, check_sizes
+from tlcli.graph.messages import GraphDef
+from tlcli.graph.nodes import const, new_graph, node, placeholder
+from tlcli.graph.safety import check_operations, check_saved_model, read_graph
+from tlcli.litert.flatbuffer import LiteRTModel, Options
+from tlcli.litert.safety import check_litert
 
 logging.getLogger("tlcli").setLevel(logging.CRITICAL)
 
@@ -247,7 +247,7 @@ def _graph_seeds() -> list[bytes]:
 
 
 def _saved_model_seeds() -> list[bytes]:
-    from tlcli.core.saved_model_messages import SavedModel
+    from tlcli.graph.saved_model_messages import SavedModel
 
     model = SavedModel()
     meta = model.meta_graphs.add()

@@ -17,10 +17,10 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from tlcli.backbones.base import INPUT, Backbone
-from tlcli.core.export import FINAL_TENSOR_NAME, append_final_layer, write_graph
-from tlcli.core.final_layer import FinalLayer
-from tlcli.core.graph_messages import GraphDef
+from tlcli.backbone import INPUT, Backbone
+from tlcli.core.export.frozen_graph import FINAL_TENSOR_NAME, append_final_layer, write_graph
+from tlcli.core.final_layer.sgd import FinalLayer
+from tlcli.graph.messages import GraphDef
 
 pytestmark = [
     pytest.mark.slow,
@@ -112,7 +112,7 @@ def keras_made(name: str) -> Callable[[Path], Backbone]:
 def saved_model_made(folder: Path) -> Backbone:
     """Return a small network of the kind that TensorFlow 2's hub serves."""
     from tlcli.backbones import saved_model
-    from tlcli.core.engines import import_tensorflow
+    from tlcli.runtime.tensorflow import import_tensorflow
 
     tf = import_tensorflow()
     generator = np.random.default_rng(0)
@@ -167,7 +167,7 @@ MAKERS: dict[str, Callable[[Path], Backbone]] = {
 
 @pytest.fixture(scope="module", params=MAKERS)
 def classifier(request: pytest.FixtureRequest, tmp_path_factory: Any) -> Classifier:
-    from tlcli.core.engines import GraphEngine
+    from tlcli.runtime.tensorflow import GraphEngine
 
     folder = tmp_path_factory.mktemp(request.param)
     found = MAKERS[request.param](folder)
@@ -278,7 +278,7 @@ def onnx_runtime(classifier: Classifier, folder: Path) -> Run:
 
 
 def litert_file(classifier: Classifier, folder: Path) -> Path:
-    from tlcli.core import litert
+    from tlcli.core.export import tflite as litert
 
     path = folder / "output_graph.tflite"
     if not path.exists():
@@ -303,8 +303,8 @@ def litert(classifier: Classifier, folder: Path) -> Run:
 
 
 def tensorflow_saved_model(classifier: Classifier, folder: Path) -> Run:
-    from tlcli.core.engines import import_tensorflow
-    from tlcli.core.saved_model import write_saved_model
+    from tlcli.core.export.saved_model import write_saved_model
+    from tlcli.runtime.tensorflow import import_tensorflow
 
     tf = import_tensorflow()
     place = folder / "saved_model"

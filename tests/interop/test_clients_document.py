@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tlcli.core.images import Preprocessing
+from tlcli.core.images.preprocessing import Preprocessing
 
 pytestmark = pytest.mark.slow
 
@@ -40,11 +40,11 @@ def installed(name: str) -> bool:
 def workplace(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, float]:
     """Return a folder with a photo and all outputs, and the photo's best label and score."""
     from tlcli.backbones import efficientnet_lite
-    from tlcli.core import litert
-    from tlcli.core.engines import GraphEngine
-    from tlcli.core.export import append_final_layer, write_graph, write_labels
-    from tlcli.core.final_layer import FinalLayer
-    from tlcli.core.saved_model import write_saved_model
+    from tlcli.core.export import tflite as litert
+    from tlcli.core.export.frozen_graph import append_final_layer, write_graph, write_labels
+    from tlcli.core.export.saved_model import write_saved_model
+    from tlcli.core.final_layer.sgd import FinalLayer
+    from tlcli.runtime.tensorflow import GraphEngine
 
     folder = tmp_path_factory.mktemp("document")
     y, x = np.mgrid[0:300, 0:400]

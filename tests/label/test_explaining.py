@@ -12,8 +12,9 @@ from PIL import Image
 
 from label import explaining
 from label.explaining import PANEL, SIDE, Explainer, _cut, draw
-from tlcli.core.classifier import Classifier, Prediction, load
-from tlcli.core.input_options import Options
+from tlcli.core.classifier.classifier import Classifier, Prediction
+from tlcli.core.classifier.input_spec import Options
+from tlcli.core.classifier.loading import load
 
 
 @pytest.fixture(scope="module")

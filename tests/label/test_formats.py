@@ -10,7 +10,7 @@ import re
 import pytest
 
 from label.formats import NAMES, make_writer
-from tlcli.core.classifier import Prediction, Score
+from tlcli.core.classifier.classifier import Prediction, Score
 
 DAISY = Prediction("a b.jpg", (Score("daisy", 0.99123456), Score('rose, "red"', 1e-07)))
 BROKEN = Prediction("broken.jpg", error="truncated image")

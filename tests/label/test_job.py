@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from label.job import Images, find_graph
+from label.job import Images
+from tlcli.commands.options import find_graph
 from tlcli.errors import DataError, GraphError
 
 

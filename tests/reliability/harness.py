@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from tlcli.core.files import TEMPORARY_PREFIX, sha256_bytes
+from tlcli.system.atomic_files import TEMPORARY_PREFIX, sha256_bytes
 
 COMMAND = str(Path(sys.executable).parent / "tlcli")
 GRAPH, LABELS, TFLITE, CARD = (

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from tests.reliability.harness import CARD, GRAPH, count_vectors, wait
 from tests.reliability.retrainings import Workplace
-from tlcli.core.files import TEMPORARY_PREFIX
+from tlcli.system.atomic_files import TEMPORARY_PREFIX
 
 
 def _written(folder: Path, name: str) -> bool:

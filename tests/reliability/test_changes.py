@@ -15,7 +15,7 @@ import pytest
 
 from tests.reliability import harness
 from tests.reliability.retrainings import Bench, Workplace
-from tlcli.core.contents import hash_file
+from tlcli.core.data.content_hashes import hash_file
 
 pytestmark = pytest.mark.slow
 SEED = int(os.environ.get("TLCLI_FAULTS_SEED", 0))

@@ -13,8 +13,8 @@ import pytest
 
 from tests.reliability import harness
 from tests.reliability.retrainings import Bench
-from tlcli.core.contents import hash_file
-from tlcli.core.store import BottleneckStore
+from tlcli.core.bottlenecks.cache import BottleneckStore
+from tlcli.core.data.content_hashes import hash_file
 from tlcli.errors import CacheError, TlcliError
 
 SEED = int(os.environ.get("TLCLI_FAULTS_SEED", 0))
@@ -73,7 +73,7 @@ def test_a_damaged_cache_gives_no_wrong_content_and_no_wrong_vector(tmp_path: Pa
 @pytest.fixture
 def settled(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let files count as unchanged at once."""
-    monkeypatch.setattr("tlcli.core.contents.SETTLED_NS", -(10**18))
+    monkeypatch.setattr("tlcli.core.data.content_hashes.SETTLED_NS", -(10**18))
 
 
 def damaged(path: Path, chance: random.Random) -> None:

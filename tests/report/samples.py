@@ -7,7 +7,7 @@ from typing import Any
 
 from PIL import Image
 
-from tlcli.core.confusion import ConfusionMatrix
+from tlcli.core.evaluation.confusion import ConfusionMatrix
 from tlcli.report import (
     BackboneFacts,
     Comparison,

@@ -13,9 +13,9 @@ import pytest
 from PIL import Image
 
 from tests.chromium import Chromium, find
-from tlcli.core.comparison import Difference, GraphComparison
-from tlcli.core.evaluation import evaluate
-from tlcli.core.graph_accuracy import GraphAccuracy, Misclassified
+from tlcli.core.evaluation.comparison import Difference, GraphComparison
+from tlcli.core.evaluation.graph_accuracy import GraphAccuracy, Misclassified
+from tlcli.core.evaluation.metrics import evaluate
 from tlcli.report.evaluation_page import render
 
 FIGURES_FIT = """[...document.querySelectorAll("[aria-label='Figures by label']")].map(

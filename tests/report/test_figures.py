@@ -5,7 +5,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from tlcli.core.confusion import ConfusionMatrix
+from tlcli.core.evaluation.confusion import ConfusionMatrix
 from tlcli.report import figures
 from tlcli.report.data import Curve
 

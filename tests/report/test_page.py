@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from tests.report import samples
-from tlcli.core.confusion import ConfusionMatrix
+from tlcli.core.evaluation.confusion import ConfusionMatrix
 from tlcli.report import Comparison, Curve, LabelFigures, ReportData, TestImage, page, render
 from tlcli.report.page import command_lines, gate, percent, verdict
 

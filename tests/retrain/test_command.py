@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tests.retrain.imported_houses import IMPORT_ONLY, houses
 from tests.support import Run, Trained, tlcli
-from tlcli.core.model_card import load_for
+from tlcli.core.export.model_card import load_for
 
 
 def test_standard_output_is_one_json_object_with_the_contract_keys(trained: Trained) -> None:
@@ -104,7 +104,7 @@ def test_a_second_run_computes_nothing_and_writes_the_same_bytes(trained: Traine
 def test_label_gives_the_accuracy_that_retrain_printed_image_by_image(trained: Trained) -> None:
     from retrain.options import Options
     from retrain.sources import find_images
-    from tlcli.core.dataset import assign_splits
+    from tlcli.core.data.image_folder import assign_splits
 
     dataset, _, _ = find_images(Options(image_dir=trained.photos))
     images = [image for image in dataset.images if image.path and image.path.stat().st_size]

@@ -10,11 +10,11 @@ from PIL import Image
 from retrain.heat_maps import heat_maps
 from retrain.inputs import Inputs
 from retrain.options import Options
-from tlcli.backbones.base import Backbone, BackboneGraph
-from tlcli.core.activation_maps import ActivationMapper
-from tlcli.core.dataset import ImageFile
-from tlcli.core.final_layer import FinalLayer
-from tlcli.core.graph_nodes import const, new_graph, node, placeholder
+from tlcli.backbone import Backbone, BackboneGraph
+from tlcli.core.data.image_folder import ImageFile
+from tlcli.core.evaluation.activation_maps import ActivationMapper
+from tlcli.core.final_layer.sgd import FinalLayer
+from tlcli.graph.nodes import const, new_graph, node, placeholder
 
 LAYER = FinalLayer(np.array([[1, -1], [0, 0], [-1, 1]], np.float32), np.zeros(2, np.float32))
 

@@ -14,10 +14,10 @@ from retrain.fitting import cross_validate_fit, samples, training_samples
 from retrain.inputs import Inputs, _stack, _take_rows, gather
 from retrain.options import Options
 from retrain.sources import find_images
-from tlcli.backbones.base import Backbone, BackboneGraph
-from tlcli.core.dataset import SPLITS
-from tlcli.core.store import BottleneckStore
-from tlcli.core.text_bottlenecks import export_folder
+from tlcli.backbone import Backbone, BackboneGraph
+from tlcli.core.bottlenecks.cache import BottleneckStore
+from tlcli.core.bottlenecks.text_files import export_folder
+from tlcli.core.data.image_folder import SPLITS
 from tlcli.errors import UsageError
 
 SIZE = 3

@@ -17,17 +17,17 @@ from retrain import precision as settling
 from retrain.options import Options
 from tests.support import Trained
 from tests.support import tlcli as command
+from tlcli.backbone import Backbone, BackboneGraph
 from tlcli.backbones import resolve
-from tlcli.backbones.base import Backbone, BackboneGraph
-from tlcli.core import engine_choice, precision
-from tlcli.core.backbone_engines import NO_UNIT
-from tlcli.core.bottlenecks import Request, compute
-from tlcli.core.dataset import scan_folder
-from tlcli.core.engine_choice import difference
-from tlcli.core.evaluation import cross_validate
-from tlcli.core.final_layer import FinalLayer, Samples, SgdSettings, fit_sgd
-from tlcli.core.precision import in_bfloat16
-from tlcli.core.store import BottleneckStore
+from tlcli.core.bottlenecks import engine_choice, precision
+from tlcli.core.bottlenecks.cache import BottleneckStore
+from tlcli.core.bottlenecks.engine_choice import difference
+from tlcli.core.bottlenecks.engines import NO_UNIT
+from tlcli.core.bottlenecks.extraction import Request, compute
+from tlcli.core.bottlenecks.precision import in_bfloat16
+from tlcli.core.data.image_folder import scan_folder
+from tlcli.core.evaluation.metrics import cross_validate
+from tlcli.core.final_layer.sgd import FinalLayer, Samples, SgdSettings, fit_sgd
 from tlcli.errors import UsageError
 
 

@@ -21,10 +21,10 @@ from retrain.result import RetrainResult
 from tests.report.test_browser import browser, fetched, run
 from tests.retrain.test_report import HOSTILE, small_run
 from tests.support import tlcli
-from tlcli.core import summaries as writer
-from tlcli.core.engines import import_tensorflow
-from tlcli.core.summary_pictures import confusion_image
 from tlcli.errors import OutputError
+from tlcli.report import tensorboard as writer
+from tlcli.report.tensorboard_pictures import confusion_image
+from tlcli.runtime.tensorflow import import_tensorflow
 
 pytest.importorskip("tensorboard")
 

@@ -13,8 +13,8 @@ from typing import Any, Literal
 import numpy as np
 from PIL import Image
 
-from tlcli.core.classifier import Classifier
-from tlcli.core.images import Preprocessing
+from tlcli.core.classifier.classifier import Classifier
+from tlcli.core.images.preprocessing import Preprocessing
 from tlcli.serve.app import make_app
 from tlcli.serve.limits import Limits
 from tlcli.serve.model import ServedModel

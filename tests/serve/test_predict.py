@@ -130,7 +130,7 @@ def test_status_and_metadata() -> None:
 
 
 def test_the_signatures_are_those_of_the_saved_model() -> None:
-    from tlcli.core import saved_model
+    from tlcli.core.export import saved_model
     from tlcli.serve import predict
 
     assert predict.SIGNATURES == {

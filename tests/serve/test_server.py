@@ -54,7 +54,7 @@ def test_scores_are_those_of_label(server: Server, trained: Trained) -> None:
 
 
 def test_numbers_give_the_scores_of_their_image(server: Server, trained: Trained) -> None:
-    from tlcli.core.images import Preprocessing
+    from tlcli.core.images.preprocessing import Preprocessing
 
     content = photo(trained, "house_with_pool").read_bytes()
     made = Preprocessing("tlcli-1", 224, 224)

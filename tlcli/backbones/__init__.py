@@ -12,9 +12,9 @@ from tlcli.backbones.model_options import AS_IT_SAYS, ModelOptions
 from tlcli.errors import BackboneError, UsageError
 
 if TYPE_CHECKING:
-    from tlcli.backbones.base import Backbone
+    from tlcli.backbone import Backbone
     from tlcli.backbones.catalogue import Entry
-    from tlcli.backbones.downloads import Progress
+    from tlcli.backbones.download.http import Progress
 
 __all__ = ["ModelOptions", "architecture_to_module", "fetch", "resolve"]
 
@@ -60,7 +60,8 @@ def resolve(
         UsageError: options that do not fit the model.
         GraphError: the model holds operations that inference does not need.
     """
-    from tlcli.backbones import catalogue, hub_addresses
+    from tlcli.backbones import catalogue
+    from tlcli.backbones.download import hub_addresses
 
     folder = None if model_dir is None else Path(model_dir).expanduser()
     module = module.strip()
@@ -125,7 +126,7 @@ def _file(path: Path, name: str, options: ModelOptions) -> Backbone:
 
 def _hub(module: str, options: ModelOptions, model_dir: Path | None) -> Backbone:
     """Return the backbone of a handle or address."""
-    from tlcli.backbones import hub
+    from tlcli.backbones.download import hub
 
     return hub.find(module, options, model_dir=model_dir)
 
@@ -220,13 +221,8 @@ def fetch(
     Raises:
         BackboneError: nothing has that name, or it cannot be fetched (`DownloadError`).
     """
-    from tlcli.backbones import (
-        catalogue,
-        efficientnet_lite,
-        hub,
-        hub_addresses,
-        keras_applications,
-    )
+    from tlcli.backbones import catalogue, efficientnet_lite, keras_applications
+    from tlcli.backbones.download import hub, hub_addresses
 
     folder = None if model_dir is None else Path(model_dir).expanduser()
     if hub_addresses.is_handle(module):

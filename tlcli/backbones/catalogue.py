@@ -322,7 +322,7 @@ def unknown(name: str, extra: Iterator[str] | tuple[str, ...] = ()) -> BackboneE
 
 def search_folders(model_dir: Path | None = None) -> list[Path]:
     """Return the folders where backbones may lie, in the order they are looked at."""
-    from tlcli.core.locations import model_folder
+    from tlcli.system.cache_folders import model_folder
 
     folders = [Path(model_dir)] if model_dir is not None else []
     return [*folders, model_folder()]

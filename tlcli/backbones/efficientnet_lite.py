@@ -17,12 +17,12 @@ from typing import Any
 
 import numpy as np
 
-from tlcli.backbones.base import INPUT, Backbone, BackboneGraph
+from tlcli.backbone import INPUT, Backbone, BackboneGraph
 from tlcli.backbones.torch_file import parse_state, read_weights
-from tlcli.core.files import sha256_bytes
-from tlcli.core.graph_nodes import const, new_graph, node, placeholder
-from tlcli.core.images import PREPROCESSING_VERSION
+from tlcli.core.images.preprocessing import PREPROCESSING_VERSION
 from tlcli.errors import BackboneError
+from tlcli.graph.nodes import const, new_graph, node, placeholder
+from tlcli.system.atomic_files import sha256_bytes
 
 OUTPUT = "efficientnet_lite/features"
 """Name of the node with the bottleneck, float32 [?, 1280]."""

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tlcli.backbones.base import INPUT, BackboneGraph
+from tlcli.backbone import INPUT, BackboneGraph
 from tlcli.backbones.model_options import ModelOptions
-from tlcli.core import running
-from tlcli.core.images import PREPROCESSING_VERSION
+from tlcli.core.images.preprocessing import PREPROCESSING_VERSION
 from tlcli.errors import BackboneError, UsageError
+from tlcli.runtime import watchdog as running
 
 OUTPUT = "bottleneck"
 """Name of the output node, float32 [?, D]."""
@@ -132,7 +132,7 @@ def sha256_of(path: Path) -> str:
     Raises:
         BackboneError: it cannot be read.
     """
-    from tlcli.core.files import sha256_file
+    from tlcli.system.atomic_files import sha256_file
 
     try:
         return sha256_file(path)
@@ -166,11 +166,11 @@ def freeze(
         BackboneError: it cannot be traced or does not give one vector for each image.
         GraphError: it holds operations that inference does not need.
     """
-    from tlcli.core.chatter import quiet_stderr
-    from tlcli.core.engines import import_tensorflow
-    from tlcli.core.graph_messages import GraphDef
-    from tlcli.core.graph_safety import check_operations
-    from tlcli.core.graph_surgery import simplify
+    from tlcli.graph.messages import GraphDef
+    from tlcli.graph.safety import check_operations
+    from tlcli.graph.simplify import simplify
+    from tlcli.runtime.native_stderr import quiet_stderr
+    from tlcli.runtime.tensorflow import import_tensorflow
 
     tf = import_tensorflow()
     from tensorflow.python.framework.convert_to_constants import (
@@ -228,7 +228,7 @@ def _without_identity_n(graph: Any) -> Any:
 
     It passes on several tensors at once and few readers of frozen graphs know it.
     """
-    from tlcli.core.graph_surgery import data_inputs, redirect, spell_tensor
+    from tlcli.graph.surgery import data_inputs, redirect, spell_tensor
 
     passed = {
         (node.name, number): source
@@ -248,7 +248,7 @@ def _without_identity_n(graph: Any) -> Any:
 def _measured(graph: Any, output: str, height: int, width: int) -> int:
     import numpy as np
 
-    from tlcli.core.engines import GraphEngine
+    from tlcli.runtime.tensorflow import GraphEngine
 
     engine = GraphEngine(graph, INPUT, output)
     try:

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 from google.protobuf.message import DecodeError
 
-from tlcli.backbones.base import INPUT, Backbone, BackboneGraph
+from tlcli.backbone import INPUT, Backbone, BackboneGraph
 from tlcli.backbones.frozen_graph_layers import (
     LARGEST_SIDE,
     PLACEHOLDERS,
@@ -36,13 +36,16 @@ from tlcli.backbones.frozen_graph_layers import (
     find_size,
 )
 from tlcli.backbones.model_options import AS_IT_SAYS, ModelOptions
-from tlcli.core.graph_evaluation import attribute
-from tlcli.core.graph_limits import check_constants, check_messages, check_sizes
-from tlcli.core.graph_messages import GraphDef
-from tlcli.core.graph_nodes import DataType, const, node, placeholder
-from tlcli.core.graph_safety import INFERENCE_OPERATIONS, MAXIMUM_BYTES, check_operations
-from tlcli.core.graph_shapes import infer_shapes, placeholder_shape, widen_batch
-from tlcli.core.graph_surgery import (
+from tlcli.core.images.preprocessing import PREPROCESSING_VERSION
+from tlcli.errors import BackboneError, GraphError, UsageError
+from tlcli.graph.constant_ops import attribute
+from tlcli.graph.limits import check_constants, check_messages, check_sizes
+from tlcli.graph.messages import GraphDef
+from tlcli.graph.nodes import DataType, const, node, placeholder
+from tlcli.graph.safety import INFERENCE_OPERATIONS, MAXIMUM_BYTES, check_operations
+from tlcli.graph.shapes import infer_shapes, placeholder_shape, widen_batch
+from tlcli.graph.simplify import simplify
+from tlcli.graph.surgery import (
     PLAIN_OPERATIONS,
     copy_graph,
     data_inputs,
@@ -50,13 +53,10 @@ from tlcli.core.graph_surgery import (
     prune,
     rename_nodes,
     replace_input,
-    simplify,
     spell_tensor,
     split_tensor,
 )
-from tlcli.core.images import PREPROCESSING_VERSION
-from tlcli.core.regular_files import read_regular
-from tlcli.errors import BackboneError, GraphError, UsageError
+from tlcli.system.regular_files import read_regular
 
 _SCALING = "input_scaling"
 
@@ -272,7 +272,7 @@ def _check_cut(cut: Any, trust: bool) -> None:
 
 def _measured_size(cut: Any, output: str, plan: Plan, batch: int | None) -> int:
     """Return D by running the graph once; its shapes do not tell."""
-    from tlcli.core.engines import GraphEngine
+    from tlcli.runtime.tensorflow import GraphEngine
 
     with GraphEngine(cut, INPUT, output) as engine:
         image = np.zeros((batch or 1, plan.height, plan.width, 3), np.float32)

@@ -13,11 +13,12 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from tlcli.backbones.base import INPUT
-from tlcli.core.graph_evaluation import attribute
-from tlcli.core.graph_nodes import DataType, tensor_to_array
-from tlcli.core.graph_shapes import infer_shapes, placeholder_shape, static_input_size
-from tlcli.core.graph_surgery import (
+from tlcli.backbone import INPUT
+from tlcli.errors import GraphError
+from tlcli.graph.constant_ops import attribute
+from tlcli.graph.nodes import DataType, tensor_to_array
+from tlcli.graph.shapes import infer_shapes, placeholder_shape, static_input_size
+from tlcli.graph.surgery import (
     consumers,
     data_inputs,
     needed_nodes,
@@ -25,7 +26,6 @@ from tlcli.core.graph_surgery import (
     spell_tensor,
     split_tensor,
 )
-from tlcli.errors import GraphError
 
 _log = logging.getLogger("tlcli")
 
@@ -42,7 +42,7 @@ _MOBILENET_LOGITS = re.compile(r"(^|.*/)MobilenetV\d/Predictions/Reshape")
 _SLIM = re.compile(r"(^|/)(MobilenetV|InceptionV|InceptionResnetV|NASNet|cell_stem)")
 
 LARGEST_SIDE = 8192
-"""Pixels; no network takes more (as in ``tlcli.core.images``)."""
+"""Pixels; no network takes more (as in ``tlcli.core.images.preprocessing``)."""
 
 
 @dataclass(frozen=True)

@@ -15,10 +15,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from tlcli.backbone import Backbone, BackboneGraph
 from tlcli.backbones import catalogue
-from tlcli.backbones.base import Backbone, BackboneGraph
 from tlcli.backbones.catalogue import Entry
-from tlcli.backbones.downloads import Progress, download
+from tlcli.backbones.download.http import Progress, download
 from tlcli.backbones.freezing import (
     PIXELS,
     SIGNED,
@@ -115,8 +115,8 @@ def import_keras() -> Any:
     Raises:
         BackboneError: Keras already runs on another engine in this process.
     """
-    from tlcli.core.chatter import quiet_stderr
-    from tlcli.core.engines import import_tensorflow
+    from tlcli.runtime.native_stderr import quiet_stderr
+    from tlcli.runtime.tensorflow import import_tensorflow
 
     import_tensorflow()
     if "keras" not in sys.modules:
@@ -136,7 +136,7 @@ def import_keras() -> Any:
 @contextmanager
 def quietly() -> Iterator[None]:
     """Keep Keras and TensorFlow from writing notes for their own developers."""
-    from tlcli.core.chatter import quiet_stderr
+    from tlcli.runtime.native_stderr import quiet_stderr
 
     with quiet_stderr(), warnings.catch_warnings():
         warnings.simplefilter("ignore")

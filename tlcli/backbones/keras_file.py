@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tlcli.backbones.base import Backbone, BackboneGraph
+from tlcli.backbone import Backbone, BackboneGraph
 from tlcli.backbones.freezing import (
     PIXELS,
     UNIT,
@@ -33,8 +33,8 @@ from tlcli.backbones.freezing import (
 from tlcli.backbones.keras_applications import import_keras, make_groups_plain, quietly
 from tlcli.backbones.keras_weights import check_archive, check_weights
 from tlcli.backbones.model_options import AS_IT_SAYS, ModelOptions
-from tlcli.core.regular_files import open_regular
 from tlcli.errors import BackboneError, UsageError
+from tlcli.system.regular_files import open_regular
 
 # Part of the fingerprint: raise it when the graphs below change any vector.
 _GRAPH_VERSION = 1

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tlcli.backbones.base import Backbone, BackboneGraph
+from tlcli.backbone import Backbone, BackboneGraph
 from tlcli.backbones.freezing import (
     UNIT,
     Scaling,
@@ -26,8 +26,8 @@ from tlcli.backbones.freezing import (
     sha256_of,
 )
 from tlcli.backbones.model_options import AS_IT_SAYS, ModelOptions
-from tlcli.core.graph_nodes import DataType
 from tlcli.errors import BackboneError, UsageError
+from tlcli.graph.nodes import DataType
 
 # Part of the fingerprint: raise it when the graphs below change any vector.
 _GRAPH_VERSION = 1
@@ -89,7 +89,7 @@ def find(
         BackboneError: it has no output that can be told to be the bottleneck.
         UsageError: nothing tells the size, or the options do not fit.
     """
-    from tlcli.core.graph_safety import check_saved_model
+    from tlcli.graph.safety import check_saved_model
 
     folder = Path(folder)
     what = f"the SavedModel {folder}"
@@ -134,7 +134,7 @@ def _contents(folder: Path) -> Iterator[str]:
 
 
 def _endpoint(folder: Path, what: str, options: ModelOptions) -> Endpoint:
-    from tlcli.core.graph_safety import read_saved_model
+    from tlcli.graph.safety import read_saved_model
 
     meta = _inference_graph(read_saved_model(folder), what)
     signatures = {
@@ -297,7 +297,7 @@ def _load(
     what: str,
     trust: bool,
 ) -> BackboneGraph:
-    from tlcli.core.engines import import_tensorflow
+    from tlcli.runtime.tensorflow import import_tensorflow
 
     tf = import_tensorflow()
     frozen = _frozen(tf, folder, endpoint, what)
@@ -319,7 +319,7 @@ def _frozen(tf: Any, folder: Path, endpoint: Endpoint, what: str) -> Any:
     """Return the ``tf.GraphDef`` of the endpoint, its variables as constants."""
     import warnings
 
-    from tlcli.core.chatter import quiet_stderr
+    from tlcli.runtime.native_stderr import quiet_stderr
 
     with quiet_stderr(), warnings.catch_warnings(), tf.Graph().as_default():
         warnings.simplefilter("ignore")

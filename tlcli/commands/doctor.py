@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from tlcli.core.text_table import counted
 from tlcli.terminal import CONTEXT_SETTINGS, set_up_logging
+from tlcli.text import counted
 
 _UNITS = ("KB", "MB", "GB", "TB")
 
@@ -57,8 +57,10 @@ def examine() -> dict[str, Any]:
     import platform
 
     from tlcli.backbones import catalogue
-    from tlcli.core import locations, machine, quick_jpeg
-    from tlcli.core.memory import memory
+    from tlcli.core.images import fast_jpeg as quick_jpeg
+    from tlcli.system import cache_folders as locations
+    from tlcli.system import machine
+    from tlcli.system.memory import memory
 
     return {
         "versions": machine.versions(),
@@ -113,7 +115,7 @@ def _columns(rows: list[tuple[str, str]]) -> list[str]:
 
 
 def _bfloat16(instructions: str | None) -> str:
-    from tlcli.core.machine import has_graphics_card
+    from tlcli.system.machine import has_graphics_card
 
     found = f"yes, by {instructions}" if instructions else "no"
     # Which one it is, only TensorFlow could tell, seconds later.

@@ -30,8 +30,8 @@ from tlcli.terminal import (
 )
 
 if TYPE_CHECKING:
-    from tlcli.core.comparison import GraphComparison
-    from tlcli.core.graph_accuracy import GraphAccuracy
+    from tlcli.core.evaluation.comparison import GraphComparison
+    from tlcli.core.evaluation.graph_accuracy import GraphAccuracy
 
 BELOW_MINIMUM = 3
 FORMATS = ("text", "json", "csv", "html")
@@ -108,10 +108,10 @@ def command(
     if spreadsheet and output_format != "csv":
         raise click.UsageError("--spreadsheet is for --format csv")
     set_up_logging(logging_verbosity, quiet)
-    from label.job import find_graph
-    from tlcli.core import accuracy_tables
-    from tlcli.core.classifier import load
-    from tlcli.core.files import write_bytes
+    from tlcli.commands.options import find_graph
+    from tlcli.core.classifier.loading import load
+    from tlcli.core.evaluation import accuracy_tables
+    from tlcli.system.atomic_files import write_bytes
 
     if compare is not None and not compare.exists():
         raise GraphError(f"there is no graph at {compare}; check --compare")
@@ -119,12 +119,12 @@ def command(
     with ExitStack() as stack:
         first = stack.enter_context(load(find_graph(graph), **options))
         if compare is None:
-            from tlcli.core.graph_accuracy import measure
+            from tlcli.core.evaluation.graph_accuracy import measure
 
             with progress_bars(quiet) as progress:
                 accuracy = measure(first, image_dir, progress)
         else:
-            from tlcli.core.comparison import compare as compare_graphs
+            from tlcli.core.evaluation.comparison import compare as compare_graphs
 
             shared = {name: options[name] for name in ("batch_size", "trust")}
             second = stack.enter_context(load(compare, labels=compare_labels, **shared))

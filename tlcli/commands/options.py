@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from tlcli.errors import GraphError
 from tlcli.terminal import LOG_LEVELS
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
+
+_log = logging.getLogger("tlcli")
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -268,4 +273,35 @@ def talk_options(function: _Function) -> _Function:
             ),
         ],
         function,
+    )
+
+
+DEFAULT_GRAPH = "output_graph.pb"
+
+
+def find_graph(graph: Path | None) -> Path:
+    """Return the graph to use: ``graph``, else the default's place, else the original's.
+
+    Raises:
+        GraphError: none was given and none lies there.
+    """
+    if graph is not None:
+        return graph
+    here = Path(DEFAULT_GRAPH)
+    if here.exists():
+        return here
+    places = [str(Path.cwd())]
+    try:
+        # Where retrain.py wrote by default.
+        there = Path(tempfile.gettempdir()) / DEFAULT_GRAPH
+    except OSError:  # a machine without a temporary folder
+        pass
+    else:
+        if there.exists():
+            _log.info("Using the graph %s; name another with --graph.", there)
+            return there
+        places.append(str(there.parent))
+    raise GraphError(
+        f"there is no {DEFAULT_GRAPH} in {' or in '.join(places)}; name the graph with --graph, "
+        "or make one with tlcli retrain"
     )

@@ -108,7 +108,7 @@ def command(
     """
     set_up_logging(logging_verbosity, quiet)
     check_extra()
-    from label.job import find_graph
+    from tlcli.commands.options import find_graph
     from tlcli.serve.app import make_app
     from tlcli.serve.limits import Limits
     from tlcli.serve.model import open_model

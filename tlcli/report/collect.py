@@ -37,7 +37,7 @@ def data_uri(image: Image.Image, quality: int = JPEG_QUALITY) -> str:
 
 def thumbnail(source: Path | str | bytes, side: int = THUMBNAIL_SIDE) -> str | None:
     """Return a small picture as a data URI, or None if the file cannot be read."""
-    from tlcli.core.thumbnails import picture
+    from tlcli.core.images.thumbnails import picture
 
     image = picture(source, side)
     return None if image is None else data_uri(image)

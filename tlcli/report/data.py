@@ -6,7 +6,7 @@ import math
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from tlcli.core.confusion import ConfusionMatrix
+from tlcli.core.evaluation.confusion import ConfusionMatrix
 
 Interval = tuple[float, float]
 """Low and high end of a 95% interval, both in [0, 1]."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from markupsafe import Markup
 
-from tlcli import __version__
-from tlcli.core.accuracy_tables import paired_labels
-from tlcli.core.comparison import GraphComparison
-from tlcli.core.evaluation import Share
-from tlcli.core.graph_accuracy import GraphAccuracy
+from tlcli._version import __version__
+from tlcli.core.evaluation.accuracy_tables import paired_labels
+from tlcli.core.evaluation.comparison import GraphComparison
+from tlcli.core.evaluation.graph_accuracy import GraphAccuracy
+from tlcli.core.evaluation.metrics import Share
 from tlcli.report import figures
 from tlcli.report.collect import thumbnail
 from tlcli.report.page import filled, json_for_html, matrix_kind, percent

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup, escape
 
-from tlcli.core.confusion import ConfusionMatrix
+from tlcli.core.evaluation.confusion import ConfusionMatrix
 from tlcli.report.data import Curve
 
 # A polyline of more points than the picture has pixels shows nothing more.

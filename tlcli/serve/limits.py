@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tlcli.core.decoding import PIXEL_LIMIT
+from tlcli.core.images.decoding import PIXEL_LIMIT
 
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 

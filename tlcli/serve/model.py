@@ -12,11 +12,12 @@ from typing import Any, TypeVar
 import numpy as np
 from PIL import Image
 
-from tlcli.core.activation_maps import ActivationMapper, NoActivationMapError, overlay
-from tlcli.core.classifier import Classifier, load
-from tlcli.core.decoding import open_image, orientation
-from tlcli.core.input_options import Options
-from tlcli.core.thumbnails import picture
+from tlcli.core.classifier.classifier import Classifier
+from tlcli.core.classifier.input_spec import Options
+from tlcli.core.classifier.loading import load
+from tlcli.core.evaluation.activation_maps import ActivationMapper, NoActivationMapError, overlay
+from tlcli.core.images.decoding import open_image, orientation
+from tlcli.core.images.thumbnails import picture
 from tlcli.errors import GraphError, ImageError
 from tlcli.report.collect import data_uri
 from tlcli.serve.predict import Array

@@ -1,0 +1,193 @@
+"""What the cache knows of files, and when a file is read again."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from pathlib import Path
+
+import pytest
+
+from tlcli.core.bottlenecks import cache_files as seen_files
+from tlcli.core.bottlenecks.cache import BottleneckStore
+from tlcli.core.bottlenecks.cache_database import FILE_NAME
+from tlcli.core.data import content_hashes as contents
+from tlcli.errors import ImageError
+from tlcli.system.atomic_files import sha256_bytes
+
+A, B = sha256_bytes(b"a"), sha256_bytes(b"b")
+
+
+def edit(folder: Path, statement: str) -> None:
+    connection = sqlite3.connect(folder / FILE_NAME)
+    with connection:
+        connection.execute(statement)
+    connection.close()
+
+
+def made_file(path: Path, data: bytes) -> Path:
+    path.write_bytes(data)
+    return path
+
+
+@pytest.fixture
+def settled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let files count as settled at once: their change time cannot be set back."""
+    monkeypatch.setattr(contents, "SETTLED_NS", -1_000_000_000)
+
+
+@pytest.fixture
+def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return the names of files that were read, as they are."""
+    names: list[str] = []
+    original = contents.hash_file
+
+    def counted(path: Path) -> object:
+        names.append(path.name)
+        return original(path)
+
+    monkeypatch.setattr(contents, "hash_file", counted)
+    return names
+
+
+def test_an_unchanged_file_is_read_once(tmp_path: Path, settled: None, reads: list[str]) -> None:
+    image = made_file(tmp_path / "a.jpg", b"a")
+    for _ in range(2):
+        with BottleneckStore(tmp_path / "cache") as kept:
+            assert kept.content(image) == A
+    assert reads == ["a.jpg"]
+
+
+def test_only_the_state_of_a_settled_file_is_relied_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = made_file(tmp_path / "a.jpg", b"a")
+    assert contents.hash_file(image) == (A, None)
+    monkeypatch.setattr(contents, "SETTLED_NS", -1_000_000_000)
+    assert contents.hash_file(image) == (A, contents.FileState.of(image.stat()))
+
+
+def test_a_file_written_a_moment_ago_is_read_again(tmp_path: Path, reads: list[str]) -> None:
+    image = made_file(tmp_path / "a.jpg", b"a")
+    with BottleneckStore(tmp_path / "cache") as kept:
+        assert kept.content(image) == A
+        before = image.stat()
+        image.write_bytes(b"b")  # same size, and the time set back
+        os.utime(image, ns=(before.st_atime_ns, before.st_mtime_ns))
+        assert kept.content(image) == B
+    assert reads == ["a.jpg", "a.jpg"]
+
+
+def test_a_change_that_keeps_size_and_time_is_seen(tmp_path: Path, settled: None) -> None:
+    image = made_file(tmp_path / "a.jpg", b"a")
+    with BottleneckStore(tmp_path / "cache") as kept:
+        assert kept.content(image) == A
+        before = image.stat()
+        time.sleep(0.05)  # one tick of the file system's clock
+        image.write_bytes(b"b")
+        os.utime(image, ns=(before.st_atime_ns, before.st_mtime_ns))
+        assert kept.content(image) == B
+
+
+def test_a_file_put_in_anothers_place_is_seen(tmp_path: Path, settled: None) -> None:
+    first, second = made_file(tmp_path / "a.jpg", b"a"), made_file(tmp_path / "b.jpg", b"b")
+    with BottleneckStore(tmp_path / "cache") as kept:
+        assert kept.content(first) == A
+        second.replace(first)
+        assert kept.content(first) == B
+
+
+def test_contents_name_each_failure_and_keep_the_order(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe.jpg"
+    os.mkfifo(pipe)
+    paths = [
+        made_file(tmp_path / "b.jpg", b"b"),
+        tmp_path / "absent.jpg",
+        tmp_path,
+        pipe,
+        tmp_path / "null\0.jpg",
+        made_file(tmp_path / "a.jpg", b"a"),
+        tmp_path / "b.jpg",
+    ]
+    calls: list[tuple[str, int, int]] = []
+    with BottleneckStore(tmp_path / "cache") as kept:
+        found = kept.contents(paths, lambda *call: calls.append(call))
+        with pytest.raises(ImageError, match="no such file"):
+            kept.content(paths[1])
+    assert [found[0], found[5], found[6]] == [B, A, B]
+    assert [str(found[index]) for index in (1, 2, 3)] == [
+        "no such file or directory",
+        "not a regular file",
+        "not a regular file",
+    ]
+    assert isinstance(found[4], ImageError)
+    assert calls == [("hashing", done, 7) for done in range(1, 8)]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="file names are bytes on POSIX only")
+def test_a_name_that_is_no_text_is_hashed(tmp_path: Path, settled: None) -> None:
+    odd = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff.jpg"))
+    odd.write_bytes(b"a")
+    with BottleneckStore(tmp_path / "cache") as kept:
+        assert kept.contents([odd, odd]) == [A, A]
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may read everything")
+def test_a_file_that_may_not_be_read_is_named(tmp_path: Path) -> None:
+    image = made_file(tmp_path / "a.jpg", b"a")
+    image.chmod(0)
+    with BottleneckStore(tmp_path / "cache") as kept:
+        assert str(kept.contents([image])[0]) == "permission denied"
+
+
+def test_an_interrupted_run_keeps_what_it_hashed(
+    tmp_path: Path, settled: None, reads: list[str]
+) -> None:
+    paths = [made_file(tmp_path / f"{i}.jpg", b"%d" % i) for i in range(40)]
+
+    def interrupt(stage: str, done: int, total: int) -> None:
+        if done == 20:
+            raise KeyboardInterrupt
+
+    with BottleneckStore(tmp_path / "cache") as kept:
+        with pytest.raises(KeyboardInterrupt):
+            kept.contents(paths, interrupt)
+        reads.clear()
+        kept.contents(paths)
+    assert sorted(reads) == sorted(path.name for path in paths[20:])
+
+
+def test_each_part_of_a_long_list_is_written_down_on_its_own(
+    tmp_path: Path, settled: None, reads: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(seen_files, "_FILES_AT_ONCE", 3)
+    paths = [made_file(tmp_path / f"{i}.jpg", b"%d" % i) for i in range(8)]
+    calls: list[int] = []
+    with BottleneckStore(tmp_path / "cache") as kept:
+        contents_ = kept.contents(paths, lambda stage, done, total: calls.append(done))
+        assert contents_ == [sha256_bytes(b"%d" % i) for i in range(8)]
+        assert calls == list(range(1, 9))
+        reads.clear()
+        assert kept.contents([str(path) for path in paths]) == contents_
+        assert reads == []
+
+
+def test_a_path_is_one_file_however_it_is_given(
+    tmp_path: Path, settled: None, reads: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made_file(tmp_path / "a.jpg", b"a")
+    monkeypatch.chdir(tmp_path)
+    with BottleneckStore(tmp_path / "cache") as kept:
+        assert kept.contents([Path("a.jpg")]) == [A]
+        assert kept.contents(["a.jpg", tmp_path / "a.jpg"]) == [A, A]
+    assert reads == ["a.jpg"]
+
+
+def test_a_damaged_row_of_a_file_is_read_again(tmp_path: Path, settled: None) -> None:
+    path = made_file(tmp_path / "a.jpg", b"a")
+    with BottleneckStore(tmp_path / "cache") as opened:
+        assert opened.content(path) == A
+    edit(tmp_path / "cache", "UPDATE files SET content = replace(content, 'c', 'd')")
+    with BottleneckStore(tmp_path / "cache") as opened:
+        assert opened.content(path) == A

@@ -1,0 +1,341 @@
+"""The classifier on an engine of its own, on LiteRT, and by model card."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import tlcli
+from tlcli.core.classifier import classifier as module
+from tlcli.core.classifier.classifier import Array, Classifier, Prediction, Score
+from tlcli.core.classifier.loading import load
+from tlcli.core.export.frozen_graph import final_layer_graph, write_graph
+from tlcli.core.export.model_card import CardInput, build, card_path
+from tlcli.core.final_layer.sgd import FinalLayer
+from tlcli.core.images.preprocessing import Preprocessing
+from tlcli.errors import GraphError, UsageError
+
+RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
+
+
+class Means:
+    """Scores are the mean colour; remembers what it was fed."""
+
+    def __init__(self) -> None:
+        self.batches: list[Array] = []
+        self.closed = False
+
+    def run(self, batch: Array) -> Array:
+        self.batches.append(batch)
+        return np.asarray(batch.mean(axis=(1, 2)))
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def classifier(engine: Any, **options: Any) -> Classifier:
+    values: dict[str, Any] = {
+        "graph": Path("some.pb"),
+        "labels": ["red", "green", "blue"],
+        "preprocessing": Preprocessing("label_image", 4, 4),
+        "batch_size": 2,
+    }
+    return Classifier(engine=engine, **{**values, **options})
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> list[Path]:
+    paths = []
+    for name, colour in (("r", RED), ("g", GREEN), ("b", BLUE)):
+        paths.append(tmp_path / f"{name}.png")
+        Image.new("RGB", (9, 5), colour).save(paths[-1])
+    return paths
+
+
+def test_predictions_come_in_order_best_first(photos: list[Path]) -> None:
+    predictions = classifier(Means()).label(photos)
+    assert [prediction.image for prediction in predictions] == [str(path) for path in photos]
+    assert [prediction.label for prediction in predictions] == ["red", "green", "blue"]
+    # Of equal scores the first label comes first.
+    assert predictions[2].scores == (Score("blue", 1.0), Score("red", 0.0), Score("green", 0.0))
+    assert predictions[2].score == 1.0
+
+
+def test_batches_have_the_asked_size(photos: list[Path]) -> None:
+    engine = Means()
+    list(classifier(engine).stream(photos))
+    assert [batch.shape for batch in engine.batches] == [(2, 4, 4, 3), (1, 4, 4, 3)]
+    assert engine.batches[0].dtype == np.float32
+
+
+def test_one_image_alone_bytes_and_a_mixed_list(photos: list[Path]) -> None:
+    made = classifier(Means())
+    assert made.label(str(photos[1]))[0].label == "green"
+    content = photos[0].read_bytes()
+    found = made.label([photos[2], content])
+    assert [(each.image, each.label) for each in found] == [
+        (str(photos[2]), "blue"),
+        ("image 2", "red"),
+    ]
+    assert made.label([]) == []
+
+
+def test_what_is_neither_path_nor_bytes_is_one_sentence(photos: list[Path]) -> None:
+    with pytest.raises(UsageError, match="image 2 is of the type Image; give its path"):
+        classifier(Means()).label([photos[0], Image.new("RGB", (8, 8))])
+
+
+def test_top_k_and_threshold(photos: list[Path]) -> None:
+    made = classifier(Means())
+    assert len(made.label(photos[0], top_k=2)[0].scores) == 2
+    assert made.label(photos[0], threshold=0.5)[0].scores == (Score("red", 1.0),)
+    assert len(made.label(photos[0], top_k=None)[0].scores) == 3
+
+
+def test_an_unreadable_image_fails_alone(photos: list[Path], tmp_path: Path) -> None:
+    broken = tmp_path / "broken.jpg"
+    broken.write_bytes(b"no image")
+    found = classifier(Means()).label([broken, photos[0], tmp_path / "absent.png"])
+    assert found[0] == Prediction(str(broken), error="not an image")
+    assert found[0].label is None
+    assert found[0].score is None
+    assert found[1].label == "red"
+    assert found[2].error == "no such file"
+
+
+def test_scores_that_are_no_numbers_are_an_error(photos: list[Path]) -> None:
+    class Broken(Means):
+        def run(self, batch: Array) -> Array:
+            return np.full((len(batch), 3), np.nan, np.float32)
+
+    assert classifier(Broken()).label(photos[0])[0].error == "the graph gave no numbers for it"
+
+
+def test_an_output_that_does_not_fit_the_labels(photos: list[Path]) -> None:
+    with pytest.raises(GraphError, match=r"\[1, 3\].*4 labels.*--labels"):
+        classifier(Means(), labels=list("abcd")).label(photos[0])
+
+
+def test_scores_of_any_shape_are_flattened(photos: list[Path]) -> None:
+    class Square(Means):
+        def run(self, batch: Array) -> Array:
+            return super().run(batch).reshape(len(batch), 1, 1, 3)
+
+    assert classifier(Square()).label(photos)[1].label == "green"
+
+
+def test_bytes_are_fed_raw(photos: list[Path]) -> None:
+    engine = Means()
+    raw = Preprocessing("label_image", 4, 4, 0.0, 1.0)
+    classifier(engine, preprocessing=raw, dtype="uint8").label(photos[0])
+    assert engine.batches[0].dtype == np.uint8
+    assert engine.batches[0][0, 0, 0].tolist() == [255, 0, 0]
+
+
+def test_numbers_are_the_shortest_that_are_the_same(photos: list[Path]) -> None:
+    class Tenth(Means):
+        def run(self, batch: Array) -> Array:
+            return np.full((len(batch), 3), 0.1, np.float32)
+
+    assert classifier(Tenth()).label(photos[0])[0].score == 0.1
+
+
+def test_memory_does_not_grow_with_the_number_of_images(
+    photos: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn = 0
+
+    def endless() -> Any:
+        nonlocal drawn
+        while True:
+            drawn += 1
+            yield photos[0]
+
+    monkeypatch.setattr(module, "available_cpus", lambda: 2)
+    stream = classifier(Means()).stream(endless())
+    for _ in range(20):
+        next(stream)
+    stream.close()  # type: ignore[attr-defined]
+    assert drawn < 40
+
+
+def test_closing(photos: list[Path]) -> None:
+    engine = Means()
+    with classifier(engine):
+        pass
+    assert engine.closed
+
+
+@pytest.fixture
+def plates(shared: Path) -> Path:
+    return shared / "legacy" / "plates_128"
+
+
+def test_a_litert_file_by_the_public_name(plates: Path) -> None:
+    with tlcli.load(plates / "graph.tflite") as made:
+        found = made.label([plates / "photos" / "newyorkTest1.jpg"])
+    assert found[0].label == "newyork"
+    assert (made.preprocessing.mean, made.preprocessing.std) == (128.0, 128.0)
+
+
+def test_zero_overrides_and_labels_too(plates: Path) -> None:
+    made = load(plates / "graph.tflite", input_mean=0.0, input_std=255.0, labels=list("abcde"))
+    assert (made.preprocessing.mean, made.preprocessing.std) == (0.0, 255.0)
+    assert made.labels == tuple("abcde")
+
+
+def test_labels_that_do_not_fit_are_refused_before_anything_runs(plates: Path) -> None:
+    with pytest.raises(GraphError, match=r"names 2 labels .*graph\.tflite gives 5 scores"):
+        load(plates / "graph.tflite", labels=["a", "b"])
+    with pytest.raises(GraphError, match=r"names 2 labels .*graph\.pb gives 5 scores"):
+        load(plates / "graph.pb", labels=["a", "b"])
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"batch_size": 0}, "batch size is 0"),
+        ({"input_std": 0.0}, "std is 0"),
+        ({"input_mean": float("nan")}, "mean is nan"),
+        ({"input_height": -1}, "height is -1"),
+    ],
+)
+def test_values_that_cannot_work(plates: Path, options: Any, sentence: str) -> None:
+    with pytest.raises(UsageError, match=sentence):
+        load(plates / "graph.tflite", **options)
+
+
+def test_layers_that_a_litert_file_does_not_have(plates: Path) -> None:
+    assert load(plates / "graph.tflite", input_layer="input:0", output_layer="final_result")
+    with pytest.raises(GraphError, match="leave --input_layer Mul out"):
+        load(plates / "graph.tflite", input_layer="Mul")
+
+
+@pytest.mark.parametrize("name", ["graph.pb", "graph.tflite"])
+def test_garbage_of_every_kind_gets_a_sentence(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    with pytest.raises(GraphError, match="there is no graph at"):
+        load(path)
+    path.write_bytes(b"garbage of no kind")
+    (tmp_path / "labels.txt").write_text("a\n")
+    with pytest.raises(GraphError, match=name):
+        load(path)
+    with pytest.raises(GraphError, match=r"no saved_model\.pb"):
+        load(tmp_path)
+
+
+def with_card(
+    plates: Path, folder: Path, files: list[str], preprocessing: Preprocessing | None = None
+) -> Path:
+    """Copy the plates' files beside a card for the graph."""
+    for name in ("graph.pb", "graph.tflite"):
+        shutil.copyfile(plates / name, folder / name)
+    made = preprocessing or Preprocessing("tlcli-1", 128, 128, 128.0, 128.0)
+    graph = folder / "graph.pb"
+    build(
+        card_path(graph),
+        labels=["Indiana", "New York", "Oklahoma", "Pennsylvania", "Wyoming"],
+        input=CardInput("input", 128, 128, (-1.0, 1.0), made.to_dict()),
+        output="final_result",
+        files=[folder / name for name in files],
+    ).write(card_path(graph))
+    return graph
+
+
+def test_a_card_gives_labels_and_preprocessing_and_tensorflow_stays_out(
+    plates: Path, tmp_path: Path
+) -> None:
+    graph = with_card(plates, tmp_path, ["graph.pb", "graph.tflite"])
+    program = (
+        "import sys, json, tlcli\n"
+        f"made = tlcli.load({str(graph)!r})\n"
+        f"found = made.label([{str(plates / 'photos/newyorkTest1.jpg')!r}])\n"
+        "print(json.dumps([found[0].label, made.preprocessing.name, str(made.graph),\n"
+        "    'tensorflow' in sys.modules]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert json.loads(done.stdout) == ["New York", "tlcli-1", str(graph), False]
+
+
+class NoTensorFlow:
+    """Stands in for the engine of a frozen graph; says what it was given."""
+
+    def __init__(self, wants: Any, plain: bool) -> None:
+        self.names = (wants.input, wants.output)
+
+    def close(self) -> None: ...
+
+    @classmethod
+    def made(cls, wants: Any, plain: bool) -> tuple[NoTensorFlow, None]:
+        return cls(wants, plain), None
+
+
+def test_a_litert_file_that_the_card_does_not_name_is_not_run(
+    plates: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tlcli.core.classifier.load_frozen._converted", NoTensorFlow.made)
+    graph = with_card(plates, tmp_path, ["graph.pb"])
+    assert isinstance(load(graph)._engine, NoTensorFlow)
+    graph = with_card(plates, tmp_path, ["graph.pb", "graph.tflite"])
+    assert not isinstance(load(graph)._engine, NoTensorFlow)
+    (tmp_path / "graph.tflite").write_bytes(b"changed")
+    made = load(graph)
+    assert made._engine.names == ("input", "final_result")  # type: ignore[attr-defined]
+    assert made.labels[1] == "New York"
+
+
+def test_options_go_beyond_a_card(
+    plates: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tlcli.core.classifier.load_frozen._converted", NoTensorFlow.made)
+    graph = with_card(plates, tmp_path, ["graph.pb", "graph.tflite"])
+    # What the card says too changes nothing.
+    same = load(graph, input_layer="input", input_height=128, input_mean=128.0)
+    assert not isinstance(same._engine, NoTensorFlow)
+    other = load(graph, input_mean=0.0)
+    assert isinstance(other._engine, NoTensorFlow)
+    assert other.preprocessing == Preprocessing("tlcli-1", 128, 128, 0.0, 128.0)
+
+
+def test_the_litert_file_itself_uses_the_card(plates: Path, tmp_path: Path) -> None:
+    with_card(plates, tmp_path, ["graph.pb", "graph.tflite"])
+    made = load(tmp_path / "graph.tflite")
+    assert made.preprocessing.name == "tlcli-1"
+    assert made.labels[1] == "New York"
+
+
+def test_a_card_of_another_graph_is_passed_over(
+    plates: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with_card(plates, tmp_path, ["graph.pb"])
+    (tmp_path / "labels.txt").write_text("a\nb\nc\nd\ne\n")
+    made = load(tmp_path / "graph.tflite")
+    assert made.labels == tuple("abcde")
+    assert made.preprocessing.name == "label_image"
+    assert "another graph" in caplog.text
+
+
+def test_a_final_layer_alone_is_said_to_take_bottlenecks(tmp_path: Path) -> None:
+    graph = tmp_path / "final.pb"
+    write_graph(graph, final_layer_graph(FinalLayer(np.zeros((4, 2), "f"), np.zeros(2, "f"))))
+    with pytest.raises(GraphError, match="takes bottlenecks"):
+        load(graph)
+    build(
+        card_path(graph),
+        labels=["a", "b"],
+        input=CardInput("BottleneckInputPlaceholder"),
+        output="final_result",
+        files=[graph],
+    ).write(card_path(graph))
+    with pytest.raises(GraphError, match="takes bottlenecks"):
+        load(graph)

@@ -1,0 +1,217 @@
+"""What graphs of every generation want; no TensorFlow here."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tlcli.core.classifier.input_inference import GraphWants, examine
+from tlcli.core.classifier.input_spec import Options, Scaling, scaling_of
+from tlcli.errors import GraphError
+from tlcli.graph.nodes import DataType, const, new_graph, node, placeholder
+from tlcli.graph.safety import read_graph
+
+DTYPE_STRING = DataType.STRING
+POETS = Scaling(128.0, 128.0)
+HUB = Scaling(0.0, 255.0)
+
+
+@pytest.mark.parametrize(
+    ("folder", "wanted"),
+    [
+        ("plates_128", ("input", 128, POETS, 5)),
+        ("banknotes_224", ("input", 224, POETS, 5)),
+        ("panels_128_optimized", ("input", 128, POETS, 6)),
+        ("mirror_128_quantized", ("input", 128, POETS, 3)),
+        ("hub_style_128_synthetic", ("Placeholder", 128, HUB, 5)),
+        ("inception2015_style_synthetic", ("ResizeBilinear", 128, Scaling(0.0, 1.0), 5)),
+    ],
+)
+def test_graphs_of_every_generation(
+    shared: Path, folder: str, wanted: tuple[str, int, Scaling, int]
+) -> None:
+    found = examine(read_graph(shared / "legacy" / folder / "graph.pb"))
+    name, size, scaling, labels = wanted
+    assert (found.input, found.height, found.width) == (name, size, size)
+    assert (found.scaling, found.labels) == (scaling, labels)
+    assert (found.output, found.dtype) == ("final_result", "float32")
+    assert found.any_batch
+
+
+def test_a_backbone_gives_its_softmax(shared: Path) -> None:
+    path = shared / "legacy/backbones/mobilenet_v1_0.25_224/frozen_graph.pb"
+    found = examine(read_graph(path))
+    assert (found.output, found.labels) == ("MobilenetV1/Predictions/Softmax", 1001)
+    assert found.height == 224
+
+
+def test_the_cut_graph_decodes_no_more(shared: Path) -> None:
+    found = examine(read_graph(shared / "legacy/inception2015_style_synthetic/graph.pb"))
+    inputs = [each for each in found.graph.node if each.op == "Placeholder"]
+    assert [each.name for each in inputs] == ["ResizeBilinear"]
+    assert [dim.size for dim in inputs[0].attr["shape"].shape.dim] == [-1, 128, 128, 3]
+    assert not {"DecodeJpeg", "ResizeBilinear"} & {each.op for each in found.graph.node}
+
+
+@pytest.mark.parametrize("spelled", ["Mul", "Mul:0", "import/Mul"])
+def test_the_layer_that_the_poets_fed(shared: Path, spelled: str) -> None:
+    graph = read_graph(shared / "legacy/inception2015_style_synthetic/graph.pb")
+    found = examine(graph, Options(input_layer=spelled))
+    assert (found.input, found.height, found.scaling) == ("Mul", 128, POETS)
+
+
+def network(
+    name: str = "photo",
+    shape: Any = (None, 8, 8, 3),
+    dtype: Any = "float32",
+    last: str = "scores",
+    *more: Any,
+) -> Any:
+    """Return a graph from pixels to two scores."""
+    return new_graph(
+        [
+            placeholder(name, dtype, shape),
+            const("axes", np.array([1, 2], np.int32)),
+            node("mean", "Mean", [name, "axes"]),
+            const("weights", np.zeros((3, 2), np.float32)),
+            node("product", "MatMul", ["mean", "weights"]),
+            node(last, "Softmax", ["product"]),
+            *more,
+        ]
+    )
+
+
+def wants(graph: Any, **options: Any) -> GraphWants:
+    return examine(graph, Options(**options), "old.pb")
+
+
+def test_an_unknown_input_is_scaled_to_one_and_that_is_said(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with caplog.at_level(logging.INFO, "tlcli"):
+        found = wants(network())
+    assert (found.input, found.output, found.scaling, found.labels) == (
+        "photo",
+        "scores",
+        replace(HUB, assumed=True),
+        2,
+    )
+    assert "'photo'" in caplog.text
+    assert "--input_mean" in caplog.text
+
+
+def test_zero_is_a_value_and_a_given_scaling_is_not_commented(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with caplog.at_level(logging.INFO, "tlcli"):
+        assert wants(network(), input_mean=0.0).scaling == Scaling(0.0, 255.0)
+        assert wants(network("input"), input_mean=0.0).scaling == Scaling(0.0, 128.0)
+        assert wants(network("input"), input_std=1.0).scaling == Scaling(128.0, 1.0)
+    assert not caplog.records
+
+
+def test_sizes_are_overridden_one_by_one() -> None:
+    found = wants(network(), input_height=16)
+    assert (found.height, found.width) == (16, 8)
+
+
+def test_a_size_that_nothing_tells_is_asked_for() -> None:
+    with pytest.raises(GraphError, match=r"old\.pb .* --input_height and --input_width"):
+        wants(network(shape=None))
+    found = wants(network(shape=None), input_height=4, input_width=6)
+    assert (found.height, found.width) == (4, 6)
+    assert wants(network("Mul", shape=None)).height == 299
+
+
+def test_an_input_of_bytes_is_fed_raw() -> None:
+    found = wants(network(dtype="uint8"))
+    assert (found.dtype, found.scaling) == ("uint8", Scaling(0.0, 1.0))
+
+
+def test_a_final_layer_alone_is_said_to_take_bottlenecks() -> None:
+    graph = new_graph(
+        [
+            placeholder("BottleneckInputPlaceholder", "float32", [None, 3]),
+            node("final_result", "Softmax", ["BottleneckInputPlaceholder"]),
+        ]
+    )
+    with pytest.raises(GraphError, match="it takes bottlenecks"):
+        wants(graph)
+
+
+def test_a_misspelled_layer_gets_a_suggestion() -> None:
+    with pytest.raises(GraphError, match=r"no layer 'phto'.*--input_layer.*'photo'"):
+        wants(network(), input_layer="phto")
+    with pytest.raises(GraphError, match=r"--output_layer.*'scores'"):
+        wants(network(), output_layer="score:0")
+
+
+def test_an_output_that_does_not_depend_on_the_input_is_refused() -> None:
+    with pytest.raises(GraphError, match="does not depend on the input"):
+        wants(network(), input_layer="photo", output_layer="weights")
+
+
+def test_two_outputs_are_named_and_asked_for() -> None:
+    graph = network("photo", (None, 8, 8, 3), "float32", "one", node("two", "Softmax", ["product"]))
+    with pytest.raises(GraphError, match=r"\(one, two\).*--output_layer"):
+        wants(graph)
+    assert wants(graph, output_layer="two").output == "two"
+
+
+def test_two_inputs_are_named_and_asked_for() -> None:
+    other = placeholder("second", "float32", [None, 8, 8, 3])
+    graph = network("photo", (None, 8, 8, 3), "float32", "one", other)
+    graph.node.append(node("final_result", "Mul", ["one", "second"]))
+    with pytest.raises(GraphError, match=r"\(photo, second\).*--input_layer"):
+        wants(graph)
+
+
+def test_a_switch_beside_the_images_is_no_image() -> None:
+    switch = placeholder("is_training", "bool", [])
+    graph = network("photo", (None, 8, 8, 3), "float32", "one", switch)
+    graph.node.append(node("final_result", "Select", ["is_training", "one", "one"]))
+    assert wants(graph).input == "photo"
+
+
+@pytest.mark.parametrize("op", ["FloorDiv", "Sub"])
+def test_pixels_that_are_changed_before_the_resize_are_not_guessed(op: str) -> None:
+    graph = new_graph(
+        [
+            placeholder("bytes", DTYPE_STRING, []),
+            node("decode", "DecodeJpeg", ["bytes"]),
+            node("cast", "Cast", ["decode"]),
+            const("ten", 10.0),
+            node("changed", op, ["cast", "ten"]),
+            const("axis", 0),
+            node("batch", "ExpandDims", ["changed", "axis"]),
+            const("size", np.array([8, 8], np.int32)),
+            node("resize", "ResizeBilinear", ["batch", "size"]),
+            node("final_result", "Softmax", ["resize"]),
+        ]
+    )
+    with pytest.raises(GraphError, match=f"{op}.*--input_layer"):
+        wants(graph)
+    graph.node[4].op = "Mul"
+    scaling = wants(graph).scaling
+    assert scaling.mean == 0.0
+    assert scaling.std == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize(
+    ("name", "inception", "scaling"),
+    [
+        ("input", False, POETS),
+        ("import/input:0", False, POETS),
+        ("input", True, HUB),
+        ("Mul", False, POETS),
+        ("Placeholder", False, HUB),
+        ("x", False, Scaling(0.0, 255.0, assumed=True)),
+    ],
+)
+def test_scaling_by_name(name: str, inception: bool, scaling: Scaling) -> None:
+    assert scaling_of(name, inception) == scaling

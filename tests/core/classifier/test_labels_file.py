@@ -1,0 +1,102 @@
+"""Labels files: where they are looked for and how they are read."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from tlcli.core.classifier.labels_file import (
+    Labels,
+    as_labels,
+    decode_labels,
+    find_labels,
+    read_labels,
+)
+from tlcli.errors import DataError, GraphError
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"daisy\nroses\n",
+        b"daisy\nroses",
+        b"daisy\r\nroses\r\n",
+        b"\xef\xbb\xbfdaisy\nroses\n\n\n",
+        b"daisy \nroses\t\n  \n",
+        "daisy\nroses\n".encode("utf-16"),
+        "\ufeffdaisy\r\nroses\r\n".encode("utf-32-le"),
+    ],
+)
+def test_line_ends_marks_and_empty_lines_at_the_end(content: bytes) -> None:
+    assert decode_labels(content, "labels.txt") == ("daisy", "roses")
+
+
+def test_an_empty_line_between_labels_is_counted() -> None:
+    assert decode_labels(b"a\n\nb\n", "labels.txt") == ("a", "", "b")
+
+
+def test_labels_of_every_script_are_kept() -> None:
+    assert decode_labels("집\nhaus\u2028hof\n".encode(), "x") == ("집", "haus\u2028hof")
+
+
+@pytest.mark.parametrize("content", [b"", b"\n\n", b"a\0b\n", b"\xff\xfe\xfd", b"caf\xe9\n"])
+def test_what_is_no_labels_file_gets_a_sentence(content: bytes) -> None:
+    with pytest.raises(DataError, match=r"^labels\.txt "):
+        decode_labels(content, "labels.txt")
+
+
+def test_an_absent_file_and_a_folder_get_a_sentence(tmp_path: Path) -> None:
+    for path in (tmp_path / "absent.txt", tmp_path):
+        with pytest.raises(DataError, match=r"cannot read the labels file .* --labels"):
+            read_labels(path)
+
+
+def test_files_beside_the_graph_in_the_order_of_the_generations(tmp_path: Path) -> None:
+    graph = tmp_path / "flowers.pb"
+    graph.write_bytes(b"graph")
+    with pytest.raises(GraphError) as error:
+        find_labels(graph)
+    places = ["flowers.pb.txt", "flowers.txt", "labels.txt", "retrained_labels.txt"]
+    for name in [*places, "output_labels.txt"]:
+        assert name in str(error.value)
+    assert str(tmp_path) in str(error.value)
+    assert "--labels" in str(error.value)
+    for name in [*places, "output_labels.txt"]:
+        (tmp_path / name).write_text(f"of {name}\n")
+        assert find_labels(graph) == Labels((f"of {name}",), str(tmp_path / name))
+
+
+def test_a_folder_may_hold_its_labels(tmp_path: Path) -> None:
+    model = tmp_path / "model"
+    (model / "assets.extra").mkdir(parents=True)
+    (tmp_path / "labels.txt").write_text("beside\n")
+    assert find_labels(model).names == ("beside",)
+    (model / "assets.extra" / "labels.txt").write_text("inside\n")
+    assert find_labels(model).names == ("inside",)
+
+
+def test_labels_packed_into_a_litert_file(tmp_path: Path) -> None:
+    graph = tmp_path / "graph.tflite"
+    graph.write_bytes(b"0000TFL3 and so on")
+    (tmp_path / "labels.txt").write_text("beside\n")
+    assert find_labels(graph).names == ("beside",)
+    with zipfile.ZipFile(graph, "a") as archive:
+        archive.writestr("names.txt", "packed\n")
+    assert find_labels(graph).names == ("packed",)
+
+
+def test_a_wrong_number_names_both_files_and_numbers(tmp_path: Path) -> None:
+    path = tmp_path / "labels.txt"
+    path.write_text("a\nb\n")
+    labels = as_labels(path)
+    labels.check(2, Path("old.pb"))
+    with pytest.raises(GraphError) as error:
+        labels.check(1001, Path("old.pb"))
+    for part in (str(path), "2 labels", "old.pb", "1001 scores", "--labels"):
+        assert part in str(error.value)
+
+
+def test_labels_may_be_given_themselves() -> None:
+    assert as_labels(["a", "b"]).names == ("a", "b")

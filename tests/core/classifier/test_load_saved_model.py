@@ -1,0 +1,182 @@
+"""SavedModels made by anyone: signatures by message alone, then real ones in TensorFlow."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tlcli.core.classifier.input_spec import Options, Scaling
+from tlcli.core.classifier.load_saved_model import SavedModelWants, examine_saved_model
+from tlcli.core.classifier.loading import load
+from tlcli.errors import GraphError
+from tlcli.graph.nodes import DataType, shape_message
+from tlcli.graph.saved_model_messages import SavedModel
+
+IMAGE = (DataType.FLOAT, (None, 8, 9, 3))
+SCORES = (DataType.FLOAT, (None, 4))
+BYTES = (DataType.STRING, (None,))
+
+Tensors = dict[str, tuple[DataType, Any]]
+
+
+def signature(message: Any, tensors: Tensors) -> None:
+    for key, (dtype, shape) in tensors.items():
+        message[key].name = f"node_{key}:0"
+        message[key].dtype = int(dtype)
+        message[key].tensor_shape.CopyFrom(shape_message(shape))
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Any:
+    def write(signatures: dict[str, tuple[Tensors, Tensors]], tag: str = "serve") -> Path:
+        message = SavedModel()
+        meta = message.meta_graphs.add()
+        meta.meta_info_def.tags.append(tag)
+        for name, (inputs, outputs) in signatures.items():
+            signature(meta.signature_def[name].inputs, inputs)
+            signature(meta.signature_def[name].outputs, outputs)
+        (tmp_path / "saved_model.pb").write_bytes(message.SerializeToString())
+        return tmp_path
+
+    return write
+
+
+def test_the_signature_of_retrain(write: Any) -> None:
+    folder = write(
+        {
+            "encoded": ({"image_bytes": BYTES}, {"prediction": SCORES}),
+            "serving_default": ({"image": IMAGE}, {"prediction": SCORES}),
+        }
+    )
+    assert examine_saved_model(folder, Options()) == SavedModelWants(
+        tags=("serve",),
+        input="node_image:0",
+        output="node_prediction:0",
+        height=8,
+        width=9,
+        scaling=Scaling(0.0, 255.0),
+        dtype="float32",
+        labels=4,
+        any_batch=True,
+    )
+
+
+def test_an_image_signature_of_another_name_and_a_batch_of_one(
+    write: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "tlcli")
+    one = (DataType.UINT8, (1, 8, 9, 3))
+    folder = write(
+        {
+            "serving_default": ({"examples": BYTES}, {"classes": BYTES}),
+            "predict": ({"pixels": one}, {"classes": BYTES, "probabilities": SCORES}),
+        }
+    )
+    found = examine_saved_model(folder, Options())
+    assert (found.input, found.output) == ("node_pixels:0", "node_probabilities:0")
+    assert (found.dtype, found.scaling, found.any_batch) == ("uint8", Scaling(0.0, 1.0), False)
+    assert not caplog.records
+
+
+def test_what_is_assumed_is_said(write: Any, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "tlcli")
+    folder = write({"serving_default": ({"pixels": IMAGE}, {"out": SCORES})})
+    assert examine_saved_model(folder, Options()).scaling == Scaling(0.0, 255.0, assumed=True)
+    assert "'pixels'" in caplog.text
+
+
+def test_options_override(write: Any) -> None:
+    folder = write({"serving_default": ({"image": IMAGE}, {"a": SCORES, "b": SCORES})})
+    with pytest.raises(GraphError, match=r"\(a, b\).*--output_layer"):
+        examine_saved_model(folder, Options())
+    for name in ("b", "node_b", "node_b:0"):
+        found = examine_saved_model(
+            folder, Options("image", name, input_width=20, input_mean=0.0, input_std=1.0)
+        )
+        assert (found.output, found.height, found.width) == ("node_b:0", 8, 20)
+        assert found.scaling == Scaling(0.0, 1.0)
+    with pytest.raises(GraphError, match="no output 'c'"):
+        examine_saved_model(folder, Options(output_layer="c"))
+    with pytest.raises(GraphError, match="leave --input_layer out"):
+        examine_saved_model(folder, Options(input_layer="c"))
+
+
+def test_what_takes_no_images_or_does_not_say_their_size(write: Any) -> None:
+    folder = write({"serving_default": ({"text": BYTES}, {"out": SCORES})})
+    with pytest.raises(GraphError, match="it has: serving_default"):
+        examine_saved_model(folder, Options())
+    write({"serving_default": ({"image": (DataType.FLOAT, None)}, {"out": SCORES})})
+    with pytest.raises(GraphError, match="--input_height"):
+        examine_saved_model(folder, Options())
+    write({"serving_default": ({"image": IMAGE}, {"out": SCORES})}, "train")
+    with pytest.raises(GraphError, match="'serve'"):
+        examine_saved_model(folder, Options())
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder of SavedModels that score by mean colour: old, modern and evil."""
+    from tlcli.runtime.tensorflow import import_tensorflow
+
+    tf = import_tensorflow()
+    folder = tmp_path_factory.mktemp("models")
+    weights = np.eye(3, dtype=np.float32) * 4
+    spec = tf.TensorSpec([None, 8, 8, 3], tf.float32, name="image")
+
+    class Modern(tf.Module):  # type: ignore[misc, name-defined, unused-ignore]
+        def __init__(self) -> None:
+            super().__init__()
+            self.weights = tf.Variable(weights)
+
+        @tf.function(input_signature=[spec])  # type: ignore[untyped-decorator, unused-ignore]
+        def score(self, image: Any) -> Any:
+            return {"prediction": tf.nn.softmax(tf.reduce_mean(image, [1, 2]) @ self.weights)}
+
+        @tf.function(input_signature=[spec])  # type: ignore[untyped-decorator, unused-ignore]
+        def attack(self, image: Any) -> Any:
+            tf.io.write_file(str(folder / "written"), "by the model")
+            return self.score(image)
+
+    modern = Modern()
+    tf.saved_model.save(modern, str(folder / "modern"), signatures=modern.score)
+    tf.saved_model.save(modern, str(folder / "evil"), signatures=modern.attack)
+    v1 = tf.compat.v1
+    with tf.Graph().as_default():
+        image = v1.placeholder(tf.float32, [None, 8, 8, 3], name="Placeholder")
+        variable = v1.get_variable("weights", initializer=weights, use_resource=False)
+        scores = tf.nn.softmax(tf.reduce_mean(image, [1, 2]) @ variable, name="final_result")
+        with v1.Session() as session:
+            session.run(v1.global_variables_initializer())
+            v1.saved_model.simple_save(
+                session, str(folder / "old"), {"image": image}, {"prediction": scores}
+            )
+    (folder / "labels.txt").write_text("red\ngreen\nblue\n")
+    Image.new("RGB", (20, 10), (0, 255, 0)).save(folder / "green.png")
+    return folder
+
+
+@pytest.mark.parametrize("name", ["modern", "old"])
+def test_savedmodels_of_both_formats(models: Path, name: str) -> None:
+    with load(models / name) as classifier:
+        found = classifier.label([models / "green.png"] * 3)
+    best = np.exp(4) / (np.exp(4) + 2)
+    assert [each.label for each in found] == ["green"] * 3
+    assert found[2].score == pytest.approx(best, abs=1e-5)
+
+
+def test_a_model_that_writes_files_runs_only_when_it_is_trusted(models: Path) -> None:
+    with pytest.raises(GraphError, match=r"WriteFile.*--trust"):
+        load(models / "evil")
+    assert not (models / "written").exists()
+    with load(models / "evil", trust=True) as classifier:
+        assert classifier.label(models / "green.png")[0].label == "green"
+    assert (models / "written").exists()
+
+
+def test_labels_that_do_not_fit(models: Path) -> None:
+    with pytest.raises(GraphError, match=r"names 2 labels .*modern gives 3 scores"):
+        load(models / "modern", labels=["a", "b"])

@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tlcli.core.evaluation.linear_head import NoActivationMapError, find_linear_end
+from tlcli.graph.nodes import const, new_graph, node, placeholder
+
+
+def graph_of(*nodes: Any) -> Any:
+    return new_graph([placeholder("Placeholder", np.float32, [None, 4, 4, 3]), *nodes])
+
+
+def averaged(axes: Any, *more: Any) -> Any:
+    return graph_of(
+        node("features", "Relu", ["Placeholder"], T=np.float32),
+        const("axes", np.array(axes, np.int32)),
+        node("same_axes", "Identity", ["axes"], T=np.int32),
+        node("pooled", "Mean", ["features", "same_axes"], T=np.float32, Tidx=np.int32),
+        node("again", "Identity", ["pooled"], T=np.float32),
+        const("shape", np.array([-1, 3], np.int32)),
+        node("output", "Reshape", ["again:0", "shape"], T=np.float32),
+        *more,
+    )
+
+
+@pytest.mark.parametrize("axes", [[1, 2], [2, 1], [-3, -2], [1, -2]])
+@pytest.mark.parametrize("output", ["output", "output:0"])
+def test_mean_over_the_places(axes: list[int], output: str) -> None:
+    found = find_linear_end(averaged(axes), output)
+    assert found.features == "features"
+    assert found.window is found.weights is found.biases is None
+
+
+@pytest.mark.parametrize("axes", [[2, 3], [1], [0, 1], [3]])
+def test_other_means_are_refused(axes: list[int]) -> None:
+    with pytest.raises(NoActivationMapError, match="Mean"):
+        find_linear_end(averaged(axes), "output")
+
+
+def pooled(padding: bytes = b"VALID", data_format: bytes = b"NHWC") -> Any:
+    return graph_of(
+        node("features", "Relu", ["Placeholder"], T=np.float32),
+        node(
+            "pool",
+            "AvgPool",
+            ["features"],
+            ksize=[1, 4, 3, 1],
+            strides=[1, 1, 1, 1],
+            padding=padding,
+            data_format=data_format,
+        ),
+        node("output", "Squeeze", ["pool"]),
+    )
+
+
+def test_average_pool() -> None:
+    found = find_linear_end(pooled(), "output")
+    assert (found.features, found.window) == ("features", (4, 3))
+
+
+@pytest.mark.parametrize("graph", [pooled(b"SAME"), pooled(data_format=b"NCHW")])
+def test_other_pools_are_refused(graph: Any) -> None:
+    with pytest.raises(NoActivationMapError, match="AvgPool"):
+        find_linear_end(graph, "output")
+
+
+WEIGHTS = np.arange(6, dtype=np.float32).reshape(3, 2)
+BIASES = np.array([1, -1], np.float32)
+
+
+@pytest.mark.parametrize("transposed", [False, True])
+@pytest.mark.parametrize("addition", ["Add", "AddV2", "BiasAdd"])
+def test_final_layer(transposed: bool, addition: str) -> None:
+    graph = averaged(
+        [1, 2],
+        const("weights", WEIGHTS.T if transposed else WEIGHTS),
+        const("biases", BIASES),
+        node("product", "MatMul", ["output", "weights"], transpose_b=transposed),
+        node("logits", addition, ["product", "biases"], T=np.float32),
+        node("final_result", "Softmax", ["logits"], T=np.float32),
+    )
+    found = find_linear_end(graph, "final_result")
+    assert found.weights is not None
+    assert found.biases is not None
+    np.testing.assert_array_equal(found.weights, WEIGHTS)
+    np.testing.assert_array_equal(found.biases, BIASES)
+
+
+def test_two_layers_are_one() -> None:
+    second = np.array([[2, 0, 1], [0, 3, 1]], np.float32)
+    graph = averaged(
+        [1, 2],
+        const("weights", WEIGHTS),
+        const("biases", BIASES),
+        const("more", second),
+        node("product", "MatMul", ["output", "weights"]),
+        node("sum", "Add", ["biases", "product"], T=np.float32),
+        node("again_product", "MatMul", ["sum", "more"]),
+    )
+    found = find_linear_end(graph, "again_product")
+    assert found.weights is not None
+    assert found.biases is not None
+    np.testing.assert_array_equal(found.weights, WEIGHTS @ second)
+    np.testing.assert_array_equal(found.biases, BIASES @ second)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "output"),
+    [
+        ([node("output", "MatMul", ["Placeholder", "Placeholder"])], "output"),
+        ([node("output", "Relu", ["Placeholder"])], "output"),
+        ([], "nowhere"),
+        ([], "Placeholder"),
+        ([node("a", "Identity", ["b"]), node("b", "Identity", ["a"])], "a"),
+        ([node("output", "Mean", ["Placeholder"])], "output"),
+        ([node("output", "AvgPool", [])], "output"),
+        ([node("parts", "Split", ["Placeholder"]), node("a", "Identity", ["parts:1"])], "a"),
+    ],
+)
+def test_graphs_that_end_otherwise(nodes: list[Any], output: str) -> None:
+    with pytest.raises(NoActivationMapError):
+        find_linear_end(graph_of(*nodes), output)
+
+
+def test_a_softmax_between_two_layers_is_not_linear() -> None:
+    graph = averaged(
+        [1, 2],
+        const("weights", WEIGHTS),
+        node("soft", "Softmax", ["output"], T=np.float32),
+        node("product", "MatMul", ["soft", "weights"]),
+    )
+    with pytest.raises(NoActivationMapError, match="Softmax"):
+        find_linear_end(graph, "product")

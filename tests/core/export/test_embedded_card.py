@@ -1,0 +1,179 @@
+"""What a graph file says of itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tlcli.backbone import INPUT
+from tlcli.core.classifier.loading import load
+from tlcli.core.export.embedded_card import read_seal, seal
+from tlcli.core.export.frozen_graph import final_layer_graph, serialise
+from tlcli.core.export.model_card import CardInput, ModelCard, build, card_path, load_for
+from tlcli.core.final_layer.sgd import FinalLayer
+from tlcli.core.images.preprocessing import Preprocessing
+from tlcli.errors import GraphError
+from tlcli.graph.messages import GraphDef
+from tlcli.system.atomic_files import write_bytes
+
+LABELS = ("daisy", "데이지", "שלום")
+TAKES = CardInput(height=128, width=96, preprocessing=Preprocessing("tlcli-1", 128, 96).to_dict())
+
+
+def content() -> bytes:
+    layer = FinalLayer(np.ones((4, 3), np.float32), np.zeros(3, np.float32))
+    return serialise(final_layer_graph(layer))
+
+
+def sealed() -> bytes:
+    return seal(content(), labels=LABELS, input=TAKES, output="final_result")
+
+
+def test_what_was_said_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "graph.pb"
+    path.write_bytes(sealed())
+    card = read_seal(path)
+    assert card is not None
+    assert (card.labels, card.input, card.output) == (LABELS, TAKES, "final_result")
+    assert card.input.name == INPUT
+
+
+def test_the_same_graph_gives_the_same_bytes() -> None:
+    assert sealed() == sealed()
+    assert sealed().startswith(content())
+
+
+def test_to_a_reader_of_protobuf_it_is_a_field_to_pass_over() -> None:
+    plain, read = GraphDef.FromString(content()), GraphDef.FromString(sealed())
+    assert [node.name for node in read.node] == [node.name for node in plain.node]
+
+
+@pytest.mark.parametrize("data", [b"", b"tlcliend", b"x" * 100, content()])
+def test_a_file_without_one_says_nothing(tmp_path: Path, data: bytes) -> None:
+    path = tmp_path / "graph.pb"
+    path.write_bytes(data)
+    assert read_seal(path) is None
+    assert read_seal(tmp_path / "absent") is None
+
+
+def test_every_flipped_byte_before_the_magic_is_damage(tmp_path: Path) -> None:
+    path = tmp_path / "graph.pb"
+    whole = sealed()
+    for place in range(len(whole) - len(b"tlcliend")):
+        flipped = bytearray(whole)
+        flipped[place] ^= 1 << place % 8
+        path.write_bytes(flipped)
+        with pytest.raises(GraphError, match=r"graph\.pb is damaged"):
+            read_seal(path)
+
+
+def test_a_flip_in_the_magic_or_a_cut_leaves_a_graph_that_says_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "graph.pb"
+    whole = sealed()
+    for place in range(len(whole) - len(b"tlcliend"), len(whole)):
+        flipped = bytearray(whole)
+        flipped[place] ^= 0x10
+        path.write_bytes(flipped)
+        assert read_seal(path) is None
+    for cut in range(0, len(whole), 7):
+        path.write_bytes(whole[:cut])
+        assert read_seal(path) is None
+
+
+def test_a_part_lost_in_the_middle_is_damage(tmp_path: Path) -> None:
+    path = tmp_path / "graph.pb"
+    path.write_bytes(sealed()[10:])
+    with pytest.raises(GraphError, match="damaged"):
+        read_seal(path)
+
+
+def test_a_record_of_another_version_is_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "graph.pb"
+    monkeypatch.setattr("tlcli.core.export.embedded_card.FORMAT", 99)
+    path.write_bytes(sealed())
+    with pytest.raises(GraphError, match="another version of tlcli"):
+        read_seal(path)
+
+
+def test_labels_too_large_to_be_read_again_are_not_written() -> None:
+    labels = ["x" * (1 << 20)] * 17
+    assert seal(content(), labels=labels, input=TAKES, output="final_result") == content()
+
+
+@pytest.fixture
+def plates(shared: Path, tmp_path: Path) -> Path:
+    """Return a copy of a LiteRT file, sealed, beside a card that says the same."""
+    source = shared / "legacy" / "plates_128"
+    labels = [line.strip() for line in (source / "labels.txt").read_text().splitlines()]
+    takes = CardInput("input", 128, 128, (0.0, 1.0), Preprocessing("tlcli-1", 128, 128).to_dict())
+    graph = tmp_path / "graph.tflite"
+    graph.write_bytes(
+        seal(
+            (source / "graph.tflite").read_bytes(),
+            labels=labels,
+            input=takes,
+            output="final_result",
+        )
+    )
+    build(card_path(graph), labels=labels, input=takes, output="final_result", files=[graph]).write(
+        card_path(graph)
+    )
+    return graph
+
+
+def test_labels_in_the_graph_stand_against_a_card_and_a_file_of_others(
+    plates: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    true = load(plates).labels
+    assert caplog.text == ""
+    card = card_path(plates)
+    card.write_text(card.read_text().replace(f'"{true[0]}"', '"Atlantis"'))
+    assert load(plates).labels == true
+    assert "changed since" in caplog.text
+    card.unlink()
+    (plates.parent / "labels.txt").write_text("a\nb\nc\nd\ne\n")
+    made = load(plates)
+    assert (made.labels, made.preprocessing.name) == (true, "tlcli-1")
+    assert load(plates, labels=plates.parent / "labels.txt").labels == tuple("abcde")
+
+
+def test_a_damaged_graph_runs_only_where_it_is_trusted(
+    plates: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    data = bytearray(plates.read_bytes())
+    data[len(data) // 2] ^= 1
+    plates.write_bytes(data)
+    (plates.parent / "labels.txt").write_text("a\nb\nc\nd\ne\n")
+    with pytest.raises(GraphError, match="damaged"):
+        load(plates)
+    assert load(plates, trust=True).labels == tuple("abcde")
+    assert "damaged" in caplog.text
+
+
+def test_a_graph_that_is_replaced_while_it_is_read_is_read_again(
+    plates: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    newer = seal(
+        plates.read_bytes(),
+        labels=tuple("vwxyz"),
+        input=CardInput(
+            "input", 128, 128, (0.0, 1.0), Preprocessing("tlcli-1", 128, 128).to_dict()
+        ),
+        output="final_result",
+    )
+    replaced = []
+
+    def load_then_replace(graph: Path, digest_of: Callable[[Path], str]) -> ModelCard | None:
+        card = load_for(graph, digest_of)
+        if not replaced:
+            replaced.append(graph)
+            write_bytes(graph, newer)
+        return card
+
+    monkeypatch.setattr("tlcli.core.classifier.loading.load_for", load_then_replace)
+    assert load(plates).labels == tuple("vwxyz")

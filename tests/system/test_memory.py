@@ -1,0 +1,62 @@
+"""The bound is set in processes of their own: it stays with the one that set it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tlcli.system import memory
+
+resource = pytest.importorskip("resource")
+
+_ASK = """
+import sys
+from tlcli.core import memory
+bound = memory.bound_memory()
+if bound is None:
+    print("none")
+else:
+    assert memory.bound_memory() is None  # a lower one is kept
+    bytearray(1 << 20)
+    try:
+        bytearray(bound + 1)
+    except MemoryError:
+        print("refused", bound)
+"""
+
+
+def test_a_request_beyond_the_bound_fails_and_ends_nothing() -> None:
+    if memory.memory()["available"] is None:
+        pytest.skip("no /proc/meminfo")
+    done = subprocess.run(
+        [sys.executable, "-c", _ASK], capture_output=True, text=True, check=True, timeout=60
+    )
+    if done.stdout == "none\n":
+        pytest.skip("a lower bound, or a graphics card")
+    word, bound = done.stdout.split()
+    assert word == "refused"
+    assert int(bound) >= memory.LOWEST_BOUND
+
+
+def test_the_bound_is_that_of_the_container(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = {"total": 64 << 30, "available": 40 << 30, "limit": 20 << 30}
+    asked = []
+    monkeypatch.setattr(memory, "memory", lambda: found)
+    monkeypatch.setattr(memory.Path, "exists", lambda path: False)
+    monkeypatch.setattr(resource, "getrlimit", lambda kind: (-1, -1))
+    monkeypatch.setattr(resource, "setrlimit", lambda kind, limits: asked.append(limits))
+
+    assert memory.bound_memory() == int(0.9 * (20 << 30))
+    found["limit"] = None
+    assert memory.bound_memory() == int(0.9 * (40 << 30))
+    found["available"] = 5 << 30  # others have the rest for the moment
+    assert memory.bound_memory() == 32 << 30
+    found["limit"] = 1 << 30  # TensorFlow alone maps that much
+    assert memory.bound_memory() == memory.LOWEST_BOUND
+    monkeypatch.setattr(memory.Path, "exists", lambda path: path == Path("/dev/nvidiactl"))
+    assert memory.bound_memory() is None
+    expected = [int(0.9 * (20 << 30)), int(0.9 * (40 << 30)), 32 << 30, memory.LOWEST_BOUND]
+    assert asked == [(bound, -1) for bound in expected]

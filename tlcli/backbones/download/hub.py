@@ -1,0 +1,243 @@
+"""Modules of Hub and Kaggle: into a folder, through tensorflow_hub.
+
+A module that was fetched once, or placed by hand, is found again without importing
+TensorFlow or touching the network.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import shutil
+import tarfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from tlcli.backbone import Backbone
+from tlcli.backbones.catalogue import search_folders
+from tlcli.backbones.download.archives import ArchiveRefused, unpack
+from tlcli.backbones.download.hub_addresses import Address, address, moved_family, size_hint
+from tlcli.backbones.model_options import AS_IT_SAYS, ModelOptions
+from tlcli.errors import BackboneError, DownloadError
+
+_FOLDER = "hub"
+_OFFLINE = (
+    "without a network give the path of an unpacked module's folder, or use "
+    "--module efficientnet_lite0"
+)
+
+_log = logging.getLogger("tlcli")
+
+
+def find(
+    module: str, options: ModelOptions = AS_IT_SAYS, *, model_dir: Path | None = None
+) -> Backbone:
+    """Return the backbone of a handle or address, fetched unless it is on this machine.
+
+    Args:
+        module: see `address`.
+        options: see `saved_model.find`.
+        model_dir: where fetched modules lie, None for the cache folder.
+
+    Raises:
+        DownloadError: it is not on this machine and cannot be fetched.
+        BackboneError: see `saved_model.find`.
+    """
+    from tlcli.backbones import saved_model
+
+    wanted = address(module)
+    folder = fetch(module, model_dir=model_dir)
+    # Kaggle states this licence for what these two owners moved there from tfhub.dev.
+    known = wanted.kaggle.startswith(("google/", "tensorflow/")) and moved_family(wanted.kaggle)
+    return saved_model.find(
+        folder,
+        options,
+        name=module,
+        source=f"Hub module {wanted.urls[0]}",
+        licence="Apache-2.0" if known else "unknown",
+        size_hint=size_hint(wanted.kaggle),
+    )
+
+
+def fetch(module: str, *, model_dir: Path | None = None) -> Path:
+    """Return the folder of a module, downloaded unless it is on this machine.
+
+    Raises:
+        DownloadError: it cannot be fetched; one sentence, within seconds.
+    """
+    wanted = address(module)
+    found = on_this_machine(wanted, model_dir)
+    if found is not None:
+        return found
+    folder = search_folders(model_dir)[0] / _FOLDER
+    for number, url in enumerate(wanted.urls):
+        try:
+            return _download(url, folder, module)
+        except DownloadError as error:
+            # The next address helps only where this server answered that it has no such module.
+            gone = "server answers 4" in str(error)
+            if number + 1 == len(wanted.urls) or not gone:
+                raise
+            _log.info("%s; trying %s", error, wanted.urls[number + 1])
+    raise AssertionError("an address has at least one url")
+
+
+def on_this_machine(wanted: Address, model_dir: Path | None = None) -> Path | None:
+    """Return the folder of a module that was fetched before or placed by hand, or None."""
+    for place in _places(wanted, model_dir):
+        if (place / "saved_model.pb").is_file():
+            return place
+    return None
+
+
+def _places(wanted: Address, model_dir: Path | None) -> Iterator[Path]:
+    folders = search_folders(model_dir)
+    for folder in folders:
+        for url in wanted.urls:
+            yield folder / _FOLDER / _key(url)
+        if wanted.kaggle:
+            yield folder / wanted.kaggle
+    shared = os.environ.get("TFHUB_CACHE_DIR")
+    if shared:
+        for url in dict.fromkeys((wanted.typed, *wanted.urls)):
+            yield Path(shared) / _key(url)
+    if wanted.kaggle:
+        root = os.environ.get("KAGGLEHUB_CACHE")
+        kagglehub = Path(root) if root else Path.home() / ".cache" / "kagglehub"
+        yield kagglehub / "models" / wanted.kaggle
+
+
+def _key(url: str) -> str:
+    """Return the folder name that tensorflow_hub gives to an address."""
+    return hashlib.sha1(url.encode("utf-8"), usedforsecurity=False).hexdigest()
+
+
+def _download(url: str, folder: Path, module: str) -> Path:
+    # Imported here: it brings http and ssl along, and nearly every run downloads nothing.
+    from tlcli.backbones.download.http import check_reachable, explained, failed, only_one
+
+    what = f"the module {module}"
+    target = folder / _key(url)
+    with only_one(target), explained(what, url, _OFFLINE):
+        if (target / "saved_model.pb").is_file():
+            return target
+        check_reachable(url)
+        _log.info("downloading %s from %s", what, url)
+        # Under our own lock: what lies here was left by a run that was killed.
+        for left in (*folder.glob(f"{target.name}.*.tmp"), folder / f"{target.name}.lock"):
+            if left.is_dir():
+                shutil.rmtree(left, ignore_errors=True)
+            else:
+                left.unlink(missing_ok=True)
+        _resolve(url, folder, what)
+    if not (target / "saved_model.pb").is_file():
+        shutil.rmtree(target, ignore_errors=True)
+        raise failed(what, url, "the archive that it sent holds no SavedModel", _OFFLINE)
+    return target
+
+
+def _resolve(url: str, folder: Path, what: str) -> None:
+    hub = import_hub()
+    from tlcli.backbones.download.http import bounded_sockets, cause, failed
+    from tlcli.runtime.native_stderr import quiet_stderr
+    from tlcli.runtime.tensorflow import import_tensorflow
+
+    tf = import_tensorflow()
+    before = {name: os.environ.get(name) for name in _SETTINGS}
+    os.environ.update({**_SETTINGS, "TFHUB_CACHE_DIR": str(folder)})
+    try:
+        with quiet_stderr(), bounded_sockets(), _closed_answers(), _own_unpacking():
+            hub.resolve(url)
+    except ArchiveRefused as error:
+        raise failed(what, url, f"{error}, so it was refused", _OFFLINE) from error
+    except tf.errors.OpError as error:
+        reason = cause(error.__cause__ or OSError(str(error.message).splitlines()[0]))
+        raise failed(what, url, reason, _OFFLINE) from error
+    except tarfile.ReadError as error:
+        raise failed(what, url, "what it sent is not a tar archive", _OFFLINE) from error
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+@contextmanager
+def _closed_answers() -> Iterator[None]:
+    """Close the connections that tensorflow_hub leaves open where an archive is damaged."""
+    from tensorflow_hub.resolver import HttpResolverBase
+
+    opening = HttpResolverBase._call_urlopen
+    answers = []
+
+    def call(self: Any, request: Any) -> Any:
+        answers.append(opening(self, request))
+        return answers[-1]
+
+    HttpResolverBase._call_urlopen = call
+    try:
+        yield
+    finally:
+        HttpResolverBase._call_urlopen = opening
+        for answer in answers:
+            answer.close()
+
+
+@contextmanager
+def _own_unpacking() -> Iterator[None]:
+    """Let `archives.unpack` do what tensorflow_hub does without limits."""
+    from tensorflow_hub import resolver
+
+    usual = resolver.DownloadManager.download_and_uncompress
+
+    def download_and_uncompress(_: Any, fileobj: Any, dst_path: str) -> None:
+        unpack(fileobj, Path(dst_path))
+        # An archive that was cut between two of its files looks like a whole one. What comes
+        # after the end of one is padding, which is short.
+        for _ in range(256):
+            if not fileobj.read(1 << 18):
+                break
+        if getattr(fileobj, "length", 0):
+            raise ArchiveRefused("it ended before all of it had arrived")
+
+    resolver.DownloadManager.download_and_uncompress = download_and_uncompress
+    try:
+        yield
+    finally:
+        resolver.DownloadManager.download_and_uncompress = usual
+
+
+# The compressed form is the one that leaves a folder to look into before it runs.
+_SETTINGS = {
+    "TFHUB_CACHE_DIR": "",
+    "TFHUB_MODEL_LOAD_FORMAT": "COMPRESSED",
+    "TFHUB_DOWNLOAD_PROGRESS": "",
+}
+
+
+def import_hub() -> Any:
+    """Return the module ``tensorflow_hub``, imported quietly.
+
+    Raises:
+        BackboneError: it cannot be imported here.
+    """
+    import warnings
+
+    from tlcli.runtime.native_stderr import quiet_stderr
+    from tlcli.runtime.tensorflow import import_tensorflow
+
+    import_tensorflow()
+    try:
+        with quiet_stderr(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            import tensorflow_hub
+    except ImportError as error:
+        raise BackboneError(
+            f"tensorflow_hub cannot be imported ({error}); "
+            "run: pip install 'tensorflow-hub>=0.16.1' 'setuptools<81' tf_keras"
+        ) from error
+    return tensorflow_hub

@@ -1,0 +1,296 @@
+"""The bottleneck cache: one SQLite file that knows contents of files and their vectors.
+
+A vector is found by (backbone fingerprint, view, SHA-256 of the image's content), so it can
+never be met by another image, network, layer, size or preprocessing. What cannot be trusted
+(wrong length, wrong checksum, damaged file) is a miss, never an error.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tlcli.core.bottlenecks.cache_database import CHUNK, StoreDatabase, chunks, insert, marks
+from tlcli.core.bottlenecks.cache_files import SeenFiles
+from tlcli.core.data.content_hashes import Progress
+from tlcli.core.images.preprocessing import PREPROCESSING_VERSION
+from tlcli.errors import ImageError
+from tlcli.system.cache_folders import bottleneck_folder
+from tlcli.system.gc_pause import collection_paused
+
+Array = np.ndarray[Any, Any]
+
+_LARGEST_VECTOR = 1 << 24
+
+
+def _reader() -> str:
+    """Return what decides whether a file can be decoded: our version and Pillow's."""
+    import PIL
+
+    return f"{PREPROCESSING_VERSION}/pillow {PIL.__version__}"
+
+
+def _checksum(fingerprint: str, view: str, content: str, vector: bytes) -> int:
+    key = f"{fingerprint}|{view}|{content}|".encode()
+    return zlib.crc32(vector, zlib.crc32(key))
+
+
+class BottleneckStore:
+    """The cache in one folder; a context manager, usable from several threads and processes.
+
+    Args:
+        folder: where the file lies or will be made; None takes the default folder.
+
+    Raises:
+        CacheError: the folder or file cannot be opened or written.
+    """
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self.folder = bottleneck_folder() if folder is None else Path(folder)
+        self._database = StoreDatabase(self.folder)
+        self._files = SeenFiles(self._database)
+        self.path = self._database.path
+
+    def close(self) -> None:
+        """Close the database; safe to call twice."""
+        self._database.close()
+
+    def __enter__(self) -> BottleneckStore:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    # -- contents of files
+
+    def content(self, path: Path) -> str:
+        """Return the SHA-256 of a file's content, from the cache when it is safely unchanged.
+
+        Raises:
+            ImageError: the file cannot be read; the reason alone.
+        """
+        (found,) = self.contents([path])
+        if isinstance(found, ImageError):
+            raise found
+        return found
+
+    @collection_paused()
+    def contents(
+        self, paths: Sequence[Path | str], progress: Progress | None = None
+    ) -> list[str | ImageError]:
+        """Return `content` of each file, or why it cannot be read; in parallel.
+
+        Args:
+            paths: any files.
+            progress: called with ("hashing", done, total).
+        """
+        return self._files.contents(paths, progress)
+
+    # -- vectors
+
+    def get(self, fingerprint: str, view: str | None, contents: Iterable[str]) -> dict[str, Array]:
+        """Return the stored vectors, float32 [D] each, of those contents that have one.
+
+        Args:
+            fingerprint: of the backbone.
+            view: name of the distorted view; None for the undistorted image.
+            contents: SHA-256 of images.
+        """
+        wanted = list(dict.fromkeys(contents))
+        matrix = np.empty((len(wanted), self.bottleneck_size(fingerprint) or 0), np.float32)
+        found = self.fill(fingerprint, view, wanted, matrix)
+        return {content: matrix[row].copy() for row, content in enumerate(wanted) if found[row]}
+
+    @collection_paused()
+    def fill(
+        self,
+        fingerprint: str,
+        view: str | None,
+        contents: Sequence[str],
+        matrix: Array,
+        rows: Sequence[int] | None = None,
+    ) -> npt.NDArray[np.bool_]:
+        """Write the stored vectors into a matrix; nothing else of them is kept in memory.
+
+        Args:
+            fingerprint: of the backbone.
+            view: name of the distorted view; None for the undistorted image.
+            contents: SHA-256 of images, [N]; the same may come more than once.
+            matrix: float32 [M, D] to write into; a row without a vector may be left with
+                any values.
+            rows: the row of each content; None: row i for content i.
+
+        Returns:
+            Whether each content had a vector, [N].
+        """
+        name = view or ""
+        found = np.zeros(len(contents), np.bool_)
+        size = 4 * matrix.shape[1]
+
+        def read(connection: sqlite3.Connection) -> None:
+            found[:] = False
+            backbone = _backbone(connection, fingerprint)
+            if backbone is None or 4 * backbone[1] != size:
+                return
+            for start in range(0, len(contents), CHUNK):
+                places: dict[str, list[int]] = {}
+                for index in range(start, min(start + CHUNK, len(contents))):
+                    places.setdefault(contents[index], []).append(index)
+                chunk = list(places)
+                for content, checksum, blob in connection.execute(
+                    "SELECT content, checksum, vector FROM vectors WHERE backbone = ? "
+                    f"AND view = ? AND content IN ({marks(chunk)})",
+                    [backbone[0], name, *chunk],
+                ):
+                    if (
+                        isinstance(blob, bytes)
+                        and len(blob) == size
+                        and checksum == _checksum(fingerprint, name, content, blob)
+                    ):
+                        vector = np.frombuffer(blob, "<f4")
+                        for index in places[content]:
+                            matrix[index if rows is None else rows[index]] = vector
+                            found[index] = True
+
+        self._database.run(read)
+        return found
+
+    def count(self, fingerprint: str, contents: Sequence[str]) -> int:
+        """Return how many of different contents have a vector of the undistorted image.
+
+        Quicker than `fill`: no vector is read, so one that is damaged counts too.
+        """
+        total = 0
+
+        def read(connection: sqlite3.Connection) -> None:
+            nonlocal total
+            total = 0
+            backbone = _backbone(connection, fingerprint)
+            if backbone is None:
+                return
+            for chunk in chunks(contents):
+                (found,) = connection.execute(
+                    "SELECT count(*) FROM vectors WHERE backbone = ? AND view = '' "
+                    f"AND content IN ({marks(chunk)})",
+                    [backbone[0], *chunk],
+                ).fetchone()
+                total += found
+
+        self._database.run(read)
+        return total
+
+    def put(self, fingerprint: str, view: str | None, vectors: Mapping[str, Array]) -> None:
+        """Store vectors [D] by content, in one transaction.
+
+        Raises:
+            CacheError: the file cannot be written (disk full, read-only), or a vector has
+                another length than those stored for this backbone.
+        """
+        if not vectors:
+            return
+        name = view or ""
+        blobs = {
+            content: np.ascontiguousarray(vector, dtype="<f4").tobytes()
+            for content, vector in vectors.items()
+        }
+
+        def write(connection: sqlite3.Connection) -> None:
+            size = len(next(iter(blobs.values()))) // 4
+            connection.execute(
+                "INSERT OR IGNORE INTO backbones (fingerprint, bottleneck_size) VALUES (?, ?)",
+                (fingerprint, size),
+            )
+            found = _backbone(connection, fingerprint)
+            assert found is not None
+            number, stored = found
+            if stored != size and not _has_vector(connection, fingerprint, number, stored):
+                # No vector bears the number out, so it is the number that is damaged.
+                connection.execute(
+                    "UPDATE backbones SET bottleneck_size = ? WHERE id = ?", (size, number)
+                )
+                stored = size
+            if any(len(blob) != 4 * stored for blob in blobs.values()):
+                raise self._database.error(f"it holds vectors of {stored} values, not {size}")
+            insert(
+                connection,
+                "INSERT OR REPLACE INTO vectors VALUES (?, ?, ?, ?, ?)",
+                [
+                    (number, name, content, _checksum(fingerprint, name, content, blob), blob)
+                    for content, blob in blobs.items()
+                ],
+            )
+
+        self._database.write(write)
+
+    def bottleneck_size(self, fingerprint: str) -> int | None:
+        """Return D of the vectors stored for a backbone, or None where there are none."""
+        found = self._database.run(lambda connection: _backbone(connection, fingerprint))
+        return None if found is None or not found[1] else found[1]
+
+    # -- images that cannot be read
+
+    def failure(self, content: str) -> str | None:
+        """Return why this content could not be decoded, if that is known."""
+        row = self._database.run(
+            lambda connection: connection.execute(
+                "SELECT reason FROM failures WHERE content = ? AND reader = ?",
+                (content, _reader()),
+            ).fetchone()
+        )
+        return None if row is None else str(row[0])
+
+    def record_failure(self, content: str, reason: str) -> None:
+        """Remember that this content cannot be decoded by this version."""
+        row = (content, _reader(), reason)
+        self._database.write(
+            lambda connection: insert(
+                connection, "INSERT OR REPLACE INTO failures VALUES (?, ?, ?)", [row]
+            )
+        )
+
+    def failures(self, contents: Iterable[str]) -> dict[str, str]:
+        """Return `failure` of those contents that have one."""
+        wanted = list(dict.fromkeys(contents))
+        found: dict[str, str] = {}
+
+        def read(connection: sqlite3.Connection) -> None:
+            for chunk in chunks(wanted):
+                found.update(
+                    connection.execute(
+                        "SELECT content, reason FROM failures WHERE reader = ? "
+                        f"AND content IN ({marks(chunk)})",
+                        [_reader(), *chunk],
+                    ).fetchall()
+                )
+
+        self._database.run(read)
+        return found
+
+
+def _backbone(connection: sqlite3.Connection, fingerprint: str) -> tuple[int, int] | None:
+    row = connection.execute(
+        "SELECT id, bottleneck_size FROM backbones WHERE fingerprint = ?", (fingerprint,)
+    ).fetchone()
+    if row is None:
+        return None
+    number, size = row
+    return number, size if isinstance(size, int) and 0 < size <= _LARGEST_VECTOR else 0
+
+
+def _has_vector(connection: sqlite3.Connection, fingerprint: str, backbone: int, size: int) -> bool:
+    """Return whether an undamaged vector of a backbone has ``size`` values."""
+    rows = connection.execute(
+        "SELECT view, content, checksum, vector FROM vectors "
+        "WHERE backbone = ? AND length(vector) = ?",
+        (backbone, 4 * size),
+    )
+    return any(
+        isinstance(vector, bytes) and checksum == _checksum(fingerprint, view, content, vector)
+        for view, content, checksum, vector in rows
+    )

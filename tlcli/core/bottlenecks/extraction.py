@@ -1,0 +1,371 @@
+"""Bottleneck vectors of images: each content and view computed once, ever.
+
+Where the network runs in LiteRT, each thread reads and decodes an image and runs it; otherwise
+threads decode while the engine runs the batch before. What waits is bounded, and vectors are
+stored as they come, so a run that is killed loses a second of work at most. All vectors of a
+run lie in one matrix, and an image whose vector is in the cache costs no object of its own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import time
+from collections import deque
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import compress, islice
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from tlcli.backbone import Backbone, BackboneGraph
+from tlcli.core.bottlenecks.cache import BottleneckStore
+from tlcli.core.bottlenecks.decode_jobs import Job, Unreadable, decode
+from tlcli.core.bottlenecks.engine_choice import backbone_engine
+from tlcli.core.bottlenecks.engines import BATCH_SIZE, BackboneEngine, Bfloat16Backbone
+from tlcli.core.images.augmentation import Distortions
+from tlcli.core.images.preprocessing import Preprocessing
+from tlcli.errors import BackboneError, CacheError, GraphError
+from tlcli.runtime.cpus import available_cpus
+
+Array = np.ndarray[Any, Any]
+Progress = Callable[[str, int, int], None]
+
+STAGE = "bottlenecks"
+# Vectors in one transaction, and how long the first of them may wait for the others.
+STORED_AT_ONCE = 64
+_STORED_SECONDS = 0.5
+# A thread takes no more images at once than it can compute in about this time.
+_IN_HAND_SECONDS = 0.5
+
+
+class Request(NamedTuple):
+    """One vector that is wanted.
+
+    Attributes:
+        path: a file that holds the image.
+        content: SHA-256 of its content, as `BottleneckStore.contents` returned it.
+        view: number of the distorted view; None for the plain image.
+    """
+
+    path: Path | str
+    content: str
+    view: int | None = None
+
+
+@dataclass
+class Bottlenecks:
+    """What `compute` found.
+
+    Attributes:
+        vectors: float32 [N, D], row i for request i; of no meaning where there is no vector.
+        found: whether each request has a vector, bool [N].
+        failures: why, by path of each image that has no vector.
+        hits: how many different vectors came out of the cache.
+        computed: how many were computed now.
+    """
+
+    vectors: npt.NDArray[np.float32]
+    found: npt.NDArray[np.bool_]
+    failures: dict[Path, str] = field(default_factory=dict)
+    hits: int = 0
+    computed: int = 0
+
+
+@dataclass(frozen=True)
+class _Computed:
+    vector: Array
+
+
+_Outcome = _Computed | Unreadable | Array
+"""What a thread made of a job: its vector, or its pixels for the engine, or why neither."""
+
+
+def compute(
+    backbone: Backbone,
+    requests: Sequence[Request],
+    store: BottleneckStore,
+    distortions: Distortions | None = None,
+    progress: Progress | None = None,
+) -> Bottlenecks:
+    """Return the vectors of all requests, computing only what the store lacks.
+
+    Args:
+        backbone: its graph is loaded only if something is missing.
+        requests: in any order; the same content and view may come more than once.
+        store: where vectors are looked up and put.
+        distortions: needed for requests with a view.
+        progress: called with ("bottlenecks", done, total), in distinct vectors.
+
+    Raises:
+        BackboneError: the backbone cannot be loaded or run, or gives no proper vectors.
+        CacheError: the store cannot be read or written.
+    """
+    size = backbone.bottleneck_size or store.bottleneck_size(backbone.fingerprint) or 0
+    result = Bottlenecks(
+        # Untouched rows of zeros take no memory.
+        np.zeros((len(requests), size), np.float32),
+        np.zeros(len(requests), np.bool_),
+    )
+    _look_up(backbone, requests, store, distortions, result)
+    jobs = _missing(requests, result)
+    total = result.hits + len(jobs)
+    known = store.failures(job.content for job in jobs)
+    for job in jobs:
+        if job.content in known:
+            _fail(result, job, known[job.content])
+    jobs = [job for job in jobs if job.content not in known]
+    if progress is not None:
+        progress(STAGE, total - len(jobs), total)
+    if jobs:
+        extraction = _Extraction(backbone, store, distortions, result)
+        try:
+            extraction.run(jobs, total, progress)
+        finally:
+            extraction.close()
+    return result
+
+
+def _view_key(distortions: Distortions | None, view: int | None) -> str | None:
+    if view is None:
+        return None
+    if distortions is None:
+        raise ValueError("a view is asked for without distortions")
+    return distortions.view_key(view)
+
+
+def _look_up(
+    backbone: Backbone,
+    requests: Sequence[Request],
+    store: BottleneckStore,
+    distortions: Distortions | None,
+    result: Bottlenecks,
+) -> None:
+    rows_of: dict[int | None, list[int]] = {}
+    for row, request in enumerate(requests):
+        rows_of.setdefault(request.view, []).append(row)
+    for view, rows in rows_of.items():
+        contents = [requests[row].content for row in rows]
+        key = _view_key(distortions, view)
+        found = store.fill(backbone.fingerprint, key, contents, result.vectors, rows)
+        result.found[rows] = found
+        result.hits += len(set(compress(contents, found)))
+
+
+def _missing(requests: Sequence[Request], result: Bottlenecks) -> list[Job]:
+    rows_of: dict[tuple[str, int | None], list[int]] = {}
+    for row in np.flatnonzero(~result.found).tolist():
+        request = requests[row]
+        rows_of.setdefault((request.content, request.view), []).append(row)
+    return [
+        Job(
+            content,
+            view,
+            tuple(dict.fromkeys(requests[row].path for row in rows)),
+            tuple(rows),
+        )
+        for (content, view), rows in rows_of.items()
+    ]
+
+
+def _fail(result: Bottlenecks, job: Job, reason: str) -> None:
+    for path in job.paths:
+        result.failures[Path(path)] = reason
+
+
+class _Extraction:
+    """One run of a backbone over images; nothing is loaded before the first batch."""
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        store: BottleneckStore,
+        distortions: Distortions | None,
+        result: Bottlenecks,
+    ) -> None:
+        self._backbone = backbone
+        self._store = store
+        self._distortions = distortions
+        self._result = result
+        self._preprocessing = Preprocessing("tlcli-1", backbone.height, backbone.width)
+        self._graph: BackboneGraph | None = None
+        self._engine: BackboneEngine | None = None
+        self._count = 0
+        self._computed: list[tuple[Job, Array]] = []
+        self._stored = 0.0  # when
+        self._pace = 0.0  # seconds that a thread takes for an image in the network
+
+    def run(self, jobs: Sequence[Job], total: int, progress: Progress | None) -> None:
+        self._count = len(jobs)
+        try:
+            self._run(jobs, total, progress)
+        except BaseException:
+            with contextlib.suppress(CacheError):
+                self._keep_computed()
+            raise
+        self._keep_computed()
+
+    def _run(self, jobs: Sequence[Job], total: int, progress: Progress | None) -> None:
+        done = total - len(jobs)
+        waiting: list[tuple[Job, Array]] = []
+        with contextlib.closing(self._outcomes(jobs)) as outcomes:
+            for job, outcome in outcomes:
+                done += 1
+                if isinstance(outcome, Unreadable):
+                    _fail(self._result, job, outcome.reason)
+                    if outcome.remember:
+                        self._store.record_failure(job.content, outcome.reason)
+                elif isinstance(outcome, _Computed):
+                    self._computed.append((job, outcome.vector))
+                    late = time.monotonic() - self._stored > _STORED_SECONDS
+                    if late or len(self._computed) >= STORED_AT_ONCE:
+                        self._keep_computed()
+                else:
+                    waiting.append((job, outcome))
+                    if len(waiting) < self._batch_size():
+                        continue
+                    self._finish(waiting)
+                    waiting = []
+                if progress is not None:
+                    progress(STAGE, done - len(waiting), total)
+        if waiting:
+            self._finish(waiting)
+            if progress is not None:
+                progress(STAGE, done, total)
+
+    def close(self) -> None:
+        if self._engine is not None:
+            self._engine.close()
+            self._engine = None
+
+    def _batch_size(self) -> int:
+        return BATCH_SIZE if self._engine is None else self._engine.batch_size
+
+    def _outcomes(self, jobs: Sequence[Job]) -> Generator[tuple[Job, _Outcome], None, None]:
+        """Yield what becomes of each job, in order; threads are a bounded number of them ahead."""
+        workers = available_cpus()
+        queue: deque[tuple[list[Job], Future[list[_Outcome]]]] = deque()
+        queued, left, rest = 0, len(jobs), iter(jobs)
+        pool = ThreadPoolExecutor(workers, "tlcli-decode")
+        try:
+            while True:
+                # Until the engine is there pixels are gathered for it.
+                share = 1 if self._engine is None else max(1, self._engine.share)
+                share = min(share, 1 + int(_IN_HAND_SECONDS / max(self._pace, 1e-3)))
+                ahead = 2 * BATCH_SIZE + (2 * share - 1) * workers
+                while left and queued < ahead:
+                    # Of the last ones each thread gets its part.
+                    part = list(islice(rest, min(share, -(-left // workers))))
+                    queue.append((part, pool.submit(self._work, part)))
+                    queued += len(part)
+                    left -= len(part)
+                if not queue:
+                    return
+                part, future = queue.popleft()
+                yield from zip(part, future.result(), strict=True)
+                queued -= len(part)
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+            # After an error or an interrupt: what threads computed ahead of it is kept too.
+            for part, future in queue:
+                if not future.cancelled() and future.exception() is None:
+                    self._computed += (
+                        (job, outcome.vector)
+                        for job, outcome in zip(part, future.result(), strict=True)
+                        if isinstance(outcome, _Computed)
+                    )
+
+    def _work(self, part: Sequence[Job]) -> list[_Outcome]:
+        outcomes: list[_Outcome] = []
+        pictures: list[Array] = []
+        for job in part:
+            found = decode(job, self._preprocessing, self._distortions)
+            outcomes.append(found)
+            if not isinstance(found, Unreadable):
+                pictures.append(found)
+        engine = self._engine
+        if engine is None or not engine.share or not pictures:
+            return outcomes
+        begun = time.monotonic()
+        run = functools.partial(engine.run_here, pictures, self._preprocessing.scale)
+        vectors = iter(self._vectors(run, len(pictures)))
+        self._pace = (time.monotonic() - begun) / len(pictures)
+        return [
+            found if isinstance(found, Unreadable) else _Computed(next(vectors))
+            for found in outcomes
+        ]
+
+    def _finish(self, waiting: Sequence[tuple[Job, Array]]) -> None:
+        """Run the waiting images and store their vectors."""
+        engine = self._loaded()
+        step = engine.batch_size
+        for start in range(0, len(waiting), step):
+            part = waiting[start : start + step]
+            batch = self._preprocessing.scale(np.stack([pixels for _, pixels in part]))
+            begun = time.monotonic()
+            vectors = self._vectors(functools.partial(engine.run, batch), len(part))
+            self._pace = (time.monotonic() - begun) / len(part) * available_cpus()
+            self._keep([job for job, _ in part], vectors)
+
+    def _loaded(self) -> BackboneEngine:
+        if self._graph is None:
+            self._graph = self._backbone.load_graph()
+        if self._engine is None:
+            try:
+                if self._backbone.bfloat16 is not None:
+                    self._engine = Bfloat16Backbone(self._graph, self._backbone.bfloat16)
+                else:
+                    self._engine = backbone_engine(
+                        self._graph, self._backbone.height, self._backbone.width, self._count
+                    )
+            except GraphError as error:
+                raise self._error(str(error)) from error
+        return self._engine
+
+    def _vectors(self, run: Callable[[], Array], count: int) -> Array:
+        try:
+            vectors = run()
+        except GraphError as error:
+            raise self._error(str(error)) from error
+        size = self._backbone.bottleneck_size
+        if self._graph is not None and size is None:
+            size = self._graph.bottleneck_size
+        if vectors.shape != (count, size):
+            raise self._error(
+                f"it gave an output of shape {list(vectors.shape)} instead of {[count, size]}"
+            )
+        if not np.isfinite(vectors).all():
+            raise self._error("it gave values that are no numbers (NaN or infinity)")
+        return vectors.astype(np.float32, copy=False)
+
+    def _keep_computed(self) -> None:
+        computed, self._computed = self._computed, []
+        self._stored = time.monotonic()
+        if computed:
+            self._keep([job for job, _ in computed], [vector for _, vector in computed])
+
+    def _keep(self, jobs: Sequence[Job], vectors: Sequence[Array] | Array) -> None:
+        result = self._result
+        size = len(vectors[0])
+        # Only the network can tell D, or the store told it wrong.
+        if result.vectors.shape[1] != size and not result.found.any():
+            result.vectors = np.zeros((len(result.found), size), np.float32)
+        by_view: dict[int | None, dict[str, Array]] = {}
+        for job, vector in zip(jobs, vectors, strict=True):
+            by_view.setdefault(job.view, {})[job.content] = vector
+            rows = list(job.rows)
+            result.vectors[rows] = vector
+            result.found[rows] = True
+        for view, found in by_view.items():
+            self._store.put(self._backbone.fingerprint, _view_key(self._distortions, view), found)
+        result.computed += len(jobs)
+
+    def _error(self, reason: str) -> BackboneError:
+        return BackboneError(
+            f"the backbone {self._backbone.name} cannot be used: {reason}; "
+            "choose another with --module"
+        )

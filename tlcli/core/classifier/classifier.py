@@ -1,0 +1,300 @@
+"""A graph, its labels and its preprocessing in one object, so that nobody can feed it wrongly."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from tlcli.core.classifier.prefetch import ReadAhead
+from tlcli.core.images.decoding import Source
+from tlcli.core.images.preprocessing import Preprocessing
+from tlcli.errors import GraphError, ImageError, UsageError
+from tlcli.litert.pool import LiteRTPool
+from tlcli.runtime.cpus import available_cpus
+from tlcli.text import counted
+
+Array = np.ndarray[Any, Any]
+
+# Decoding is quick beside the network; more threads would only take its processors.
+_DECODERS = 4
+# Images that a thread decodes before it runs them. Going back and forth for each costs a
+# quarter of the decoder's time.
+_GROUP = 16
+
+
+class Engine(Protocol):
+    """What runs a graph: `GraphEngine`, `LiteRTPool` or `SavedModelEngine`."""
+
+    def run(self, batch: Array) -> Array:
+        """Return the scores [n, L] for a batch [n, height, width, 3]."""
+        ...
+
+    def close(self) -> None:
+        """Release what the engine holds."""
+        ...
+
+
+@dataclass(frozen=True)
+class Score:
+    """One label's score.
+
+    Attributes:
+        label: as in the labels file.
+        score: as the graph gives it, 0 to 1 for a softmax.
+    """
+
+    label: str
+    score: float
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a graph says of one image.
+
+    Attributes:
+        image: the path as it was given; "image N" for the N-th of images given as bytes.
+        scores: best first; empty when there is an error.
+        error: why the image could not be labelled, or None.
+    """
+
+    image: str
+    scores: tuple[Score, ...] = ()
+    error: str | None = None
+
+    @property
+    def label(self) -> str | None:
+        """The best label; None when there is none."""
+        return self.scores[0].label if self.scores else None
+
+    @property
+    def score(self) -> float | None:
+        """The score of the best label; None when there is none."""
+        return self.scores[0].score if self.scores else None
+
+    def top(self, top_k: int | None = 5, threshold: float = 0.0) -> Prediction:
+        """Return the ``top_k`` best scores (None: all) that reach ``threshold``."""
+        kept = self.scores if top_k is None else self.scores[:top_k]
+        return Prediction(
+            self.image, tuple(score for score in kept if score.score >= threshold), self.error
+        )
+
+
+class Classifier:
+    """A loaded graph.
+
+    Attributes:
+        graph: its path.
+        labels: in output order.
+        preprocessing: how an image file becomes its input.
+        batch_size: images that run at once.
+    """
+
+    def __init__(
+        self,
+        *,
+        graph: Path,
+        labels: Sequence[str],
+        preprocessing: Preprocessing,
+        engine: Engine,
+        batch_size: int = 1,
+        dtype: str = "float32",
+        reader: Callable[[Source], Array] | None = None,
+    ) -> None:
+        self.graph = graph
+        self.labels = tuple(labels)
+        self.preprocessing = preprocessing
+        self.batch_size = batch_size
+        self._engine = engine
+        self._dtype = dtype
+        # Gives what preprocessing.read gives, by another decoder.
+        self._reader = reader or preprocessing.read
+        # New memory for each image would cost a tenth of a small network's time.
+        self._buffers = threading.local()
+
+    def label(
+        self,
+        images: Source | Iterable[Source],
+        top_k: int | None = 5,
+        threshold: float = 0.0,
+    ) -> list[Prediction]:
+        """Label images.
+
+        Args:
+            images: paths, or the bytes of image files; one alone is taken too.
+            top_k: how many labels to keep of each image, best first; None for all.
+            threshold: lower scores are left out.
+
+        Returns:
+            One prediction an image, in order; one that cannot be read has an ``error``.
+
+        Raises:
+            GraphError: the graph cannot be run.
+        """
+        if isinstance(images, (str, bytes, Path)):
+            images = [images]
+        return [prediction.top(top_k, threshold) for prediction in self.stream(images)]
+
+    def stream(self, images: Iterable[Source]) -> Iterator[Prediction]:
+        """Yield the prediction of each image with all labels, in order, in bounded memory.
+
+        ``images`` may be endless or slow: an image is labelled as soon as it is there.
+
+        Raises:
+            GraphError: the graph cannot be run.
+        """
+        for image, scores, error in self.probabilities(images):
+            if scores is None:
+                yield Prediction(image, error=error)
+                continue
+            # Stable: of equal scores the first in the labels file comes first.
+            order = np.argsort(-scores, kind="stable")
+            yield Prediction(image, tuple(Score(self.labels[i], _number(scores[i])) for i in order))
+
+    def probabilities(
+        self, images: Iterable[Source]
+    ) -> Iterator[tuple[str, Array | None, str | None]]:
+        """Yield ``(image, scores, error)`` for each image, in order.
+
+        ``scores`` is float32 [L] in the order of `labels`; None when there is an ``error``.
+
+        Raises:
+            GraphError: the graph cannot be run.
+        """
+        named = _named(images)
+        for name, value in (
+            self._pooled(named, self._engine)
+            if isinstance(self._engine, LiteRTPool)
+            else self._batched(named)
+        ):
+            if isinstance(value, ImageError):
+                yield name, None, str(value)
+            elif np.isfinite(value).all():
+                yield name, value, None
+            else:
+                yield name, None, "the graph gave no numbers for it"
+
+    def _pooled(
+        self, named: Iterable[tuple[str, Source]], pool: LiteRTPool
+    ) -> Iterator[tuple[str, Array | ImageError]]:
+        """Yield each image's scores; threads run what they decoded, without handing over."""
+
+        def answer(pixels: Array) -> Array:
+            image = pixels[np.newaxis]
+            if self._dtype == "float32":
+                given = pool.run_one(image, ahead.is_crowded, self.preprocessing.scale)
+            else:
+                given = pool.run_one(self._scaled(image), ahead.is_crowded)
+            scores: Array = self._scores(given, 1)[0]
+            return scores
+
+        threads = max(pool.workers, min(_DECODERS, available_cpus()))
+        ahead = ReadAhead(named, self._read, 1, threads, answer, _GROUP)
+        for batch in ahead:
+            for (name, _), value in batch:
+                yield name, value
+
+    def _batched(
+        self, named: Iterable[tuple[str, Source]]
+    ) -> Iterator[tuple[str, Array | ImageError]]:
+        """Yield each image's scores; threads decode while the engine runs a batch."""
+        threads = min(_DECODERS, available_cpus())
+        for batch in ReadAhead(named, self._read, self.batch_size, threads):
+            pixels = [value for _, value in batch if not isinstance(value, ImageError)]
+            rows = iter(self._run(np.stack(pixels)) if pixels else ())
+            for (name, _), value in batch:
+                yield name, value if isinstance(value, ImageError) else next(rows)
+
+    def read(self, image: Source) -> Array:
+        """Return one image [1, height, width, 3] as the graph is fed with it.
+
+        Raises:
+            ImageError: the reason alone, without the path.
+        """
+        batch: Array = self._scaled(self._reader(image)[None]).copy()
+        return batch
+
+    def scores(self, batch: Array) -> Array:
+        """Return float32 [n, L], in the order of `labels`, for images as `read` gives them.
+
+        Args:
+            batch: float32 [n, height, width, 3] in the range that the graph is fed with,
+                [0, 1] for graphs made by tlcli.
+
+        Raises:
+            GraphError: the graph cannot be run.
+        """
+        step = self.batch_size
+        parts = [batch[start : start + step] for start in range(0, len(batch), step)]
+        return np.concatenate(
+            [self._scores(self._engine.run(self._typed(part)), len(part)) for part in parts]
+        )
+
+    def close(self) -> None:
+        """Release the graph; nothing can be labelled afterwards."""
+        self._engine.close()
+
+    def __enter__(self) -> Classifier:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def _read(self, item: tuple[str, Source]) -> Array:
+        return self._reader(item[1])
+
+    def _run(self, pixels: Array) -> Array:
+        """Return float32 [n, L] for images [n, height, width, 3] as `Preprocessing.read` gives."""
+        return self._scores(self._engine.run(self._scaled(pixels)), len(pixels))
+
+    def _scaled(self, pixels: Array) -> Array:
+        """Return what the graph takes; it holds until this thread's next call."""
+        out: Array | None = getattr(self._buffers, "scaled", None)
+        if out is None or out.shape != pixels.shape:
+            out = self._buffers.scaled = np.empty(pixels.shape, np.float32)
+        batch: Array = self.preprocessing.scale(pixels, out)
+        return self._typed(batch)
+
+    def _typed(self, batch: Array) -> Array:
+        if self._dtype == "float32":
+            return batch
+        limits = np.iinfo(self._dtype)
+        whole: Array = np.clip(np.rint(batch), limits.min, limits.max).astype(self._dtype)
+        return whole
+
+    def _scores(self, given: Array, images: int) -> Array:
+        """Return float32 [images, L] for what the engine gave.
+
+        Raises:
+            GraphError: that does not fit the labels.
+        """
+        scores = np.asarray(given, np.float32)
+        if scores.size != images * len(self.labels):
+            raise GraphError(
+                f"{self.graph} gives scores of the shape {list(scores.shape)} for "
+                f"{counted(images, 'image')}, which does not fit "
+                f"{counted(len(self.labels), 'label')}; "
+                "name the labels file that belongs to the graph with --labels, or the layer of the "
+                "scores with --output_layer"
+            )
+        return scores.reshape(images, len(self.labels))
+
+
+def _named(images: Iterable[Source]) -> Iterator[tuple[str, Source]]:
+    for number, image in enumerate(images, 1):
+        if not isinstance(image, (str, bytes, os.PathLike)):
+            raise UsageError(
+                f"image {number} is of the type {type(image).__name__}; give its path, or the "
+                "bytes of its file"
+            )
+        yield (f"image {number}" if isinstance(image, bytes) else os.fspath(image)), image
+
+
+def _number(score: np.floating[Any]) -> float:
+    """Return the shortest decimal number that is this float32: 0.9 and not 0.8999999761581421."""
+    return float(str(score))

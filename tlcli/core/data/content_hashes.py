@@ -1,0 +1,136 @@
+"""What files hold, as SHA-256, read in parallel and only where they may have changed.
+
+A look at an unchanged file costs one ``stat`` in the calling thread: handing it to another
+thread would cost ten times as much.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+from tlcli.errors import ImageError
+from tlcli.runtime.cpus import available_cpus
+
+Progress = Callable[[str, int, int], None]
+
+STAGE = "hashing"
+# A file that was written this recently may be written again within one tick of its clock.
+SETTLED_NS = 2_000_000_000
+_BLOCK = 1 << 20
+
+
+class FileState(NamedTuple):
+    """What tells whether a file is still the one that was hashed.
+
+    The change time is there because a copy may bring its old modification time along.
+    """
+
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+    inode: str
+
+    @classmethod
+    def of(cls, found: os.stat_result) -> FileState:
+        """Return the state that a stat shows."""
+        return cls(found.st_size, found.st_mtime_ns, found.st_ctime_ns, str(found.st_ino))
+
+
+Known = tuple[FileState, str]
+"""A file's state when it was hashed, and its SHA-256."""
+
+
+def hash_file(path: Path) -> tuple[str, FileState | None]:
+    """Return the SHA-256 of a file, and its state if that may be relied on later.
+
+    The state is None where the file was changed while it was read or shortly before: then
+    a later change could look the same.
+
+    Raises:
+        ImageError: it is no regular file or cannot be read; the reason alone.
+    """
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):  # a pipe would never end
+            raise ImageError("not a regular file")
+        digest = hashlib.sha256()
+        with path.open("rb", buffering=0) as file:
+            before = FileState.of(os.fstat(file.fileno()))
+            while block := file.read(_BLOCK):
+                digest.update(block)
+            after = FileState.of(os.fstat(file.fileno()))
+    except (OSError, ValueError) as error:  # ValueError: a null character in the name
+        raise _unreadable(error) from error
+    newest = max(after.mtime_ns, after.ctime_ns if os.name == "posix" else 0)
+    settled = before == after and time.time_ns() - newest > SETTLED_NS
+    return digest.hexdigest(), after if settled else None
+
+
+def _unreadable(error: OSError | ValueError) -> ImageError:
+    return ImageError((getattr(error, "strerror", None) or str(error)).lower())
+
+
+def _hash(path: Path) -> tuple[str | ImageError, FileState | None]:
+    try:
+        return hash_file(path)
+    except ImageError as error:
+        return error, None
+
+
+def hash_files(
+    paths: Sequence[Path | str],
+    known: Mapping[str, Known],
+    keys: Sequence[str],
+    seen: dict[str, Known],
+    progress: Callable[[int], None] | None = None,
+) -> list[str | ImageError]:
+    """Return the SHA-256 of each file, or why it cannot be read.
+
+    Args:
+        paths: any files.
+        known: what is known, by key; an unchanged file is not read again.
+        keys: a name of each file for ``known`` and ``seen``.
+        seen: filled with what was hashed and may be relied on, also when interrupted.
+        progress: called with the number of files done.
+    """
+    results: list[str | ImageError] = []
+    pool = ThreadPoolExecutor(2 * available_cpus(), "tlcli-hash")
+    try:
+        # All that must be read is handed out before the first answer is waited for.
+        found = list(_unchanged(paths, known, keys, pool))
+        for key, answer in zip(keys, found, strict=True):
+            if isinstance(answer, Future):
+                answer, state = answer.result()
+                if state is not None and isinstance(answer, str):
+                    seen[key] = (state, answer)
+            results.append(answer)
+            if progress is not None:
+                progress(len(results))
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+    return results
+
+
+def _unchanged(
+    paths: Sequence[Path | str],
+    known: Mapping[str, Known],
+    keys: Sequence[str],
+    pool: ThreadPoolExecutor,
+) -> Iterator[str | ImageError | Future[tuple[str | ImageError, FileState | None]]]:
+    for path, key in zip(paths, keys, strict=True):
+        if key in known:
+            state, content = known[key]
+            try:
+                if state == FileState.of(os.stat(path)):  # noqa: PTH116 - no Path is made
+                    yield content
+                    continue
+            except (OSError, ValueError) as error:
+                yield _unreadable(error)
+                continue
+        yield pool.submit(_hash, Path(path))

@@ -1,0 +1,302 @@
+"""A folder of folders of images: which labels there are, and which images each has."""
+
+from __future__ import annotations
+
+import logging
+import os
+import unicodedata
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from tlcli.core.data.splits import (
+    SPLITS,
+    assign_splits,
+    cross_label_duplicates,
+    hash_percentage,
+    sort_key,
+)
+from tlcli.errors import DataError
+from tlcli.system.gc_pause import collection_paused
+from tlcli.system.regular_files import is_folder
+
+__all__ = [
+    "SPLITS",
+    "Dataset",
+    "ImageFile",
+    "assign_splits",
+    "cross_label_duplicates",
+    "hash_percentage",
+    "label_from_folder",
+    "scan_folder",
+    "with_imported",
+]
+
+logger = logging.getLogger("tlcli")
+
+# What systems leave in folders; names beginning with a dot are left out as well.
+_SYSTEM_NAMES = frozenset(
+    {"__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "@eadir", "$recycle.bin"}
+)
+# Only to tell forgotten images in the root from a licence or a list; reading goes by content.
+_IMAGE_SUFFIXES = (
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".gif", ".bmp", ".dib", ".webp", ".tif"),
+    *(".tiff", ".avif", ".heic", ".heif", ".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".tga", ".qoi"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ImageFile:
+    """One image of a dataset; small, as there may be a million.
+
+    Attributes:
+        root: the folder that ``name`` begins in; None where only an imported vector exists.
+        folder: the label's folder, its name as it is.
+        name: "FOLDER/NAME.jpg" or "FOLDER/sub/NAME.jpg", relative, "/" on every system.
+        label: the label that scores are printed under.
+    """
+
+    root: str | None
+    folder: str
+    name: str
+    label: str
+
+    @property
+    def path(self) -> Path | None:
+        """Where the file is; None where only an imported vector exists."""
+        return None if self.root is None else Path(self.root, self.name)
+
+    @property
+    def file(self) -> str | None:
+        """The path as text, made many times faster than ``path``."""
+        return None if self.root is None else os.path.join(self.root, self.name)  # noqa: PTH118
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """The images of a folder.
+
+    Attributes:
+        images: sorted by name.
+        labels: in output order, which is that of the folders' names.
+        ignored: names of images directly in the root, which have no label.
+    """
+
+    images: tuple[ImageFile, ...]
+    labels: tuple[str, ...]
+    ignored: tuple[str, ...] = ()
+
+
+def label_from_folder(name: str) -> str:
+    """Return the label of a folder as the original made it, for every script.
+
+    Lower case; each run of characters that are neither letters, digits nor their marks
+    becomes one space. Accents typed as marks of their own (as macOS stores them) give the
+    same label as composed ones.
+    """
+    label = ""
+    for char in unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).lower()):
+        kind = unicodedata.category(char)[0]
+        # A mark belongs to the letter before it; behind a symbol it would be invisible.
+        if kind in "LN" or (kind == "M" and label and label[-1] != " "):
+            label += char
+        elif not label.endswith(" "):
+            label += " "
+    return label
+
+
+@collection_paused()
+def scan_folder(
+    image_dir: Path, keep_label_names: bool = False, minimum_labels: int = 2
+) -> Dataset:
+    """List the images of ``image_dir/LABEL/...``; nothing is opened.
+
+    Every file that is not hidden counts: what is no image is found out on reading.
+    Folders within a label's folder are read as well, links to folders once. A label's
+    folder without files is left out with a warning (silently when ``minimum_labels`` is
+    below 2, as imported vectors may fill it).
+
+    Raises:
+        DataError: the folder is missing, unreadable or no folder; it has fewer labels
+            than ``minimum_labels``; or two folders give one label.
+    """
+    image_dir = Path(image_dir)
+    root = str(image_dir)
+    images: list[ImageFile] = []
+    folders: list[str] = []
+    ignored: list[str] = []
+    for entry in _entries(image_dir):
+        if not is_folder(entry):
+            if entry.name.lower().endswith(_IMAGE_SUFFIXES):
+                ignored.append(entry.name)
+            continue
+        found = list(_walk(image_dir, entry.name))
+        if not found:
+            if minimum_labels >= 2:
+                logger.warning(
+                    "the folder %s has no images and is left out", image_dir / entry.name
+                )
+            continue
+        folders.append(entry.name)
+        label = _label(entry.name, keep_label_names)
+        images += [ImageFile(root, entry.name, name, label) for name in found]
+    labels = _labels(folders, keep_label_names)
+    if len(labels) < minimum_labels:
+        raise DataError(
+            _too_few_labels(str(image_dir), labels, ignored) + _deeper(image_dir, images)
+        )
+    return Dataset(_sorted(images), labels, tuple(ignored))
+
+
+def with_imported(
+    dataset: Dataset | None,
+    folders_and_names: Iterable[tuple[str, str]],
+    keep_label_names: bool = False,
+) -> Dataset:
+    """Return the dataset with an image for every imported vector that has none.
+
+    ``folders_and_names`` are ("house_with_pool", "photo.jpg"): the label's folder and the
+    image's own name. A vector stands for an image of that folder with that name, at any
+    depth. A folder that only the import has is a label too.
+
+    Raises:
+        DataError: fewer than two labels, or two folders that give one label.
+    """
+    images = list(dataset.images) if dataset is not None else []
+    # macOS spells the same names otherwise; the folder found on disk gives the spelling.
+    spelling = {sort_key(image.folder): image.folder for image in images}
+    # The originals knew no nested folders: a vector of theirs names its image by the last part.
+    present = {(sort_key(image.folder), _last(image.name)) for image in images}
+    present |= {(sort_key(image.folder), _below(image)) for image in images}
+    for folder, name in folders_and_names:
+        folder = spelling.setdefault(sort_key(folder), folder)
+        key = (sort_key(folder), sort_key(name))
+        if key in present:
+            continue
+        present.add(key)
+        label = _label(folder, keep_label_names)
+        images.append(ImageFile(None, folder, f"{folder}/{name}", label))
+    labels = _labels(spelling.values(), keep_label_names)
+    if len(labels) < 2:
+        raise DataError(_too_few_labels("the folder of imported bottlenecks", labels, ()))
+    return Dataset(_sorted(images), labels, dataset.ignored if dataset is not None else ())
+
+
+def _below(image: ImageFile) -> str:
+    return sort_key(image.name.removeprefix(f"{image.folder}/"))
+
+
+def _last(name: str) -> str:
+    return sort_key(name.rsplit("/", 1)[-1])
+
+
+def _sorted(images: Iterable[ImageFile]) -> tuple[ImageFile, ...]:
+    return tuple(sorted(images, key=lambda image: (sort_key(image.name), image.name)))
+
+
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    """Return what is in a folder and not hidden, in the order of the names.
+
+    Raises:
+        DataError: it cannot be listed.
+    """
+    try:
+        with os.scandir(folder) as found:
+            entries = [
+                entry
+                for entry in found
+                if not entry.name.startswith(".") and entry.name.lower() not in _SYSTEM_NAMES
+            ]
+    except FileNotFoundError as error:
+        raise DataError(f"there is no folder {folder}; check --image_dir") from error
+    except NotADirectoryError as error:
+        raise DataError(
+            f"{folder} is no folder; give a folder that holds one folder of images per label"
+        ) from error
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise DataError(f"the folder {folder} cannot be read: {reason}") from error
+    return sorted(entries, key=lambda entry: (sort_key(entry.name), entry.name))
+
+
+def _walk(root: Path, folder: str) -> Iterator[str]:
+    """Yield the names, relative to ``root``, of all files below ``root/folder``."""
+    # Links may lead back up or to one another: no folder is entered twice.
+    entered = {_identity(root), _identity(root / folder)}
+    waiting = [folder]
+    while waiting:
+        current = waiting.pop()
+        for entry in _entries(root / current):
+            name = f"{current}/{entry.name}"
+            if not is_folder(entry):
+                yield name
+            elif (identity := _identity(root / name)) not in entered:
+                entered.add(identity)
+                waiting.append(name)
+
+
+def _identity(folder: Path) -> tuple[int, int]:
+    try:
+        status = folder.stat()
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise DataError(f"the folder {folder} cannot be read: {reason}") from error
+    return status.st_dev, status.st_ino
+
+
+def _label(folder: str, keep_label_names: bool) -> str:
+    if not keep_label_names:
+        label = label_from_folder(folder)
+        if not label.strip():
+            raise DataError(
+                f"the folder name {folder!r} has no letter or digit to make a label of; rename "
+                "it or give --keep_label_names"
+            )
+        return label
+    # A label is one line of a UTF-8 file.
+    if len(folder.splitlines()) > 1 or any("\ud800" <= char <= "\udfff" for char in folder):
+        raise DataError(
+            f"the folder name {folder!r} cannot be a label, which is one line of UTF-8 text; "
+            "rename the folder or leave --keep_label_names out"
+        )
+    return folder
+
+
+def _labels(folders: Iterable[str], keep_label_names: bool) -> tuple[str, ...]:
+    """Return the labels of folders, in the order of the folders' names."""
+    owner: dict[str, str] = {}
+    labels: list[str] = []
+    for folder in sorted(folders, key=lambda name: (sort_key(name), name)):
+        label = _label(folder, keep_label_names)
+        # Who reads a labels file drops spaces at the end of its lines.
+        name = label.rstrip()
+        if name in owner:
+            raise DataError(
+                f"the folders {owner[name]!r} and {folder!r} give the same label {name!r}; "
+                "rename one, or give --keep_label_names to keep the names as they are"
+            )
+        owner[name] = folder
+        labels.append(label)
+    return tuple(labels)
+
+
+def _deeper(image_dir: Path, images: Iterable[ImageFile]) -> str:
+    """Return the hint that the labels may lie one folder deeper, or nothing."""
+    parents = {image.name.rsplit("/", 1)[0] for image in images}
+    folders = {tuple(parent.split("/")[:2]) for parent in parents if "/" in parent}
+    if len(folders) < 2 or len(folders) < len(parents):
+        return ""
+    return f"; or give --image_dir {image_dir / min(folders)[0]}, if its folders are the labels"
+
+
+def _too_few_labels(place: str, labels: tuple[str, ...], ignored: Iterable[str]) -> str:
+    if labels:
+        return (
+            f"{place} has only the label {labels[0]!r}; a classifier needs at least two: put "
+            "the images of each label into a folder of its own"
+        )
+    lying = " (those directly in it have no label)" if any(True for _ in ignored) else ""
+    return (
+        f"{place} has no folders with images{lying}; put the images of each label into a folder "
+        "of its own, such as DIR/daisy and DIR/roses"
+    )

@@ -1,0 +1,220 @@
+"""Figures of a graph, and of two, as text for people and as CSV and JSON for programs."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator, Sequence
+
+from tlcli.core.evaluation.comparison import GraphComparison
+from tlcli.core.evaluation.graph_accuracy import GraphAccuracy
+from tlcli.core.evaluation.metrics import LabelFigures, Share
+from tlcli.spreadsheet import CsvRows
+from tlcli.text import counted, printable, table
+
+# A matrix of more columns fits no terminal.
+_LARGEST_MATRIX = 12
+# More lines are for a program, or for the page.
+_DIFFERENCES_SHOWN = 20
+_SKIPPED_SHOWN = 10
+
+CSV_COLUMNS = ("graph", "figure", "label", "predicted", "value", "low", "high", "image")
+
+
+def verdict(accuracy: GraphAccuracy) -> str:
+    """Return the one line that matters."""
+    low, high = accuracy.interval
+    return (
+        f"Accuracy = {accuracy.accuracy:.1%} (N={accuracy.evaluation.count}, "
+        f"95% interval {low:.1%} to {high:.1%})"
+    )
+
+
+def to_json(accuracy: GraphAccuracy, comparison: GraphComparison | None = None) -> str:
+    """Return one JSON object; with a comparison, that under a key of its own."""
+    found = accuracy.to_dict()
+    if comparison is not None:
+        found["comparison"] = comparison.to_dict()
+    text = json.dumps(found, ensure_ascii=False, indent=2)
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        # A file name that is no UTF-8: escaped, it stays JSON and can be turned back.
+        return json.dumps(found, indent=2)
+    return text
+
+
+def to_text(accuracy: GraphAccuracy, comparison: GraphComparison | None = None) -> str:
+    """Return the figures as lines for people."""
+    if comparison is not None:
+        lines = _comparison_lines(comparison)
+    else:
+        lines = [verdict(accuracy), "", *_label_lines(accuracy), *_matrix_lines(accuracy)]
+    if accuracy.skipped:
+        shown = accuracy.skipped[:_SKIPPED_SHOWN]
+        lines += ["", *(f"  {printable(path)}: {reason}" for path, reason in shown)]
+        if len(shown) < len(accuracy.skipped):
+            lines.append(f"  and {len(accuracy.skipped) - len(shown)} more")
+        are = "is" if len(accuracy.skipped) == 1 else "are"
+        unread = counted(len(accuracy.skipped), "image")
+        lines.append(f"{unread} could not be read and {are} not counted.")
+    return "\n".join(lines)
+
+
+def to_csv(
+    accuracy: GraphAccuracy,
+    comparison: GraphComparison | None = None,
+    for_spreadsheet: bool = False,
+) -> str:
+    """Return one figure a row under `CSV_COLUMNS`, ready for a filter or a pivot table.
+
+    ``figure`` is "accuracy", "images" (of a label: how many there are; without one: all),
+    "precision", "recall", "f1", "confusion" (how often ``label`` was labelled ``predicted``;
+    a pair that is absent was never seen), "misclassified" (``value`` is the score), "skipped",
+    and of two graphs "both_right", "only_this_right", "only_other_right", "both_wrong",
+    "mcnemar_p" and "differs" (a row for each graph). Shares are of 0 to 1.
+    """
+    stream = io.StringIO()
+    rows = CsvRows(stream, for_spreadsheet)
+    rows.write(CSV_COLUMNS)
+    for each in [accuracy] if comparison is None else [comparison.first, comparison.second]:
+        for row in _figure_rows(each):
+            rows.write((each.graph, *row))
+    if comparison is not None:
+        for row in _comparison_rows(comparison):
+            rows.write(row)
+    return stream.getvalue()
+
+
+def _figure_rows(accuracy: GraphAccuracy) -> Iterator[Sequence[object]]:
+    evaluation, names = accuracy.evaluation, accuracy.labels
+    yield "accuracy", "", "", accuracy.accuracy, *accuracy.interval, ""
+    yield "images", "", "", evaluation.count, "", "", ""
+    for label, figures in zip(names, evaluation.labels, strict=True):
+        yield "images", label, "", figures.count, "", "", ""
+        for name in ("precision", "recall", "f1"):
+            share: Share | None = getattr(figures, name)
+            values = ("", "", "") if share is None else (share.value, share.low, share.high)
+            yield name, label, "", *values, ""
+    for row, column, count in evaluation.confusion.cells:
+        yield "confusion", names[row], names[column], count, "", "", ""
+    for wrong in accuracy.misclassified:
+        yield "misclassified", wrong.label, wrong.predicted, wrong.score, "", "", wrong.image
+    for path, reason in accuracy.skipped:
+        yield "skipped", "", "", reason, "", "", path
+
+
+def _comparison_rows(comparison: GraphComparison) -> Iterator[Sequence[object]]:
+    for name, value in (
+        ("both_right", comparison.both_right),
+        ("only_this_right", comparison.only_first),
+        ("only_other_right", comparison.only_second),
+        ("both_wrong", comparison.both_wrong),
+        ("mcnemar_p", comparison.p_value),
+    ):
+        yield comparison.first.graph, name, "", "", value, "", "", ""
+    first, second = comparison.first.graph, comparison.second.graph
+    for each in comparison.differing:
+        yield first, "differs", each.label, each.first, each.first_score, "", "", each.image
+        yield second, "differs", each.label, each.second, each.second_score, "", "", each.image
+
+
+def _label_lines(accuracy: GraphAccuracy) -> list[str]:
+    rows: list[Sequence[str]] = [("label", "images", "precision", "recall", "F1")]
+    for label, figures in zip(accuracy.labels, accuracy.evaluation.labels, strict=True):
+        shares = (figures.precision, figures.recall, figures.f1)
+        rows.append((label, str(figures.count), *(_spelled(share) for share in shares)))
+    return [*table(rows), "In brackets: 95% intervals, in per cent."]
+
+
+def _matrix_lines(accuracy: GraphAccuracy) -> list[str]:
+    if len(accuracy.labels) > _LARGEST_MATRIX:
+        return [
+            "",
+            f"The confusion matrix of {len(accuracy.labels)} labels is in the other formats.",
+        ]
+    numbers = [str(number) for number in range(1, len(accuracy.labels) + 1)]
+    rows: list[Sequence[str]] = [("", *numbers)]
+    for number, label, counts in zip(
+        numbers, accuracy.labels, accuracy.evaluation.confusion.dense().tolist(), strict=True
+    ):
+        rows.append((f"{number} {label}", *(str(count) for count in counts)))
+    return ["", "Rows: true label; columns: what the graph said.", *table(rows)]
+
+
+def _comparison_lines(comparison: GraphComparison) -> list[str]:
+    both = (comparison.first, comparison.second)
+    rows: list[Sequence[str]] = [("", "graph", "accuracy", "95% interval", "right alone")]
+    alone = (comparison.only_first, comparison.only_second)
+    for mark, each, right in zip("AB", both, alone, strict=True):
+        low, high = each.interval
+        spelled = f"{low:.1%} to {high:.1%}"
+        rows.append((mark, each.graph, f"{each.accuracy:.1%}", spelled, str(right)))
+    lines = [
+        *table(rows, right=(2, 3, 4)),
+        f"N={comparison.first.evaluation.count}; both right: {comparison.both_right}, "
+        f"both wrong: {comparison.both_wrong}.",
+        "",
+        comparison.sentence(),
+        "",
+        *_labels_of_both(comparison),
+    ]
+    for mark, each in zip("AB", both, strict=True):
+        title, *matrix = _matrix_lines(each)[1:]
+        lines += ["", f"{mark}. {title}", *matrix]
+    differing = comparison.differing
+    if not differing:
+        return [*lines, "", "The two graphs say the same of every image."]
+    shown = differing[:_DIFFERENCES_SHOWN]
+    named: list[Sequence[str]] = [("image", "label", "A says", "B says")]
+    named += [
+        (
+            each.image,
+            each.label,
+            f"{each.first} ({each.first_score:.2f})",
+            f"{each.second} ({each.second_score:.2f})",
+        )
+        for each in shown
+    ]
+    lines += ["", f"They differ on {counted(len(differing), 'image')}:", *table(named, right=())]
+    if len(shown) < len(differing):
+        lines.append(f"and {len(differing) - len(shown)} more; the other formats name them all.")
+    return lines
+
+
+def _labels_of_both(comparison: GraphComparison) -> list[str]:
+    rows: list[Sequence[str]] = [("label", "images", "recall A", "recall B", "F1 A", "F1 B")]
+    for label, images, figures, other in paired_labels(comparison):
+        both = (figures, other)
+        shares = [None if each is None else each.recall for each in both]
+        shares += [None if each is None else each.f1 for each in both]
+        rows.append((label, str(images), *map(_spelled, shares)))
+    return [*table(rows), "In brackets: 95% intervals, in per cent."]
+
+
+def paired_labels(
+    comparison: GraphComparison,
+) -> list[tuple[str, int, LabelFigures | None, LabelFigures | None]]:
+    """Return (label, images, its figures by the first graph, by the second) of each label.
+
+    The first graph's labels in their order, then those that only the second has; None where a
+    graph does not know the label.
+    """
+    from tlcli.core.data.image_folder import label_from_folder
+
+    second = dict(zip(comparison.second.labels, comparison.second.evaluation.labels, strict=True))
+    by_spelling = {label_from_folder(label): label for label in second}
+    rows: list[tuple[str, int, LabelFigures | None, LabelFigures | None]] = []
+    for label, figures in zip(
+        comparison.first.labels, comparison.first.evaluation.labels, strict=True
+    ):
+        own = label if label in second else by_spelling.get(label_from_folder(label), label)
+        rows.append((label, figures.count, figures, second.pop(own, None)))
+    rows += [(label, figures.count, None, figures) for label, figures in second.items()]
+    return rows
+
+
+def _spelled(share: Share | None) -> str:
+    if share is None:
+        return "-"
+    return f"{share.value:.1%} ({share.low * 100:.0f} to {share.high * 100:.0f})"

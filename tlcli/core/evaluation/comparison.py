@@ -1,0 +1,250 @@
+"""Two graphs on the same images: who is right where, and whether the difference is chance."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from tlcli.core.classifier.classifier import Classifier
+from tlcli.core.data.image_folder import label_from_folder
+from tlcli.core.evaluation.graph_accuracy import Answer, GraphAccuracy, LabelledFolder, Progress
+from tlcli.errors import DataError
+from tlcli.text import counted
+
+# Below this probability a difference is said to be more than chance.
+SIGNIFICANT = 0.05
+# Up to here the sum is made of whole numbers, exactly.
+_EXACT_SUM = 1000
+
+
+def mcnemar(only_first: int, only_second: int) -> float:
+    """Return the two-sided p value of McNemar's exact test.
+
+    Where two graphs are equally good, an image that only one of them gets right is as likely to
+    be the one's as the other's. The value is the probability of counts at least as uneven as
+    these, by the binomial distribution with one half.
+
+    Args:
+        only_first: images that the first graph alone got right.
+        only_second: images that the second graph alone got right.
+
+    Raises:
+        ValueError: a count is negative.
+    """
+    if min(only_first, only_second) < 0:
+        raise ValueError(f"counts of {only_first} and {only_second}")
+    count, fewer = only_first + only_second, min(only_first, only_second)
+    if only_first == only_second:
+        return 1.0
+    if count <= _EXACT_SUM:
+        tail = sum(math.comb(count, number) for number in range(fewer + 1))
+        return min(1.0, 2 * tail / (1 << count))
+    # The largest term by its logarithm, the others by their ratios to it; they fall quickly.
+    largest = math.lgamma(count + 1) - math.lgamma(fewer + 1) - math.lgamma(count - fewer + 1)
+    term = total = 1.0
+    for number in range(fewer, 0, -1):
+        term *= number / (count - number + 1)
+        total += term
+        if term < total * 1e-17:
+            break
+    return min(1.0, math.exp(largest + math.log(2 * total) - count * math.log(2)))
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One image of which two graphs say different things.
+
+    Attributes:
+        image: its path.
+        label: what it is, as the first graph spells it.
+        first: what the first graph says.
+        first_score: of that label.
+        first_right: whether that is so.
+        second: what the second graph says.
+        second_score: of that label.
+        second_right: whether that is so.
+    """
+
+    image: str
+    label: str
+    first: str
+    first_score: float
+    first_right: bool
+    second: str
+    second_score: float
+    second_right: bool
+
+
+@dataclass(frozen=True)
+class GraphComparison:
+    """Two graphs on the images that both could read.
+
+    Attributes:
+        first: figures of the one.
+        second: figures of the other, on the same images.
+        both_right: images that both got right; this and the next three add up to all.
+        only_first: images that only the first got right.
+        only_second: images that only the second got right.
+        both_wrong: images that neither got right.
+        differing: images of which they say different things, in the folder's order.
+    """
+
+    first: GraphAccuracy
+    second: GraphAccuracy
+    both_right: int
+    only_first: int
+    only_second: int
+    both_wrong: int
+    differing: tuple[Difference, ...]
+
+    @property
+    def p_value(self) -> float:
+        """The p value of McNemar's exact test."""
+        return mcnemar(self.only_first, self.only_second)
+
+    @property
+    def is_significant(self) -> bool:
+        """Whether the difference is more than chance, at a level of 5%."""
+        return self.p_value < SIGNIFICANT
+
+    def sentence(self) -> str:
+        """Say in one sentence whether the difference is more than chance."""
+        told = self.only_first + self.only_second
+        if not told:
+            return (
+                "No image was labelled rightly by one graph alone, so these images do not tell "
+                "the two apart."
+            )
+        counts = (
+            f"of the {counted(told, 'image')} that only one graph got right, "
+            f"{self.first.graph} got {self.only_first} and {self.second.graph} got "
+            f"{self.only_second}"
+        )
+        test = f"(McNemar's exact test, {_spelled(self.p_value)})"
+        if not self.is_significant:
+            return f"The difference may well be chance: {counts} {test}."
+        better = self.first if self.only_first > self.only_second else self.second
+        return f"{better.graph} is better by more than chance would bring: {counts} {test}."
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the other graph's figures and the comparison as JSON can hold them."""
+        return {
+            "with": self.second.to_dict(),
+            "both_right": self.both_right,
+            "only_this_right": self.only_first,
+            "only_other_right": self.only_second,
+            "both_wrong": self.both_wrong,
+            "p_value": self.p_value,
+            "significant": self.is_significant,
+            "sentence": self.sentence(),
+            "differing": [
+                {
+                    "image": each.image,
+                    "label": each.label,
+                    "this": {
+                        "label": each.first,
+                        "score": each.first_score,
+                        "right": each.first_right,
+                    },
+                    "other": {
+                        "label": each.second,
+                        "score": each.second_score,
+                        "right": each.second_right,
+                    },
+                }
+                for each in self.differing
+            ],
+        }
+
+
+def _spelled(p_value: float) -> str:
+    if p_value < 0.0001:
+        return "p < 0.0001"
+    return f"p = {p_value:.4f}" if p_value < 0.1 else f"p = {p_value:.2f}"
+
+
+def compare(
+    first: Classifier, second: Classifier, image_dir: Path, progress: Progress | None = None
+) -> GraphComparison:
+    """Label all images of ``image_dir/LABEL/...`` with two graphs, each fed as it wants.
+
+    Images that either could not read count for neither.
+
+    Args:
+        first: see `tlcli.core.classifier.classifier.load`.
+        second: the graph to compare it with.
+        image_dir: folder of folders.
+        progress: called with ("first graph" or "second graph", done, total).
+
+    Raises:
+        DataError: the folder cannot be used, a label's folder has no label in one of the
+            graphs, or no image could be read.
+        GraphError: a graph cannot be run.
+    """
+    folder = LabelledFolder(image_dir)
+    truths = folder.truth(first), folder.truth(second)
+    answers = (
+        folder.ask(first, "first graph", progress),
+        folder.ask(second, "second graph", progress),
+    )
+    counts = {(one, other): 0 for one in (True, False) for other in (True, False)}
+    kept: tuple[list[Answer], list[Answer]] = ([], [])
+    differing: list[Difference] = []
+    known = frozenset(second.labels)
+    for image, right, right_too, said, said_too in zip(
+        folder.images, *truths, *answers, strict=True
+    ):
+        if said.label is None or said_too.label is None:
+            error = said.error or said_too.error
+            for each in kept:
+                each.append(Answer(None, error=error))
+            continue
+        kept[0].append(said)
+        kept[1].append(said_too)
+        verdict = (said.label == right, said_too.label == right_too)
+        counts[verdict] += 1
+        names = first.labels[said.label], second.labels[said_too.label]
+        if verdict[0] != verdict[1] or not (verdict[0] or _alike(*names, known)):
+            differing.append(
+                Difference(
+                    image=str(image.path),
+                    label=first.labels[right],
+                    first=names[0],
+                    first_score=said.score,
+                    first_right=verdict[0],
+                    second=names[1],
+                    second_score=said_too.score,
+                    second_right=verdict[1],
+                )
+            )
+    if not sum(counts.values()):
+        raise DataError(f"no image of {image_dir} could be read by both graphs")
+    figures = [
+        folder.summarise(graph, truth, answered)
+        for graph, truth, answered in zip((first, second), truths, kept, strict=True)
+    ]
+    return GraphComparison(
+        first=figures[0],
+        # Named once: the images left out are the same for both.
+        second=replace(figures[1], skipped=()),
+        both_right=counts[True, True],
+        only_first=counts[True, False],
+        only_second=counts[False, True],
+        both_wrong=counts[False, False],
+        differing=tuple(differing),
+    )
+
+
+def _alike(label: str, other: str, known: frozenset[str]) -> bool:
+    """Return whether two graphs mean the same label, in whichever way each spells it.
+
+    Args:
+        label: of the one.
+        other: of the other.
+        known: all labels of the other; a name that both have means itself alone.
+    """
+    if label == other or label in known:
+        return label == other
+    return label_from_folder(label) == label_from_folder(other)

@@ -1,0 +1,170 @@
+"""The end of a classifier: a feature map, its average over places, and linear layers.
+
+All that follows the average is one matrix and one vector, however many layers it takes:
+the original tools put their final layer behind the ImageNet logits, which are linear too.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tlcli.errors import GraphError
+from tlcli.graph.nodes import tensor_to_array
+from tlcli.graph.surgery import data_inputs, nodes_by_name, split_tensor
+
+Array = np.ndarray[Any, Any]
+
+# What only renames or reshapes the pooled vector.
+_PASSING = frozenset(
+    {
+        "Identity",
+        "StopGradient",
+        "PreventGradient",
+        "Snapshot",
+        "Reshape",
+        "Squeeze",
+        "PlaceholderWithDefault",
+        "CheckNumerics",
+    }
+)
+_ADDING = frozenset({"Add", "AddV2", "BiasAdd"})
+
+
+class NoActivationMapError(GraphError):
+    """The scores are no linear function of averaged features; ``str()`` says where that fails."""
+
+
+@dataclass(frozen=True)
+class LinearEnd:
+    """What turns a feature map into logits: mean over places, times weights, plus biases.
+
+    Attributes:
+        features: name of the node whose output 0 is the feature map, float32 [?, h, w, D].
+        window: (h, w) that the average covers, which must be the whole map; None: it does.
+        weights: float32 [D, L]; None where nothing but an average was found.
+        biases: float32 [L], likewise.
+    """
+
+    features: str
+    window: tuple[int, int] | None
+    weights: Array | None
+    biases: Array | None
+
+
+def find_linear_end(graph: Any, output: str) -> LinearEnd:
+    """Walk from the scores (or from a bottleneck) back to the average over places.
+
+    Args:
+        graph: a frozen ``GraphDef``, channels last.
+        output: its scores, with or without softmax, or its bottleneck.
+
+    Raises:
+        NoActivationMapError: there is something else on the way.
+    """
+    nodes = nodes_by_name(graph)
+    weights: Array | None = None
+    biases: Array | None = None
+    tensor = split_tensor(output)
+    for _ in range(len(nodes) + 1):
+        node = nodes.get(tensor[0])
+        if node is None or tensor[1] != 0 or node.op == "Placeholder":
+            raise NoActivationMapError("its scores come from no average over places")
+        sources = data_inputs(node)
+        if node.op == "Mean" and _averages_places(node, nodes):
+            return LinearEnd(_name(sources[0], node), None, weights, biases)
+        if node.op == "AvgPool" and _is_spatial_pool(node):
+            size = node.attr["ksize"].list.i
+            window = (int(size[1]), int(size[2]))
+            return LinearEnd(_name(sources[0], node), window, weights, biases)
+        step = _linear_step(node, sources, nodes)
+        is_last = weights is None and biases is None
+        if step is not None:
+            tensor, matrix, added = step
+            if added is not None:
+                moved = added if weights is None else added @ weights
+                biases = moved if biases is None else moved + biases
+            if matrix is not None:
+                weights = matrix if weights is None else matrix @ weights
+        elif sources and (node.op in _PASSING or (node.op == "Softmax" and is_last)):
+            tensor = sources[0]
+        else:
+            raise NoActivationMapError(
+                f"its operation {node.op} ({node.name!r}) is not linear in averaged features"
+            )
+    raise NoActivationMapError("its scores come from no average over places")
+
+
+def _linear_step(
+    node: Any, sources: list[tuple[str, int]], nodes: dict[str, Any]
+) -> tuple[tuple[str, int], Array | None, Array | None] | None:
+    """Return what a linear node reads, what it multiplies by and what it adds; None: it is none."""
+    if len(sources) != 2:
+        return None
+    second = _constant(sources[1], nodes)
+    if node.op in _ADDING:
+        first = _constant(sources[0], nodes)
+        added = first if second is None else second
+        if added is None or (added.ndim and added.size != added.shape[-1]):
+            return None
+        return sources[1 if second is None else 0], None, added.reshape(-1)
+    if second is None:
+        return None
+    if node.op == "MatMul" and second.ndim == 2:
+        if _flag(node, "transpose_a"):
+            return None
+        return sources[0], second.T if _flag(node, "transpose_b") else second, None
+    if node.op == "Conv2D" and second.shape[:2] == (1, 1):
+        if node.attr["data_format"].s not in (b"", b"NHWC"):
+            return None
+        return sources[0], second[0, 0], None
+    return None
+
+
+def _flag(node: Any, name: str) -> bool:
+    return name in node.attr and bool(node.attr[name].b)
+
+
+def _constant(tensor: tuple[str, int], nodes: dict[str, Any]) -> Array | None:
+    """Return a constant of float32 behind identities; None: it is computed."""
+    node = nodes.get(tensor[0])
+    for _ in range(len(nodes)):
+        if node is None or node.op != "Identity" or not data_inputs(node):
+            break
+        node = nodes.get(data_inputs(node)[0][0])
+    if node is None or node.op != "Const":
+        return None
+    values = tensor_to_array(node.attr["value"].tensor)
+    return values if values.dtype == np.float32 else None
+
+
+def _name(tensor: tuple[str, int], node: Any) -> str:
+    if tensor[1] != 0:
+        raise NoActivationMapError(f"what {node.name!r} averages is no first output")
+    return tensor[0]
+
+
+def _averages_places(node: Any, nodes: dict[str, Any]) -> bool:
+    """Return whether a Mean takes away height and width, and only these."""
+    sources = data_inputs(node)
+    if len(sources) < 2:
+        return False
+    axes = nodes.get(sources[1][0])
+    while axes is not None and axes.op == "Identity" and data_inputs(axes):
+        axes = nodes.get(data_inputs(axes)[0][0])
+    if axes is None or axes.op != "Const":
+        return False
+    found = np.atleast_1d(tensor_to_array(axes.attr["value"].tensor))
+    return {int(axis) % 4 for axis in found} == {1, 2}
+
+
+def _is_spatial_pool(node: Any) -> bool:
+    if node.attr["data_format"].s not in (b"", b"NHWC") or not data_inputs(node):
+        return False
+    size = list(node.attr["ksize"].list.i)
+    # SAME would average fewer places at the edges than in the middle.
+    if node.attr["padding"].s not in (b"", b"VALID"):
+        return False
+    return len(size) == 4 and size[0] == 1 and size[3] == 1

@@ -1,0 +1,128 @@
+"""What a graph file says of itself at its own end: its labels, what it takes, its checksum.
+
+Graph, labels and model card are three files, and no system replaces three files at once. A
+graph that carries what is needed to use it is right whenever it is met: beside the labels of
+another, without a card, alone in another folder. The record is an unknown field to whoever
+reads a GraphDef, and lies behind the end for LiteRT, so other programs pass over it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+from tlcli.core.export.model_card import FORMAT, CardInput, ModelCard, from_dict
+from tlcli.errors import GraphError
+
+# Field 7281, a run of bytes, spelled as protobuf does: GraphDef has no field of this number.
+_TAG = bytes([0x8A, 0xC7, 0x03])
+_MAGIC = b"tlcliend"
+# Checksum and length of the record, then the magic: found from the end of the file.
+_FOOTER = 4 + 4 + len(_MAGIC)
+_LARGEST_RECORD = 16 << 20
+_LARGEST_FILE = (1 << 31) - 1
+_BLOCK = 1 << 20
+# What the card knows that is the same wherever and whenever a graph is made.
+_KEPT = ("labels", "input", "output", "files")
+
+
+def seal(content: bytes, *, labels: Sequence[str], input: CardInput, output: str) -> bytes:
+    """Return a graph file with its record; the same arguments give the same bytes.
+
+    Args:
+        content: a serialised ``GraphDef`` or a LiteRT file.
+        labels: in output order.
+        input: what the graph takes.
+        output: name of the softmax node.
+    """
+    card = ModelCard(labels=tuple(labels), input=input, output=output)
+    said = {
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "card": {"format": FORMAT, **{key: card.to_dict()[key] for key in _KEPT}},
+    }
+    record = json.dumps(said, ensure_ascii=False, sort_keys=True).encode("utf-8")
+    if len(record) > _LARGEST_RECORD or len(content) + len(record) + 64 > _LARGEST_FILE:
+        return content  # what cannot be read again is not written
+    footer = zlib.crc32(record).to_bytes(4, "big") + len(record).to_bytes(4, "big") + _MAGIC
+    return content + _head(len(record)) + record + footer
+
+
+def _head(record: int) -> bytes:
+    """Return the tag of the field and the length of what follows, as protobuf writes them."""
+    size = record + _FOOTER
+    length = bytearray()
+    while size >= 0x80:
+        length.append(size & 0x7F | 0x80)
+        size >>= 7
+    length.append(size)
+    return _TAG + bytes(length)
+
+
+def read_seal(path: Path, checked: bool = False) -> ModelCard | None:
+    """Return what a graph file says of itself, or None where it says nothing.
+
+    Args:
+        path: the graph.
+        checked: its content is known to be whole, and is not read for that again.
+
+    Raises:
+        GraphError: the file is not as it was written.
+    """
+    try:
+        with Path(path).open("rb") as file:
+            return _read(file, Path(path), checked)
+    except OSError:  # whoever opens the graph says it better
+        return None
+
+
+def _read(file: BinaryIO, path: Path, checked: bool) -> ModelCard | None:
+    size = file.seek(0, os.SEEK_END)
+    if size < _FOOTER:
+        return None
+    file.seek(size - _FOOTER)
+    footer = file.read(_FOOTER)
+    if not footer.endswith(_MAGIC):
+        return None
+    length = int.from_bytes(footer[4:8], "big")
+    head = _head(length)
+    start = size - _FOOTER - length - len(head)
+    if length > _LARGEST_RECORD or start < 0:
+        raise _damaged(path)
+    file.seek(start)
+    record = file.read(len(head) + length)
+    if not record.startswith(head) or zlib.crc32(record[len(head) :]) != int.from_bytes(
+        footer[:4], "big"
+    ):
+        raise _damaged(path)
+    try:
+        said = json.loads(record[len(head) :].decode("utf-8"))
+        card, digest = from_dict(said["card"]), said["sha256"]
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise GraphError(
+            f"{path} was written by another version of tlcli, which this one cannot read "
+            f"({error}); update tlcli, or retrain"
+        ) from error
+    if not checked and digest != _digest(file, start):
+        raise _damaged(path)
+    return card
+
+
+def _digest(file: BinaryIO, size: int) -> str:
+    file.seek(0)
+    digest = hashlib.sha256()
+    while size > 0 and (block := file.read(min(size, _BLOCK))):
+        digest.update(block)
+        size -= len(block)
+    return digest.hexdigest()
+
+
+def _damaged(path: Path) -> GraphError:
+    return GraphError(
+        f"{path} is damaged: it is no longer what tlcli wrote; copy or retrain it again, or add "
+        "--trust if it was changed on purpose"
+    )

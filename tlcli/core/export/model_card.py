@@ -1,0 +1,370 @@
+"""The model card: a JSON file beside a graph that says how to use it and where it comes from.
+
+A card is believed only for the very graph whose SHA-256 it holds, and whatever is wrong
+with one, the graph is then used as a graph without a card.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import logging
+import os
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timezone
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+
+from tlcli.backbone import INPUT, Backbone
+from tlcli.errors import TlcliError
+from tlcli.system.atomic_files import output_error, sha256_file, write_text
+
+FORMAT = 1
+"""Raised when a reader of the old format would misread the new one."""
+SAVED_MODEL_CARD = PurePosixPath("assets.extra/model_card.json")
+"""Where a SavedModel folder keeps its card; TensorFlow leaves this folder alone."""
+
+# A card of 100,000 labels is far below; a larger file was not written by tlcli.
+_LARGEST_CARD = 16 << 20
+_LARGEST_SIDE = 8192
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+# What may change a score when its version changes.
+_VERSIONED = ("tlcli", "tensorflow", "keras", "ai-edge-litert", "numpy", "pillow")
+
+_log = logging.getLogger("tlcli")
+
+
+@dataclass(frozen=True)
+class CardInput:
+    """What the graph takes.
+
+    Attributes:
+        name: the input node.
+        height: in pixels; None when the graph takes bottlenecks instead of images.
+        width: in pixels, or None likewise.
+        range: lowest and highest value of a pixel as it is fed.
+        preprocessing: ``Preprocessing.to_dict()``, or None for bottlenecks.
+    """
+
+    name: str = INPUT
+    height: int | None = None
+    width: int | None = None
+    range: tuple[float, float] = (0.0, 1.0)
+    preprocessing: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """What is known of an exported classifier.
+
+    Attributes:
+        labels: in output order.
+        input: what the graph takes.
+        output: name of the softmax node.
+        backbone: name, source, fingerprint, bottleneck_size, licence, and the precision of
+            the vectors that the final layer was fitted on ("float32", "bfloat16"); the graph
+            itself is float32.
+        training: all options, the seed, counts by label and split.
+        accuracy: test (0 to 1), count, interval [low, high]; empty when nothing was tested.
+        files: file name, relative to the card and with ``/``, to SHA-256.
+        versions: of tlcli and what it ran on.
+        created: UTC, ISO 8601.
+    """
+
+    labels: tuple[str, ...]
+    input: CardInput
+    output: str
+    backbone: dict[str, Any] = field(default_factory=dict)
+    training: dict[str, Any] = field(default_factory=dict)
+    accuracy: dict[str, Any] = field(default_factory=dict)
+    files: dict[str, str] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
+    created: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what the JSON file holds."""
+        return {"format": FORMAT, **asdict(self)}
+
+    def to_json(self) -> str:
+        """Return the text of the JSON file."""
+        # NaN is no JSON; default=str keeps paths and the like readable instead of failing.
+        text = json.dumps(_finite(self.to_dict()), ensure_ascii=False, indent=2, default=str)
+        return text + "\n"
+
+    def write(self, path: Path) -> None:
+        """Write the card whole or not at all; write it after all that it names.
+
+        Raises:
+            OutputError: the file cannot be written.
+        """
+        write_text(Path(path), self.to_json())
+
+
+def card_path(graph_path: Path) -> Path:
+    """Return where the card of a graph lies: ``flowers.json`` for ``flowers.pb``.
+
+    A SavedModel folder holds its own.
+    """
+    graph_path = Path(graph_path)
+    if graph_path.is_dir():
+        return graph_path / SAVED_MODEL_CARD
+    if graph_path.suffix == ".json":  # never over the graph itself
+        return graph_path.with_name(graph_path.name + ".json")
+    return graph_path.with_suffix(".json")
+
+
+def describe_backbone(backbone: Backbone, bottleneck_size: int) -> dict[str, Any]:
+    """Return the card's ``backbone`` part."""
+    return {
+        "name": backbone.name,
+        "source": backbone.source,
+        "fingerprint": backbone.fingerprint,
+        "bottleneck_size": bottleneck_size,
+        "licence": backbone.licence,
+        "precision": backbone.precision,
+    }
+
+
+def hash_files(card: Path, paths: Sequence[Path] | Mapping[Path, Path]) -> dict[str, str]:
+    """Return the card's ``files`` part: names relative to the folder of ``card`` to SHA-256.
+
+    ``paths`` are where the files are, or a mapping from where they will be to where they are.
+
+    Raises:
+        OutputError: a file that was just written cannot be read.
+    """
+    hashes = {}
+    present = paths if isinstance(paths, Mapping) else {path: path for path in paths}
+    for path, content in present.items():
+        try:
+            hashes[_relative(path, Path(card).parent)] = sha256_file(content)
+        except OSError as error:
+            raise output_error(path, error) from error
+    return hashes
+
+
+def build(
+    card: Path,
+    *,
+    labels: Sequence[str],
+    input: CardInput,
+    output: str,
+    files: Sequence[Path] | Mapping[Path, Path],
+    backbone: Mapping[str, Any] | None = None,
+    training: Mapping[str, Any] | None = None,
+    accuracy: Mapping[str, Any] | None = None,
+) -> ModelCard:
+    """Return the card for files that are already written, in their places or beside them.
+
+    Args:
+        card: where the card will be written (`card_path` of the graph).
+        labels: in output order.
+        input: what the graph takes.
+        output: name of the softmax node.
+        files: graph, labels file, LiteRT file: those there are (see `hash_files`).
+        backbone: as `describe_backbone` gives it.
+        training: options, seed and counts, as JSON can hold them.
+        accuracy: test, count, interval.
+
+    Raises:
+        OutputError: a file cannot be read.
+    """
+    return ModelCard(
+        labels=tuple(labels),
+        input=input,
+        output=output,
+        backbone=dict(backbone or {}),
+        training=dict(training or {}),
+        accuracy=dict(accuracy or {}),
+        files=hash_files(card, files),
+        versions=versions(),
+        created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+    )
+
+
+@functools.cache
+def _versions() -> tuple[tuple[str, str], ...]:
+    from importlib import metadata  # brings the package email with it, which no reader needs
+
+    found = []
+    for name in _VERSIONED:
+        try:
+            found.append((name, metadata.version(name)))
+        except metadata.PackageNotFoundError:
+            continue
+    return tuple(found)
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of tlcli and of what its scores depend on, where installed."""
+    return dict(_versions())
+
+
+def load_for(graph_path: Path, digest_of: Callable[[Path], str] = sha256_file) -> ModelCard | None:
+    """Return the card of a graph file or SavedModel folder, or None where there is none.
+
+    A card that is damaged, or that was written for another graph, is passed over with a
+    warning.
+
+    Args:
+        graph_path: the graph.
+        digest_of: gives the SHA-256 of a file.
+    """
+    graph_path = Path(graph_path)
+    path = card_path(graph_path)
+    if not path.is_file():
+        return None
+    try:
+        card = read(path)
+    except ValueError as error:
+        _log.warning("The model card %s is not used: %s.", path, error)
+        return None
+    weighed = graph_path / "saved_model.pb" if graph_path.is_dir() else graph_path
+    try:
+        digest = digest_of(weighed)
+    except OSError:  # whoever opens the graph says it better
+        return None
+    if digest not in card.files.values():
+        _log.warning(
+            "The model card %s is not used: it was written for another graph, or "
+            "the graph was changed since.",
+            path,
+        )
+        return None
+    return card
+
+
+def read(path: Path) -> ModelCard:
+    """Read a card, believing nothing in it.
+
+    Raises:
+        ValueError: why it cannot be used, in a few words.
+    """
+    try:
+        with Path(path).open("rb") as file:
+            data = file.read(_LARGEST_CARD + 1)
+    except OSError as error:
+        raise ValueError(error.strerror or str(error)) from error
+    if len(data) > _LARGEST_CARD:
+        raise ValueError(f"it is larger than {_LARGEST_CARD >> 20} MB")
+    try:
+        values = json.loads(data.decode("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError("it is no JSON") from error
+    return from_dict(values)
+
+
+def from_dict(values: Any) -> ModelCard:
+    """Return the card that `ModelCard.to_dict` wrote; unknown keys are left alone.
+
+    Raises:
+        ValueError: why it cannot be used, in a few words.
+    """
+    top = _dict(values, "the card")
+    created = top.get("created", "")
+    if top.get("format") != FORMAT or isinstance(top["format"], bool):
+        raise ValueError(f"its format is not {FORMAT}, which this version of tlcli reads")
+    labels = top.get("labels")
+    if not isinstance(labels, list) or not labels or not all(_is_text(item) for item in labels):
+        raise ValueError("its labels are no list of names")
+    files = _dict(top.get("files"), "files")
+    if not all(isinstance(item, str) and _SHA256.fullmatch(item) for item in files.values()):
+        raise ValueError("its files are not named with their SHA-256")
+    if not isinstance(created, str):
+        raise ValueError("its created is no text")
+    return ModelCard(
+        labels=tuple(labels),
+        input=_input(_dict(top.get("input"), "input")),
+        output=_text(top.get("output"), "output"),
+        backbone=_dict(top.get("backbone", {}), "backbone"),
+        training=_dict(top.get("training", {}), "training"),
+        accuracy=_dict(top.get("accuracy", {}), "accuracy"),
+        files=files,
+        versions={
+            name: _text(item, "versions")
+            for name, item in _dict(top.get("versions", {}), "versions").items()
+        },
+        created=created,
+    )
+
+
+def _input(values: dict[str, Any]) -> CardInput:
+    low_high = values.get("range")
+    if not isinstance(low_high, list) or len(low_high) != 2 or not all(map(_is_number, low_high)):
+        raise ValueError("its input range is no pair of numbers")
+    preprocessing = values.get("preprocessing")
+    height, width = _side(values.get("height")), _side(values.get("width"))
+    if preprocessing is not None:
+        _check_preprocessing(_dict(preprocessing, "preprocessing"), height, width)
+    return CardInput(
+        name=_text(values.get("name"), "input name"),
+        height=height,
+        width=width,
+        range=(float(low_high[0]), float(low_high[1])),
+        preprocessing=preprocessing,
+    )
+
+
+def _check_preprocessing(values: dict[str, Any], height: int | None, width: int | None) -> None:
+    from tlcli.core.images.preprocessing import Preprocessing
+
+    try:
+        steps = Preprocessing.from_dict(values)
+    except TlcliError as error:
+        raise ValueError("its preprocessing is not one that this version of tlcli knows") from error
+    if (steps.height, steps.width) != (height, width):
+        raise ValueError("its preprocessing does not give the size of its input")
+
+
+def _side(value: Any) -> int | None:
+    if value is None:
+        return None
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= _LARGEST_SIDE:
+        raise ValueError(f"its input size is no number of pixels from 1 to {_LARGEST_SIDE}")
+    return value
+
+
+def _is_number(value: Any) -> bool:
+    # The bound also keeps out infinity, NaN and integers that no float holds.
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e9
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and bool(value)
+
+
+def _text(value: Any, what: str) -> str:
+    if not isinstance(value, str) or not value:
+        raise ValueError(f"its {what} is no text")
+    return value
+
+
+def _dict(value: Any, what: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise ValueError(f"its {what} is no object" if what != "the card" else "it is no object")
+    return value
+
+
+def _finite(value: Any) -> Any:
+    """Replace what JSON cannot hold: NaN and infinity by null, NumPy numbers by plain ones."""
+    if isinstance(value, (np.generic, np.ndarray)):
+        value = value.tolist()
+    if isinstance(value, float):
+        return value if value - value == 0 else None
+    if isinstance(value, Mapping):
+        return {str(key): _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    return value
+
+
+def _relative(path: Path, folder: Path) -> str:
+    try:
+        name = os.path.relpath(path.absolute(), folder.absolute())
+    except ValueError:  # another drive
+        name = str(path.absolute())
+    return Path(name).as_posix()

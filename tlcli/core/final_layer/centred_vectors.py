@@ -1,0 +1,105 @@
+"""Vectors as the optimum is fitted to them: centred and divided by one number.
+
+A matrix of gigabytes is not copied for that: its rows are centred block by block, each time they
+are needed, in a buffer that stays in the processor's caches.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+from tlcli.core.final_layer.samples import Floats, Samples
+
+Doubles = npt.NDArray[np.float64]
+
+# Copies of more bytes are not made.
+LARGEST_COPY = 512 << 20
+# Bytes of a block of rows.
+_BLOCK_BYTES = 2 << 20
+
+
+class Features:
+    """Rows of vectors less their mean, times a number."""
+
+    def __init__(self, samples: Samples, mean: Doubles) -> None:
+        """Prepare the rows of ``samples`` less ``mean`` [D]."""
+        self._samples = samples
+        self._mean = mean.astype(np.float32)
+        self._factor = np.float32(1)
+        self._whole: Floats | None = None
+        if not _is_large(samples):
+            self._whole = samples.gathered() - self._mean
+
+    def __len__(self) -> int:
+        return len(self._samples)
+
+    @property
+    def size(self) -> int:
+        """Values in a row."""
+        return self._samples.size if self._whole is None else int(self._whole.shape[1])
+
+    @property
+    def whole(self) -> Floats | None:
+        """All rows in one matrix; None where that would be a copy of gigabytes."""
+        return self._whole
+
+    def replace(self, rows: Floats) -> None:
+        """Put other rows, [N, R], in the place of the whole."""
+        self._whole = rows
+
+    def multiply(self, factor: float) -> None:
+        """Multiply all by ``factor``."""
+        self._factor *= np.float32(factor)
+        if self._whole is not None:
+            self._whole *= np.float32(factor)
+
+    def length(self) -> float:
+        """Return the root of the mean squared length of a row; infinity where it overflows."""
+        total = 0.0
+        for _, block in self.blocks():
+            total += float(np.einsum("nd,nd->n", block, block, dtype=np.float64).sum())
+        return math.sqrt(total / len(self)) if math.isfinite(total) else math.inf
+
+    def blocks(self) -> Iterator[tuple[slice, Floats]]:
+        """Yield rows with their places, all or block by block; a block holds until the next."""
+        if self._whole is not None:
+            yield slice(0, len(self)), self._whole
+            return
+        for place, block in _blocks(self._samples):
+            block -= self._mean
+            block *= self._factor
+            yield place, block
+
+
+def mean_vector(samples: Samples) -> Doubles:
+    """Return the mean of the vectors, [D]."""
+    if not _is_large(samples):
+        mean: Doubles = samples.gathered().mean(axis=0, dtype=np.float64)
+        return mean
+    total = np.zeros(samples.size)
+    for _, block in _blocks(samples):
+        total += block.sum(axis=0, dtype=np.float64)
+    return total / len(samples)
+
+
+def _is_large(samples: Samples) -> bool:
+    return 4 * len(samples) * samples.size > LARGEST_COPY
+
+
+def _blocks(samples: Samples) -> Iterator[tuple[slice, Floats]]:
+    """Yield copies of a few rows at a time, all in one buffer."""
+    height = max(1, _BLOCK_BYTES // (4 * samples.size))
+    room = np.empty((height, samples.size), np.float32)
+    for start in range(0, len(samples), height):
+        stop = min(start + height, len(samples))
+        block = room[: stop - start]
+        if samples.rows is None:
+            np.copyto(block, samples.vectors[start:stop])
+        else:
+            # mode="clip" lets NumPy write straight into the buffer.
+            samples.vectors.take(samples.rows[start:stop], 0, block, "clip")
+        yield slice(start, stop), block

@@ -1,0 +1,331 @@
+"""Image files to pixels: by content, without blocking, with every failure in plain words.
+
+Pillow does the decoding and is told nothing for the whole process: no limit, no switch
+and no lasting warning filter is set, so that threads and callers do not disturb each other.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import functools
+import io
+import logging
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageFile, UnidentifiedImageError
+
+from tlcli.errors import ImageError
+from tlcli.system.regular_files import open_held
+
+Source = Path | str | bytes
+"""A path, or the content of an image file."""
+
+# Pillow refuses the same number on its own; 100-megapixel cameras stay well below.
+PIXEL_LIMIT = 178_956_970
+
+# Tried first: these need no further plugin to be imported.
+_COMMON_FORMATS = ("JPEG", "PNG", "GIF", "BMP", "PPM")
+# EPS would start Ghostscript; the others are containers that Pillow itself cannot decode.
+_REFUSED_FORMATS = frozenset({"EPS", "WMF", "MPEG", "HDF5", "GRIB", "BUFR", "PDF"})
+# A file that begins so is an image, whatever is wrong with the rest of it.
+_SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"II*\0", b"MM\0*", b"BM")
+# What iPhones write; Pillow alone does not read it.
+_HEIC_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1"})
+_ORIENTATION = 0x0112
+HELD_FILE = 16 << 20
+"""Files up to this size, in bytes, are held whole; others are read piece by piece.
+
+JPEGs of more than that have 50 megapixels and more.
+"""
+# Of TIFF: how values become colours, the value that says YCbCr, and the channels of a pixel.
+_PHOTOMETRIC, _YCBCR, _SAMPLES = 262, 6, 277
+_TRANSPOSES = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_SYSTEM_REASONS = {
+    errno.ENOENT: "no such file",
+    errno.ENOTDIR: "no such file",
+    errno.EACCES: "permission denied",
+    errno.EPERM: "permission denied",
+    errno.EISDIR: "not a regular file",
+    errno.ENXIO: "not a regular file",
+}
+
+
+@contextmanager
+def open_image(source: Source) -> Iterator[ImageFile.ImageFile]:
+    """Yield the image of a file or of its bytes, its header read, its pixels not yet.
+
+    Whatever a decoder raises inside the block becomes an `ImageError`; warnings of
+    Pillow are not shown.
+
+    Raises:
+        ImageError: the reason, in a few plain words and without the path.
+    """
+    with _quiet(), _open_file(source) as file:
+        head = file.read(16)
+        try:
+            if not head:
+                raise ImageError("empty file")
+            with _identify(file) as image:
+                _check_size(image.size)
+                if image.format == "TIFF":
+                    _silence_libtiff()
+                    _mend_ycbcr(image)
+                yield image
+        except ImageError:
+            raise
+        except Exception as error:
+            raise _image_error(error, head, file) from error
+
+
+def orientation(image: Image.Image) -> int:
+    """Return the EXIF orientation, 1 to 8; 1 where there is none or it cannot be read."""
+    try:
+        value = image.getexif().get(_ORIENTATION, 1)
+    except Exception:  # metadata are decoration: the pixels may be sound
+        return 1
+    return value if value in _TRANSPOSES else 1
+
+
+def turn(image: Image.Image, value: int) -> Image.Image:
+    """Return the image upright, given its EXIF orientation."""
+    return image.transpose(_TRANSPOSES[value]) if value in _TRANSPOSES else image
+
+
+def flatten(image: Image.Image) -> Image.Image:
+    """Return the image with 8 bits a channel, alpha premultiplied: "L", "RGB", "La" or "RGBa"."""
+    if image.mode in ("L", "RGB") and "transparency" not in image.info:
+        image.load()
+        return image
+    if image.mode in ("La", "RGBa"):
+        return image
+    if image.mode == "F" or image.mode.startswith("I"):
+        image = _eight_bits(image)
+    elif image.mode not in ("LA", "RGBA") and image.has_transparency_data:
+        image = _with_alpha(image)
+    elif image.mode == "1":
+        image = image.convert("L")
+    if image.mode in ("LA", "RGBA"):
+        return image.convert("La" if image.mode == "LA" else "RGBa")
+    return image if image.mode in ("L", "RGB") else image.convert("RGB")
+
+
+def drop_alpha(image: Image.Image) -> NDArray[np.uint8]:
+    """Return uint8 [height, width, 3] as TensorFlow decodes for three channels: alpha dropped."""
+    if image.mode.startswith("I;16") or image.mode == "I":
+        values = np.asarray(image).astype(np.int64) >> 8
+        grey = np.clip(values, 0, 255).astype(np.uint8)
+        return np.repeat(grey[:, :, None], 3, axis=2)
+    if image.mode == "F":
+        image = _eight_bits(image)
+    # A palette with transparent entries would otherwise warn; the colours are wanted alone.
+    image.load()
+    image.info.pop("transparency", None)
+    if image.mode in ("La", "RGBa"):
+        image = image.convert("LA" if image.mode == "La" else "RGBA")
+    return np.array(image.convert("RGB"))
+
+
+def _with_alpha(image: Image.Image) -> Image.Image:
+    mode = "LA" if image.mode in ("1", "L", "LA") else "RGBA"
+    try:
+        return image.convert(mode)
+    except (ValueError, TypeError):
+        # A transparent colour that does not exist makes nothing transparent.
+        image.info.pop("transparency", None)
+        return image.convert("RGB")
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    """Scale deep grey values to 8 bits: "L", or "LA" where one value is transparent.
+
+    Integers are taken as 8, 12 or 16 bits, the fewest that hold the largest value; floats
+    as reaching to 1, 255 or 65535. Values outside, or below zero, are stretched from the
+    lowest to the highest.
+    """
+    values: NDArray[Any] = np.asarray(image)
+    if values.ndim != 2:
+        values = np.asarray(image.convert("I"))
+    finite = np.isfinite(values)
+    if not finite.all():
+        lowest = values[finite].min() if finite.any() else 0
+        values = np.where(finite, values, lowest)
+    low, high = float(values.min()), float(values.max())
+    tops = (1.0, 255.0, 65535.0) if image.mode == "F" else (255.0, 4095.0, 65535.0)
+    top = next((top for top in tops if high <= top), None)
+    if low < 0 or top is None:
+        span = (high - low) or 1.0
+        grey = (values.astype(np.float32) - np.float32(low)) * np.float32(255.0 / span)
+    elif image.mode == "F":
+        grey = values * np.float32(255.0 / top)
+    else:
+        # The top eight bits, as Pillow takes them for 16-bit colours.
+        grey = values >> {255.0: 0, 4095.0: 4, 65535.0: 8}[top]
+    result = Image.fromarray(np.clip(grey, 0, 255).astype(np.uint8))
+    transparent = image.info.get("transparency")
+    if isinstance(transparent, int):
+        alpha = np.where(values == transparent, 0, 255).astype(np.uint8)
+        result = Image.merge("LA", (result, Image.fromarray(alpha)))
+    return result
+
+
+@contextmanager
+def _open_file(source: Source) -> Iterator[IO[bytes]]:
+    if isinstance(source, bytes):
+        yield io.BytesIO(source)
+        return
+    try:
+        # Decoders read a header in dozens of pieces.
+        file = open_held(source, HELD_FILE)
+    except OSError as error:
+        raise _system_error(error) from error
+    except ValueError as error:  # a null character, or a name that cannot be encoded
+        raise ImageError("no such file") from error
+    with file:
+        yield file
+
+
+def _identify(file: IO[bytes]) -> ImageFile.ImageFile:
+    try:
+        try:
+            return Image.open(file, formats=_COMMON_FORMATS)
+        except UnidentifiedImageError:
+            return Image.open(file, formats=_other_formats())
+    except Image.DecompressionBombError:
+        _check_size(_size_in_header(file))
+        raise
+
+
+def _other_formats() -> tuple[str, ...]:
+    with _lock:
+        Image.init()
+        return tuple(
+            name for name in Image.ID if name not in _REFUSED_FORMATS and name in Image.OPEN
+        )
+
+
+def _size_in_header(file: IO[bytes]) -> tuple[int, int]:
+    """Return the size of an image that Pillow refuses to open for its size; (0, 0) if unknown."""
+    for name in _other_formats():
+        file.seek(0)
+        factory, accept = Image.OPEN[name]
+        try:
+            if accept is None or accept(file.read(16)):
+                file.seek(0)
+                return factory(file, "").size
+        except Exception:  # not of this format
+            continue
+    return (0, 0)
+
+
+def _check_size(size: tuple[int, int]) -> None:
+    width, height = size
+    if width * height > PIXEL_LIMIT:
+        raise ImageError(f"too large: {width} x {height} pixels (limit {PIXEL_LIMIT} pixels)")
+
+
+def _system_error(error: OSError) -> ImageError:
+    known = _SYSTEM_REASONS.get(error.errno or 0)
+    return ImageError(known or (error.strerror or "cannot be read").lower())
+
+
+def _image_error(error: Exception, head: bytes, file: IO[bytes]) -> ImageError:
+    if isinstance(error, Image.DecompressionBombError):
+        return ImageError(f"too large: more than {PIXEL_LIMIT} pixels once decoded")
+    if isinstance(error, MemoryError):
+        return ImageError("too large for the memory of this machine")
+    if isinstance(error, OSError) and error.errno:
+        return _system_error(error)
+    if isinstance(error, UnidentifiedImageError):
+        if head[4:8] == b"ftyp" and head[8:12] in _HEIC_BRANDS:
+            return ImageError("HEIC image, which cannot be read here: convert it to JPEG")
+        known = head.startswith(_SIGNATURES)
+        return ImageError("damaged or unsupported image" if known else "not an image")
+    if isinstance(error, EOFError) or "truncated" in str(error).lower():
+        return ImageError("truncated image")
+    return ImageError("damaged or unsupported image")
+
+
+@functools.cache
+def _silence_libtiff() -> None:
+    """Tell the libtiff inside Pillow's wheel to print no lines of its own on standard error.
+
+    It prints a line for each damaged strip, which Pillow turns into an error too. Where
+    Pillow uses a libtiff of the system, that one is left alone.
+    """
+    import ctypes
+
+    for library in Path(Image.__file__).parent.with_name("pillow.libs").glob("libtiff-*.so*"):
+        with contextlib.suppress(OSError, AttributeError):
+            loaded = ctypes.CDLL(str(library))
+            for name in ("TIFFSetErrorHandler", "TIFFSetErrorHandlerExt"):
+                setter = getattr(loaded, name)
+                setter.argtypes, setter.restype = [ctypes.c_void_p], ctypes.c_void_p
+                setter(None)
+
+
+def _mend_ycbcr(image: Any) -> None:
+    """Let an uncompressed YCbCr TIFF be read by Pillow before 13, the last for Python 3.10.
+
+    It takes four bytes for a pixel where the file has three, and the colours for RGB: the
+    image is then called truncated, or is a wrong one where other data follow the pixels.
+    """
+    tags, tiles = image.tag_v2, image.tile
+    if tags.get(_PHOTOMETRIC) != _YCBCR or tags.get(_SAMPLES) != 3:
+        return
+    if all(codec == "raw" and args[0] == "RGBX" for codec, _, _, args in tiles):
+        image._mode = "YCbCr"
+        image.tile = [
+            (codec, extents, offset, ("YCbCr", *args[1:])) for codec, extents, offset, args in tiles
+        ]
+
+
+_lock = threading.RLock()
+_quiet_depth = 0
+_entry: Any = None
+_silence = logging.NullHandler()
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep Pillow's warnings and log lines from the user while at least one image is read.
+
+    ``warnings.catch_warnings`` swaps the filters of all threads; this adds one filter
+    for Pillow's own modules and takes it away with the last reader.
+    """
+    global _quiet_depth, _entry
+    with _lock:
+        _quiet_depth += 1
+        # Whoever read meanwhile put it there, unless somebody else changed the filters.
+        if _entry is None or _entry not in warnings.filters[:1]:
+            warnings.filterwarnings("ignore", module=r"PIL\.")
+            _entry = warnings.filters[0]
+            # Without a handler, logging would print Pillow's errors by itself.
+            logging.getLogger("PIL").addHandler(_silence)
+    try:
+        yield
+    finally:
+        with _lock:
+            _quiet_depth -= 1
+            if _quiet_depth == 0:
+                logging.getLogger("PIL").removeHandler(_silence)
+                while _entry in warnings.filters:
+                    warnings.filters.remove(_entry)  # type: ignore[attr-defined]
+                _entry = None
+                # Registries of modules remember decisions until the filters change.
+                warnings._filters_mutated()  # type: ignore[attr-defined]

@@ -1,0 +1,104 @@
+"""Two ways to bring an image to a network's input size."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from tlcli.core.images.decoding import flatten, orientation, turn
+from tlcli.core.images.fast_jpeg import JPEG_FORMATS, quick_reader, turn_pixels
+
+# Orientations that swap height and width.
+_SIDEWAYS = frozenset({5, 6, 7, 8})
+
+
+def resize_over_white(image: Image.Image, height: int, width: int) -> NDArray[np.uint8]:
+    """Return uint8 [height, width, 3]: upright, over white, stretched with antialiasing.
+
+    ``image`` may be freshly opened; a JPEG at least twice the target in both directions
+    is then decoded at a half, a quarter or an eighth of its size.
+    """
+    if image.format in JPEG_FORMATS:
+        return _resize_jpeg(image, height, width)
+    flat = flatten(image)
+    # Not before: loading a TIFF turns it already and drops the mark.
+    return _resize(flat, orientation(image), height, width, None)
+
+
+def _resize_jpeg(image: Image.Image, height: int, width: int) -> NDArray[np.uint8]:
+    value = orientation(image)
+    size = (height, width) if value in _SIDEWAYS else (width, height)
+    drafted = image.draft(None, size)  # type: ignore[no-untyped-call, unused-ignore]
+    # The box is in fractions of a pixel where the size is no multiple of the scale.
+    box = None if drafted is None else drafted[1]
+    reader = quick_reader()
+    pixels = None if reader is None else reader.read(image, size, box)
+    if pixels is not None:
+        return turn_pixels(pixels, value)
+    return _resize(flatten(image), value, height, width, box)
+
+
+def _resize(
+    flat: Image.Image,
+    value: int,
+    height: int,
+    width: int,
+    box: tuple[float, float, float, float] | None,
+) -> NDArray[np.uint8]:
+    size = (height, width) if value in _SIDEWAYS else (width, height)
+    # Turning after resizing is the same picture for a fraction of the work.
+    return _over_white(turn(flat.resize(size, Image.Resampling.BILINEAR, box=box), value))
+
+
+def _over_white(image: Image.Image) -> NDArray[np.uint8]:
+    if image.mode == "La":
+        grey, alpha = np.moveaxis(np.asarray(image), 2, 0)
+        pixels = np.repeat(grey[:, :, None], 3, axis=2)
+    elif image.mode == "RGBa":
+        values = np.asarray(image)
+        pixels, alpha = values[:, :, :3], values[:, :, 3]
+    else:
+        return np.array(image if image.mode == "RGB" else image.convert("RGB"))
+    # Colours are premultiplied, so white shows through by what alpha leaves.
+    white = 255 - alpha.astype(np.int16)
+    over: NDArray[np.uint8] = np.minimum(pixels + white[:, :, None], 255).astype(np.uint8)
+    return over
+
+
+def resize_plain_bilinear(
+    pixels: NDArray[np.uint8], height: int, width: int
+) -> NDArray[np.float32]:
+    """Return float32 [height, width, 3] in 0..255 as TensorFlow's old ``ResizeBilinear`` gives it.
+
+    Corners are not aligned and pixel centres are not halved: each output pixel mixes the
+    four input pixels around its upper left corner, however many lie between two outputs.
+    """
+    top, bottom, down = _neighbours(pixels.shape[0], height)
+    left, right, across = _neighbours(pixels.shape[1], width)
+    across = across[None, :, None]
+
+    def mixed(rows: NDArray[np.intp]) -> NDArray[np.float32]:
+        chosen = pixels[rows]  # [height, input width, 3]
+        first = chosen.take(left, axis=1).astype(np.float32)
+        values: NDArray[np.float32] = chosen.take(right, axis=1).astype(np.float32)
+        values -= first
+        values *= across
+        values += first
+        return values
+
+    upper, lower = mixed(top), mixed(bottom)
+    lower -= upper
+    lower *= down[:, None, None]
+    lower += upper
+    return lower
+
+
+def _neighbours(
+    inputs: int, outputs: int
+) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float32]]:
+    positions = np.arange(outputs, dtype=np.float32) * (np.float32(inputs) / np.float32(outputs))
+    first = np.floor(positions).astype(np.intp)
+    fractions = positions - first.astype(np.float32)
+    first = np.minimum(first, inputs - 1)
+    return first, np.minimum(first + 1, inputs - 1), fractions

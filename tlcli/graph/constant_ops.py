@@ -1,0 +1,207 @@
+"""A few dozen TensorFlow operations in NumPy: enough to evaluate constants of a graph."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from tlcli.errors import GraphError
+from tlcli.graph.nodes import DTYPES, FILL_LIMIT, DataType, tensor_to_array
+
+Array = np.ndarray[Any, Any]
+
+_UNARY: dict[str, Callable[[Any], Any]] = {
+    "Neg": np.negative,
+    "Abs": np.abs,
+    "Square": np.square,
+    "Sqrt": np.sqrt,
+    "Exp": np.exp,
+    "Log": np.log,
+    "Floor": np.floor,
+    "Rsqrt": lambda x: 1 / np.sqrt(x),
+    "Reciprocal": lambda x: 1 / x,
+    "Relu": lambda x: np.maximum(x, 0),
+}
+_BINARY: dict[str, Callable[[Any, Any], Any]] = {
+    "Add": np.add,
+    "AddV2": np.add,
+    "Sub": np.subtract,
+    "Mul": np.multiply,
+    "Maximum": np.maximum,
+    "Minimum": np.minimum,
+    "FloorDiv": np.floor_divide,
+    "FloorMod": np.mod,
+    "Pow": np.power,
+    "RealDiv": np.divide,
+    "SquaredDifference": lambda x, y: np.square(x - y),
+}
+_REDUCTIONS: dict[str, Callable[..., Any]] = {
+    "Prod": np.prod,
+    "Sum": np.sum,
+    "Mean": np.mean,
+    "Max": np.max,
+    "Min": np.min,
+}
+
+
+def attribute(node: Any, key: str, default: Any = None) -> Any:
+    """Return an attribute of ``node`` as a Python value, or ``default`` when it has none.
+
+    Lists of integers become lists; other messages (shapes, tensors) are returned as they are.
+    """
+    if key not in node.attr:
+        return default
+    value = node.attr[key]
+    kind = value.WhichOneof("value")
+    if kind is None:
+        return default
+    if kind == "list":
+        return list(value.list.i)
+    if kind == "s":
+        return value.s.decode("utf-8", "replace")
+    return getattr(value, kind)
+
+
+def _limited(shape: Sequence[int], itemsize: int) -> tuple[int, ...]:
+    sizes = tuple(int(size) for size in shape)
+    if any(size < 0 for size in sizes) or math.prod(sizes) * itemsize > FILL_LIMIT:
+        raise GraphError(f"the graph computes a constant of the impossible shape {list(sizes)}")
+    return sizes
+
+
+def dequantize(node: Any, values: Array, low: float, high: float) -> Array | None:
+    """Return what the ``Dequantize`` node makes of quantised ``values``; None: not known."""
+    kind = attribute(node, "T", 0)
+    if kind not in (DataType.QINT8, DataType.QUINT8, DataType.QINT16, DataType.QUINT16):
+        return None
+    if attribute(node, "axis", -1) != -1 or attribute(node, "dtype", 1) != DataType.FLOAT:
+        return None
+    limits = np.iinfo(values.dtype)
+    smallest, largest = int(limits.min), int(limits.max)
+    steps = largest - smallest + 1
+    quantised = values.astype(np.float64)
+    mode = attribute(node, "mode", "MIN_COMBINED")
+    if mode == "MIN_COMBINED":
+        shift = steps / 2 if smallest < 0 else 0
+        return ((quantised + shift) * ((high - low) / (steps - 1)) + low).astype(np.float32)
+    if mode == "MIN_FIRST":
+        if low == high:
+            return np.full(values.shape, low, np.float32)
+        scale = (high - low) / (steps - 1)
+        return ((quantised - smallest) * scale + round(low / scale) * scale).astype(np.float32)
+    if mode == "SCALED":
+        bottom = smallest + 1 if attribute(node, "narrow_range", False) else smallest
+        scale = high / largest if smallest == 0 else max(low / bottom, high / largest)
+        return (quantised * scale).astype(np.float32)
+    return None
+
+
+def strided_slice(node: Any, values: Array, begin: Array, end: Array, step: Array) -> Array | None:
+    """Return the slice that a ``StridedSlice`` node takes of ``values``; None: not known."""
+    if attribute(node, "ellipsis_mask", 0) or attribute(node, "new_axis_mask", 0):
+        return None
+    masks = {key: attribute(node, key, 0) for key in ("begin_mask", "end_mask", "shrink_axis_mask")}
+    index: list[slice | int] = []
+    for axis, (first, last, stride) in enumerate(zip(begin, end, step, strict=True)):
+        bit = 1 << axis
+        if masks["shrink_axis_mask"] & bit:
+            index.append(int(first))
+        else:
+            index.append(
+                slice(
+                    None if masks["begin_mask"] & bit else int(first),
+                    None if masks["end_mask"] & bit else int(last),
+                    int(stride),
+                )
+            )
+    return np.asarray(values[tuple(index)])
+
+
+def _shape_like(node: Any, inputs: list[Array]) -> Array | None:
+    """Evaluate the operations that move values about."""
+    op, first = node.op, inputs[0]
+    if op == "Reshape":
+        return first.reshape([int(size) for size in inputs[1].ravel()])
+    if op == "ExpandDims":
+        return np.expand_dims(first, int(inputs[1].reshape(())))
+    if op == "Squeeze":
+        axes = attribute(node, "squeeze_dims") or attribute(node, "axis") or None
+        return np.squeeze(first, tuple(axes) if axes else None)
+    if op == "Transpose":
+        return np.transpose(first, [int(axis) for axis in inputs[1]])
+    if op == "Pack":
+        return np.stack(inputs, attribute(node, "axis", 0))
+    if op == "ConcatV2":
+        return np.concatenate(inputs[:-1], int(inputs[-1].reshape(())))
+    if op == "Concat":
+        return np.concatenate(inputs[1:], int(first.reshape(())))
+    if op == "StridedSlice":
+        return strided_slice(node, first, *inputs[1:4])
+    if op == "Shape":
+        return np.array(first.shape, DTYPES[attribute(node, "out_type", DataType.INT32)])
+    if op == "Fill":
+        return np.full(_limited(first.ravel().tolist(), inputs[1].itemsize), inputs[1].reshape(()))
+    if op == "BroadcastTo":
+        target = _limited(inputs[1].ravel().tolist(), first.itemsize)
+        return np.array(np.broadcast_to(first, target))
+    if op == "Tile":
+        multiples = inputs[1].ravel().tolist()
+        _limited(
+            [size * by for size, by in zip(first.shape, multiples, strict=True)], first.itemsize
+        )
+        return np.tile(first, multiples)
+    if op == "Range":
+        start, stop, step = (values.reshape(()).item() for values in inputs)
+        if step == 0:
+            return None
+        _limited([max(0, math.ceil((stop - start) / step))], first.itemsize)
+        return np.asarray(np.arange(start, stop, step), dtype=first.dtype)
+    return None
+
+
+def evaluate(node: Any, inputs: Sequence[Array]) -> Array | None:
+    """Return output 0 of ``node`` for constant ``inputs``, or None: the operation is not known.
+
+    Raises:
+        GraphError: the inputs do not fit the operation, or the result would be huge.
+    """
+    op = node.op
+    try:
+        with np.errstate(all="ignore"):
+            if op == "Const":
+                return tensor_to_array(node.attr["value"].tensor)
+            result: Any = None
+            if not inputs or any(values.dtype == object for values in inputs):
+                return None
+            if op == "Identity":
+                result = inputs[0]
+            elif op in _UNARY:
+                result = _UNARY[op](inputs[0])
+            elif op in _BINARY:
+                left, right = inputs
+                if op in ("RealDiv", "Pow", "FloorDiv", "FloorMod") and left.dtype.kind != "f":
+                    return None
+                _limited(np.broadcast_shapes(left.shape, right.shape), left.itemsize)
+                result = _BINARY[op](left, right)
+            elif op in _REDUCTIONS:
+                axes = tuple(int(axis) for axis in inputs[1].ravel())
+                keep = bool(attribute(node, "keep_dims", False))
+                result = _REDUCTIONS[op](inputs[0], axis=axes, keepdims=keep)
+                result = np.asarray(result).astype(inputs[0].dtype)
+            elif op == "Cast":
+                target = DTYPES.get(attribute(node, "DstT", 0))
+                result = None if target is None else inputs[0].astype(target)
+            elif op == "Dequantize":
+                result = dequantize(
+                    node, inputs[0], float(inputs[1].reshape(())), float(inputs[2].reshape(()))
+                )
+            else:
+                result = _shape_like(node, list(inputs))
+    except (ValueError, IndexError, TypeError, KeyError, OverflowError, MemoryError) as error:
+        raise GraphError(
+            f"the graph is damaged: {node.name!r} ({op}) cannot be computed: {error}"
+        ) from error
+    return None if result is None else np.asarray(result)

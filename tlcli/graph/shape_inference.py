@@ -1,0 +1,311 @@
+"""Follow shapes through the operations of image networks.
+
+A shape is a tuple whose unknown sizes are ``None``; the batch is ``None``. A tensor whose
+shape cannot be told is absent from the result, never guessed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from tlcli.graph.constant_ops import Array, attribute, strided_slice
+from tlcli.graph.nodes import DataType, shape_dims, tensor_to_array
+from tlcli.graph.surgery import (
+    data_inputs,
+)
+
+Shape = tuple[int | None, ...]
+
+_KEEPING = """
+    Identity StopGradient PlaceholderWithDefault CheckNumerics Snapshot PreventGradient BiasAdd
+    Dequantize
+    Neg Abs Square Sqrt Rsqrt Exp Log Log1p Erf Floor Round Reciprocal Cast
+    Relu Relu6 Elu Selu LeakyRelu Sigmoid Tanh Softplus Softsign Softmax LogSoftmax LRN
+    BatchNormWithGlobalNormalization FusedBatchNorm FusedBatchNormV2 FusedBatchNormV3
+"""
+SAME = frozenset(_KEEPING.split())
+"""Operations whose output 0 has the shape of their first input."""
+BROADCASTING = frozenset(
+    {
+        "Add",
+        "AddV2",
+        "Sub",
+        "Mul",
+        "RealDiv",
+        "Div",
+        "Maximum",
+        "Minimum",
+        "Pow",
+        "SquaredDifference",
+    }
+)
+_REDUCTIONS = frozenset({"Mean", "Max", "Min", "Sum", "Prod"})
+WINDOWS = frozenset({"Conv2D", "DepthwiseConv2dNative", "AvgPool", "MaxPool"})
+_ARITHMETIC: dict[str, Callable[[int, int], int]] = {
+    "Mul": lambda x, y: x * y,
+    "Add": lambda x, y: x + y,
+    "AddV2": lambda x, y: x + y,
+    "Sub": lambda x, y: x - y,
+}
+# A list of sizes computed by a graph is short; longer constants are weights.
+_LONGEST_SHAPE = 64
+_MOST_PARTS = 4096
+
+
+def windows(node: Any, kernel: tuple[int, int]) -> tuple[list[tuple[int, int]], str]:
+    """Return [(extent, stride) for height and width] and the padding of a sliding window."""
+    strides = attribute(node, "strides", [1, 1, 1, 1])
+    dilations = attribute(node, "dilations") or [1, 1, 1, 1]
+    pairs = [
+        ((kernel[axis] - 1) * dilations[axis + 1] + 1, max(1, strides[axis + 1])) for axis in (0, 1)
+    ]
+    return pairs, attribute(node, "padding", "")
+
+
+class Inference:
+    """Shapes and, for small integer tensors, values, node by node in running order."""
+
+    def __init__(self) -> None:
+        self.shapes: dict[tuple[str, int], Shape] = {}
+        self.values: dict[tuple[str, int], Array] = {}  # of object: int or None
+
+    def visit(self, node: Any) -> None:
+        """Learn what can be told of the outputs of ``node``; its inputs were visited."""
+        inputs = data_inputs(node)
+        try:
+            if node.op == "Const":
+                self._visit_const(node)
+                return
+            value = self._value(node, inputs)
+            if value is not None:
+                self.values[node.name, 0] = value
+                self.shapes[node.name, 0] = value.shape
+                return
+            for number, shape in enumerate(self._shapes(node, inputs)):
+                if shape is not None:
+                    self.shapes[node.name, number] = shape
+        except (ValueError, IndexError, TypeError, KeyError, ZeroDivisionError):
+            return  # not a shape that TensorFlow would take: nothing is known
+
+    def _visit_const(self, node: Any) -> None:
+        tensor = node.attr["value"].tensor
+        dims = shape_dims(tensor.tensor_shape)
+        if dims is None:
+            return
+        self.shapes[node.name, 0] = dims
+        if (
+            tensor.dtype in (DataType.INT32, DataType.INT64)
+            and math.prod(size or 0 for size in dims) <= _LONGEST_SHAPE
+        ):
+            self.values[node.name, 0] = tensor_to_array(tensor).astype(object)
+
+    def _value(self, node: Any, inputs: list[tuple[str, int]]) -> Array | None:
+        """Return the integers that ``node`` computes from shapes, None where unknown."""
+        op = node.op
+        if op == "Shape":
+            shape = self.shapes.get(inputs[0])
+            return None if shape is None else np.array(shape, dtype=object)
+        if not inputs or any(name not in self.values for name in inputs):
+            return None
+        values = [self.values[name] for name in inputs]
+        if op in ("Identity", "Cast"):
+            return values[0]
+        if op == "Pack":
+            return np.stack(values, attribute(node, "axis", 0))
+        if op == "ConcatV2":
+            return np.concatenate(values[:-1], int(values[-1].reshape(())))
+        if op in ("Gather", "GatherV2"):
+            return np.asarray(values[0][values[1].astype(np.int64)], dtype=object)
+        if op == "Reshape":
+            return values[0].reshape([int(size) for size in values[1]])
+        if op == "ExpandDims":
+            return np.expand_dims(values[0], int(values[1].reshape(())))
+        if op == "Prod":
+            flat = values[0].ravel().tolist()
+            return np.array(None if None in flat else math.prod(flat), dtype=object)
+        if op == "StridedSlice":
+            return strided_slice(node, values[0], *values[1:4])
+        if op in _ARITHMETIC:
+            compute = _ARITHMETIC[op]
+            both = np.broadcast_arrays(values[0], values[1])
+            flat = [
+                None if left is None or right is None else compute(left, right)
+                for left, right in zip(both[0].ravel(), both[1].ravel(), strict=True)
+            ]
+            result = np.empty(both[0].shape, dtype=object)
+            result.ravel()[:] = flat
+            return result
+        return None
+
+    def _shapes(self, node: Any, inputs: list[tuple[str, int]]) -> Sequence[Shape | None]:
+        op = node.op
+        if op in ("Split", "SplitV", "Unpack"):
+            return self._split(node, inputs)
+        shape = self.shapes.get(inputs[0]) if inputs else None
+        if op in ("Concat", "ConcatV2", "Pack"):
+            return [self._joined(node, inputs)]
+        if shape is None:
+            return []
+        if op in SAME:
+            return [shape]
+        if op in BROADCASTING:
+            return [self._broadcast(inputs)]
+        if op in WINDOWS:
+            return [self._window(node, inputs, shape)]
+        if op == "MatMul":
+            other = self.shapes[inputs[1]]
+            rows = shape[1 if attribute(node, "transpose_a", False) else 0]
+            return [(rows, other[0 if attribute(node, "transpose_b", False) else 1])]
+        if op in _REDUCTIONS:
+            axes = {int(axis) % len(shape) for axis in self.values[inputs[1]].ravel()}
+            if attribute(node, "keep_dims", False):
+                return [tuple(1 if axis in axes else size for axis, size in enumerate(shape))]
+            return [tuple(size for axis, size in enumerate(shape) if axis not in axes)]
+        return [self._moved(node, inputs, shape)]
+
+    def _broadcast(self, inputs: list[tuple[str, int]]) -> Shape | None:
+        left, right = (self.shapes[name] for name in inputs)
+        rank = max(len(left), len(right))
+        result: list[int | None] = []
+        for x, y in zip(
+            (1,) * (rank - len(left)) + left, (1,) * (rank - len(right)) + right, strict=True
+        ):
+            if x == 1 or y == 1:
+                result.append(y if x == 1 else x)
+            elif x is None or y is None:
+                result.append(y if x is None else x)
+            elif x != y:
+                return None
+            else:
+                result.append(x)
+        return tuple(result)
+
+    def _window(self, node: Any, inputs: list[tuple[str, int]], shape: Shape) -> Shape | None:
+        if attribute(node, "data_format", "NHWC") != "NHWC" or len(shape) != 4:
+            return None
+        if node.op in ("AvgPool", "MaxPool"):
+            ksize = attribute(node, "ksize")
+            kernel, channels = (ksize[1], ksize[2]), shape[3]
+        else:
+            height, width, depth, last = self.shapes[inputs[1]]
+            if height is None or width is None or depth is None or last is None:
+                return None
+            kernel = (height, width)
+            channels = depth * last if node.op == "DepthwiseConv2dNative" else last
+        pairs, padding = windows(node, kernel)
+        explicit = attribute(node, "explicit_paddings") or [0] * 8
+        sizes: list[int | None] = []
+        for axis, (extent, stride) in enumerate(pairs):
+            size = shape[axis + 1]
+            if size is None:
+                sizes.append(None)
+            elif padding == "SAME":
+                sizes.append(-(-size // stride))
+            else:
+                if padding == "EXPLICIT":
+                    size += explicit[2 * axis + 2] + explicit[2 * axis + 3]
+                sizes.append(-(-(size - extent + 1) // stride))
+        if any(size is not None and size < 1 for size in sizes):
+            return None
+        return (shape[0], *sizes, channels)
+
+    def _joined(self, node: Any, inputs: list[tuple[str, int]]) -> Shape | None:
+        if node.op == "Pack":
+            parts = [self.shapes[name] for name in inputs]
+            axis = attribute(node, "axis", 0) % (len(parts[0]) + 1)
+            return (*parts[0][:axis], len(parts), *parts[0][axis:])
+        first = node.op == "Concat"
+        parts = [self.shapes[name] for name in (inputs[1:] if first else inputs[:-1])]
+        axis = int(self.values[inputs[0 if first else -1]].reshape(())) % len(parts[0])
+        sizes = [part[axis] for part in parts]
+        total = None if None in sizes else sum(size or 0 for size in sizes)
+        return (*parts[0][:axis], total, *parts[0][axis + 1 :])
+
+    def _split(self, node: Any, inputs: list[tuple[str, int]]) -> Sequence[Shape | None]:
+        if max(attribute(node, "num", 0), attribute(node, "num_split", 0)) > _MOST_PARTS:
+            return []
+        if node.op == "Unpack":
+            shape, count = self.shapes[inputs[0]], attribute(node, "num", 0)
+            axis = attribute(node, "axis", 0) % len(shape)
+            return [(*shape[:axis], *shape[axis + 1 :])] * count
+        if node.op == "Split":
+            shape, count = self.shapes[inputs[1]], attribute(node, "num_split", 1)
+            axis = int(self.values[inputs[0]].reshape(())) % len(shape)
+            size = shape[axis]
+            parts: list[int | None] = [None if size is None else size // count] * count
+        else:
+            shape, axis = self.shapes[inputs[0]], int(self.values[inputs[2]].reshape(()))
+            axis %= len(shape)
+            parts = [int(size) for size in self.values[inputs[1]].ravel()]
+            if -1 in parts:
+                return []
+        return [(*shape[:axis], part, *shape[axis + 1 :]) for part in parts]
+
+    def _moved(self, node: Any, inputs: list[tuple[str, int]], shape: Shape) -> Shape | None:
+        op = node.op
+        if op == "Reshape":
+            target = self.values[inputs[1]].ravel().tolist()
+            known = [size for size in target if size is not None and size >= 0]
+            if None not in shape and target.count(-1) + target.count(None) == 1:
+                rest = math.prod(size or 0 for size in shape) // max(1, math.prod(known))
+                return tuple(rest if size is None or size < 0 else size for size in target)
+            return tuple(None if size is None or size < 0 else size for size in target)
+        if op == "Squeeze":
+            axes = attribute(node, "squeeze_dims") or attribute(node, "axis") or []
+            gone = {axis % len(shape) for axis in axes}
+            if not gone:
+                if None in shape:
+                    return None
+                gone = {axis for axis, size in enumerate(shape) if size == 1}
+            return tuple(size for axis, size in enumerate(shape) if axis not in gone)
+        if op == "ExpandDims":
+            axis = int(self.values[inputs[1]].reshape(()))
+            axis = axis % (len(shape) + 1)
+            return (*shape[:axis], 1, *shape[axis:])
+        if op == "Transpose":
+            return tuple(shape[int(axis)] for axis in self.values[inputs[1]])
+        if op in ("Pad", "PadV2", "MirrorPad"):
+            pads = self.values[inputs[1]]
+            return tuple(
+                None if size is None else size + int(before) + int(after)
+                for size, (before, after) in zip(shape, pads, strict=True)
+            )
+        if op in ("ResizeBilinear", "ResizeNearestNeighbor"):
+            return (shape[0], *self.values[inputs[1]].tolist(), shape[3])
+        if op == "StridedSlice":
+            return self._sliced(node, inputs, shape)
+        if op in ("SpaceToBatchND", "BatchToSpaceND"):
+            # The batch grows and shrinks again; seen from outside it is the batch.
+            block, pads = self.values[inputs[1]], self.values[inputs[2]]
+            sizes = list(shape)
+            for axis, (factor, (before, after)) in enumerate(zip(block, pads, strict=True), 1):
+                size = sizes[axis]
+                if size is not None:
+                    spread = (size + before + after) // factor
+                    sizes[axis] = spread if op[0] == "S" else size * factor - before - after
+            return (None, *sizes[1:])
+        return None
+
+    def _sliced(self, node: Any, inputs: list[tuple[str, int]], shape: Shape) -> Shape | None:
+        masks = ("ellipsis_mask", "new_axis_mask", "shrink_axis_mask")
+        if any(attribute(node, mask, 0) for mask in masks):
+            return None
+        begin, end, step = (self.values[name].ravel() for name in inputs[1:4])
+        sizes = list(shape)
+        for axis in range(len(begin)):
+            free = [attribute(node, key, 0) >> axis & 1 for key in ("begin_mask", "end_mask")]
+            size = sizes[axis]
+            if all(free) and step[axis] == 1:
+                continue
+            if size is None:
+                return None
+            first, last = (
+                None if free[side] else int(bounds[axis])
+                for side, bounds in enumerate((begin, end))
+            )
+            sizes[axis] = len(range(*slice(first, last, int(step[axis])).indices(size)))
+        return tuple(sizes)

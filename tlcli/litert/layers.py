@@ -1,0 +1,165 @@
+"""Convolutions, dense layers and pooling in LiteRT, with bias and activation in them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tlcli.graph.constant_ops import attribute
+from tlcli.graph.shape_inference import windows
+from tlcli.graph.surgery import data_inputs
+from tlcli.litert.conversion import Conversion, unsupported
+from tlcli.litert.flatbuffer import Array, Options, Shape
+
+_AVERAGE_POOL, _CONV, _DEPTHWISE, _DENSE, _MAX_POOL, _PAD = 1, 3, 4, 9, 17, 34
+_PADDINGS = {"SAME": 0, "VALID": 1}
+
+
+def convolution(conversion: Conversion, node: Any) -> None:
+    """Write a ``Conv2D`` or ``DepthwiseConv2dNative``."""
+    sources = data_inputs(node)
+    shape = conversion.shape(sources[0])
+    weights = conversion.wanted_floats(node, 1)
+    if weights.ndim != 4 or len(shape) != 4:
+        raise unsupported(node, "it has not four dimensions")
+    strides, dilations = _steps(node, "strides"), _steps(node, "dilations")
+    image = conversion.index(sources[0])
+    padding = conversion.padding(node)
+    if padding == "EXPLICIT":
+        pads = np.array(attribute(node, "explicit_paddings"), np.int32).reshape(4, 2)
+        padding = "SAME" if _is_same(node, weights, shape, pads) else "VALID"
+        if padding == "VALID" and pads.any():
+            image = _padded(conversion, node, image, shape, pads)
+    if padding not in _PADDINGS:
+        raise unsupported(node, f"its padding is {padding}")
+    height, width, depth, last = weights.shape
+    depthwise = node.op == "DepthwiseConv2dNative"
+    channels = depth * last if depthwise else last
+    result, bias = conversion.absorb_bias((node.name, 0), channels)
+    result, activation = conversion.absorb_activation(result)
+    if depthwise:
+        kernel = weights.reshape(1, height, width, channels)
+        options = Options(
+            2,
+            (
+                (0, "int8", _PADDINGS[padding]),
+                (1, "int32", strides[1]),
+                (2, "int32", strides[0]),
+                (3, "int32", last),
+                (4, "int8", activation),
+                (5, "int32", dilations[1]),
+                (6, "int32", dilations[0]),
+            ),
+        )
+    else:
+        kernel = weights.transpose(3, 0, 1, 2)  # [h, w, in, out] -> [out, h, w, in]
+        options = Options(
+            1,
+            (
+                (0, "int8", _PADDINGS[padding]),
+                (1, "int32", strides[1]),
+                (2, "int32", strides[0]),
+                (3, "int8", activation),
+                (4, "int32", dilations[1]),
+                (5, "int32", dilations[0]),
+            ),
+        )
+    inputs = [
+        image,
+        conversion.add_constant(f"{node.name}/weights", kernel),
+        conversion.add_constant(f"{node.name}/biases", bias),
+    ]
+    dilated = depthwise and dilations != (1, 1)
+    code = _DEPTHWISE if depthwise else _CONV
+    conversion.emit(code, inputs, result, options, 2 if dilated else 1)
+
+
+def dense(conversion: Conversion, node: Any) -> None:
+    """Write a ``MatMul`` with constant weights."""
+    sources = data_inputs(node)
+    weights = conversion.wanted_floats(node, 1)
+    if attribute(node, "transpose_a", False) or len(conversion.shape(sources[0])) != 2:
+        raise unsupported(node, "its first matrix is turned")
+    if not attribute(node, "transpose_b", False):
+        weights = weights.T  # [in, out] -> [out, in]
+    image = conversion.index(sources[0])
+    result, bias = conversion.absorb_bias((node.name, 0), weights.shape[0])
+    result, activation = conversion.absorb_activation(result)
+    inputs = [
+        image,
+        conversion.add_constant(f"{node.name}/weights", weights),
+        conversion.add_constant(f"{node.name}/biases", bias),
+    ]
+    conversion.emit(_DENSE, inputs, result, Options(8, ((0, "int8", activation),)))
+
+
+def pool(conversion: Conversion, node: Any) -> None:
+    """Write an ``AvgPool`` or ``MaxPool``; neither counts what is padded."""
+    source = conversion.index(data_inputs(node)[0])
+    strides, window = _steps(node, "strides"), _steps(node, "ksize")
+    padding = conversion.padding(node)
+    if padding not in _PADDINGS:
+        raise unsupported(node, f"its padding is {padding}")
+    result, activation = conversion.absorb_activation((node.name, 0))
+    options = Options(
+        5,
+        (
+            (0, "int8", _PADDINGS[padding]),
+            (1, "int32", strides[1]),
+            (2, "int32", strides[0]),
+            (3, "int32", window[1]),
+            (4, "int32", window[0]),
+            (5, "int8", activation),
+        ),
+    )
+    code = _AVERAGE_POOL if node.op == "AvgPool" else _MAX_POOL
+    conversion.emit(code, [source], result, options)
+
+
+def fits_same(conversion: Conversion, node: Any, shape: Shape, pads: Array) -> bool:
+    """Return whether ``node``, a convolution, would pad ``shape`` with zeros as ``pads`` do."""
+    if node.op not in ("Conv2D", "DepthwiseConv2dNative") or conversion.padding(node) != "VALID":
+        return False
+    weights = conversion.constant(data_inputs(node)[1])
+    return weights is not None and weights.ndim == 4 and _is_same(node, weights, shape, pads)
+
+
+def _is_same(node: Any, weights: Array, shape: Shape, pads: Array) -> bool:
+    if len(shape) != 4 or pads.shape != (4, 2) or pads[[0, 3]].any():
+        return False
+    pairs, _ = windows(node, (weights.shape[0], weights.shape[1]))
+    for axis, (extent, stride) in enumerate(pairs, 1):
+        size = shape[axis]
+        if size is None:
+            return False
+        total = max(0, ((size - 1) // stride) * stride + extent - size)
+        # As many results, too: padding that reaches no window adds none.
+        if [total // 2, total - total // 2] != pads[axis].tolist():
+            return False
+        if (size + total - extent) // stride != (size - 1) // stride:
+            return False
+    return True
+
+
+def _padded(conversion: Conversion, node: Any, image: int, shape: Shape, pads: Array) -> int:
+    """Write the zeros around an image; return the number of the result."""
+    sizes = tuple(
+        None if size is None else size + int(sum(pair))
+        for size, pair in zip(shape, pads.tolist(), strict=True)
+    )
+    name = f"{node.name}/padded"
+    result = conversion.model.add_tensor(name, sizes)
+    inputs = [image, conversion.add_constant(f"{node.name}/pads", pads)]
+    conversion.model.add_operator(_PAD, inputs, [result], Options(22))
+    return result
+
+
+def _steps(node: Any, key: str) -> tuple[int, int]:
+    """Return what an attribute of four numbers says of height and width."""
+    if attribute(node, "data_format", "NHWC") != "NHWC":
+        raise unsupported(node, "its channels come first")
+    values = attribute(node, key) or [1, 1, 1, 1]
+    if len(values) != 4 or values[0] != 1 or values[3] != 1:
+        raise unsupported(node, f"its {key} are {values}")
+    return int(values[1]), int(values[2])

@@ -1,0 +1,194 @@
+"""One LiteRT model for many images at once: an interpreter for each of the threads that ask.
+
+An interpreter with a thread of its own computes more images a second than one with all
+threads, because none waits for another at the end of each layer; of a single image the one
+with all threads is quicker. Whoever has images decodes each of them in the thread that then
+runs it: nothing is handed over, and no more threads compute than there are processors.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tlcli.errors import GraphError
+from tlcli.litert.interpreter import LiteRTEngine, Scale, litert_content
+from tlcli.runtime.cpus import available_cpus
+
+Array = np.ndarray[Any, Any]
+
+# Each interpreter holds weights of its own, arranged for its processor.
+_WEIGHTS_IN_MEMORY = 512 << 20
+# Making interpreters takes as long as they save on about so many images.
+_FEW_IMAGES = 16
+
+
+class LiteRTPool:
+    """Interpreters of one .tflite model; threads may run it at the same time.
+
+    Each image is run alone, so that its result does not depend on those beside it. More
+    interpreters than the first are made when images have had to wait.
+
+    Args:
+        source: path or content of the file.
+        processors: how many to use; default: the available ones.
+        many: there will be many images, so the first interpreter is one of several.
+        mapped: leave a file's content in the file, for one that nobody will write into.
+        trust: load a file whatever its operators are (`litert_check`).
+
+    Attributes:
+        workers: how many images run at once at most.
+        input_name: of the tensor that takes images.
+        input_type: its type, as NumPy calls it.
+        input_shape: its sizes, None where free.
+        output_name: of the first tensor that comes out.
+        output_shape: its sizes, None where free.
+
+    Raises:
+        GraphError: the file cannot be read or is no LiteRT model with one input.
+    """
+
+    def __init__(
+        self,
+        source: Path | str | bytes,
+        processors: int | None = None,
+        many: bool = False,
+        mapped: bool = False,
+        trust: bool = False,
+    ) -> None:
+        processors = processors or available_cpus()
+        # Read once: interpreters share it.
+        self._source = source if mapped else litert_content(source, trust)
+        self._mapped = mapped
+        self.workers = min(processors, max(1, _WEIGHTS_IN_MEMORY // max(1, _size(self._source))))
+        self._threads = max(1, processors // self.workers)
+        name = None if isinstance(source, bytes) else str(source)
+        threads = self._threads if many else processors
+        first = LiteRTEngine(self._source, threads, mapped, name, trust)
+        self.input_name, self.input_type = first.input_name, first.input_type
+        self.input_shape = first.input_shape
+        self.output_name, self.output_shape = first.output_name, first.output_shape
+        several = many and self.workers > 1
+        # The interpreter with all threads, which is all there is for a large model.
+        self._wide: LiteRTEngine | None = None if several else first
+        self._engines = [first]
+        self._free = [first] if several else []
+        self._wide_is_free = not several
+        self._made = int(several)
+        self._waited = _FEW_IMAGES if several else 0
+        self._changed = threading.Condition()
+        self._executor: ThreadPoolExecutor | None = None
+        self._closed = False
+
+    def run_one(self, image: Array, crowded: bool = True, scale: Scale | None = None) -> Array:
+        """Return the output [1, ...] for one image [1, ...]; `LiteRTEngine.run` says of what type.
+
+        Args:
+            image: may be changed by the caller afterwards.
+            crowded: other images are waiting.
+            scale: what makes of the image what the model takes, as for `LiteRTEngine.run`.
+
+        Raises:
+            GraphError: the model cannot be run on it.
+        """
+        with self._lent(crowded) as engine:
+            return engine.run(image, scale)
+
+    def run(self, batch: Array) -> Array:
+        """Return the outputs for a batch, several of its images at once.
+
+        Raises:
+            GraphError: the model cannot be run on it.
+        """
+        if len(batch) < 2 or self.workers < 2:
+            with self._lent(crowded=False) as engine:
+                rows = [engine.run(batch[number : number + 1]) for number in range(len(batch))]
+                return np.concatenate(rows) if rows else engine.run(batch)
+        results: list[Array] = [batch] * len(batch)
+        numbers = count()  # one step of it is one step of Python: threads may share it
+
+        def work() -> None:
+            while (number := next(numbers)) < len(batch):
+                results[number] = self.run_one(batch[number : number + 1])
+
+        for done in [self._threads_of_its_own().submit(work) for _ in range(self.workers)]:
+            done.result()
+        return np.concatenate(results)
+
+    def close(self) -> None:
+        """Release the interpreters; nothing can be run afterwards."""
+        with self._changed:
+            self._closed = True
+            executor, self._executor = self._executor, None
+            self._changed.notify_all()
+        if executor is not None:
+            executor.shutdown(wait=True)
+        for engine in self._engines:
+            engine.close()
+
+    def _threads_of_its_own(self) -> ThreadPoolExecutor:
+        with self._changed:
+            if self._executor is None:
+                self._executor = ThreadPoolExecutor(self.workers, "tlcli-litert")
+            return self._executor
+
+    @contextmanager
+    def _lent(self, crowded: bool) -> Iterator[LiteRTEngine]:
+        engine = self._take(crowded)
+        try:
+            yield engine
+        finally:
+            with self._changed:
+                if engine is self._wide:
+                    self._wide_is_free = True
+                else:
+                    self._free.append(engine)
+                self._changed.notify()
+
+    def _take(self, crowded: bool) -> LiteRTEngine:
+        with self._changed:
+            if self.workers > 1 and (crowded or not self._wide_is_free):
+                self._waited += 1
+            while True:
+                if self._closed:
+                    raise GraphError("the LiteRT model was closed")
+                several = self._wide is None or self._waited > _FEW_IMAGES
+                if self._wide is not None and self._wide_is_free and not (crowded and several):
+                    self._wide_is_free = False
+                    return self._wide
+                if several and self._free:
+                    return self._free.pop()
+                if several and self._made < self.workers:
+                    self._made += 1
+                    break
+                self._changed.wait()
+        return self._another()
+
+    def _another(self) -> LiteRTEngine:
+        try:
+            # The first one was looked at.
+            engine = LiteRTEngine(self._source, self._threads, self._mapped, trust=True)
+        except BaseException:
+            with self._changed:
+                self._made -= 1
+                self._changed.notify_all()
+            raise
+        with self._changed:
+            self._engines.append(engine)
+        return engine
+
+
+def _size(source: Path | str | bytes) -> int:
+    if isinstance(source, bytes):
+        return len(source)
+    try:
+        return Path(source).stat().st_size
+    except OSError:  # said when it is opened
+        return 0

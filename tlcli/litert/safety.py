@@ -1,0 +1,279 @@
+"""What a LiteRT file may hold, looked at before LiteRT loads it.
+
+LiteRT's interpreter checks that the tables of a file lie inside it, but its kernels trust
+what the tables say: a convolution without its bias, or one that reads a tensor which nothing
+computes, ends the whole process. So operators, the number of their tensors and the order in
+which they are computed are checked here, from the bytes alone and without importing LiteRT.
+"""
+
+from __future__ import annotations
+
+import math
+import mmap
+import struct
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+from tlcli.errors import GraphError
+from tlcli.litert.safety_rules import OTHER_OPERATORS, RULES
+from tlcli.text import counted
+
+LARGEST_TENSOR = 1 << 30
+"""Bytes of one tensor; the largest of any known image network has some 100 MB."""
+LARGEST_FILE = (1 << 31) - 1
+"""Offsets in a flatbuffer are signed 32-bit numbers."""
+
+_IDENTIFIER = b"TFL3"
+_MOST_TENSORS = 100_000
+_LARGEST_RANK = 8
+_LONGEST_NAME = 100
+_PLACEHOLDER_CODE = 127
+_CUSTOM = 32
+# Bits of each number in the schema's TensorType; the others are no numbers.
+_BITS = {0: 32, 1: 16, 2: 32, 3: 8, 4: 64, 6: 8, 7: 16, 9: 8, 10: 64, 15: 32, 16: 16, 17: 4}
+
+
+class _Damaged(Exception):
+    """What is wrong with a file; becomes a GraphError at the border."""
+
+
+def _damaged(reason: str) -> NoReturn:
+    raise _Damaged(reason)
+
+
+class _Bytes:
+    """Numbers at places of a flatbuffer; every place is checked."""
+
+    def __init__(self, content: bytes | mmap.mmap) -> None:
+        self._content = content
+
+    def number(self, kind: str, place: int) -> int:
+        if place < 0:
+            _damaged("an offset leads out of the file")
+        try:
+            return int(struct.unpack_from(kind, self._content, place)[0])
+        except struct.error:
+            return _damaged("an offset leads out of the file")
+
+    def root(self) -> _Table:
+        if len(self._content) < 8 or self._content[4:8] != _IDENTIFIER:
+            _damaged("it does not begin like one")
+        return _Table(self, self.number("<I", 0))
+
+    def vector(self, place: int, size: int) -> tuple[int, int]:
+        """Return the place of the first element of a vector and how many there are."""
+        start = place + self.number("<I", place)
+        count = self.number("<I", start)
+        if count * size > len(self._content) - start - 4:
+            _damaged("a list leads out of the file")
+        return start + 4, count
+
+    def part(self, start: int, count: int) -> bytes:
+        return self._content[start : start + count]
+
+    def integers(self, place: int) -> tuple[int, ...]:
+        start, count = self.vector(place, 4)
+        return struct.unpack_from(f"<{count}i", self._content, start)
+
+
+class _Table:
+    """One table of a flatbuffer: fields by their slot."""
+
+    def __init__(self, data: _Bytes, place: int) -> None:
+        self._data, self._place = data, place
+        self._slots = place - data.number("<i", place)
+        self._length = data.number("<H", self._slots)
+
+    def _field(self, slot: int) -> int | None:
+        where = 4 + 2 * slot
+        if where + 2 > self._length:
+            return None
+        offset = self._data.number("<H", self._slots + where)
+        return self._place + offset if offset else None
+
+    def number(self, slot: int, kind: str, default: int = 0) -> int:
+        place = self._field(slot)
+        return default if place is None else self._data.number(kind, place)
+
+    def integers(self, slot: int) -> tuple[int, ...]:
+        place = self._field(slot)
+        return () if place is None else self._data.integers(place)
+
+    def length(self, slot: int) -> int | None:
+        """Return how many bytes a vector of bytes holds; None: there is none."""
+        place = self._field(slot)
+        return None if place is None else self._data.vector(place, 1)[1]
+
+    def text(self, slot: int) -> str:
+        """Return the beginning of a text, "" where there is none."""
+        place = self._field(slot)
+        if place is None:
+            return ""
+        start, count = self._data.vector(place, 1)
+        return self._data.part(start, min(count, _LONGEST_NAME)).decode("utf-8", "replace")
+
+    def table(self, slot: int) -> _Table | None:
+        place = self._field(slot)
+        if place is None:
+            return None
+        return _Table(self._data, place + self._data.number("<I", place))
+
+    def tables(self, slot: int) -> list[_Table]:
+        place = self._field(slot)
+        if place is None:
+            return []
+        start, count = self._data.vector(place, 4)
+        if count > _MOST_TENSORS:
+            _damaged(f"it holds more than {_MOST_TENSORS} entries in one list")
+        return [
+            _Table(self._data, at + self._data.number("<I", at))
+            for at in range(start, start + 4 * count, 4)
+        ]
+
+
+def check_litert(content: bytes | mmap.mmap, name: str) -> None:
+    """Refuse a LiteRT file whose operators inference does not need, or that would crash.
+
+    Args:
+        content: of the file.
+        name: what the error calls it.
+
+    Raises:
+        GraphError: it is damaged, or holds an operator outside the list, which is named.
+    """
+    if len(content) > LARGEST_FILE:
+        raise GraphError(f"{name} has more than 2 GB, and no LiteRT file can have; give another")
+    try:
+        _check_model(_Bytes(content).root(), name)
+    except _Damaged as error:
+        raise GraphError(
+            f"{name} is no LiteRT model that can be run: {error}; give another file"
+        ) from error
+
+
+def _check_model(model: _Table, name: str) -> None:
+    entries = model.tables(1)
+    codes = [_code(entry) for entry in entries]
+    graphs = model.tables(2)
+    if not graphs:
+        _damaged("it holds no graph")
+    # What it does comes before what is wrong with its tensors.
+    for operator in graphs[0].tables(3):
+        number = operator.number(0, "<I")
+        if number < len(codes) and codes[number] not in RULES:
+            raise _outside(name, _spell(entries[number]))
+    # How long the constant in each buffer is, 0 for none. One that lies behind the tables
+    # (offset and size, for files above 2 GB) is not read.
+    buffers = []
+    for buffer in model.tables(4):
+        if buffer.number(1, "<Q") > 1 or buffer.number(2, "<Q") > 1:
+            _damaged("its constants lie outside its tables")
+        buffers.append(buffer.length(0) or 0)
+    for number, graph in enumerate(graphs):
+        if number:
+            # Bodies of loops and branches, which no operator in the list calls.
+            raise _outside(name, "a second graph")
+        _check_graph(graph, codes, buffers, name)
+
+
+def _code(entry: _Table) -> int:
+    old, new = entry.number(0, "<b"), entry.number(3, "<i")
+    return max(old, new) if old <= _PLACEHOLDER_CODE else new
+
+
+def _spell(entry: _Table) -> str:
+    code = _code(entry)
+    if code == _CUSTOM:
+        return f"the custom operator {entry.text(1)!r}"
+    return f"the operator {OTHER_OPERATORS.get(code, f'with the number {code}')}"
+
+
+def _outside(name: str, what: str) -> GraphError:
+    return GraphError(
+        f"{name} was not run: it holds {what}, which labelling images does not need and which "
+        "LiteRT may not survive; add --trust if you trust its maker"
+    )
+
+
+def _check_graph(graph: _Table, codes: Sequence[int], buffers: Sequence[int], name: str) -> None:
+    tensors = graph.tables(0)
+    constants = [_check_tensor(tensor, buffers) for tensor in tensors]
+    inputs, outputs = graph.integers(1), graph.integers(2)
+    known = set()
+    for index in inputs:
+        _check_index(index, tensors)
+        if constants[index]:
+            _damaged("one of its inputs is a constant")
+        known.add(index)
+    known.update(index for index, constant in enumerate(constants) if constant)
+    for operator in graph.tables(3):
+        _check_operator(operator, codes, tensors, constants, known, name)
+    for index in outputs:
+        _check_index(index, tensors)
+        if index not in known:
+            _damaged("nothing computes one of its outputs")
+
+
+def _check_index(index: int, tensors: Sequence[Any]) -> None:
+    if not 0 <= index < len(tensors):
+        _damaged(f"it names the tensor {index} of {len(tensors)}")
+
+
+def _check_tensor(tensor: _Table, buffers: Sequence[int]) -> bool:
+    """Return whether a tensor is a constant."""
+    shape, kind = tensor.integers(0), tensor.number(1, "<b")
+    if tensor.number(5, "<B"):
+        _damaged("one of its tensors is a variable")
+    if len(shape) > _LARGEST_RANK or any(size < 0 for size in shape):
+        _damaged(f"one of its tensors has the impossible shape {list(shape[:_LARGEST_RANK])}")
+    if kind not in _BITS:
+        _damaged(f"one of its tensors has the type number {kind}, which holds no numbers")
+    size = (math.prod(shape) * _BITS[kind] + 7) // 8
+    if size > LARGEST_TENSOR:
+        _damaged(f"one of its tensors has the impossible shape {list(shape)}")
+    buffer = tensor.number(2, "<I")
+    if buffer >= len(buffers):
+        _damaged(f"it names the buffer {buffer} of {len(buffers)}")
+    length = buffers[buffer]
+    if tensor.table(6) is not None:
+        _damaged("one of its constants is sparse")
+    if length and length != size:
+        _damaged(f"a constant of the shape {list(shape)} has {counted(length, 'byte')}")
+    return length > 0 or size == 0
+
+
+def _check_operator(
+    operator: _Table,
+    codes: Sequence[int],
+    tensors: Sequence[_Table],
+    constants: Sequence[bool],
+    known: set[int],
+    name: str,
+) -> None:
+    number = operator.number(0, "<I")
+    if number >= len(codes):
+        _damaged(f"it names the operator {number} of {len(codes)}")
+    code = codes[number]
+    kind, rule = RULES[code]
+    inputs, outputs = operator.integers(1), operator.integers(2)
+    for what, found, (fewest, most) in (
+        ("inputs", inputs, rule.inputs),
+        ("outputs", outputs, rule.outputs),
+    ):
+        if not fewest <= len(found) <= most:
+            _damaged(f"one of its {kind} has {len(found)} {what}")
+    for place, index in enumerate(inputs):
+        if index == -1 and place in rule.optional:
+            continue
+        _check_index(index, tensors)
+        if index not in known:
+            _damaged(f"one of its {kind} reads what nothing computed")
+        if place in rule.constant and not constants[index]:
+            raise _outside(name, f"a {kind} whose result's size is computed")
+    if len(set(outputs)) != len(outputs):
+        _damaged(f"one of its {kind} gives a tensor twice")
+    for index in outputs:
+        _check_index(index, tensors)
+        if index in known:
+            _damaged(f"one of its {kind} gives a tensor that was there before")
+        known.add(index)

@@ -1,0 +1,137 @@
+"""What runs a graph: TensorFlow for frozen graphs, LiteRT for .tflite files.
+
+This is the only place that imports either, and it keeps both from talking.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from tlcli.errors import GraphError
+from tlcli.runtime.cpus import available_cpus
+from tlcli.runtime.native_stderr import quiet_stderr
+from tlcli.runtime.watchdog import first_line, running
+
+logger = logging.getLogger("tlcli")
+
+Array = np.ndarray[Any, Any]
+
+
+def import_tensorflow() -> Any:
+    """Return the module ``tensorflow``, imported quietly; takes seconds the first time.
+
+    ``TF_ENABLE_ONEDNN_OPTS`` and the like stay as the user set them.
+    """
+    if "tensorflow" in sys.modules:
+        return sys.modules["tensorflow"]
+    debug = logger.isEnabledFor(logging.DEBUG)
+    if not debug:
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    # Otherwise the first session's number of threads would hold for all later ones.
+    os.environ.setdefault("TF_OVERRIDE_GLOBAL_THREADPOOL", "1")
+    with quiet_stderr(), warnings.catch_warnings():
+        if not debug:
+            warnings.simplefilter("ignore")
+        import tensorflow
+    if not debug:
+        tensorflow.get_logger().setLevel("ERROR")
+        with contextlib.suppress(ImportError):
+            from absl import logging as absl_logging
+
+            absl_logging.set_verbosity(absl_logging.ERROR)
+    return tensorflow
+
+
+def _endpoint(name: str) -> str:
+    return name if ":" in name else f"{name}:0"
+
+
+class SessionEngine:
+    """What a TensorFlow session of its own runs; the subclasses load it.
+
+    Args:
+        session: holds the graph.
+        ends: tensors to feed and to compute.
+        errors: what TensorFlow raises when it cannot.
+        what: the model, for messages.
+    """
+
+    def __init__(
+        self, session: Any, ends: Sequence[Any], errors: tuple[type[Exception], ...], what: str
+    ) -> None:
+        self._session: Any = session
+        self._input, self._output = ends
+        self._errors, self._what = errors, what
+
+    def run(self, batch: Array) -> Array:
+        """Return the output for what the input takes, usually float32 [n, height, width, 3].
+
+        Raises:
+            GraphError: TensorFlow could not compute it.
+        """
+        try:
+            with running:
+                return np.asarray(self._session.run(self._output, {self._input: batch}))
+        except self._errors as error:
+            raise GraphError(f"{self._what} cannot be run: {first_line(error)}") from error
+
+    def close(self) -> None:
+        """Release the session; `run` is not possible afterwards."""
+        if self._session is not None:
+            self._session.close()
+            self._session = None
+
+
+class GraphEngine(SessionEngine):
+    """A frozen graph in a TensorFlow session of its own.
+
+    Args:
+        graph: ``graph_messages.GraphDef``.
+        input: name of the input, "node" or "node:0".
+        output: name of the output, likewise.
+        in_caller: compute a run in the thread that asks for it, one processor to each of the
+            threads that ask at once. By default a run takes all processors.
+
+    Raises:
+        GraphError: TensorFlow refuses the graph, or it has no such input or output.
+    """
+
+    def __init__(self, graph: Any, input: str, output: str, in_caller: bool = False) -> None:
+        tf = import_tensorflow()
+        errors: tuple[type[Exception], ...] = (tf.errors.OpError, ValueError, TypeError)
+        message = tf.compat.v1.GraphDef()
+        holder = tf.Graph()
+        try:
+            message.ParseFromString(graph.SerializeToString())
+            with holder.as_default(), warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                tf.import_graph_def(message, name="")
+            ends = [holder.get_tensor_by_name(_endpoint(name)) for name in (input, output)]
+        except KeyError as error:
+            raise GraphError(f"the graph has no layer {input} or no layer {output}") from error
+        except errors as error:
+            raise GraphError(f"TensorFlow refuses the graph: {first_line(error)}") from error
+        threads = available_cpus()
+        config = tf.compat.v1.ConfigProto(
+            intra_op_parallelism_threads=1 if in_caller else threads,
+            # -1: no thread of the session's own.
+            inter_op_parallelism_threads=-1 if in_caller else threads,
+        )
+        config.gpu_options.allow_growth = True
+        with quiet_stderr():
+            session = tf.compat.v1.Session(graph=holder, config=config)
+        super().__init__(session, ends, errors, "the graph")
+
+    def __enter__(self) -> GraphEngine:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
