@@ -65,6 +65,7 @@ lint: $(VENV)/.installed-lint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 clean:
 	rm -rf $(VENV) .venv-lowest demo build *.egg-info .pytest_cache .mypy_cache .ruff_cache \

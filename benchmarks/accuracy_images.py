@@ -17,7 +17,7 @@ import numpy as np
 
 from tlcli.backbones import resolve
 from tlcli.core.bottlenecks.cache import BottleneckStore
-from tlcli.core.bottlenecks.engine_choice import bfloat16_unit
+from tlcli.core.bottlenecks.engine_choice import bfloat16_backend
 from tlcli.core.bottlenecks.extraction import Request, compute
 from tlcli.core.bottlenecks.precision import in_bfloat16
 from tlcli.core.data.image_folder import scan_folder
@@ -56,7 +56,7 @@ def main() -> None:
             for precision in options.precisions:
                 backbone = resolve(module)
                 if precision == "bfloat16":
-                    backbone = in_bfloat16(backbone, bfloat16_unit())
+                    backbone = in_bfloat16(backbone, bfloat16_backend())
                 vectors = compute(backbone, requests, store).vectors
                 name = module if len(options.precisions) == 1 else f"{module}, {precision}"
                 report(name, vectors, labels, contents, options.folds, options.seeds)

@@ -198,9 +198,9 @@ def _explainer(classifier: Any, folder: Path, options: dict[str, Any], top_k: in
     from dataclasses import fields
 
     from label.explaining import Explainer
-    from tlcli.core.classifier.input_spec import Options
+    from tlcli.core.classifier.input_spec import InputOverrides
 
-    given = Options(**{field.name: options[field.name] for field in fields(Options)})
+    given = InputOverrides(**{field.name: options[field.name] for field in fields(InputOverrides)})
     return Explainer(classifier, folder, given, options["trust"], top_k)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tlcli.core.classifier.classifier import Classifier, Prediction
-from tlcli.core.classifier.input_spec import Options
+from tlcli.core.classifier.input_spec import InputOverrides
 from tlcli.errors import GraphError, ImageError
 from tlcli.system.atomic_files import write_bytes
 from tlcli.text import printable
@@ -67,7 +67,7 @@ class Explainer:
         self,
         classifier: Classifier,
         folder: Path,
-        options: Options,
+        options: InputOverrides,
         trust: bool = False,
         top_k: int = 5,
     ) -> None:
@@ -121,7 +121,7 @@ class Explainer:
     def __exit__(self, *error: object) -> None:
         self.close()
 
-    def _load(self, options: Options, trust: bool) -> ActivationMapper | None:
+    def _load(self, options: InputOverrides, trust: bool) -> ActivationMapper | None:
         from tlcli.core.evaluation.activation_maps import ActivationMapper, NoActivationMapError
 
         try:

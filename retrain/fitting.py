@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from retrain.inputs import Inputs, Progress
-from retrain.options import Options
+from retrain.options import RetrainOptions
 from retrain.summaries import summarise_step
 from tlcli.core.data.splits import sort_key
 from tlcli.core.evaluation.metrics import CrossValidation, cross_validate
@@ -51,7 +51,7 @@ class Fitted:
 
 def fit(
     inputs: Inputs,
-    options: Options,
+    options: RetrainOptions,
     write_intermediate: Callable[[int, FinalLayer], None] | None = None,
     summaries: Summaries | None = None,
     progress: Progress | None = None,
@@ -91,7 +91,7 @@ def training_samples(inputs: Inputs) -> Samples:
     return samples(inputs, "training")
 
 
-def sgd_settings(options: Options) -> SgdSettings:
+def sgd_settings(options: RetrainOptions) -> SgdSettings:
     """Return the settings of the original's SGD that the options ask for."""
     return SgdSettings(
         steps=options.how_many_training_steps,
@@ -105,7 +105,7 @@ def sgd_settings(options: Options) -> SgdSettings:
 
 def _fit_steps(
     inputs: Inputs,
-    options: Options,
+    options: RetrainOptions,
     training: Samples,
     validation: Samples,
     settings: SgdSettings,
@@ -180,7 +180,7 @@ def _fit_optimum(
 
 
 def cross_validate_fit(
-    inputs: Inputs, options: Options, progress: Progress | None = None
+    inputs: Inputs, options: RetrainOptions, progress: Progress | None = None
 ) -> CrossValidation:
     """Measure accuracy over K folds of all images, each fitted as the final layer is.
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from retrain.inputs import Inputs
-from retrain.options import Options
+from retrain.options import RetrainOptions
 from tlcli.backbone import Backbone
 from tlcli.core.final_layer.sgd import FinalLayer
 from tlcli.errors import CacheError, GraphError, ImageError
@@ -40,7 +40,7 @@ class HeatMaps:
 
 def heat_maps(
     inputs: Inputs,
-    options: Options,
+    options: RetrainOptions,
     backbone: Backbone | None,
     layer: FinalLayer,
     wanted: Mapping[int, int],

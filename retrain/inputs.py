@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from retrain.options import Options
+from retrain.options import RetrainOptions
 from retrain.precision import in_its_precision
 from retrain.result import Skipped
 from retrain.sources import Imported, Vectors, imported_vector, report_skipped
@@ -23,7 +23,7 @@ from tlcli.core.data.image_folder import (
     cross_label_duplicates,
 )
 from tlcli.errors import DataError, ImageError, UsageError
-from tlcli.system.gc_pause import collection_paused
+from tlcli.system.gc_pause import gc_paused
 from tlcli.text import counted
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ class Inputs:
 
 
 def gather(
-    options: Options,
+    options: RetrainOptions,
     dataset: Dataset,
     imported: Imported,
     backbone: Backbone | None,
@@ -126,7 +126,7 @@ def gather(
         return _with_store(options, dataset, imported, backbone, store, progress)
 
 
-def _from_imports_alone(options: Options, dataset: Dataset, imported: Imported) -> Inputs:
+def _from_imports_alone(options: RetrainOptions, dataset: Dataset, imported: Imported) -> Inputs:
     vectors = [imported_vector(image, imported) for image in dataset.images]
     matrix = _stack([vector for vector in vectors if vector is not None], None)
     count = len(matrix)
@@ -136,7 +136,7 @@ def _from_imports_alone(options: Options, dataset: Dataset, imported: Imported) 
 
 
 def _with_store(
-    options: Options,
+    options: RetrainOptions,
     dataset: Dataset,
     imported: Imported,
     backbone: Backbone,
@@ -271,9 +271,9 @@ def _take_rows(matrix: Vectors, rows: npt.NDArray[np.int64]) -> Vectors:
     return result
 
 
-@collection_paused()
+@gc_paused()
 def _assemble(
-    options: Options,
+    options: RetrainOptions,
     dataset: Dataset,
     images: Sequence[ImageFile],
     contents: Sequence[str | None],
@@ -320,7 +320,7 @@ def _warn_of_duplicates(groups: Sequence[Sequence[str]]) -> None:
 
 
 def _check_labels(
-    options: Options,
+    options: RetrainOptions,
     dataset: Dataset,
     images: Sequence[ImageFile],
     skipped: Sequence[Skipped],
@@ -336,7 +336,7 @@ def _check_labels(
 
 
 def _with_views(
-    options: Options,
+    options: RetrainOptions,
     inputs: Inputs,
     backbone: Backbone,
     store: BottleneckStore,
@@ -344,9 +344,9 @@ def _with_views(
 ) -> Inputs:
     """Add the distorted views of the training images."""
     from tlcli.core.bottlenecks.extraction import Request, compute
-    from tlcli.core.images.augmentation import Distortions
+    from tlcli.core.images.augmentation import Augmentation
 
-    distortions = Distortions(
+    distortions = Augmentation(
         flip_left_right=options.flip_left_right,
         random_crop=options.random_crop,
         random_scale=options.random_scale,

@@ -14,7 +14,7 @@ from typing import Any
 from retrain.earlier_report import earlier_report
 from retrain.fitting import cross_validate_fit, fit
 from retrain.inputs import Inputs, Progress, gather
-from retrain.options import Options
+from retrain.options import RetrainOptions
 from retrain.outputs import (
     GraphBuilder,
     checked_places,
@@ -26,7 +26,7 @@ from retrain.report import write_report
 from retrain.result import CrossValidationSummary, LabelCounts, RetrainResult
 from retrain.sources import find_backbone, find_images, needs_backbone
 from retrain.summaries import check_summaries, open_summaries, summarise_result
-from retrain.testing import measure
+from retrain.testing import evaluate_fit
 from tlcli.core.evaluation.metrics import Evaluation
 from tlcli.core.export.frozen_graph import check_final_tensor_name
 from tlcli.errors import UsageError
@@ -68,7 +68,7 @@ def retrain(
         progress: called with (stage, done, total) while long stages run.
         tfhub_module: the same as ``module``.
         architecture: an older tool's name of the backbone, in place of ``module``.
-        options: the options of ``tlcli retrain`` by name; see `retrain.options.Options`.
+        options: the options of ``tlcli retrain`` by name; see `retrain.options.RetrainOptions`.
 
     Returns:
         What was learned and where it was written. A result below ``min_accuracy`` is
@@ -78,10 +78,10 @@ def retrain(
         UsageError: options that cannot work.
         TlcliError: anything else that stands in the way, in one sentence.
     """
-    unknown = set(options) - {field.name for field in fields(Options)}
+    unknown = set(options) - {field.name for field in fields(RetrainOptions)}
     if unknown:
         raise UsageError(f"there is no option {min(unknown)}; see `tlcli retrain --help`")
-    chosen = Options(
+    chosen = RetrainOptions(
         image_dir=image_dir,  # type: ignore[arg-type]  # text becomes a path there
         **_with_module(options, tfhub_module, architecture),
     )
@@ -91,7 +91,7 @@ def retrain(
         return _retrain(chosen, progress)
 
 
-def _retrain(chosen: Options, progress: Progress | None) -> RetrainResult:
+def _retrain(chosen: RetrainOptions, progress: Progress | None) -> RetrainResult:
     clock = Clock()
     with clock.stage("images"):
         dataset, imported, unusable = find_images(chosen)
@@ -113,7 +113,7 @@ def _retrain(chosen: Options, progress: Progress | None) -> RetrainResult:
             writer = intermediate_writer(chosen, inputs, backbone, builder)
             fitted = fit(inputs, chosen, writer, summaries, progress)
         with clock.stage("evaluation"):
-            tests = measure(inputs, chosen, fitted)
+            tests = evaluate_fit(inputs, chosen, fitted)
             cross = _cross_validate(inputs, chosen, progress)
         if summaries is not None:
             with clock.stage("summaries"):
@@ -180,7 +180,7 @@ def _with_module(
 
 
 def _cross_validate(
-    inputs: Inputs, options: Options, progress: Progress | None
+    inputs: Inputs, options: RetrainOptions, progress: Progress | None
 ) -> CrossValidationSummary | None:
     if options.cross_validate is None:
         return None

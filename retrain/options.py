@@ -20,7 +20,7 @@ def _is_number(value: Any) -> bool:
 
 
 @dataclass(frozen=True)
-class Options:
+class RetrainOptions:
     """Everything that `retrain.job.retrain` may be told; names as on the command line.
 
     Paths may be given as text. Percentages are whole numbers from 0 to 99, `min_accuracy`

@@ -11,19 +11,19 @@ from pathlib import Path
 from typing import Any
 
 from retrain.inputs import Inputs
-from retrain.options import Options
+from retrain.options import RetrainOptions
 from tlcli.backbone import Backbone, BackboneGraph
 from tlcli.core.bottlenecks.text_files import export_folder
 from tlcli.core.evaluation.metrics import Evaluation
 from tlcli.core.export import model_card
-from tlcli.core.export.backbone_cache import KeptGraphs
-from tlcli.core.export.embedded_card import seal
+from tlcli.core.export.backbone_cache import BackboneCache
+from tlcli.core.export.embedded_card import embed_card
 from tlcli.core.export.frozen_graph import (
     BOTTLENECK_INPUT,
     SMALL_GRAPH,
     append_final_layer,
     final_layer_graph,
-    read_graph,
+    parse_graph,
     serialise,
     write_labels,
 )
@@ -61,7 +61,7 @@ class Written:
 
 
 @contextmanager
-def checked_places(options: Options) -> Iterator[None]:
+def checked_places(options: RetrainOptions) -> Iterator[None]:
     """Find out before the work that its outputs can be written; sweep what a killed run left.
 
     Folders that were made for outputs and got none, because the block failed, are removed again.
@@ -117,16 +117,16 @@ def _check_saved_model_dir(folder: Path) -> None:
 class GraphBuilder:
     """The classifier's graph for a final layer; the backbone is loaded once, or not at all.
 
-    A backbone that was exported before is taken out of the cache (see `KeptGraphs`).
+    A backbone that was exported before is taken out of the cache (see `BackboneCache`).
     """
 
-    def __init__(self, options: Options, backbone: Backbone | None) -> None:
+    def __init__(self, options: RetrainOptions, backbone: Backbone | None) -> None:
         self._name = options.final_tensor_name
         self._backbone = None if options.final_layer_only else backbone
         self._loaded: BackboneGraph | None = None
-        self.kept: KeptGraphs | None = None
+        self.kept: BackboneCache | None = None
         if self._backbone is not None:
-            self.kept = KeptGraphs(self._backbone.fingerprint, self._name, trust=options.trust)
+            self.kept = BackboneCache(self._backbone.fingerprint, self._name, trust=options.trust)
 
     def build(self, layer: FinalLayer) -> Any:
         """Return the ``GraphDef`` from images (or from bottlenecks) to probabilities."""
@@ -154,7 +154,7 @@ class GraphBuilder:
 
 
 def intermediate_writer(
-    options: Options, inputs: Inputs, backbone: Backbone | None, builder: GraphBuilder
+    options: RetrainOptions, inputs: Inputs, backbone: Backbone | None, builder: GraphBuilder
 ) -> Callable[[int, FinalLayer], None] | None:
     """Return what writes ``intermediate_N.pb`` with its card, or None when none is wanted."""
     folder = options.intermediate_output_graphs_dir
@@ -173,7 +173,7 @@ def intermediate_writer(
 
 def write_classifier(
     files: OutputSet,
-    options: Options,
+    options: RetrainOptions,
     inputs: Inputs,
     backbone: Backbone | None,
     layer: FinalLayer,
@@ -208,7 +208,7 @@ def write_classifier(
 
         write_saved_model(
             files.place(options.saved_model_dir),
-            read_graph(graph),
+            parse_graph(graph),
             inputs.labels,
             backbone.height,
             backbone.width,
@@ -228,10 +228,10 @@ def write_classifier(
 
 
 def _litert(
-    options: Options,
+    options: RetrainOptions,
     graph: bytes,
     backbone: Backbone | None,
-    kept: KeptGraphs | None,
+    kept: BackboneCache | None,
     layer: FinalLayer,
 ) -> bytes | None:
     """Return the LiteRT file; by default only of small networks, and then never fatal."""
@@ -246,7 +246,7 @@ def _litert(
 
     try:
         content = litert.convert(
-            read_graph(graph), backbone.height, backbone.width, output=options.final_tensor_name
+            parse_graph(graph), backbone.height, backbone.width, output=options.final_tensor_name
         )
     except OutputError as error:
         if options.output_tflite is not None:
@@ -257,8 +257,10 @@ def _litert(
     return content
 
 
-def _sealed(content: bytes, options: Options, inputs: Inputs, backbone: Backbone | None) -> bytes:
-    return seal(
+def _sealed(
+    content: bytes, options: RetrainOptions, inputs: Inputs, backbone: Backbone | None
+) -> bytes:
+    return embed_card(
         content,
         labels=inputs.labels,
         input=_input(options, backbone),
@@ -266,7 +268,7 @@ def _sealed(content: bytes, options: Options, inputs: Inputs, backbone: Backbone
     )
 
 
-def _input(options: Options, backbone: Backbone | None) -> model_card.CardInput:
+def _input(options: RetrainOptions, backbone: Backbone | None) -> model_card.CardInput:
     if backbone is None or options.final_layer_only:
         return model_card.CardInput(name=BOTTLENECK_INPUT)
     from tlcli.core.images.preprocessing import Preprocessing
@@ -279,7 +281,7 @@ def _input(options: Options, backbone: Backbone | None) -> model_card.CardInput:
 
 def _card(
     path: Path,
-    options: Options,
+    options: RetrainOptions,
     inputs: Inputs,
     backbone: Backbone | None,
     files: Mapping[Path, Path],

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from retrain.options import Options
+from retrain.options import RetrainOptions
 from tlcli.backbone import Backbone
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ logger = logging.getLogger("tlcli")
 
 
 def in_its_precision(
-    options: Options, backbone: Backbone, requests: Sequence[Request], store: BottleneckStore
+    options: RetrainOptions, backbone: Backbone, requests: Sequence[Request], store: BottleneckStore
 ) -> Backbone:
     """Return the backbone in the precision that is asked for, or that pays.
 
@@ -31,11 +31,11 @@ def in_its_precision(
         return backbone
     # What imports the image readers is not needed above.
     from tlcli.core.bottlenecks import precision
-    from tlcli.core.bottlenecks.engine_choice import bfloat16_unit
+    from tlcli.core.bottlenecks.engine_choice import bfloat16_backend
     from tlcli.core.bottlenecks.engines import NO_UNIT
 
     if options.precision == "bfloat16":
-        unit = bfloat16_unit()
+        unit = bfloat16_backend()
         if unit == NO_UNIT:
             logger.warning(
                 "this machine has no instructions for bfloat16, so that --precision bfloat16 is "
@@ -58,7 +58,7 @@ def in_its_precision(
     choice = precision.choose(
         new_in_float32,
         lambda unit: new(precision.in_bfloat16(backbone, unit)),
-        bfloat16_unit,
+        bfloat16_backend,
         trial,
     )
     if choice.unit is None:

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 from retrain.fitting import Fitted
 from retrain.heat_maps import HeatMaps, heat_maps
 from retrain.inputs import Inputs
-from retrain.options import Options
+from retrain.options import RetrainOptions
 from retrain.result import RetrainResult
 from retrain.testing import Tests
 from tlcli.backbone import Backbone
-from tlcli.core.evaluation.metrics import Share
-from tlcli.core.export.model_card import versions
+from tlcli.core.evaluation.metrics import Proportion
+from tlcli.core.export.model_card import recorded_versions
 from tlcli.core.final_layer.sgd import StepStatistics
 from tlcli.report.collect import Picks, data_uri, pick
 from tlcli.report.data import (
@@ -43,7 +43,7 @@ def write_report(
     path: Path,
     result: RetrainResult,
     inputs: Inputs,
-    options: Options,
+    options: RetrainOptions,
     fitted: Fitted,
     tests: Tests,
     backbone: Backbone | None,
@@ -61,14 +61,14 @@ def write_report(
 def _data(
     result: RetrainResult,
     inputs: Inputs,
-    options: Options,
+    options: RetrainOptions,
     fitted: Fitted,
     tests: Tests,
     backbone: Backbone | None,
 ) -> ReportData:
     chosen = pick(
-        tests.answers.given,
-        tests.answers.score,
+        tests.predictions.given,
+        tests.predictions.score,
         tests.truth,
         misclassified=MISCLASSIFIED_SHOWN,
     )
@@ -114,14 +114,14 @@ def _data(
         seconds=result.seconds,
         cache=result.cache,
         outputs={kind: str(output) for kind, output in result.outputs.items()},
-        versions={"python": platform.python_version(), **versions()},
+        versions={"python": platform.python_version(), **recorded_versions()},
     )
 
 
-def _arguments(options: Options) -> list[str]:
+def _arguments(options: RetrainOptions) -> list[str]:
     """Return the command line of options that differ from their defaults."""
     arguments: list[str] = []
-    default = Options(image_dir=Path())
+    default = RetrainOptions(image_dir=Path())
     for name, value in options.to_dict().items():
         if value is None or value == default.to_dict()[name]:
             continue
@@ -132,7 +132,7 @@ def _arguments(options: Options) -> list[str]:
 def _heat_maps(
     chosen: Picks,
     inputs: Inputs,
-    options: Options,
+    options: RetrainOptions,
     fitted: Fitted,
     tests: Tests,
     backbone: Backbone | None,
@@ -141,7 +141,7 @@ def _heat_maps(
     rows = [*chosen.misclassified, *chosen.most_confident, *chosen.least_confident]
     if not rows:
         return HeatMaps()
-    wanted = {int(tests.rows[row]): int(tests.answers.given[row]) for row in rows}
+    wanted = {int(tests.rows[row]): int(tests.predictions.given[row]) for row in rows}
     return heat_maps(inputs, options, backbone, fitted.layer, wanted)
 
 
@@ -171,7 +171,7 @@ class _Pictures:
         return data_uri(overlay(image, found))
 
     def image(self, row: int) -> TestImage:
-        labels, answers = self._inputs.labels, self._tests.answers
+        labels, answers = self._inputs.labels, self._tests.predictions
         return TestImage(
             name=self._inputs.images[self._tests.rows[row]].name,
             label=labels[self._tests.truth[row]],
@@ -221,11 +221,11 @@ def _label_figures(inputs: Inputs, tests: Tests) -> list[LabelFigures]:
     ]
 
 
-def _value(share: Share | None) -> float | None:
+def _value(share: Proportion | None) -> float | None:
     return None if share is None else share.value
 
 
-def _interval(share: Share | None) -> tuple[float, float] | None:
+def _interval(share: Proportion | None) -> tuple[float, float] | None:
     return None if share is None else (share.low, share.high)
 
 

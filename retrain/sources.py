@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from retrain.options import DEFAULT_MODULE, Options
+from retrain.options import DEFAULT_MODULE, RetrainOptions
 from retrain.result import Skipped
 from tlcli.backbone import Backbone
 from tlcli.core.bottlenecks.text_files import TextImport, import_folder
@@ -24,7 +24,7 @@ Vectors = npt.NDArray[np.float32]
 Imported = dict[tuple[str, str], Vectors]
 
 
-def find_images(options: Options) -> tuple[Dataset, Imported, tuple[Skipped, ...]]:
+def find_images(options: RetrainOptions) -> tuple[Dataset, Imported, tuple[Skipped, ...]]:
     """List the images of a run and read the vectors imported for them.
 
     Returns:
@@ -61,7 +61,7 @@ def find_images(options: Options) -> tuple[Dataset, Imported, tuple[Skipped, ...
     return dataset, imported, tuple(skipped)
 
 
-def _import(options: Options) -> TextImport:
+def _import(options: RetrainOptions) -> TextImport:
     folder = options.import_bottlenecks
     assert folder is not None
     try:
@@ -73,7 +73,7 @@ def _import(options: Options) -> TextImport:
         return import_folder(folder, options.module)
 
 
-def _is_empty_folder(options: Options) -> bool:
+def _is_empty_folder(options: RetrainOptions) -> bool:
     folder = options.image_dir
     assert folder is not None
     return folder.is_dir() and not any(folder.iterdir())
@@ -88,14 +88,14 @@ def imported_vector(image: ImageFile, imported: Imported) -> Vectors | None:
     return vector if vector is not None else imported.get((folder, below_label.rsplit("/", 1)[-1]))
 
 
-def needs_backbone(options: Options, dataset: Dataset, imported: Imported) -> bool:
+def needs_backbone(options: RetrainOptions, dataset: Dataset, imported: Imported) -> bool:
     """Return whether anything must be computed by, or exported with, a backbone."""
     if not options.final_layer_only or options.distorts:
         return True
     return any(imported_vector(image, imported) is None for image in dataset.images)
 
 
-def find_backbone(options: Options) -> Backbone:
+def find_backbone(options: RetrainOptions) -> Backbone:
     """Find the backbone that the options name.
 
     Raises:
@@ -117,7 +117,7 @@ def find_backbone(options: Options) -> Backbone:
     return replace(backbone, load_graph=functools.cache(backbone.load_graph))
 
 
-def report_skipped(options: Options, skipped: Sequence[Skipped]) -> None:
+def report_skipped(options: RetrainOptions, skipped: Sequence[Skipped]) -> None:
     """Warn of files that are left out.
 
     Raises:

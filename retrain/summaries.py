@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from retrain.inputs import Inputs, Progress
-from retrain.options import Options
+from retrain.options import RetrainOptions
 from tlcli.core.final_layer.sgd import FinalLayer, Samples, StepStatistics
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ PICTURE_LABELS = 1000
 _BATCH = 100
 
 
-def check_summaries(options: Options) -> None:
+def check_summaries(options: RetrainOptions) -> None:
     """Find out before the work that summaries, where asked for, can be written.
 
     Raises:
@@ -33,7 +33,7 @@ def check_summaries(options: Options) -> None:
         check_installed()
 
 
-def open_summaries(options: Options) -> AbstractContextManager[Summaries | None]:
+def open_summaries(options: RetrainOptions) -> AbstractContextManager[Summaries | None]:
     """Return the writer of a run; None where no summaries are wanted.
 
     Raises:
@@ -81,7 +81,7 @@ def _some(samples: Samples) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]
 def summarise_result(
     summaries: Summaries,
     inputs: Inputs,
-    options: Options,
+    options: RetrainOptions,
     tests: Tests,
     progress: Progress | None = None,
 ) -> None:

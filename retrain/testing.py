@@ -11,8 +11,14 @@ import numpy.typing as npt
 
 from retrain.fitting import Fitted
 from retrain.inputs import Inputs
-from retrain.options import Options
-from tlcli.core.evaluation.metrics import Answers, Evaluation, answers, evaluate, evaluate_layer
+from retrain.options import RetrainOptions
+from tlcli.core.evaluation.metrics import (
+    Evaluation,
+    LayerPredictions,
+    evaluate,
+    evaluate_layer,
+    predict,
+)
 
 logger = logging.getLogger("tlcli")
 
@@ -37,32 +43,32 @@ class Tests:
 
     rows: Rows
     truth: Rows
-    answers: Answers
+    predictions: LayerPredictions
     after: Evaluation
     before: Evaluation
     validation: Evaluation
     misclassified: tuple[tuple[str, str, str], ...]
 
 
-def measure(inputs: Inputs, options: Options, fitted: Fitted) -> Tests:
+def evaluate_fit(inputs: Inputs, options: RetrainOptions, fitted: Fitted) -> Tests:
     """Test the fitted layer, and the untrained one beside it, and log the accuracy."""
     rows = _tested_rows(inputs, options)
     vectors, truth = inputs.vectors_at(rows), inputs.targets[rows]
-    said = answers(fitted.layer, vectors, truth)
+    predicted = predict(fitted.layer, vectors, truth)
     validation = inputs.part("validation")
     label_count = len(inputs.labels)
     tests = Tests(
         rows=rows,
         truth=truth,
-        answers=said,
-        after=evaluate(said.given, truth, label_count),
+        predictions=predicted,
+        after=evaluate(predicted.given, truth, label_count),
         before=evaluate_layer(fitted.untrained, vectors, truth),
         validation=evaluate_layer(
             fitted.layer, inputs.vectors[validation], inputs.targets[validation]
         ),
         misclassified=tuple(
             (_shown(inputs, int(row)), inputs.labels[true], inputs.labels[given])
-            for row, true, given in zip(rows, truth, said.given, strict=True)
+            for row, true, given in zip(rows, truth, predicted.given, strict=True)
             if true != given
         ),
     )
@@ -70,7 +76,7 @@ def measure(inputs: Inputs, options: Options, fitted: Fitted) -> Tests:
     return tests
 
 
-def _tested_rows(inputs: Inputs, options: Options) -> Rows:
+def _tested_rows(inputs: Inputs, options: RetrainOptions) -> Rows:
     rows = inputs.rows("testing")
     if options.test_batch_size == -1 or options.test_batch_size >= len(rows):
         return rows
@@ -84,7 +90,7 @@ def _shown(inputs: Inputs, row: int) -> str:
     return image.name if image.path is None else str(image.path)
 
 
-def _log(tests: Tests, options: Options) -> None:
+def _log(tests: Tests, options: RetrainOptions) -> None:
     if tests.after.accuracy is not None:
         logger.info(
             "Final test accuracy = %.1f%% (N=%d)", tests.after.accuracy * 100, tests.after.count

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 import click
 
 from tlcli.errors import TlcliError
-from tlcli.runtime.watchdog import running
+from tlcli.runtime.watchdog import watchdog
 from tlcli.system.memory import bound_memory
 from tlcli.text import harmless
 
@@ -79,11 +79,11 @@ def _watch(given: int) -> None:
     endings: dict[int, int] = {signal.SIGINT: INTERRUPTED, signal.SIGTERM: TERMINATED}
     while number := os.read(given, 1):
         code = endings.get(number[0])
-        if code is None or not running.inside:
+        if code is None or not watchdog.inside:
             continue
-        before = running.count
+        before = watchdog.count
         time.sleep(_PATIENCE)
-        if running.inside and running.count == before:
+        if watchdog.inside and watchdog.count == before:
             # Whatever is left behind is what a SIGKILL leaves: the next run removes it.
             os.write(2, b"Interrupted.\n" if code == INTERRUPTED else b"Terminated.\n")
             os._exit(code)

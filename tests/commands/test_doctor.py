@@ -58,7 +58,7 @@ def test_bfloat16_is_said(
     instructions: str | None, card: bool, said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(machine, "bfloat16_instructions", lambda: instructions)
-    monkeypatch.setattr(machine, "has_graphics_card", lambda: card)
+    monkeypatch.setattr(machine, "has_gpu", lambda: card)
     lines = [" ".join(line.split()) for line in doctor.to_text(doctor.examine()).splitlines()]
     assert f"bfloat16 {said}" in lines
 

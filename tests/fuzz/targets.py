@@ -29,7 +29,7 @@ from tlcli.backbones.torch_file import parse_state
 from tlcli.core.bottlenecks.cache import BottleneckStore
 from tlcli.core.bottlenecks.cache_database import FILE_NAME
 from tlcli.core.bottlenecks.text_files import read_vector
-from tlcli.core.classifier.input_inference import examine
+from tlcli.core.classifier.input_inference import infer_spec
 from tlcli.core.classifier.labels_file import decode_labels
 from tlcli.core.export.model_card import CardInput, ModelCard, read
 from tlcli.core.images.preprocessing import Preprocessing
@@ -38,7 +38,7 @@ from tlcli.graph.limits import check_messages, check_sizes
 from tlcli.graph.messages import GraphDef
 from tlcli.graph.nodes import const, new_graph, node, placeholder
 from tlcli.graph.safety import check_operations, check_saved_model, read_graph
-from tlcli.litert.flatbuffer import LiteRTModel, Options
+from tlcli.litert.flatbuffer import LiteRTModel, OperatorOptions
 from tlcli.litert.safety import check_litert
 
 logging.getLogger("tlcli").setLevel(logging.CRITICAL)
@@ -121,7 +121,7 @@ def graph(data: bytes) -> None:
     with suppress(GraphError):
         parsed = read_graph(path)
         check_operations(parsed)
-        wants = examine(parsed)
+        wants = infer_spec(parsed)
         check_sizes(wants.graph, wants.input, [wants.output], (wants.height, wants.width), "it")
     with suppress(TlcliError):
         find(path)
@@ -266,7 +266,7 @@ def _litert_seeds() -> list[bytes]:
     weights = made.add_constant("weights", np.ones((2, 1, 1, 3), np.float32))
     bias = made.add_constant("bias", np.zeros(2, np.float32))
     last = made.add_tensor("features", (None, 8, 8, 2))
-    window = Options(1, ((1, "int32", 1), (2, "int32", 1)))
+    window = OperatorOptions(1, ((1, "int32", 1), (2, "int32", 1)))
     made.add_operator(3, [image, weights, bias], [last], window)
     return [made.serialise([image], [last])]
 

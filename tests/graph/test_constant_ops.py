@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tlcli.errors import GraphError
-from tlcli.graph.constant_ops import attribute, evaluate
+from tlcli.graph.constant_ops import attribute_value, compute
 from tlcli.graph.nodes import DataType, node
 from tlcli.runtime.tensorflow import import_tensorflow
 
@@ -16,7 +16,7 @@ NUMBERS = np.array([0, 1, 7, 128, 200, 255], np.uint8)
 def dequantized(kind: DataType, mode: str, low: float, high: float) -> Any:
     values = NUMBERS.view(np.int8) if kind is DataType.QINT8 else NUMBERS
     found = node("d", "Dequantize", ("x", "lo", "hi"), T=kind, mode=mode)
-    return evaluate(found, [values, np.float32(low), np.float32(high)])
+    return compute(found, [values, np.float32(low), np.float32(high)])
 
 
 def test_dequantize_by_hand() -> None:
@@ -64,7 +64,7 @@ def test_dequantize_is_that_of_tensorflow(
 )
 def test_operations(op: str, inputs: list[Any], attrs: dict[str, Any], expected: Any) -> None:
     arrays = [np.array(values, np.float32 if "." in str(values) else np.int32) for values in inputs]
-    result = evaluate(node("n", op, ("x",), **attrs), arrays)
+    result = compute(node("n", op, ("x",), **attrs), arrays)
     assert result is not None
     assert result.tolist() == expected
     if op != "Cast":
@@ -72,26 +72,26 @@ def test_operations(op: str, inputs: list[Any], attrs: dict[str, Any], expected:
 
 
 def test_unknown_operations_are_left_alone() -> None:
-    assert evaluate(node("r", "ReadFile", ("x",)), [np.array(b"/etc/passwd", object)]) is None
-    assert evaluate(node("r", "RandomUniform", ("x",)), [np.array([2])]) is None
+    assert compute(node("r", "ReadFile", ("x",)), [np.array(b"/etc/passwd", object)]) is None
+    assert compute(node("r", "RandomUniform", ("x",)), [np.array([2])]) is None
 
 
 @pytest.mark.parametrize("op", ["Fill", "BroadcastTo"])
 def test_huge_constants_are_refused(op: str) -> None:
     size, value = np.array([1 << 20, 1 << 20], np.int64), np.array(1.0, np.float32)
     with pytest.raises(GraphError, match="impossible shape"):
-        evaluate(node("f", op, ("a", "b")), [size, value] if op == "Fill" else [value, size])
+        compute(node("f", op, ("a", "b")), [size, value] if op == "Fill" else [value, size])
 
 
 def test_inputs_that_do_not_fit_are_an_error() -> None:
     with pytest.raises(GraphError, match="'n' \\(Reshape\\) cannot be computed"):
-        evaluate(node("n", "Reshape", ("a", "b")), [np.zeros(3), np.array([2, 2])])
+        compute(node("n", "Reshape", ("a", "b")), [np.zeros(3), np.array([2, 2])])
 
 
 def test_attributes_become_python_values() -> None:
     found = node("n", "Conv2D", (), padding="SAME", strides=[1, 2, 2, 1], keep=False, e=0.0)
-    assert attribute(found, "padding") == "SAME"
-    assert attribute(found, "strides") == [1, 2, 2, 1]
-    assert attribute(found, "keep", True) is False
-    assert attribute(found, "absent", 7) == 7
+    assert attribute_value(found, "padding") == "SAME"
+    assert attribute_value(found, "strides") == [1, 2, 2, 1]
+    assert attribute_value(found, "keep", True) is False
+    assert attribute_value(found, "absent", 7) == 7
     assert "absent" not in found.attr

@@ -16,9 +16,9 @@ from tlcli.graph.nodes import (
     DataType,
     Shape,
     array_to_tensor,
-    attribute,
     const,
     data_type,
+    make_attribute,
     new_graph,
     node,
     placeholder,
@@ -137,13 +137,13 @@ def test_attributes_follow_the_python_type() -> None:
 
 
 def test_messages_are_copied_into_attributes() -> None:
-    original = attribute(5)
-    assert attribute(original) == original
-    assert attribute(shape_message([1])).shape == shape_message([1])
+    original = make_attribute(5)
+    assert make_attribute(original) == original
+    assert make_attribute(shape_message([1])).shape == shape_message([1])
     with pytest.raises(TypeError):
-        attribute(object())
+        make_attribute(object())
     with pytest.raises(TypeError):
-        attribute([object()])
+        make_attribute([object()])
 
 
 def test_const_and_placeholder_name_their_types() -> None:

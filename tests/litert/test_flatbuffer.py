@@ -9,7 +9,7 @@ import pytest
 
 from tlcli.errors import OutputError
 from tlcli.litert import flatbuffer as litert_model
-from tlcli.litert.flatbuffer import LiteRTModel, Options
+from tlcli.litert.flatbuffer import LiteRTModel, OperatorOptions
 
 schema = pytest.importorskip("ai_edge_litert.schema_py_generated")
 
@@ -60,27 +60,27 @@ def test_constants_are_aligned() -> None:
 OPTIONS = [
     (
         "Conv2DOptions",
-        Options(1, ((0, "int8", 1), (1, "int32", 2), (2, "int32", 3), (3, "int8", 3),
+        OperatorOptions(1, ((0, "int8", 1), (1, "int32", 2), (2, "int32", 3), (3, "int8", 3),
                     (4, "int32", 4), (5, "int32", 5))),
         {"padding": 1, "strideW": 2, "strideH": 3, "fusedActivationFunction": 3,
          "dilationWFactor": 4, "dilationHFactor": 5},
     ),
     (
         "DepthwiseConv2DOptions",
-        Options(2, ((0, "int8", 1), (1, "int32", 2), (2, "int32", 3), (3, "int32", 6),
+        OperatorOptions(2, ((0, "int8", 1), (1, "int32", 2), (2, "int32", 3), (3, "int32", 6),
                     (4, "int8", 1), (5, "int32", 4), (6, "int32", 5))),
         {"padding": 1, "strideW": 2, "strideH": 3, "depthMultiplier": 6,
          "fusedActivationFunction": 1, "dilationWFactor": 4, "dilationHFactor": 5},
     ),
-    ("SoftmaxOptions", Options(9, ((0, "float", 1.0),)), {"beta": 1.0}),
-    ("ReducerOptions", Options(27, ((0, "bool", True),)), {"keepDims": True}),
-    ("ReshapeOptions", Options(17, ((0, "ints", [-1, 4]),)), {"newShape": [-1, 4]}),
-    ("AddOptions", Options(11, ((0, "int8", 0),)), {"fusedActivationFunction": 0}),
+    ("SoftmaxOptions", OperatorOptions(9, ((0, "float", 1.0),)), {"beta": 1.0}),
+    ("ReducerOptions", OperatorOptions(27, ((0, "bool", True),)), {"keepDims": True}),
+    ("ReshapeOptions", OperatorOptions(17, ((0, "ints", [-1, 4]),)), {"newShape": [-1, 4]}),
+    ("AddOptions", OperatorOptions(11, ((0, "int8", 0),)), {"fusedActivationFunction": 0}),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize(("name", "options", "expected"), OPTIONS)
-def test_options(name: str, options: Options, expected: dict[str, Any]) -> None:
+def test_options(name: str, options: OperatorOptions, expected: dict[str, Any]) -> None:
     model = LiteRTModel()
     start = model.add_tensor("x", (1,))
     model.add_operator(0, [start], [start], options)

@@ -18,14 +18,14 @@ from hypothesis import strategies as st
 from tlcli.core.classifier.loading import load
 from tlcli.errors import GraphError
 from tlcli.litert import safety as litert_check
-from tlcli.litert.flatbuffer import LiteRTModel, Options
+from tlcli.litert.flatbuffer import LiteRTModel, OperatorOptions
 from tlcli.litert.interpreter import LiteRTEngine
 from tlcli.litert.safety import check_litert
 from tlcli.litert.safety_rules import OTHER_OPERATORS, RULES
 
 _ADD, _CONVOLUTION, _FILL, _TILE, _SIGN = 0, 3, 94, 69, 158
 _CUSTOM, _WHILE, _READ = 32, 119, 143
-_WINDOW = Options(1, ((1, "int32", 1), (2, "int32", 1)))
+_WINDOW = OperatorOptions(1, ((1, "int32", 1), (2, "int32", 1)))
 
 
 def model(
@@ -100,7 +100,7 @@ def test_tensors_that_are_not_there(
 ) -> None:
     def change(made: LiteRTModel, last: int) -> int:
         out = made.add_tensor("out", (None, 8, 8, 3))
-        made.add_operator(_ADD, inputs, outputs, Options(11))
+        made.add_operator(_ADD, inputs, outputs, OperatorOptions(11))
         return out
 
     assert reason in refused(model(change))
@@ -160,7 +160,7 @@ def test_a_tensor_that_would_take_all_memory_is_not_computed(
         out = made.add_tensor("out", (1, 1, 1, 1))
         dims = made.add_constant("dims", np.array(sizes, np.int32))
         one = made.add_constant("one", np.float32(1))
-        made.add_operator(_FILL, [dims, one], [out], Options(74))
+        made.add_operator(_FILL, [dims, one], [out], OperatorOptions(74))
         return out
 
     path = tmp_path / "bomb.tflite"

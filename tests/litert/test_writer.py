@@ -19,7 +19,7 @@ from tests.litert.cases import (
     random,
     window,
 )
-from tlcli.core.classifier.input_inference import examine
+from tlcli.core.classifier.input_inference import infer_spec
 from tlcli.errors import GraphError
 from tlcli.graph.nodes import const, node, placeholder
 from tlcli.graph.safety import read_graph
@@ -200,7 +200,7 @@ FOLDERS = (
 
 @pytest.mark.parametrize("folder", FOLDERS)
 def test_graphs_of_the_original_tools(folder: str, shared: Path) -> None:
-    wants = examine(read_graph(shared / "legacy" / folder / "graph.pb"))
+    wants = infer_spec(read_graph(shared / "legacy" / folder / "graph.pb"))
     plain = simplify(wants.graph, wants.input, [wants.output])
     engine = LiteRTEngine(write_model(plain, wants.input, wants.output))
     images = np.random.default_rng(0).random((3, wants.height, wants.width, 3), dtype=F)

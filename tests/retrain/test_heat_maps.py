@@ -9,7 +9,7 @@ from PIL import Image
 
 from retrain.heat_maps import heat_maps
 from retrain.inputs import Inputs
-from retrain.options import Options
+from retrain.options import RetrainOptions
 from tlcli.backbone import Backbone, BackboneGraph
 from tlcli.core.data.image_folder import ImageFile
 from tlcli.core.evaluation.activation_maps import ActivationMapper
@@ -57,8 +57,8 @@ def inputs(tmp_path: Path) -> Inputs:
     )
 
 
-def options(tmp_path: Path, **changes: bool) -> Options:
-    return Options(image_dir=tmp_path, bottleneck_dir=tmp_path / "cache", **changes)  # type: ignore[arg-type]
+def options(tmp_path: Path, **changes: bool) -> RetrainOptions:
+    return RetrainOptions(image_dir=tmp_path, bottleneck_dir=tmp_path / "cache", **changes)  # type: ignore[arg-type]
 
 
 def test_each_image_gets_the_map_of_its_label(inputs: Inputs, tmp_path: Path) -> None:

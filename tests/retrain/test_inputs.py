@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from retrain import inputs as inputs_module
 from retrain.fitting import cross_validate_fit, samples, training_samples
 from retrain.inputs import Inputs, _stack, _take_rows, gather
-from retrain.options import Options
+from retrain.options import RetrainOptions
 from retrain.sources import find_images
 from tlcli.backbone import Backbone, BackboneGraph
 from tlcli.core.bottlenecks.cache import BottleneckStore
@@ -53,7 +53,7 @@ def photos(tmp_path: Path) -> Path:
 
 
 def gathered(photos: Path, **options: object) -> Inputs:
-    chosen = Options(image_dir=photos, bottleneck_dir=photos.parent / "cache", **options)
+    chosen = RetrainOptions(image_dir=photos, bottleneck_dir=photos.parent / "cache", **options)
     dataset, imported, _ = find_images(chosen)
     return gather(chosen, dataset, imported, BACKBONE)
 
@@ -134,7 +134,7 @@ def test_imported_vectors_of_another_size_are_refused(photos: Path) -> None:
 def test_folds_do_not_depend_on_the_split(photos: Path) -> None:
     found = []
     for percentage in (10, 30):
-        options = Options(
+        options = RetrainOptions(
             image_dir=photos,
             testing_percentage=percentage,
             cross_validate=4,

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from retrain.options import Options
+from retrain.options import RetrainOptions
 
 
 def test_without_a_distortion_images_are_seen_as_they_are() -> None:
-    assert not Options(Path("photos"), distortion_views=8).distorts
+    assert not RetrainOptions(Path("photos"), distortion_views=8).distorts
 
 
 @pytest.mark.parametrize(
@@ -18,4 +18,4 @@ def test_without_a_distortion_images_are_seen_as_they_are() -> None:
 )
 def test_each_distortion_is_one(name: str) -> None:
     value = True if name == "flip_left_right" else 10
-    assert Options(Path("photos"), **{name: value}).distorts
+    assert RetrainOptions(Path("photos"), **{name: value}).distorts

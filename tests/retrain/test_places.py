@@ -10,7 +10,7 @@ import pytest
 
 from retrain import job
 from retrain.job import retrain
-from retrain.options import Options
+from retrain.options import RetrainOptions
 from retrain.outputs import checked_places
 from tests.support import tlcli
 from tlcli.errors import DataError, OutputError, UsageError
@@ -145,7 +145,9 @@ def test_a_folder_with_anything_else_is_not_replaced_by_a_saved_model(tmp_path: 
     file.write_text("mine")
     with pytest.raises(OutputError, match="file: it is a file; give the name of a folder"):
         retrain(photos, saved_model_dir=file, output_graph=tmp_path / "g.pb")
-    options = Options(image_dir=photos, saved_model_dir=model, output_graph=tmp_path / "g.pb")
+    options = RetrainOptions(
+        image_dir=photos, saved_model_dir=model, output_graph=tmp_path / "g.pb"
+    )
     model.mkdir()
     with checked_places(options):  # an empty folder
         pass
@@ -171,7 +173,7 @@ def test_a_saved_model_has_a_folder_of_its_own(tmp_path: Path, graph: str) -> No
 @pytest.mark.parametrize("place", [".", "..", "/"])
 def test_an_output_needs_a_name(tmp_path: Path, name: str, place: str) -> None:
     with pytest.raises(UsageError, match=f"--{name} .* is a folder; give the name of a file"):
-        Options(image_dir=tmp_path, **{name: Path(place)})  # type: ignore[arg-type]
+        RetrainOptions(image_dir=tmp_path, **{name: Path(place)})  # type: ignore[arg-type]
 
 
 def test_a_file_in_the_place_of_a_folder_is_said(tmp_path: Path) -> None:

@@ -14,14 +14,14 @@ import pytest
 
 import tlcli
 from retrain import precision as settling
-from retrain.options import Options
+from retrain.options import RetrainOptions
 from tests.support import Trained
 from tests.support import tlcli as command
 from tlcli.backbone import Backbone, BackboneGraph
 from tlcli.backbones import resolve
 from tlcli.core.bottlenecks import engine_choice, precision
 from tlcli.core.bottlenecks.cache import BottleneckStore
-from tlcli.core.bottlenecks.engine_choice import difference
+from tlcli.core.bottlenecks.engine_choice import largest_difference
 from tlcli.core.bottlenecks.engines import NO_UNIT
 from tlcli.core.bottlenecks.extraction import Request, compute
 from tlcli.core.bottlenecks.precision import in_bfloat16
@@ -42,7 +42,7 @@ COUNT = 12
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-untyped-def]
     """Return what settles the precision of a run over 12 images, and its cache."""
-    monkeypatch.setattr(engine_choice, "bfloat16_unit", lambda: "amx_bf16")
+    monkeypatch.setattr(engine_choice, "bfloat16_backend", lambda: "amx_bf16")
     monkeypatch.setattr(precision, "WORTH_MEASURING", 10)
     monkeypatch.setattr(precision.Trial, "float32", lambda self: 5.0)
     monkeypatch.setattr(precision.Trial, "bfloat16", lambda self, unit: 2.5)
@@ -50,7 +50,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-unt
     store = BottleneckStore(tmp_path / "cache")
 
     def settle(**options: object) -> str:
-        chosen = Options(image_dir=tmp_path, **options)
+        chosen = RetrainOptions(image_dir=tmp_path, **options)
         return settling.in_its_precision(chosen, BACKBONE, requests, store).precision
 
     def cached(backbone: Backbone, count: int) -> None:
@@ -83,7 +83,7 @@ def test_auto_asks_nothing_for_few_images(run, monkeypatch) -> None:  # type: ig
     settle, _ = run
     monkeypatch.setattr(precision, "WORTH_MEASURING", COUNT + 1)
     monkeypatch.setattr(BottleneckStore, "count", lambda *_: pytest.fail("looked up"))
-    monkeypatch.setattr(engine_choice, "bfloat16_unit", lambda: pytest.fail("asked"))
+    monkeypatch.setattr(engine_choice, "bfloat16_backend", lambda: pytest.fail("asked"))
     assert settle() == "float32"
     monkeypatch.undo()
 
@@ -103,7 +103,7 @@ def test_what_is_asked_for_is_taken(run, monkeypatch, caplog) -> None:  # type: 
     with caplog.at_level(logging.WARNING, "tlcli"):
         assert settle(precision="bfloat16") == "bfloat16"
         assert not caplog.records
-        monkeypatch.setattr(engine_choice, "bfloat16_unit", lambda: NO_UNIT)
+        monkeypatch.setattr(engine_choice, "bfloat16_backend", lambda: NO_UNIT)
         assert settle(precision="bfloat16") == "bfloat16"
     (record,) = caplog.records
     assert "slower here than float32" in record.getMessage()
@@ -111,9 +111,9 @@ def test_what_is_asked_for_is_taken(run, monkeypatch, caplog) -> None:  # type: 
 
 def test_imported_vectors_are_float32(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="--import_bottlenecks brings vectors of float32"):
-        Options(image_dir=tmp_path, import_bottlenecks=tmp_path, precision="bfloat16")
+        RetrainOptions(image_dir=tmp_path, import_bottlenecks=tmp_path, precision="bfloat16")
     with pytest.raises(UsageError, match="choose auto, float32 or bfloat16"):
-        Options(image_dir=tmp_path, precision="bf16")
+        RetrainOptions(image_dir=tmp_path, precision="bf16")
 
 
 def test_a_usual_run_imports_no_tensorflow(trained: Trained) -> None:
@@ -163,7 +163,7 @@ def test_the_precision_stands_in_result_card_and_report(trained: Trained, tmp_pa
 def test_bfloat16_is_near_float32_on_photos(shared: Path, tmp_path: Path) -> None:
     images = scan_folder(shared / "flowers" / "photos").images[::5]
     backbone = resolve("efficientnet_lite0")
-    low = in_bfloat16(backbone, engine_choice.bfloat16_unit())
+    low = in_bfloat16(backbone, engine_choice.bfloat16_backend())
     with BottleneckStore(tmp_path) as store:
         contents = [str(found) for found in store.contents([image.file for image in images])]
         requests = [Request(image.file, content)
@@ -174,7 +174,7 @@ def test_bfloat16_is_near_float32_on_photos(shared: Path, tmp_path: Path) -> Non
     lengths = np.linalg.norm(expected, axis=1)
     distances = np.linalg.norm(found - expected, axis=1)
     assert 1e-4 < np.median(distances / lengths) < 4e-2
-    assert difference(found, expected) < 8e-2
+    assert largest_difference(found, expected) < 8e-2
     _, labels = np.unique([image.folder for image in images], return_inverse=True)
 
     def accuracy(vectors: np.ndarray) -> float:

@@ -6,13 +6,13 @@ import gc
 
 import pytest
 
-from tlcli.system.gc_pause import collection_paused
+from tlcli.system.gc_pause import gc_paused
 
 
 def test_collection_is_back_after_an_error() -> None:
     assert gc.isenabled()
 
-    @collection_paused()
+    @gc_paused()
     def fails() -> None:
         assert not gc.isenabled()
         raise ZeroDivisionError
@@ -23,11 +23,11 @@ def test_collection_is_back_after_an_error() -> None:
 
 
 def test_inner_blocks_leave_the_outer_one_paused() -> None:
-    @collection_paused()
+    @gc_paused()
     def inner() -> bool:
         return gc.isenabled()
 
-    with collection_paused():
+    with gc_paused():
         assert not inner()
         assert not gc.isenabled()
     assert gc.isenabled()
@@ -38,7 +38,7 @@ def test_inner_blocks_leave_the_outer_one_paused() -> None:
 def test_a_caller_that_switched_it_off_keeps_it_off() -> None:
     gc.disable()
     try:
-        with collection_paused():
+        with gc_paused():
             pass
         assert not gc.isenabled()
     finally:

@@ -38,7 +38,7 @@ from tlcli.backbones.frozen_graph_layers import (
 from tlcli.backbones.model_options import AS_IT_SAYS, ModelOptions
 from tlcli.core.images.preprocessing import PREPROCESSING_VERSION
 from tlcli.errors import BackboneError, GraphError, UsageError
-from tlcli.graph.constant_ops import attribute
+from tlcli.graph.constant_ops import attribute_value
 from tlcli.graph.limits import check_constants, check_messages, check_sizes
 from tlcli.graph.messages import GraphDef
 from tlcli.graph.nodes import DataType, const, node, placeholder
@@ -234,13 +234,13 @@ def _build(graph: Any, plan: Plan, trust: bool) -> BackboneGraph:
 def _take_floats(graph: Any, fed: str) -> Any:
     """Let a graph that is fed integers and casts them to float32 be fed float32."""
     found = nodes_by_name(graph)[split_tensor(fed)[0]]
-    if found.op not in PLACEHOLDERS or attribute(found, "dtype", 0) == DataType.FLOAT:
+    if found.op not in PLACEHOLDERS or attribute_value(found, "dtype", 0) == DataType.FLOAT:
         return graph
     result = copy_graph(graph, graph.node)
     for each in result.node:
         if split_tensor(fed) not in data_inputs(each):
             continue
-        if each.op != "Cast" or attribute(each, "DstT", 0) != DataType.FLOAT:
+        if each.op != "Cast" or attribute_value(each, "DstT", 0) != DataType.FLOAT:
             raise GraphError(
                 f"its input {found.name!r} does not take float32; name the layer behind its "
                 "conversion with --module_input"

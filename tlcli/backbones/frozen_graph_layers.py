@@ -15,7 +15,7 @@ from typing import Any
 
 from tlcli.backbone import INPUT
 from tlcli.errors import GraphError
-from tlcli.graph.constant_ops import attribute
+from tlcli.graph.constant_ops import attribute_value
 from tlcli.graph.nodes import DataType, tensor_to_array
 from tlcli.graph.shapes import infer_shapes, placeholder_shape, static_input_size
 from tlcli.graph.surgery import (
@@ -138,7 +138,7 @@ def _decoded_resize(needed: list[Any]) -> Any | None:
 
 def _is_image(found: Any) -> bool:
     shape = placeholder_shape(found)
-    if _BOTTLENECK_INPUT in found.name or attribute(found, "dtype", 0) == DataType.BOOL:
+    if _BOTTLENECK_INPUT in found.name or attribute_value(found, "dtype", 0) == DataType.BOOL:
         return False
     if found.op == "PlaceholderWithDefault":
         return shape is not None and len(shape) == 4 and shape[3] == 3
@@ -211,7 +211,7 @@ def find_scaling(
     known = True
     if found.op == "ResizeBilinear":
         told = (0.0, _decoded_range(nodes, found))
-    elif found.op in PLACEHOLDERS and attribute(found, "dtype", 0) != DataType.FLOAT:
+    elif found.op in PLACEHOLDERS and attribute_value(found, "dtype", 0) != DataType.FLOAT:
         told = (0.0, 1.0)  # integers are pixels as they are
     elif last == "Mul":
         told = (128.0, 128.0)

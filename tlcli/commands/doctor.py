@@ -72,7 +72,7 @@ def examine() -> dict[str, Any]:
             "bottlenecks": machine.folder(locations.bottleneck_folder()),
             "models": machine.folder(locations.model_folder()),
             "converted": machine.folder(locations.converted_folder()),
-            "exported": machine.folder(locations.kept_folder()),
+            "exported": machine.folder(locations.compiled_folder()),
         },
         "backbones": [
             entry.name for entry in catalogue.entries().values() if catalogue.on_this_machine(entry)
@@ -115,11 +115,11 @@ def _columns(rows: list[tuple[str, str]]) -> list[str]:
 
 
 def _bfloat16(instructions: str | None) -> str:
-    from tlcli.system.machine import has_graphics_card
+    from tlcli.system.machine import has_gpu
 
     found = f"yes, by {instructions}" if instructions else "no"
     # Which one it is, only TensorFlow could tell, seconds later.
-    card = has_graphics_card()
+    card = has_gpu()
     return f"{found}; a graphics card may have it" if card and not instructions else found
 
 

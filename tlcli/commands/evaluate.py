@@ -119,10 +119,10 @@ def command(
     with ExitStack() as stack:
         first = stack.enter_context(load(find_graph(graph), **options))
         if compare is None:
-            from tlcli.core.evaluation.graph_accuracy import measure
+            from tlcli.core.evaluation.graph_accuracy import measure_accuracy
 
             with progress_bars(quiet) as progress:
-                accuracy = measure(first, image_dir, progress)
+                accuracy = measure_accuracy(first, image_dir, progress)
         else:
             from tlcli.core.evaluation.comparison import compare as compare_graphs
 

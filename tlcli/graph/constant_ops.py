@@ -47,7 +47,7 @@ _REDUCTIONS: dict[str, Callable[..., Any]] = {
 }
 
 
-def attribute(node: Any, key: str, default: Any = None) -> Any:
+def attribute_value(node: Any, key: str, default: Any = None) -> Any:
     """Return an attribute of ``node`` as a Python value, or ``default`` when it has none.
 
     Lists of integers become lists; other messages (shapes, tensors) are returned as they are.
@@ -74,16 +74,19 @@ def _limited(shape: Sequence[int], itemsize: int) -> tuple[int, ...]:
 
 def dequantize(node: Any, values: Array, low: float, high: float) -> Array | None:
     """Return what the ``Dequantize`` node makes of quantised ``values``; None: not known."""
-    kind = attribute(node, "T", 0)
+    kind = attribute_value(node, "T", 0)
     if kind not in (DataType.QINT8, DataType.QUINT8, DataType.QINT16, DataType.QUINT16):
         return None
-    if attribute(node, "axis", -1) != -1 or attribute(node, "dtype", 1) != DataType.FLOAT:
+    if (
+        attribute_value(node, "axis", -1) != -1
+        or attribute_value(node, "dtype", 1) != DataType.FLOAT
+    ):
         return None
     limits = np.iinfo(values.dtype)
     smallest, largest = int(limits.min), int(limits.max)
     steps = largest - smallest + 1
     quantised = values.astype(np.float64)
-    mode = attribute(node, "mode", "MIN_COMBINED")
+    mode = attribute_value(node, "mode", "MIN_COMBINED")
     if mode == "MIN_COMBINED":
         shift = steps / 2 if smallest < 0 else 0
         return ((quantised + shift) * ((high - low) / (steps - 1)) + low).astype(np.float32)
@@ -93,7 +96,7 @@ def dequantize(node: Any, values: Array, low: float, high: float) -> Array | Non
         scale = (high - low) / (steps - 1)
         return ((quantised - smallest) * scale + round(low / scale) * scale).astype(np.float32)
     if mode == "SCALED":
-        bottom = smallest + 1 if attribute(node, "narrow_range", False) else smallest
+        bottom = smallest + 1 if attribute_value(node, "narrow_range", False) else smallest
         scale = high / largest if smallest == 0 else max(low / bottom, high / largest)
         return (quantised * scale).astype(np.float32)
     return None
@@ -101,9 +104,11 @@ def dequantize(node: Any, values: Array, low: float, high: float) -> Array | Non
 
 def strided_slice(node: Any, values: Array, begin: Array, end: Array, step: Array) -> Array | None:
     """Return the slice that a ``StridedSlice`` node takes of ``values``; None: not known."""
-    if attribute(node, "ellipsis_mask", 0) or attribute(node, "new_axis_mask", 0):
+    if attribute_value(node, "ellipsis_mask", 0) or attribute_value(node, "new_axis_mask", 0):
         return None
-    masks = {key: attribute(node, key, 0) for key in ("begin_mask", "end_mask", "shrink_axis_mask")}
+    masks = {
+        key: attribute_value(node, key, 0) for key in ("begin_mask", "end_mask", "shrink_axis_mask")
+    }
     index: list[slice | int] = []
     for axis, (first, last, stride) in enumerate(zip(begin, end, step, strict=True)):
         bit = 1 << axis
@@ -128,12 +133,12 @@ def _shape_like(node: Any, inputs: list[Array]) -> Array | None:
     if op == "ExpandDims":
         return np.expand_dims(first, int(inputs[1].reshape(())))
     if op == "Squeeze":
-        axes = attribute(node, "squeeze_dims") or attribute(node, "axis") or None
+        axes = attribute_value(node, "squeeze_dims") or attribute_value(node, "axis") or None
         return np.squeeze(first, tuple(axes) if axes else None)
     if op == "Transpose":
         return np.transpose(first, [int(axis) for axis in inputs[1]])
     if op == "Pack":
-        return np.stack(inputs, attribute(node, "axis", 0))
+        return np.stack(inputs, attribute_value(node, "axis", 0))
     if op == "ConcatV2":
         return np.concatenate(inputs[:-1], int(inputs[-1].reshape(())))
     if op == "Concat":
@@ -141,7 +146,7 @@ def _shape_like(node: Any, inputs: list[Array]) -> Array | None:
     if op == "StridedSlice":
         return strided_slice(node, first, *inputs[1:4])
     if op == "Shape":
-        return np.array(first.shape, DTYPES[attribute(node, "out_type", DataType.INT32)])
+        return np.array(first.shape, DTYPES[attribute_value(node, "out_type", DataType.INT32)])
     if op == "Fill":
         return np.full(_limited(first.ravel().tolist(), inputs[1].itemsize), inputs[1].reshape(()))
     if op == "BroadcastTo":
@@ -162,7 +167,7 @@ def _shape_like(node: Any, inputs: list[Array]) -> Array | None:
     return None
 
 
-def evaluate(node: Any, inputs: Sequence[Array]) -> Array | None:
+def compute(node: Any, inputs: Sequence[Array]) -> Array | None:
     """Return output 0 of ``node`` for constant ``inputs``, or None: the operation is not known.
 
     Raises:
@@ -188,11 +193,11 @@ def evaluate(node: Any, inputs: Sequence[Array]) -> Array | None:
                 result = _BINARY[op](left, right)
             elif op in _REDUCTIONS:
                 axes = tuple(int(axis) for axis in inputs[1].ravel())
-                keep = bool(attribute(node, "keep_dims", False))
+                keep = bool(attribute_value(node, "keep_dims", False))
                 result = _REDUCTIONS[op](inputs[0], axis=axes, keepdims=keep)
                 result = np.asarray(result).astype(inputs[0].dtype)
             elif op == "Cast":
-                target = DTYPES.get(attribute(node, "DstT", 0))
+                target = DTYPES.get(attribute_value(node, "DstT", 0))
                 result = None if target is None else inputs[0].astype(target)
             elif op == "Dequantize":
                 result = dequantize(

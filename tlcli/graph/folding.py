@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from tlcli.errors import GraphError
-from tlcli.graph.constant_ops import Array, attribute, evaluate
+from tlcli.graph.constant_ops import Array, attribute_value, compute
 from tlcli.graph.messages import GraphDef
 from tlcli.graph.nodes import DataType, const, node, tensor_to_array
 from tlcli.graph.surgery import (
@@ -83,7 +83,7 @@ def fold_constants(graph: Any, outputs: Sequence[str]) -> Any:
             result.node.append(_plain_concat(found))
             continue
         inputs = [array_of(name) for name, _ in sources]
-        value = evaluate(found, inputs)
+        value = compute(found, inputs)
         if value is None and found.op in _GROWING:
             result.node.append(found)
             continue
@@ -188,11 +188,11 @@ class _Folder:
         one, zero = np.asarray(1.0), np.asarray(0.0)
         if op in _FUSED or op == "BatchNormWithGlobalNormalization":
             return self._batch_norm(found, sources)
-        if op == "Neg" and attribute(found, "T", 0) == DataType.FLOAT:
+        if op == "Neg" and attribute_value(found, "T", 0) == DataType.FLOAT:
             return _Affine(sources[0], -one, zero, False)
         if op not in _ADDING | {"Sub", "Mul", "RealDiv"} or len(sources) != 2:
             return None
-        if op == "BiasAdd" and attribute(found, "data_format", "NHWC") != "NHWC":
+        if op == "BiasAdd" and attribute_value(found, "data_format", "NHWC") != "NHWC":
             return None
         left, right = (self.constant(source, rank) for source in sources)
         if right is not None and left is None:
@@ -217,18 +217,18 @@ class _Folder:
             return None
         first, second, third, fourth = (np.asarray(part) for part in parts)
         if found.op in _FUSED:
-            if attribute(found, "is_training", True):
+            if attribute_value(found, "is_training", True):
                 return None
-            if attribute(found, "data_format", "NHWC") != "NHWC":
+            if attribute_value(found, "data_format", "NHWC") != "NHWC":
                 return None
             if any(output for _, _, output in self.readers[found.name]):
                 return None
             gamma, beta, mean, variance = first, second, third, fourth
-            epsilon = attribute(found, "epsilon", 1e-4)
+            epsilon = attribute_value(found, "epsilon", 1e-4)
         else:
             mean, variance, beta, gamma = first, second, third, fourth
-            epsilon = attribute(found, "variance_epsilon", 0.0)
-            if not attribute(found, "scale_after_normalization", False):
+            epsilon = attribute_value(found, "variance_epsilon", 0.0)
+            if not attribute_value(found, "scale_after_normalization", False):
                 gamma = np.ones_like(gamma)
         with np.errstate(all="ignore"):
             scale = gamma / np.sqrt(variance + epsilon)
@@ -307,13 +307,13 @@ def _folded(folder: _Folder, layer: Any, last: str, total: _Affine) -> list[Any]
     if found is None or found.op != "Const" or source[1]:
         return None
     message = found.attr["value"].tensor
-    if message.dtype != DataType.FLOAT or attribute(layer, "data_format", "NHWC") != "NHWC":
+    if message.dtype != DataType.FLOAT or attribute_value(layer, "data_format", "NHWC") != "NHWC":
         return None
     weights = tensor_to_array(message)
     depthwise, flat = layer.op == "DepthwiseConv2dNative", layer.op == "MatMul"
     if weights.ndim != (2 if flat else 4):
         return None
-    by_row = flat and bool(attribute(layer, "transpose_b", False))
+    by_row = flat and bool(attribute_value(layer, "transpose_b", False))
     width = weights.shape[2] * weights.shape[3] if depthwise else weights.shape[0 if by_row else -1]
     if total.scale.size not in (1, width) or total.offset.size not in (1, width):
         return None

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from tlcli.errors import GraphError
-from tlcli.graph.constant_ops import attribute
+from tlcli.graph.constant_ops import attribute_value
 from tlcli.graph.nodes import DTYPES, VALUE_FIELDS
 from tlcli.graph.shape_inference import Inference, Shape
 from tlcli.graph.surgery import needed_nodes
@@ -138,7 +138,7 @@ class _Sizes(Inference):
             return [self._target(inputs[0])]
         if op in ("BatchMatMul", "BatchMatMulV2"):
             left, right = (self.shapes[source] for source in inputs)
-            if attribute(node, "adj_x", False) or attribute(node, "adj_y", False):
+            if attribute_value(node, "adj_x", False) or attribute_value(node, "adj_y", False):
                 return []
             return [(*left[:-1], right[-1])]
         return super()._shapes(node, inputs)

@@ -260,7 +260,7 @@ def _list_attribute(attribute: Any, values: Sequence[Any]) -> None:
             raise TypeError(f"no list attribute holds a {type(value).__name__}")
 
 
-def attribute(value: Any) -> Any:
+def make_attribute(value: Any) -> Any:
     """Return the ``AttrValue`` message of a Python value.
 
     ``bool``, ``int``, ``float``, ``str`` and ``bytes`` are themselves; a NumPy type or a
@@ -296,10 +296,10 @@ def attribute(value: Any) -> Any:
 
 
 def node(name: str, op: str, inputs: Iterable[str] = (), /, **attrs: Any) -> Any:
-    """Return a ``NodeDef``; ``attrs`` are Python values as `attribute` takes them."""
+    """Return a ``NodeDef``; ``attrs`` are Python values as `make_attribute` takes them."""
     message = NodeDef(name=name, op=op, input=list(inputs))
     for key, value in attrs.items():
-        message.attr[key].CopyFrom(attribute(value))
+        message.attr[key].CopyFrom(make_attribute(value))
     return message
 
 

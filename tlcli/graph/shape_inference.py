@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from tlcli.graph.constant_ops import Array, attribute, strided_slice
+from tlcli.graph.constant_ops import Array, attribute_value, strided_slice
 from tlcli.graph.nodes import DataType, shape_dims, tensor_to_array
 from tlcli.graph.surgery import (
     data_inputs,
@@ -58,12 +58,12 @@ _MOST_PARTS = 4096
 
 def windows(node: Any, kernel: tuple[int, int]) -> tuple[list[tuple[int, int]], str]:
     """Return [(extent, stride) for height and width] and the padding of a sliding window."""
-    strides = attribute(node, "strides", [1, 1, 1, 1])
-    dilations = attribute(node, "dilations") or [1, 1, 1, 1]
+    strides = attribute_value(node, "strides", [1, 1, 1, 1])
+    dilations = attribute_value(node, "dilations") or [1, 1, 1, 1]
     pairs = [
         ((kernel[axis] - 1) * dilations[axis + 1] + 1, max(1, strides[axis + 1])) for axis in (0, 1)
     ]
-    return pairs, attribute(node, "padding", "")
+    return pairs, attribute_value(node, "padding", "")
 
 
 class Inference:
@@ -115,7 +115,7 @@ class Inference:
         if op in ("Identity", "Cast"):
             return values[0]
         if op == "Pack":
-            return np.stack(values, attribute(node, "axis", 0))
+            return np.stack(values, attribute_value(node, "axis", 0))
         if op == "ConcatV2":
             return np.concatenate(values[:-1], int(values[-1].reshape(())))
         if op in ("Gather", "GatherV2"):
@@ -158,11 +158,11 @@ class Inference:
             return [self._window(node, inputs, shape)]
         if op == "MatMul":
             other = self.shapes[inputs[1]]
-            rows = shape[1 if attribute(node, "transpose_a", False) else 0]
-            return [(rows, other[0 if attribute(node, "transpose_b", False) else 1])]
+            rows = shape[1 if attribute_value(node, "transpose_a", False) else 0]
+            return [(rows, other[0 if attribute_value(node, "transpose_b", False) else 1])]
         if op in _REDUCTIONS:
             axes = {int(axis) % len(shape) for axis in self.values[inputs[1]].ravel()}
-            if attribute(node, "keep_dims", False):
+            if attribute_value(node, "keep_dims", False):
                 return [tuple(1 if axis in axes else size for axis, size in enumerate(shape))]
             return [tuple(size for axis, size in enumerate(shape) if axis not in axes)]
         return [self._moved(node, inputs, shape)]
@@ -185,10 +185,10 @@ class Inference:
         return tuple(result)
 
     def _window(self, node: Any, inputs: list[tuple[str, int]], shape: Shape) -> Shape | None:
-        if attribute(node, "data_format", "NHWC") != "NHWC" or len(shape) != 4:
+        if attribute_value(node, "data_format", "NHWC") != "NHWC" or len(shape) != 4:
             return None
         if node.op in ("AvgPool", "MaxPool"):
-            ksize = attribute(node, "ksize")
+            ksize = attribute_value(node, "ksize")
             kernel, channels = (ksize[1], ksize[2]), shape[3]
         else:
             height, width, depth, last = self.shapes[inputs[1]]
@@ -197,7 +197,7 @@ class Inference:
             kernel = (height, width)
             channels = depth * last if node.op == "DepthwiseConv2dNative" else last
         pairs, padding = windows(node, kernel)
-        explicit = attribute(node, "explicit_paddings") or [0] * 8
+        explicit = attribute_value(node, "explicit_paddings") or [0] * 8
         sizes: list[int | None] = []
         for axis, (extent, stride) in enumerate(pairs):
             size = shape[axis + 1]
@@ -216,7 +216,7 @@ class Inference:
     def _joined(self, node: Any, inputs: list[tuple[str, int]]) -> Shape | None:
         if node.op == "Pack":
             parts = [self.shapes[name] for name in inputs]
-            axis = attribute(node, "axis", 0) % (len(parts[0]) + 1)
+            axis = attribute_value(node, "axis", 0) % (len(parts[0]) + 1)
             return (*parts[0][:axis], len(parts), *parts[0][axis:])
         first = node.op == "Concat"
         parts = [self.shapes[name] for name in (inputs[1:] if first else inputs[:-1])]
@@ -226,14 +226,17 @@ class Inference:
         return (*parts[0][:axis], total, *parts[0][axis + 1 :])
 
     def _split(self, node: Any, inputs: list[tuple[str, int]]) -> Sequence[Shape | None]:
-        if max(attribute(node, "num", 0), attribute(node, "num_split", 0)) > _MOST_PARTS:
+        if (
+            max(attribute_value(node, "num", 0), attribute_value(node, "num_split", 0))
+            > _MOST_PARTS
+        ):
             return []
         if node.op == "Unpack":
-            shape, count = self.shapes[inputs[0]], attribute(node, "num", 0)
-            axis = attribute(node, "axis", 0) % len(shape)
+            shape, count = self.shapes[inputs[0]], attribute_value(node, "num", 0)
+            axis = attribute_value(node, "axis", 0) % len(shape)
             return [(*shape[:axis], *shape[axis + 1 :])] * count
         if node.op == "Split":
-            shape, count = self.shapes[inputs[1]], attribute(node, "num_split", 1)
+            shape, count = self.shapes[inputs[1]], attribute_value(node, "num_split", 1)
             axis = int(self.values[inputs[0]].reshape(())) % len(shape)
             size = shape[axis]
             parts: list[int | None] = [None if size is None else size // count] * count
@@ -255,7 +258,7 @@ class Inference:
                 return tuple(rest if size is None or size < 0 else size for size in target)
             return tuple(None if size is None or size < 0 else size for size in target)
         if op == "Squeeze":
-            axes = attribute(node, "squeeze_dims") or attribute(node, "axis") or []
+            axes = attribute_value(node, "squeeze_dims") or attribute_value(node, "axis") or []
             gone = {axis % len(shape) for axis in axes}
             if not gone:
                 if None in shape:
@@ -292,12 +295,12 @@ class Inference:
 
     def _sliced(self, node: Any, inputs: list[tuple[str, int]], shape: Shape) -> Shape | None:
         masks = ("ellipsis_mask", "new_axis_mask", "shrink_axis_mask")
-        if any(attribute(node, mask, 0) for mask in masks):
+        if any(attribute_value(node, mask, 0) for mask in masks):
             return None
         begin, end, step = (self.values[name].ravel() for name in inputs[1:4])
         sizes = list(shape)
         for axis in range(len(begin)):
-            free = [attribute(node, key, 0) >> axis & 1 for key in ("begin_mask", "end_mask")]
+            free = [attribute_value(node, key, 0) >> axis & 1 for key in ("begin_mask", "end_mask")]
             size = sizes[axis]
             if all(free) and step[axis] == 1:
                 continue

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from tlcli.errors import GraphError
-from tlcli.graph.constant_ops import Array, attribute
+from tlcli.graph.constant_ops import Array, attribute_value
 from tlcli.graph.nodes import (
     DTYPES,
     DataType,
@@ -119,7 +119,7 @@ def freeze_shapes(graph: Any, input: str) -> Any:
 
 def _integer_type(node: Any) -> int:
     for key in ("out_type", "DstT", "T", "dtype", "Tparams"):
-        kind = attribute(node, key)
+        kind = attribute_value(node, key)
         if kind in (DataType.INT32, DataType.INT64):
             return int(kind)
     return int(DataType.INT32)
@@ -186,7 +186,7 @@ def widen_batch(
                 result.node.append(added)
                 inference.visit(added)
         elif node.op == "Squeeze" and before is not None:
-            axes = attribute(node, "squeeze_dims") or attribute(node, "axis") or []
+            axes = attribute_value(node, "squeeze_dims") or attribute_value(node, "axis") or []
             if not axes:
                 del copied.attr["squeeze_dims"].list.i[:]
                 copied.attr["squeeze_dims"].list.i.extend(
@@ -218,9 +218,11 @@ def _crosses_images(node: Any, inference: Inference) -> bool:
         rank = len(inference.shapes[image])
         return int(inference.values[sources[axis_input]].reshape(())) % rank == 0
     if node.op.startswith("FusedBatchNorm"):
-        return bool(attribute(node, "is_training", True))
+        return bool(attribute_value(node, "is_training", True))
     if node.op == "StridedSlice":
-        return not (attribute(node, "begin_mask", 0) & attribute(node, "end_mask", 0) & 1)
+        return not (
+            attribute_value(node, "begin_mask", 0) & attribute_value(node, "end_mask", 0) & 1
+        )
     return False
 
 
@@ -272,7 +274,7 @@ def static_input_size(
     pools = [
         node
         for node in needed_nodes(graph, wanted)
-        if node.op == "AvgPool" and attribute(node, "padding") == "VALID"
+        if node.op == "AvgPool" and attribute_value(node, "padding") == "VALID"
     ]
     return _size_before(nodes, pools[-1], name) if pools else None
 
@@ -284,7 +286,7 @@ def _size_before(nodes: dict[str, Any], pool: Any, input: str) -> tuple[int, int
         sources = data_inputs(node)
         if node.op in WINDOWS:
             if node.op in ("AvgPool", "MaxPool"):
-                ksize = attribute(node, "ksize", [1, 1, 1, 1])
+                ksize = attribute_value(node, "ksize", [1, 1, 1, 1])
                 kernel = (ksize[1], ksize[2])
             else:
                 weights = _constant_behind(nodes, sources[1][0])

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from tlcli.errors import GraphError
-from tlcli.graph.constant_ops import attribute
+from tlcli.graph.constant_ops import attribute_value
 from tlcli.graph.nodes import DataType, tensor_to_array
 from tlcli.graph.shapes import infer_shapes
 from tlcli.graph.surgery import data_inputs, spell_tensor
-from tlcli.litert.flatbuffer import Array, LiteRTModel, Options, Shape
+from tlcli.litert.flatbuffer import Array, LiteRTModel, OperatorOptions, Shape
 
 Tensor = tuple[str, int]
 
@@ -113,7 +113,7 @@ class Conversion:
 
     def add_input(self, node: Any) -> int:
         """Write the placeholder."""
-        if attribute(node, "dtype", DataType.FLOAT) != DataType.FLOAT:
+        if attribute_value(node, "dtype", DataType.FLOAT) != DataType.FLOAT:
             raise unsupported(node, "it takes no float32")
         tensor = (node.name, 0)
         self._indices[tensor] = self.model.add_tensor(node.name, self.shape(tensor))
@@ -134,7 +134,7 @@ class Conversion:
         code: int,
         inputs: Sequence[int],
         results: Tensor | Sequence[Tensor],
-        options: Options | None = None,
+        options: OperatorOptions | None = None,
         version: int = 1,
     ) -> None:
         """Write an operator that gives the tensor or tensors ``results``."""
@@ -163,7 +163,7 @@ class Conversion:
         reader = self.only_reader(tensor)
         if reader is None or reader.op not in _ADDING:
             return tensor, bias
-        if reader.op == "BiasAdd" and attribute(reader, "data_format", "NHWC") != "NHWC":
+        if reader.op == "BiasAdd" and attribute_value(reader, "data_format", "NHWC") != "NHWC":
             return tensor, bias
         sources = data_inputs(reader)
         other = sources[1] if sources[0] == tensor else sources[0]
@@ -195,7 +195,7 @@ class Conversion:
         """Return "SAME", "VALID" or "EXPLICIT" for a node with a sliding window."""
         if node.name in self._same:
             return "SAME"
-        found = attribute(node, "padding", "")
+        found = attribute_value(node, "padding", "")
         return str(found.decode() if isinstance(found, bytes) else found)
 
     def serialise(self, input: Tensor, output: Tensor) -> bytes:

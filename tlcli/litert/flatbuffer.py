@@ -32,7 +32,7 @@ _TYPES = {np.dtype(np.float32): 0, np.dtype(np.int32): 2}
 
 
 @dataclass(frozen=True)
-class Options:
+class OperatorOptions:
     """The settings of an operator.
 
     Attributes:
@@ -57,7 +57,7 @@ class _Operator:
     version: int
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
-    options: Options | None
+    options: OperatorOptions | None
 
 
 @dataclass
@@ -87,7 +87,7 @@ class LiteRTModel:
         code: int,
         inputs: Sequence[int],
         outputs: Sequence[int],
-        options: Options | None = None,
+        options: OperatorOptions | None = None,
         version: int = 1,
     ) -> None:
         """Add an operator; those that give its inputs come before it."""

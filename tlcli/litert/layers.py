@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from tlcli.graph.constant_ops import attribute
+from tlcli.graph.constant_ops import attribute_value
 from tlcli.graph.shape_inference import windows
 from tlcli.graph.surgery import data_inputs
 from tlcli.litert.conversion import Conversion, unsupported
-from tlcli.litert.flatbuffer import Array, Options, Shape
+from tlcli.litert.flatbuffer import Array, OperatorOptions, Shape
 
 _AVERAGE_POOL, _CONV, _DEPTHWISE, _DENSE, _MAX_POOL, _PAD = 1, 3, 4, 9, 17, 34
 _PADDINGS = {"SAME": 0, "VALID": 1}
@@ -27,7 +27,7 @@ def convolution(conversion: Conversion, node: Any) -> None:
     image = conversion.index(sources[0])
     padding = conversion.padding(node)
     if padding == "EXPLICIT":
-        pads = np.array(attribute(node, "explicit_paddings"), np.int32).reshape(4, 2)
+        pads = np.array(attribute_value(node, "explicit_paddings"), np.int32).reshape(4, 2)
         padding = "SAME" if _is_same(node, weights, shape, pads) else "VALID"
         if padding == "VALID" and pads.any():
             image = _padded(conversion, node, image, shape, pads)
@@ -40,7 +40,7 @@ def convolution(conversion: Conversion, node: Any) -> None:
     result, activation = conversion.absorb_activation(result)
     if depthwise:
         kernel = weights.reshape(1, height, width, channels)
-        options = Options(
+        options = OperatorOptions(
             2,
             (
                 (0, "int8", _PADDINGS[padding]),
@@ -54,7 +54,7 @@ def convolution(conversion: Conversion, node: Any) -> None:
         )
     else:
         kernel = weights.transpose(3, 0, 1, 2)  # [h, w, in, out] -> [out, h, w, in]
-        options = Options(
+        options = OperatorOptions(
             1,
             (
                 (0, "int8", _PADDINGS[padding]),
@@ -79,9 +79,9 @@ def dense(conversion: Conversion, node: Any) -> None:
     """Write a ``MatMul`` with constant weights."""
     sources = data_inputs(node)
     weights = conversion.wanted_floats(node, 1)
-    if attribute(node, "transpose_a", False) or len(conversion.shape(sources[0])) != 2:
+    if attribute_value(node, "transpose_a", False) or len(conversion.shape(sources[0])) != 2:
         raise unsupported(node, "its first matrix is turned")
-    if not attribute(node, "transpose_b", False):
+    if not attribute_value(node, "transpose_b", False):
         weights = weights.T  # [in, out] -> [out, in]
     image = conversion.index(sources[0])
     result, bias = conversion.absorb_bias((node.name, 0), weights.shape[0])
@@ -91,7 +91,7 @@ def dense(conversion: Conversion, node: Any) -> None:
         conversion.add_constant(f"{node.name}/weights", weights),
         conversion.add_constant(f"{node.name}/biases", bias),
     ]
-    conversion.emit(_DENSE, inputs, result, Options(8, ((0, "int8", activation),)))
+    conversion.emit(_DENSE, inputs, result, OperatorOptions(8, ((0, "int8", activation),)))
 
 
 def pool(conversion: Conversion, node: Any) -> None:
@@ -102,7 +102,7 @@ def pool(conversion: Conversion, node: Any) -> None:
     if padding not in _PADDINGS:
         raise unsupported(node, f"its padding is {padding}")
     result, activation = conversion.absorb_activation((node.name, 0))
-    options = Options(
+    options = OperatorOptions(
         5,
         (
             (0, "int8", _PADDINGS[padding]),
@@ -151,15 +151,15 @@ def _padded(conversion: Conversion, node: Any, image: int, shape: Shape, pads: A
     name = f"{node.name}/padded"
     result = conversion.model.add_tensor(name, sizes)
     inputs = [image, conversion.add_constant(f"{node.name}/pads", pads)]
-    conversion.model.add_operator(_PAD, inputs, [result], Options(22))
+    conversion.model.add_operator(_PAD, inputs, [result], OperatorOptions(22))
     return result
 
 
 def _steps(node: Any, key: str) -> tuple[int, int]:
     """Return what an attribute of four numbers says of height and width."""
-    if attribute(node, "data_format", "NHWC") != "NHWC":
+    if attribute_value(node, "data_format", "NHWC") != "NHWC":
         raise unsupported(node, "its channels come first")
-    values = attribute(node, key) or [1, 1, 1, 1]
+    values = attribute_value(node, key) or [1, 1, 1, 1]
     if len(values) != 4 or values[0] != 1 or values[3] != 1:
         raise unsupported(node, f"its {key} are {values}")
     return int(values[1]), int(values[2])

@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from tlcli.graph.constant_ops import attribute
+from tlcli.graph.constant_ops import attribute_value
 from tlcli.graph.nodes import DataType
 from tlcli.graph.surgery import data_inputs
 from tlcli.litert.conversion import Conversion, Tensor, unsupported
-from tlcli.litert.flatbuffer import Options, Shape
+from tlcli.litert.flatbuffer import OperatorOptions, Shape
 from tlcli.litert.layers import convolution, dense, fits_same, pool
 
 Converter = Callable[[Conversion, Any], None]
@@ -63,24 +63,24 @@ def _unary(conversion: Conversion, node: Any) -> None:
 
 def _leaky_relu(conversion: Conversion, node: Any) -> None:
     source = conversion.index(data_inputs(node)[0])
-    options = Options(75, ((0, "float", attribute(node, "alpha", 0.2)),))
+    options = OperatorOptions(75, ((0, "float", attribute_value(node, "alpha", 0.2)),))
     conversion.emit(_LEAKY_RELU, [source], (node.name, 0), options)
 
 
 def _softmax(conversion: Conversion, node: Any) -> None:
     source = conversion.index(data_inputs(node)[0])
-    conversion.emit(_SOFTMAX, [source], (node.name, 0), Options(9, ((0, "float", 1.0),)))
+    conversion.emit(_SOFTMAX, [source], (node.name, 0), OperatorOptions(9, ((0, "float", 1.0),)))
 
 
 def _response_normalisation(conversion: Conversion, node: Any) -> None:
     source = conversion.index(data_inputs(node)[0])
-    options = Options(
+    options = OperatorOptions(
         13,
         (
-            (0, "int32", attribute(node, "depth_radius", 5)),
-            (1, "float", attribute(node, "bias", 1.0)),
-            (2, "float", attribute(node, "alpha", 1.0)),
-            (3, "float", attribute(node, "beta", 0.5)),
+            (0, "int32", attribute_value(node, "depth_radius", 5)),
+            (1, "float", attribute_value(node, "bias", 1.0)),
+            (2, "float", attribute_value(node, "alpha", 1.0)),
+            (3, "float", attribute_value(node, "beta", 0.5)),
         ),
     )
     conversion.emit(_LOCAL_RESPONSE_NORMALIZATION, [source], (node.name, 0), options)
@@ -88,12 +88,12 @@ def _response_normalisation(conversion: Conversion, node: Any) -> None:
 
 def _fusing(conversion: Conversion, node: Any) -> None:
     """Write an operation on two tensors that LiteRT can end with a Relu."""
-    if node.op == "BiasAdd" and attribute(node, "data_format", "NHWC") != "NHWC":
+    if node.op == "BiasAdd" and attribute_value(node, "data_format", "NHWC") != "NHWC":
         raise unsupported(node, "its channels come first")
     inputs = [conversion.index(source) for source in data_inputs(node)]
     code, kind = _FUSING[node.op]
     result, activation = conversion.absorb_activation((node.name, 0))
-    conversion.emit(code, inputs, result, Options(kind, ((0, "int8", activation),)))
+    conversion.emit(code, inputs, result, OperatorOptions(kind, ((0, "int8", activation),)))
 
 
 def _binary(conversion: Conversion, node: Any) -> None:
@@ -106,8 +106,8 @@ def _reduce(conversion: Conversion, node: Any) -> None:
     rank = len(conversion.shape(source))
     axes = sorted({int(axis) % rank for axis in conversion.wanted_constant(node, 1).ravel()})
     inputs = [conversion.index(source), conversion.add_integers(f"{node.name}/axes", axes)]
-    keep = bool(attribute(node, "keep_dims", False))
-    options = Options(_REDUCER_OPTIONS, ((0, "bool", keep),))
+    keep = bool(attribute_value(node, "keep_dims", False))
+    options = OperatorOptions(_REDUCER_OPTIONS, ((0, "bool", keep),))
     conversion.emit(_REDUCING[node.op], inputs, (node.name, 0), options)
 
 
@@ -123,7 +123,7 @@ def _reshape(conversion: Conversion, node: Any) -> None:
     if given.count(-1) > 1:
         raise unsupported(node, "it leaves two sizes open")
     sizes = conversion.add_integers(f"{node.name}/sizes", given)
-    options = Options(17, ((0, "ints", given),))
+    options = OperatorOptions(17, ((0, "ints", given),))
     conversion.emit(_RESHAPE, [conversion.index(source), sizes], result, options)
 
 
@@ -152,10 +152,10 @@ def _pad(conversion: Conversion, node: Any) -> None:
             return
     inputs = [conversion.index(source), conversion.add_constant(f"{node.name}/pads", pads)]
     if value == 0:
-        conversion.emit(_PAD, inputs, result, Options(22))
+        conversion.emit(_PAD, inputs, result, OperatorOptions(22))
         return
     inputs.append(conversion.add_constant(f"{node.name}/value", np.array([value], np.float32)))
-    conversion.emit(_PADV2, inputs, result, Options(43))
+    conversion.emit(_PADV2, inputs, result, OperatorOptions(43))
 
 
 def _mirror_pad(conversion: Conversion, node: Any) -> None:
@@ -164,8 +164,8 @@ def _mirror_pad(conversion: Conversion, node: Any) -> None:
         conversion.index(data_inputs(node)[0]),
         conversion.add_constant(f"{node.name}/pads", pads),
     ]
-    symmetric = attribute(node, "mode", "REFLECT") == "SYMMETRIC"
-    options = Options(77, ((0, "int8", int(symmetric)),))
+    symmetric = attribute_value(node, "mode", "REFLECT") == "SYMMETRIC"
+    options = OperatorOptions(77, ((0, "int8", int(symmetric)),))
     conversion.emit(_MIRROR_PAD, inputs, (node.name, 0), options)
 
 
@@ -176,7 +176,7 @@ def _concatenate(conversion: Conversion, node: Any) -> None:
     joined = sources[1:] if number == 0 else sources[:-1]
     axis %= len(conversion.shape(joined[0]))
     inputs = [conversion.index(source) for source in joined]
-    options = Options(10, ((0, "int32", axis), (1, "int8", 0)))
+    options = OperatorOptions(10, ((0, "int32", axis), (1, "int8", 0)))
     conversion.emit(_CONCATENATION, inputs, (node.name, 0), options)
 
 
@@ -186,7 +186,7 @@ def _transpose(conversion: Conversion, node: Any) -> None:
         conversion.index(data_inputs(node)[0]),
         conversion.add_integers(f"{node.name}/order", order),
     ]
-    conversion.emit(_TRANSPOSE, inputs, (node.name, 0), Options(26))
+    conversion.emit(_TRANSPOSE, inputs, (node.name, 0), OperatorOptions(26))
 
 
 def _strided_slice(conversion: Conversion, node: Any) -> None:
@@ -195,8 +195,9 @@ def _strided_slice(conversion: Conversion, node: Any) -> None:
         for number, name in enumerate(("begin", "end", "step"), 1)
     ]
     masks = ("begin_mask", "end_mask", "ellipsis_mask", "new_axis_mask", "shrink_axis_mask")
-    options = Options(
-        32, tuple((slot, "int32", attribute(node, mask, 0)) for slot, mask in enumerate(masks))
+    options = OperatorOptions(
+        32,
+        tuple((slot, "int32", attribute_value(node, mask, 0)) for slot, mask in enumerate(masks)),
     )
     inputs = [conversion.index(data_inputs(node)[0]), *bounds]
     conversion.emit(_STRIDED_SLICE, inputs, (node.name, 0), options)
@@ -208,9 +209,9 @@ def _resize_bilinear(conversion: Conversion, node: Any) -> None:
         conversion.index(data_inputs(node)[0]),
         conversion.add_integers(f"{node.name}/size", size),
     ]
-    centres = bool(attribute(node, "half_pixel_centers", False))
-    corners = bool(attribute(node, "align_corners", False))
-    options = Options(15, ((2, "bool", corners), (3, "bool", centres)))
+    centres = bool(attribute_value(node, "half_pixel_centers", False))
+    corners = bool(attribute_value(node, "align_corners", False))
+    options = OperatorOptions(15, ((2, "bool", corners), (3, "bool", centres)))
     version = 3 if centres else 1
     conversion.emit(_RESIZE_BILINEAR, inputs, (node.name, 0), options, version)
 
@@ -258,7 +259,7 @@ def convert_node(conversion: Conversion, node: Any) -> None:
     converter = CONVERTERS.get(node.op)
     if converter is None:
         raise unsupported(node, "it is not known how")
-    if attribute(node, "T", DataType.FLOAT) != DataType.FLOAT:
+    if attribute_value(node, "T", DataType.FLOAT) != DataType.FLOAT:
         raise unsupported(node, "it computes no float32")
     inputs: list[Tensor] = data_inputs(node)
     if not inputs:

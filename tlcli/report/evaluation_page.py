@@ -8,7 +8,7 @@ from tlcli._version import __version__
 from tlcli.core.evaluation.accuracy_tables import paired_labels
 from tlcli.core.evaluation.comparison import GraphComparison
 from tlcli.core.evaluation.graph_accuracy import GraphAccuracy
-from tlcli.core.evaluation.metrics import Share
+from tlcli.core.evaluation.metrics import Proportion
 from tlcli.report import figures
 from tlcli.report.collect import thumbnail
 from tlcli.report.page import filled, json_for_html, matrix_kind, percent
@@ -67,7 +67,7 @@ def render(
     return filled("evaluation.html", context)
 
 
-def _share(share: Share | None) -> Markup:
+def _share(share: Proportion | None) -> Markup:
     """Spell a share with its interval below."""
     if share is None:
         return Markup("–")

@@ -18,7 +18,7 @@ import numpy as np
 from tlcli.errors import GraphError
 from tlcli.runtime.cpus import available_cpus
 from tlcli.runtime.native_stderr import quiet_stderr
-from tlcli.runtime.watchdog import first_line, running
+from tlcli.runtime.watchdog import first_line, watchdog
 
 logger = logging.getLogger("tlcli")
 
@@ -78,7 +78,7 @@ class SessionEngine:
             GraphError: TensorFlow could not compute it.
         """
         try:
-            with running:
+            with watchdog:
                 return np.asarray(self._session.run(self._output, {self._input: batch}))
         except self._errors as error:
             raise GraphError(f"{self._what} cannot be run: {first_line(error)}") from error

@@ -23,7 +23,7 @@ def first_line(error: BaseException) -> str:
     )
 
 
-class Running:
+class Watchdog:
     """What the main thread may be waiting for in a library that no signal reaches.
 
     Attributes:
@@ -45,5 +45,5 @@ class Running:
             self.inside -= 1
 
 
-running = Running()
+watchdog = Watchdog()
 """Of TensorFlow in this process."""

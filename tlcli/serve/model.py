@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from tlcli.core.classifier.classifier import Classifier
-from tlcli.core.classifier.input_spec import Options
+from tlcli.core.classifier.input_spec import InputOverrides
 from tlcli.core.classifier.loading import load
 from tlcli.core.evaluation.activation_maps import ActivationMapper, NoActivationMapError, overlay
 from tlcli.core.images.decoding import open_image, orientation
@@ -185,7 +185,9 @@ def open_model(graph: Path, name: str, max_pixels: int, **options: Any) -> Serve
         TlcliError: as `tlcli.load`.
     """
     classifier = load(graph, **options)
-    fed = Options(**{field.name: options.get(field.name) for field in fields(Options)})
+    fed = InputOverrides(
+        **{field.name: options.get(field.name) for field in fields(InputOverrides)}
+    )
     mapper: ActivationMapper | str
     try:
         mapper = ActivationMapper.for_classifier(

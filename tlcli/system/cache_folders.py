@@ -35,6 +35,6 @@ def converted_folder() -> Path:
     return cache_folder() / "converted"
 
 
-def kept_folder() -> Path:
+def compiled_folder() -> Path:
     """Return the folder of backbones as they are exported."""
     return cache_folder() / "graphs"

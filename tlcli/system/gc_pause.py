@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def collection_paused() -> Iterator[None]:
+def gc_paused() -> Iterator[None]:
     """Let no garbage collection run inside the block (or the decorated function).
 
     For code that makes many objects, all of which stay, in no cycles: each collection would

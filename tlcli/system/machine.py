@@ -93,7 +93,7 @@ def bfloat16_instructions(cpuinfo: Path = Path("/proc/cpuinfo")) -> str | None:
     return next((name for name in _BFLOAT16 if name in features), None)
 
 
-def has_graphics_card() -> bool:
+def has_gpu() -> bool:
     """Return whether the machine shows a card that TensorFlow might use."""
     hidden = os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1")
     return not hidden and Path("/dev/nvidiactl").exists()

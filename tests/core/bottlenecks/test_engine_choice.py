@@ -17,7 +17,7 @@ import pytest
 from tlcli.backbone import BackboneGraph
 from tlcli.backbones import resolve
 from tlcli.core.bottlenecks import engine_choice
-from tlcli.core.bottlenecks.engine_choice import AGREEMENT, backbone_engine, difference
+from tlcli.core.bottlenecks.engine_choice import AGREEMENT, backbone_engine, largest_difference
 from tlcli.core.bottlenecks.engines import (
     BATCH_SIZE,
     PART,
@@ -31,7 +31,7 @@ from tlcli.graph.nodes import const, new_graph, node, placeholder
 from tlcli.litert.writer import write_model
 from tlcli.runtime.cpus import available_cpus
 from tlcli.runtime.tensorflow import SessionEngine
-from tlcli.system.machine import has_graphics_card
+from tlcli.system.machine import has_gpu
 
 F = np.float32
 Array = np.ndarray[Any, Any]
@@ -165,7 +165,7 @@ def test_graphics_cards_are_left_to_tensorflow(
     card: bool, number: int, chosen: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tensorflow = engine_choice.import_tensorflow()
-    monkeypatch.setattr(engine_choice, "has_graphics_card", lambda: card)
+    monkeypatch.setattr(engine_choice, "has_gpu", lambda: card)
     monkeypatch.setattr(tensorflow.config, "list_physical_devices", lambda kind: [kind])
     precise: list[bool] = []
     monkeypatch.setattr(
@@ -178,7 +178,7 @@ def test_graphics_cards_are_left_to_tensorflow(
 
 def test_a_card_that_tensorflow_does_not_see_is_no_card(monkeypatch: pytest.MonkeyPatch) -> None:
     tensorflow = engine_choice.import_tensorflow()
-    monkeypatch.setattr(engine_choice, "has_graphics_card", lambda: True)
+    monkeypatch.setattr(engine_choice, "has_gpu", lambda: True)
     monkeypatch.setattr(tensorflow.config, "list_physical_devices", lambda kind: [])
     assert isinstance(backbone_engine(backbone(), 8, 10, 5000), LiteRTBackbone)
 
@@ -186,18 +186,18 @@ def test_a_card_that_tensorflow_does_not_see_is_no_card(monkeypatch: pytest.Monk
 def test_a_hidden_card_is_no_card(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Path, "exists", lambda self: True)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    assert has_graphics_card()
+    assert has_gpu()
     for value in ("", "-1"):
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", value)
-        assert not has_graphics_card()
+        assert not has_gpu()
 
 
 def test_difference_is_a_part_of_the_largest_value() -> None:
     expected = np.array([[0.0, 8.0]])
-    assert difference(np.array([[0.4, 8.0]]), expected) == pytest.approx(0.05)
-    assert difference(np.array([[np.nan, 8.0]]), expected) == float("inf")
-    assert difference(np.array([[8.0]]), expected) == float("inf")
-    assert difference(expected * 0, expected * 0) == 0
+    assert largest_difference(np.array([[0.4, 8.0]]), expected) == pytest.approx(0.05)
+    assert largest_difference(np.array([[np.nan, 8.0]]), expected) == float("inf")
+    assert largest_difference(np.array([[8.0]]), expected) == float("inf")
+    assert largest_difference(expected * 0, expected * 0) == 0
 
 
 # Vectors of both engines lie in one cache under one fingerprint.
@@ -220,7 +220,7 @@ def test_engines_agree_on_photos(name: str, shared: Path) -> None:
     batch = read.scale(np.stack([read.read(photo) for photo in photos]))
     litert = LiteRTBackbone(write_model(graph.graph, "Placeholder", graph.output), 2)
     tensorflow = TensorFlowBackbone(graph)
-    assert difference(litert.run(batch), tensorflow.run(batch)) <= AGREEMENT / 10
+    assert largest_difference(litert.run(batch), tensorflow.run(batch)) <= AGREEMENT / 10
     litert.close()
     tensorflow.close()
 

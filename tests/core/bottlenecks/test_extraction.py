@@ -25,7 +25,7 @@ from tlcli.core.bottlenecks import extraction as bottlenecks
 from tlcli.core.bottlenecks.cache import BottleneckStore
 from tlcli.core.bottlenecks.engines import LiteRTBackbone, TensorFlowBackbone
 from tlcli.core.bottlenecks.extraction import BATCH_SIZE, compute
-from tlcli.core.images.augmentation import Distortions
+from tlcli.core.images.augmentation import Augmentation
 from tlcli.errors import BackboneError, GraphError
 from tlcli.graph.nodes import const, new_graph, node, placeholder
 from tlcli.litert.interpreter import Scale
@@ -110,12 +110,12 @@ def test_views_are_cached_by_their_distortions(
 ) -> None:
     data = picture(40)
     requests = [wanted(tmp_path / "a.png", data, view) for view in (None, 0, 1)]
-    dark = Distortions(random_brightness=50)
+    dark = Augmentation(random_brightness=50)
     found = compute(backbone(), requests, store, dark)
     assert found.computed == 3
     assert len({vector.tobytes() for vector in found.vectors}) == 3
     assert compute(backbone(), requests, store, dark).hits == 3
-    other = compute(backbone(), requests, store, Distortions(random_brightness=50, seed=1))
+    other = compute(backbone(), requests, store, Augmentation(random_brightness=50, seed=1))
     assert (other.hits, other.computed) == (1, 2)
     with pytest.raises(ValueError, match="without distortions"):
         compute(backbone(), requests, store)

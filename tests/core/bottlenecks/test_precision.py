@@ -16,7 +16,7 @@ from tlcli.backbone import Backbone, BackboneGraph
 from tlcli.core.bottlenecks import engine_choice, precision
 from tlcli.core.bottlenecks import engines as backbone_engines
 from tlcli.core.bottlenecks.cache import BottleneckStore
-from tlcli.core.bottlenecks.engine_choice import bfloat16_unit
+from tlcli.core.bottlenecks.engine_choice import bfloat16_backend
 from tlcli.core.bottlenecks.engines import CARD, NO_UNIT, SHARE, Bfloat16Backbone
 from tlcli.core.bottlenecks.extraction import Request, compute
 from tlcli.core.bottlenecks.precision import WORTH_MEASURING, Trial, choose, in_bfloat16
@@ -135,7 +135,7 @@ def test_an_imported_tensorflow_costs_nothing_more(monkeypatch: pytest.MonkeyPat
 def card(monkeypatch: pytest.MonkeyPatch) -> Callable[[list[Any]], None]:
     """Return what lets TensorFlow see cards of the given compute capabilities."""
     tensorflow = engine_choice.import_tensorflow()
-    monkeypatch.setattr(engine_choice, "has_graphics_card", lambda: True)
+    monkeypatch.setattr(engine_choice, "has_gpu", lambda: True)
     monkeypatch.setattr(engine_choice, "bfloat16_instructions", lambda: "avx512_bf16")
 
     def see(details: list[Any]) -> None:
@@ -164,16 +164,16 @@ def test_cards_from_compute_capability_8_on(
     details: list[Any], unit: str, card: Callable[[list[Any]], None]
 ) -> None:
     card(details)
-    assert bfloat16_unit() == unit
+    assert bfloat16_backend() == unit
 
 
 def test_processors_without_a_card(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine_choice, "has_graphics_card", lambda: False)
+    monkeypatch.setattr(engine_choice, "has_gpu", lambda: False)
     monkeypatch.setattr(engine_choice, "import_tensorflow", lambda: pytest.fail("imported"))
     monkeypatch.setattr(engine_choice, "bfloat16_instructions", lambda: None)
-    assert bfloat16_unit() == NO_UNIT
+    assert bfloat16_backend() == NO_UNIT
     monkeypatch.setattr(engine_choice, "bfloat16_instructions", lambda: "amx_bf16")
-    assert bfloat16_unit() == "amx_bf16"
+    assert bfloat16_backend() == "amx_bf16"
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from tlcli import load
 from tlcli.core.classifier import converted_cache as converted_graphs
 from tlcli.core.classifier import load_frozen as frozen_loading
 from tlcli.core.classifier.converted_cache import copy_name, find_copy
-from tlcli.core.classifier.input_spec import Options
+from tlcli.core.classifier.input_spec import InputOverrides
 from tlcli.errors import GraphError
 from tlcli.graph.nodes import const, new_graph, node, placeholder
 from tlcli.system.cache_folders import converted_folder
@@ -241,14 +241,14 @@ def test_the_folder_stays_small_and_the_last_used_stay(
 
 
 def test_names_differ_by_all_that_matters() -> None:
-    digest, options = "0" * 64, Options()
+    digest, options = "0" * 64, InputOverrides()
     names = {
         copy_name(digest, options, False),
         copy_name(digest, options, True),
         copy_name("1" * 64, options, False),
-        copy_name(digest, Options(input_mean=0.0), False),
-        copy_name(digest, Options(input_std=0.5), False),
-        copy_name(digest, Options(output_layer="x"), False),
+        copy_name(digest, InputOverrides(input_mean=0.0), False),
+        copy_name(digest, InputOverrides(input_std=0.5), False),
+        copy_name(digest, InputOverrides(output_layer="x"), False),
     }
     assert len(names) == 6
     assert find_copy(copy_name(digest, options, False)) is None

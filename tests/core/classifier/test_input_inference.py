@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tlcli.core.classifier.input_inference import GraphWants, examine
-from tlcli.core.classifier.input_spec import Options, Scaling, scaling_of
+from tlcli.core.classifier.input_inference import FrozenGraphSpec, infer_spec
+from tlcli.core.classifier.input_spec import InputOverrides, Scaling, scaling_of
 from tlcli.errors import GraphError
 from tlcli.graph.nodes import DataType, const, new_graph, node, placeholder
 from tlcli.graph.safety import read_graph
@@ -35,7 +35,7 @@ HUB = Scaling(0.0, 255.0)
 def test_graphs_of_every_generation(
     shared: Path, folder: str, wanted: tuple[str, int, Scaling, int]
 ) -> None:
-    found = examine(read_graph(shared / "legacy" / folder / "graph.pb"))
+    found = infer_spec(read_graph(shared / "legacy" / folder / "graph.pb"))
     name, size, scaling, labels = wanted
     assert (found.input, found.height, found.width) == (name, size, size)
     assert (found.scaling, found.labels) == (scaling, labels)
@@ -45,13 +45,13 @@ def test_graphs_of_every_generation(
 
 def test_a_backbone_gives_its_softmax(shared: Path) -> None:
     path = shared / "legacy/backbones/mobilenet_v1_0.25_224/frozen_graph.pb"
-    found = examine(read_graph(path))
+    found = infer_spec(read_graph(path))
     assert (found.output, found.labels) == ("MobilenetV1/Predictions/Softmax", 1001)
     assert found.height == 224
 
 
 def test_the_cut_graph_decodes_no_more(shared: Path) -> None:
-    found = examine(read_graph(shared / "legacy/inception2015_style_synthetic/graph.pb"))
+    found = infer_spec(read_graph(shared / "legacy/inception2015_style_synthetic/graph.pb"))
     inputs = [each for each in found.graph.node if each.op == "Placeholder"]
     assert [each.name for each in inputs] == ["ResizeBilinear"]
     assert [dim.size for dim in inputs[0].attr["shape"].shape.dim] == [-1, 128, 128, 3]
@@ -61,7 +61,7 @@ def test_the_cut_graph_decodes_no_more(shared: Path) -> None:
 @pytest.mark.parametrize("spelled", ["Mul", "Mul:0", "import/Mul"])
 def test_the_layer_that_the_poets_fed(shared: Path, spelled: str) -> None:
     graph = read_graph(shared / "legacy/inception2015_style_synthetic/graph.pb")
-    found = examine(graph, Options(input_layer=spelled))
+    found = infer_spec(graph, InputOverrides(input_layer=spelled))
     assert (found.input, found.height, found.scaling) == ("Mul", 128, POETS)
 
 
@@ -86,8 +86,8 @@ def network(
     )
 
 
-def wants(graph: Any, **options: Any) -> GraphWants:
-    return examine(graph, Options(**options), "old.pb")
+def wants(graph: Any, **options: Any) -> FrozenGraphSpec:
+    return infer_spec(graph, InputOverrides(**options), "old.pb")
 
 
 def test_an_unknown_input_is_scaled_to_one_and_that_is_said(

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tlcli.core.classifier.input_spec import Options, Scaling
-from tlcli.core.classifier.load_saved_model import SavedModelWants, examine_saved_model
+from tlcli.core.classifier.input_spec import InputOverrides, Scaling
+from tlcli.core.classifier.load_saved_model import SavedModelSpec, infer_saved_model_spec
 from tlcli.core.classifier.loading import load
 from tlcli.errors import GraphError
 from tlcli.graph.nodes import DataType, shape_message
@@ -52,7 +52,7 @@ def test_the_signature_of_retrain(write: Any) -> None:
             "serving_default": ({"image": IMAGE}, {"prediction": SCORES}),
         }
     )
-    assert examine_saved_model(folder, Options()) == SavedModelWants(
+    assert infer_saved_model_spec(folder, InputOverrides()) == SavedModelSpec(
         tags=("serve",),
         input="node_image:0",
         output="node_prediction:0",
@@ -76,7 +76,7 @@ def test_an_image_signature_of_another_name_and_a_batch_of_one(
             "predict": ({"pixels": one}, {"classes": BYTES, "probabilities": SCORES}),
         }
     )
-    found = examine_saved_model(folder, Options())
+    found = infer_saved_model_spec(folder, InputOverrides())
     assert (found.input, found.output) == ("node_pixels:0", "node_probabilities:0")
     assert (found.dtype, found.scaling, found.any_batch) == ("uint8", Scaling(0.0, 1.0), False)
     assert not caplog.records
@@ -85,36 +85,38 @@ def test_an_image_signature_of_another_name_and_a_batch_of_one(
 def test_what_is_assumed_is_said(write: Any, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO", "tlcli")
     folder = write({"serving_default": ({"pixels": IMAGE}, {"out": SCORES})})
-    assert examine_saved_model(folder, Options()).scaling == Scaling(0.0, 255.0, assumed=True)
+    assert infer_saved_model_spec(folder, InputOverrides()).scaling == Scaling(
+        0.0, 255.0, assumed=True
+    )
     assert "'pixels'" in caplog.text
 
 
 def test_options_override(write: Any) -> None:
     folder = write({"serving_default": ({"image": IMAGE}, {"a": SCORES, "b": SCORES})})
     with pytest.raises(GraphError, match=r"\(a, b\).*--output_layer"):
-        examine_saved_model(folder, Options())
+        infer_saved_model_spec(folder, InputOverrides())
     for name in ("b", "node_b", "node_b:0"):
-        found = examine_saved_model(
-            folder, Options("image", name, input_width=20, input_mean=0.0, input_std=1.0)
+        found = infer_saved_model_spec(
+            folder, InputOverrides("image", name, input_width=20, input_mean=0.0, input_std=1.0)
         )
         assert (found.output, found.height, found.width) == ("node_b:0", 8, 20)
         assert found.scaling == Scaling(0.0, 1.0)
     with pytest.raises(GraphError, match="no output 'c'"):
-        examine_saved_model(folder, Options(output_layer="c"))
+        infer_saved_model_spec(folder, InputOverrides(output_layer="c"))
     with pytest.raises(GraphError, match="leave --input_layer out"):
-        examine_saved_model(folder, Options(input_layer="c"))
+        infer_saved_model_spec(folder, InputOverrides(input_layer="c"))
 
 
 def test_what_takes_no_images_or_does_not_say_their_size(write: Any) -> None:
     folder = write({"serving_default": ({"text": BYTES}, {"out": SCORES})})
     with pytest.raises(GraphError, match="it has: serving_default"):
-        examine_saved_model(folder, Options())
+        infer_saved_model_spec(folder, InputOverrides())
     write({"serving_default": ({"image": (DataType.FLOAT, None)}, {"out": SCORES})})
     with pytest.raises(GraphError, match="--input_height"):
-        examine_saved_model(folder, Options())
+        infer_saved_model_spec(folder, InputOverrides())
     write({"serving_default": ({"image": IMAGE}, {"out": SCORES})}, "train")
     with pytest.raises(GraphError, match="'serve'"):
-        examine_saved_model(folder, Options())
+        infer_saved_model_spec(folder, InputOverrides())
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tlcli.core.classifier.prefetch import Array, ReadAhead
+from tlcli.core.classifier.prefetch import Array, Prefetcher
 from tlcli.errors import DataError, GraphError, ImageError
 
 
@@ -36,14 +36,14 @@ def test_batches_are_full_and_in_order() -> None:
             barrier.set()
         return as_array(number)
 
-    batches = list(ReadAhead(range(10), read, 4, 4))
+    batches = list(Prefetcher(range(10), read, 4, 4))
     assert [len(batch) for batch in batches] == [4, 4, 2]
     assert [item for batch in batches for item, _ in batch] == list(range(10))
     assert all(value == np.array(item) for batch in batches for item, value in batch)
 
 
 def test_nothing_gives_no_batch() -> None:
-    assert list(ReadAhead([], as_array, 4, 2)) == []
+    assert list(Prefetcher([], as_array, 4, 2)) == []
 
 
 def test_no_more_is_drawn_than_a_few_batches_ahead() -> None:
@@ -57,7 +57,7 @@ def test_no_more_is_drawn_than_a_few_batches_ahead() -> None:
                 enough.set()
             yield number
 
-    batches = iter(ReadAhead(numbers(), as_array, 2, 2))
+    batches = iter(Prefetcher(numbers(), as_array, 2, 2))
     next(batches)
     assert enough.wait(5)
     # Six are read ahead, two were handed out.
@@ -67,7 +67,7 @@ def test_no_more_is_drawn_than_a_few_batches_ahead() -> None:
 
 def test_an_item_is_read_as_soon_as_it_is_there() -> None:
     typed: queue.Queue[int | None] = queue.Queue()
-    batches = iter(ReadAhead(lines(typed), as_array, 8, 2))
+    batches = iter(Prefetcher(lines(typed), as_array, 8, 2))
     for number in range(3):  # each is answered before the next is typed
         typed.put(number)
         assert [item for item, _ in next(batches)] == [number]
@@ -85,7 +85,7 @@ def test_what_cannot_be_read_is_a_value_of_its_own() -> None:
             raise MemoryError
         return as_array(number)
 
-    ((_, one, two, three, four),) = ReadAhead(range(5), read, 8, 2)
+    ((_, one, two, three, four),) = Prefetcher(range(5), read, 8, 2)
     assert str(one[1]) == "truncated image"
     assert "ZeroDivisionError" in str(two[1])
     assert "memory" in str(three[1])
@@ -97,7 +97,7 @@ def test_what_the_source_raises_comes_after_what_it_gave() -> None:
         yield 1
         raise DataError("the list ends here")
 
-    batches = iter(ReadAhead(numbers(), as_array, 1, 1))
+    batches = iter(Prefetcher(numbers(), as_array, 1, 1))
     assert [item for item, _ in next(batches)] == [1]
     with pytest.raises(DataError, match="ends here"):
         next(batches)
@@ -105,7 +105,7 @@ def test_what_the_source_raises_comes_after_what_it_gave() -> None:
 
 def test_an_early_end_stops_the_threads() -> None:
     before = set(threading.enumerate())
-    batches = iter(ReadAhead(iter(int, 1), as_array, 2, 2))
+    batches = iter(Prefetcher(iter(int, 1), as_array, 2, 2))
     next(batches)
     batches.close()  # type: ignore[attr-defined]
     for thread in set(threading.enumerate()) - before:
@@ -119,7 +119,7 @@ def test_an_error_of_the_graph_ends_the_batches() -> None:
             raise GraphError("the graph cannot be run")
         return as_array(number)
 
-    batches = iter(ReadAhead(range(9), read, 1, 2))
+    batches = iter(Prefetcher(range(9), read, 1, 2))
     assert [next(batches)[0][0] for _ in range(2)] == [0, 1]
     with pytest.raises(GraphError, match="cannot be run"):
         next(batches)
@@ -141,7 +141,7 @@ def test_it_is_crowded_while_several_are_read() -> None:
             first.set()
         return as_array(number)
 
-    ahead = ReadAhead(lines(typed), read, 1, 2)
+    ahead = Prefetcher(lines(typed), read, 1, 2)
     batches = iter(ahead)
     typed.put(0)
     next(batches)
@@ -160,7 +160,7 @@ def test_a_source_that_never_answers_holds_no_other_thread() -> None:
         yield 1
 
     before = set(threading.enumerate())
-    batches = iter(ReadAhead(lines(), as_array, 1, 3))
+    batches = iter(Prefetcher(lines(), as_array, 1, 3))
     assert [item for item, _ in next(batches)] == [0]
     batches.close()  # type: ignore[attr-defined]
     started = set(threading.enumerate()) - before
@@ -189,7 +189,7 @@ def test_every_item_comes_once_and_in_order(
             raise ImageError("broken")
         return as_array(number)
 
-    batches = list(ReadAhead(range(count), read, size, threads))
+    batches = list(Prefetcher(range(count), read, size, threads))
     assert [item for batch in batches for item, _ in batch] == list(range(count))
     assert all(1 <= len(batch) <= size for batch in batches)
     for item, value in (pair for batch in batches for pair in batch):
@@ -223,7 +223,7 @@ def test_groups_are_read_and_then_worked_on(
         waiting[threading.get_ident()] -= 1
         return 2 * value
 
-    batches = list(ReadAhead(range(count), look, 1, threads, double, group))
+    batches = list(Prefetcher(range(count), look, 1, threads, double, group))
     assert [item for batch in batches for item, _ in batch] == list(range(count))
     for ((item, value),) in batches:
         if item in broken:
@@ -235,7 +235,7 @@ def test_groups_are_read_and_then_worked_on(
 
 def test_a_group_takes_no_more_than_is_there() -> None:
     typed: queue.Queue[int | None] = queue.Queue()
-    batches = iter(ReadAhead(lines(typed), as_array, 1, 2, as_array, 16))
+    batches = iter(Prefetcher(lines(typed), as_array, 1, 2, as_array, 16))
     for number in range(3):  # each is answered before the next is typed
         typed.put(number)
         assert [item for item, _ in next(batches)] == [number]
@@ -253,7 +253,7 @@ def test_a_slow_group_shows_what_it_has() -> None:
             assert go_on.wait(10)
         return value
 
-    batches = iter(ReadAhead(range(2), as_array, 1, 1, slowly, 2))
+    batches = iter(Prefetcher(range(2), as_array, 1, 1, slowly, 2))
     assert next(batches)[0][0] == 0
     go_on.set()
     assert [batch[0][0] for batch in batches] == [1]
@@ -265,7 +265,7 @@ def test_an_error_of_the_graph_behind_others_comes_in_its_place() -> None:
             raise GraphError("the graph cannot be run")
         return value
 
-    batches = iter(ReadAhead(range(9), as_array, 1, 2, fail, 4))
+    batches = iter(Prefetcher(range(9), as_array, 1, 2, fail, 4))
     assert [next(batches)[0][0] for _ in range(3)] == [0, 1, 2]
     with pytest.raises(GraphError, match="cannot be run"):
         next(batches)

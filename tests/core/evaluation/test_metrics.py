@@ -7,11 +7,11 @@ from hypothesis import strategies as st
 
 from tlcli.core.evaluation import metrics as evaluation
 from tlcli.core.evaluation.metrics import (
-    answers,
     assign_folds,
     cross_validate,
     evaluate,
     evaluate_layer,
+    predict,
     wilson_interval,
 )
 from tlcli.core.final_layer.sgd import FinalLayer, Indices
@@ -207,7 +207,7 @@ def test_answers_are_the_same_however_many_are_scored_at_once(
     truth = random.integers(7, size=50)
     scores = layer.probabilities(vectors)
     monkeypatch.setattr(evaluation, "_SCORES_AT_ONCE", 7 * 3)
-    found = answers(layer, vectors, truth)
+    found = predict(layer, vectors, truth)
     np.testing.assert_array_equal(found.given, scores.argmax(axis=1))
     np.testing.assert_allclose(found.score, scores.max(axis=1), rtol=1e-6)
     np.testing.assert_allclose(found.true_score, scores[np.arange(50), truth], rtol=1e-6)

@@ -13,8 +13,8 @@ from tests.core.export.test_frozen_graph import mean_backbone
 from tlcli.backbone import BackboneGraph
 from tlcli.core.export import backbone_cache as kept_graphs
 from tlcli.core.export import tflite as litert
-from tlcli.core.export.backbone_cache import KeptGraphs
-from tlcli.core.export.frozen_graph import append_final_layer, read_graph, serialise
+from tlcli.core.export.backbone_cache import BackboneCache
+from tlcli.core.export.frozen_graph import append_final_layer, parse_graph, serialise
 from tlcli.core.final_layer.sgd import FinalLayer
 from tlcli.graph.nodes import node
 
@@ -27,11 +27,11 @@ def layer(seed: int, labels: int = 2) -> FinalLayer:
     )
 
 
-def kept(folder: Path, name: str = "final_result", trust: bool = False) -> KeptGraphs:
-    return KeptGraphs("a" * 64, name, trust=trust, folder=folder)
+def kept(folder: Path, name: str = "final_result", trust: bool = False) -> BackboneCache:
+    return BackboneCache("a" * 64, name, trust=trust, folder=folder)
 
 
-def keep(folder: Path, backbone: BackboneGraph, name: str = "final_result") -> KeptGraphs:
+def keep(folder: Path, backbone: BackboneGraph, name: str = "final_result") -> BackboneCache:
     graph = append_final_layer(backbone, layer(0), name)
     graphs = kept(folder, name)
     graphs.keep_graph(graph, serialise(graph))
@@ -49,7 +49,7 @@ def test_appended_nodes_give_the_bytes_of_a_whole_export(
     other = layer(1, labels)
     content = graphs.graph(other)
     assert content == serialise(append_final_layer(backbone, other, name))
-    names = [item.name for item in read_graph(content or b"").node]
+    names = [item.name for item in parse_graph(content or b"").node]
     assert len(names) == len(set(names))
 
 
@@ -58,7 +58,7 @@ def test_the_appended_graph_gives_the_probabilities_of_the_layer(tmp_path: Path)
 
     content = keep(tmp_path, mean_backbone()).graph(layer(1))
     images = np.random.default_rng(2).random((3, 4, 4, 3), dtype=np.float32)
-    with GraphEngine(read_graph(content or b""), "Placeholder", "final_result") as engine:
+    with GraphEngine(parse_graph(content or b""), "Placeholder", "final_result") as engine:
         given = engine.run(images)
     np.testing.assert_allclose(given, layer(1).probabilities(images.mean(axis=(1, 2))), atol=1e-6)
 
@@ -91,7 +91,7 @@ def test_nothing_serves_what_it_was_not_kept_for(tmp_path: Path) -> None:
     assert kept(tmp_path).graph(layer(1)) is not None
     assert kept(tmp_path, "another_name").graph(layer(1)) is None
     assert kept(tmp_path, trust=True).graph(layer(1)) is None
-    assert KeptGraphs("b" * 64, "final_result", folder=tmp_path).graph(layer(1)) is None
+    assert BackboneCache("b" * 64, "final_result", folder=tmp_path).graph(layer(1)) is None
     wider = FinalLayer(np.zeros((4, 2), np.float32), np.zeros(2, np.float32))
     assert kept(tmp_path).graph(wider) is None
 
@@ -143,7 +143,7 @@ def test_what_was_used_longest_ago_makes_room(
 ) -> None:
     def one(fingerprint: str) -> Any:
         graph = append_final_layer(mean_backbone(), layer(0))
-        graphs = KeptGraphs(fingerprint, "final_result", folder=tmp_path)
+        graphs = BackboneCache(fingerprint, "final_result", folder=tmp_path)
         graphs.keep_graph(graph, serialise(graph))
         return graphs
 

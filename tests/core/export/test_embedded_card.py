@@ -10,7 +10,7 @@ import pytest
 
 from tlcli.backbone import INPUT
 from tlcli.core.classifier.loading import load
-from tlcli.core.export.embedded_card import read_seal, seal
+from tlcli.core.export.embedded_card import embed_card, read_embedded_card
 from tlcli.core.export.frozen_graph import final_layer_graph, serialise
 from tlcli.core.export.model_card import CardInput, ModelCard, build, card_path, load_for
 from tlcli.core.final_layer.sgd import FinalLayer
@@ -29,13 +29,13 @@ def content() -> bytes:
 
 
 def sealed() -> bytes:
-    return seal(content(), labels=LABELS, input=TAKES, output="final_result")
+    return embed_card(content(), labels=LABELS, input=TAKES, output="final_result")
 
 
 def test_what_was_said_is_read(tmp_path: Path) -> None:
     path = tmp_path / "graph.pb"
     path.write_bytes(sealed())
-    card = read_seal(path)
+    card = read_embedded_card(path)
     assert card is not None
     assert (card.labels, card.input, card.output) == (LABELS, TAKES, "final_result")
     assert card.input.name == INPUT
@@ -55,8 +55,8 @@ def test_to_a_reader_of_protobuf_it_is_a_field_to_pass_over() -> None:
 def test_a_file_without_one_says_nothing(tmp_path: Path, data: bytes) -> None:
     path = tmp_path / "graph.pb"
     path.write_bytes(data)
-    assert read_seal(path) is None
-    assert read_seal(tmp_path / "absent") is None
+    assert read_embedded_card(path) is None
+    assert read_embedded_card(tmp_path / "absent") is None
 
 
 def test_every_flipped_byte_before_the_magic_is_damage(tmp_path: Path) -> None:
@@ -67,7 +67,7 @@ def test_every_flipped_byte_before_the_magic_is_damage(tmp_path: Path) -> None:
         flipped[place] ^= 1 << place % 8
         path.write_bytes(flipped)
         with pytest.raises(GraphError, match=r"graph\.pb is damaged"):
-            read_seal(path)
+            read_embedded_card(path)
 
 
 def test_a_flip_in_the_magic_or_a_cut_leaves_a_graph_that_says_nothing(tmp_path: Path) -> None:
@@ -77,17 +77,17 @@ def test_a_flip_in_the_magic_or_a_cut_leaves_a_graph_that_says_nothing(tmp_path:
         flipped = bytearray(whole)
         flipped[place] ^= 0x10
         path.write_bytes(flipped)
-        assert read_seal(path) is None
+        assert read_embedded_card(path) is None
     for cut in range(0, len(whole), 7):
         path.write_bytes(whole[:cut])
-        assert read_seal(path) is None
+        assert read_embedded_card(path) is None
 
 
 def test_a_part_lost_in_the_middle_is_damage(tmp_path: Path) -> None:
     path = tmp_path / "graph.pb"
     path.write_bytes(sealed()[10:])
     with pytest.raises(GraphError, match="damaged"):
-        read_seal(path)
+        read_embedded_card(path)
 
 
 def test_a_record_of_another_version_is_one_sentence(
@@ -97,12 +97,12 @@ def test_a_record_of_another_version_is_one_sentence(
     monkeypatch.setattr("tlcli.core.export.embedded_card.FORMAT", 99)
     path.write_bytes(sealed())
     with pytest.raises(GraphError, match="another version of tlcli"):
-        read_seal(path)
+        read_embedded_card(path)
 
 
 def test_labels_too_large_to_be_read_again_are_not_written() -> None:
     labels = ["x" * (1 << 20)] * 17
-    assert seal(content(), labels=labels, input=TAKES, output="final_result") == content()
+    assert embed_card(content(), labels=labels, input=TAKES, output="final_result") == content()
 
 
 @pytest.fixture
@@ -113,7 +113,7 @@ def plates(shared: Path, tmp_path: Path) -> Path:
     takes = CardInput("input", 128, 128, (0.0, 1.0), Preprocessing("tlcli-1", 128, 128).to_dict())
     graph = tmp_path / "graph.tflite"
     graph.write_bytes(
-        seal(
+        embed_card(
             (source / "graph.tflite").read_bytes(),
             labels=labels,
             input=takes,
@@ -158,7 +158,7 @@ def test_a_damaged_graph_runs_only_where_it_is_trusted(
 def test_a_graph_that_is_replaced_while_it_is_read_is_read_again(
     plates: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    newer = seal(
+    newer = embed_card(
         plates.read_bytes(),
         labels=tuple("vwxyz"),
         input=CardInput(

@@ -80,9 +80,9 @@ def test_nothing_is_printed(capfd: pytest.CaptureFixture[str]) -> None:
 
 
 def test_tensorflow_converts_what_the_writer_does_not_know() -> None:
-    assert litert.difference(litert.convert(graph("Softplus"), 8, 10), graph("Softplus"), 8, 10) < (
-        1e-5
-    )
+    assert litert.output_difference(
+        litert.convert(graph("Softplus"), 8, 10), graph("Softplus"), 8, 10
+    ) < (1e-5)
 
 
 def test_tensorflow_converts_where_the_writer_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -90,7 +90,7 @@ def test_tensorflow_converts_where_the_writer_is_wrong(monkeypatch: pytest.Monke
     monkeypatch.setattr(litert, "write_model", lambda *_: wrong)
     right = litert.convert(graph(), 8, 10)
     assert right != wrong
-    assert litert.difference(right, graph(), 8, 10) < 1e-5
+    assert litert.output_difference(right, graph(), 8, 10) < 1e-5
 
 
 def test_a_known_graph_is_converted_without_tensorflow(
@@ -128,9 +128,9 @@ def test_an_operation_that_litert_lacks_is_one_sentence(capfd: pytest.CaptureFix
 
 
 def test_a_model_that_differs_is_refused(model: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert litert.difference(model, graph(), 8, 10) < 1e-5
+    assert litert.output_difference(model, graph(), 8, 10) < 1e-5
     other = graph("Softsign")
-    assert litert.difference(model, other, 8, 10) > litert.TOLERANCE
+    assert litert.output_difference(model, other, 8, 10) > litert.TOLERANCE
     monkeypatch.setattr(litert, "_converted", lambda *_: model)
     with pytest.raises(OutputError, match="differ from the graph's by 0"):
         litert.convert(other, 8, 10)
@@ -138,4 +138,4 @@ def test_a_model_that_differs_is_refused(model: bytes, monkeypatch: pytest.Monke
 
 def test_nan_is_a_difference(monkeypatch: pytest.MonkeyPatch, model: bytes) -> None:
     monkeypatch.setattr(LiteRTEngine, "run", lambda self, batch: np.full((1, 3), np.nan))
-    assert litert.difference(model, graph(), 8, 10) == float("inf")
+    assert litert.output_difference(model, graph(), 8, 10) == float("inf")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tlcli.core.images.augmentation import Distortions, _uniform
+from tlcli.core.images.augmentation import Augmentation, _uniform
 from tlcli.core.images.preprocessing import read_pixels
 from tlcli.errors import ImageError, UsageError
 
@@ -29,12 +29,12 @@ def ramp() -> bytes:
     return bmp(np.stack([x, y, np.full_like(x, 100)], axis=2))
 
 
-def views(distortions: Distortions, count: int = 60, size: int = 40) -> list[np.ndarray]:
+def views(distortions: Augmentation, count: int = 60, size: int = 40) -> list[np.ndarray]:
     return [distortions.read(ramp(), HASH, view, size, size) for view in range(count)]
 
 
 def test_without_any_a_view_is_the_plain_image() -> None:
-    distortions = Distortions(seed=5)
+    distortions = Augmentation(seed=5)
     np.testing.assert_array_equal(
         distortions.read(ramp(), HASH, 3, 50, 40), read_pixels(ramp(), 50, 40)
     )
@@ -44,24 +44,24 @@ def test_without_any_a_view_is_the_plain_image() -> None:
     "name", ["flip_left_right", "random_crop", "random_scale", "random_brightness"]
 )
 def test_each_is_in_the_key(name: str) -> None:
-    one = Distortions(**{name: 10})
-    assert one.view_key(0) != Distortions().view_key(0)
+    one = Augmentation(**{name: 10})
+    assert one.view_key(0) != Augmentation().view_key(0)
     assert one.view_key(0) != one.view_key(1)
 
 
 def test_key() -> None:
-    distortions = Distortions(True, 10, seed=4)
+    distortions = Augmentation(True, 10, seed=4)
     assert distortions.view_key(2) == "flip=1,crop=10,scale=0,brightness=0,seed=4,view=2"
 
 
 def test_a_view_depends_on_seed_content_and_number_alone() -> None:
-    distortions = Distortions(True, 20, 20, 20)
+    distortions = Augmentation(True, 20, 20, 20)
     first = distortions.read(ramp(), HASH, 0, 40, 40)
     np.testing.assert_array_equal(first, distortions.read(ramp(), HASH, 0, 40, 40))
     for other in (
         distortions.read(ramp(), HASH, 1, 40, 40),
         distortions.read(ramp(), "cd" * 32, 0, 40, 40),
-        Distortions(True, 20, 20, 20, seed=1).read(ramp(), HASH, 0, 40, 40),
+        Augmentation(True, 20, 20, 20, seed=1).read(ramp(), HASH, 0, 40, 40),
     ):
         assert (other != first).any()
     assert first.shape == (40, 40, 3)
@@ -86,7 +86,7 @@ def test_numbers_are_uniform() -> None:
 
 def test_half_are_flipped() -> None:
     plain = read_pixels(ramp(), 40, 40)
-    found = views(Distortions(flip_left_right=True), 200)
+    found = views(Augmentation(flip_left_right=True), 200)
     flipped = sum(bool((view == plain[:, ::-1]).all()) for view in found)
     assert flipped + sum(bool((view == plain).all()) for view in found) == 200
     assert 70 <= flipped <= 130
@@ -95,7 +95,7 @@ def test_half_are_flipped() -> None:
 def test_crop_is_a_window_of_fixed_size_anywhere_in_the_margin() -> None:
     whole = read_pixels(ramp(), 50, 50)  # 40 x (1 + 25/100)
     places = set()
-    for view in views(Distortions(random_crop=25), 300):
+    for view in views(Augmentation(random_crop=25), 300):
         found = [
             (top, left)
             for top in range(11)
@@ -111,7 +111,7 @@ def test_crop_is_a_window_of_fixed_size_anywhere_in_the_margin() -> None:
 def test_scale_stretches_up_to_its_limit() -> None:
     spans = [
         float(view[:, -1, 0].mean()) - float(view[:, 0, 0].mean())
-        for view in views(Distortions(random_scale=50), 200)
+        for view in views(Augmentation(random_scale=50), 200)
     ]
     full = 250 * 39 / 40
     assert full / 1.5 - 6 < min(spans) < full / 1.4
@@ -119,18 +119,18 @@ def test_scale_stretches_up_to_its_limit() -> None:
 
 
 def test_brightness_multiplies_and_clips() -> None:
-    gains = np.array([v[20, 20, 2] / 100 for v in views(Distortions(random_brightness=30), 200)])
+    gains = np.array([v[20, 20, 2] / 100 for v in views(Augmentation(random_brightness=30), 200)])
     assert 0.7 <= gains.min() < 0.75
     assert 1.25 < gains.max() <= 1.3
     white = bmp(np.full((20, 20, 3), 250, np.uint8))
-    brightest = [Distortions(random_brightness=100).read(white, HASH, v, 8, 8) for v in range(30)]
+    brightest = [Augmentation(random_brightness=100).read(white, HASH, v, 8, 8) for v in range(30)]
     assert max(int(view.max()) for view in brightest) == 255
     assert all(view.min() == view.max() for view in brightest)
 
 
 def test_one_option_does_not_move_another() -> None:
-    one = views(Distortions(random_crop=25), 20)
-    both = views(Distortions(random_crop=25, random_brightness=1), 20)
+    one = views(Augmentation(random_crop=25), 20)
+    both = views(Augmentation(random_crop=25, random_brightness=1), 20)
     assert all(np.abs(a.astype(int) - b).max() <= 3 for a, b in zip(one, both, strict=True))
 
 
@@ -138,9 +138,9 @@ def test_one_option_does_not_move_another() -> None:
 @pytest.mark.parametrize("value", [-1, 101])
 def test_out_of_range(name: str, value: int) -> None:
     with pytest.raises(UsageError, match=f"--{name} is {value}"):
-        Distortions(**{name: value})
+        Augmentation(**{name: value})
 
 
 def test_unreadable_image() -> None:
     with pytest.raises(ImageError, match="empty file"):
-        Distortions(True).read(b"", HASH, 0, 8, 8)
+        Augmentation(True).read(b"", HASH, 0, 8, 8)

@@ -22,7 +22,7 @@ from tlcli.core.data.content_hashes import Progress
 from tlcli.core.images.preprocessing import PREPROCESSING_VERSION
 from tlcli.errors import ImageError
 from tlcli.system.cache_folders import bottleneck_folder
-from tlcli.system.gc_pause import collection_paused
+from tlcli.system.gc_pause import gc_paused
 
 Array = np.ndarray[Any, Any]
 
@@ -80,7 +80,7 @@ class BottleneckStore:
             raise found
         return found
 
-    @collection_paused()
+    @gc_paused()
     def contents(
         self, paths: Sequence[Path | str], progress: Progress | None = None
     ) -> list[str | ImageError]:
@@ -107,7 +107,7 @@ class BottleneckStore:
         found = self.fill(fingerprint, view, wanted, matrix)
         return {content: matrix[row].copy() for row, content in enumerate(wanted) if found[row]}
 
-    @collection_paused()
+    @gc_paused()
     def fill(
         self,
         fingerprint: str,

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tlcli.core.images.augmentation import Distortions
+from tlcli.core.images.augmentation import Augmentation
 from tlcli.core.images.preprocessing import Preprocessing
 from tlcli.errors import ImageError
 from tlcli.system.atomic_files import sha256_bytes
@@ -65,7 +65,7 @@ def _read_file(job: Job) -> bytes:
 
 
 def decode(
-    job: Job, preprocessing: Preprocessing, distortions: Distortions | None
+    job: Job, preprocessing: Preprocessing, distortions: Augmentation | None
 ) -> Array | Unreadable:
     """Return a job's pixels, uint8 [height, width, 3], or why there are none.
 

@@ -29,7 +29,7 @@ from tlcli.core.bottlenecks.engines import (
 from tlcli.errors import GraphError, OutputError
 from tlcli.litert.writer import write_model
 from tlcli.runtime.tensorflow import import_tensorflow
-from tlcli.system.machine import bfloat16_instructions, has_graphics_card
+from tlcli.system.machine import bfloat16_instructions, has_gpu
 
 logger = logging.getLogger("tlcli")
 
@@ -58,7 +58,7 @@ def backbone_engine(
     Raises:
         GraphError: no engine runs the graph.
     """
-    if image_count >= _WORTH_A_CARD and has_graphics_card():
+    if image_count >= _WORTH_A_CARD and has_gpu():
         tensorflow = import_tensorflow()
         if tensorflow.config.list_physical_devices("GPU"):
             # The cards' shorter numbers would give vectors of another precision.
@@ -75,14 +75,14 @@ def backbone_engine(
     return _checked(engine, graph, height, width)
 
 
-def bfloat16_unit() -> str:
+def bfloat16_backend() -> str:
     """Return what multiplies in bfloat16 on this machine.
 
     `CARD`, the processor's instructions ("amx_bf16", "avx512_bf16") or `NO_UNIT`. Units round
     sums in different orders, so vectors of one are not those of another. Imports TensorFlow
     where there is a card, as only that can tell whether it can be used.
     """
-    if has_graphics_card():
+    if has_gpu():
         tensorflow = import_tensorflow()
         cards = tensorflow.config.list_physical_devices("GPU")
         details = [tensorflow.config.experimental.get_device_details(card) for card in cards]
@@ -92,7 +92,7 @@ def bfloat16_unit() -> str:
     return bfloat16_instructions() or NO_UNIT
 
 
-def difference(given: Array, expected: Array) -> float:
+def largest_difference(given: Array, expected: Array) -> float:
     """Return the largest difference as a part of the largest value; NaN counts as infinity."""
     if given.shape != expected.shape:
         return float("inf")
@@ -108,7 +108,7 @@ def _checked(
     image = np.random.default_rng(0).random((1, height, width, 3), dtype=np.float32)
     reference = TensorFlowBackbone(graph)
     try:
-        distance = difference(engine.run(image), reference.run(image))
+        distance = largest_difference(engine.run(image), reference.run(image))
     except GraphError:
         distance = float("inf")
     if distance <= AGREEMENT:

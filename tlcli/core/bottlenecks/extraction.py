@@ -27,7 +27,7 @@ from tlcli.core.bottlenecks.cache import BottleneckStore
 from tlcli.core.bottlenecks.decode_jobs import Job, Unreadable, decode
 from tlcli.core.bottlenecks.engine_choice import backbone_engine
 from tlcli.core.bottlenecks.engines import BATCH_SIZE, BackboneEngine, Bfloat16Backbone
-from tlcli.core.images.augmentation import Distortions
+from tlcli.core.images.augmentation import Augmentation
 from tlcli.core.images.preprocessing import Preprocessing
 from tlcli.errors import BackboneError, CacheError, GraphError
 from tlcli.runtime.cpus import available_cpus
@@ -89,7 +89,7 @@ def compute(
     backbone: Backbone,
     requests: Sequence[Request],
     store: BottleneckStore,
-    distortions: Distortions | None = None,
+    distortions: Augmentation | None = None,
     progress: Progress | None = None,
 ) -> Bottlenecks:
     """Return the vectors of all requests, computing only what the store lacks.
@@ -130,7 +130,7 @@ def compute(
     return result
 
 
-def _view_key(distortions: Distortions | None, view: int | None) -> str | None:
+def _view_key(distortions: Augmentation | None, view: int | None) -> str | None:
     if view is None:
         return None
     if distortions is None:
@@ -142,7 +142,7 @@ def _look_up(
     backbone: Backbone,
     requests: Sequence[Request],
     store: BottleneckStore,
-    distortions: Distortions | None,
+    distortions: Augmentation | None,
     result: Bottlenecks,
 ) -> None:
     rows_of: dict[int | None, list[int]] = {}
@@ -184,7 +184,7 @@ class _Extraction:
         self,
         backbone: Backbone,
         store: BottleneckStore,
-        distortions: Distortions | None,
+        distortions: Augmentation | None,
         result: Bottlenecks,
     ) -> None:
         self._backbone = backbone

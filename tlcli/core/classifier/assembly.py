@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tlcli.core.classifier.classifier import Classifier, Engine
-from tlcli.core.classifier.input_spec import Options, Scaling, Wants
+from tlcli.core.classifier.input_spec import InputOverrides, InputSpec, Scaling
 from tlcli.core.classifier.labels_file import Labels, fitting_labels
 from tlcli.core.export.model_card import ModelCard
 from tlcli.core.images.decoding import Source
@@ -22,7 +22,7 @@ LITERT_BATCH = 1
 
 
 def preprocessing_for(
-    card: ModelCard | None, height: int, width: int, scaling: Scaling, options: Options
+    card: ModelCard | None, height: int, width: int, scaling: Scaling, options: InputOverrides
 ) -> Preprocessing:
     """Return what the graph was made with: the card's, else that of label_image.py."""
     if card is None or card.input.preprocessing is None:
@@ -40,13 +40,13 @@ def preprocessing_for(
     )
 
 
-def classifier_for(
+def assemble(
     graph: Path,
-    wants: Wants,
+    wants: InputSpec,
     engine: Callable[[], Engine],
     labels: Labels | None,
     card: ModelCard | None,
-    options: Options,
+    options: InputOverrides,
     batch_size: int | None,
 ) -> Classifier:
     """Return what labels images by a graph that was examined.

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from tlcli.core.classifier.prefetch import ReadAhead
+from tlcli.core.classifier.prefetch import Prefetcher
 from tlcli.core.images.decoding import Source
 from tlcli.core.images.preprocessing import Preprocessing
 from tlcli.errors import GraphError, ImageError, UsageError
@@ -194,7 +194,7 @@ class Classifier:
             return scores
 
         threads = max(pool.workers, min(_DECODERS, available_cpus()))
-        ahead = ReadAhead(named, self._read, 1, threads, answer, _GROUP)
+        ahead = Prefetcher(named, self._read, 1, threads, answer, _GROUP)
         for batch in ahead:
             for (name, _), value in batch:
                 yield name, value
@@ -204,7 +204,7 @@ class Classifier:
     ) -> Iterator[tuple[str, Array | ImageError]]:
         """Yield each image's scores; threads decode while the engine runs a batch."""
         threads = min(_DECODERS, available_cpus())
-        for batch in ReadAhead(named, self._read, self.batch_size, threads):
+        for batch in Prefetcher(named, self._read, self.batch_size, threads):
             pixels = [value for _, value in batch if not isinstance(value, ImageError)]
             rows = iter(self._run(np.stack(pixels)) if pixels else ())
             for (name, _), value in batch:

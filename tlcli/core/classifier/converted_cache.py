@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tlcli._version import __version__
-from tlcli.core.classifier.input_spec import Options, Scaling, Wants
+from tlcli.core.classifier.input_spec import InputOverrides, InputSpec, Scaling
 from tlcli.errors import OutputError
 from tlcli.system.atomic_files import sha256_bytes, sha256_file, write_text, write_whole
 from tlcli.system.bounded_folder import LARGEST_FOLDER, make_room, mark_used
@@ -29,7 +29,7 @@ _NAME_DIGITS = 40
 
 
 @dataclass(frozen=True)
-class ConvertedGraph(Wants):
+class ConvertedGraph(InputSpec):
     """A copy, and what its graph wants.
 
     Attributes:
@@ -41,7 +41,7 @@ class ConvertedGraph(Wants):
     input: str
 
 
-def copy_name(digest: str, options: Options, plain: bool) -> str:
+def copy_name(digest: str, options: InputOverrides, plain: bool) -> str:
     """Return the name of the copy of a graph.
 
     Args:

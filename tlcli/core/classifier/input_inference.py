@@ -12,7 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from tlcli.core.classifier.input_spec import Options, Scaling, Wants, override_scaling, scaling_of
+from tlcli.core.classifier.input_spec import (
+    InputOverrides,
+    InputSpec,
+    Scaling,
+    override_scaling,
+    scaling_of,
+)
 from tlcli.errors import GraphError
 from tlcli.graph.nodes import DataType, placeholder, tensor_to_array
 from tlcli.graph.shapes import placeholder_shape, static_input_size, widen_batch
@@ -41,7 +47,7 @@ _IMAGE_TYPES = {DataType.FLOAT: "float32", DataType.UINT8: "uint8"}
 
 
 @dataclass(frozen=True)
-class GraphWants(Wants):
+class FrozenGraphSpec(InputSpec):
     """What a frozen graph wants.
 
     Attributes:
@@ -55,7 +61,9 @@ class GraphWants(Wants):
     output: str
 
 
-def examine(graph: Any, options: Options | None = None, name: str = "the graph") -> GraphWants:
+def infer_spec(
+    graph: Any, options: InputOverrides | None = None, name: str = "the graph"
+) -> FrozenGraphSpec:
     """Find out what ``graph`` wants.
 
     Args:
@@ -66,7 +74,7 @@ def examine(graph: Any, options: Options | None = None, name: str = "the graph")
     Raises:
         GraphError: what cannot be told, and the option that tells it.
     """
-    options = options or Options()
+    options = options or InputOverrides()
     nodes = nodes_by_name(graph)
     output = _find_output(graph, nodes, options.output_layer, name)
     needed = needed_nodes(graph, [output])
@@ -88,7 +96,7 @@ def examine(graph: Any, options: Options | None = None, name: str = "the graph")
             "name others with --input_layer and --output_layer"
         )
     widened, any_batch = widen_batch(cut, node.name, [output])
-    return GraphWants(
+    return FrozenGraphSpec(
         graph=widened,
         input=node.name,
         output=output,
@@ -244,7 +252,7 @@ def _find_size(
     output: str,
     declared: tuple[int | None, ...] | None,
     resized: bool,
-    options: Options,
+    options: InputOverrides,
     name: str,
 ) -> tuple[int, int]:
     height, width = options.input_height, options.input_width

@@ -20,7 +20,7 @@ _log = logging.getLogger("tlcli")
 
 
 @dataclass(frozen=True)
-class Options:
+class InputOverrides:
     """What the user said about a graph; None where it is to be inferred.
 
     Attributes:
@@ -42,7 +42,7 @@ class Options:
     @property
     def is_empty(self) -> bool:
         """Whether everything is to be inferred."""
-        return self == Options()
+        return self == InputOverrides()
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Scaling:
 
 
 @dataclass(frozen=True)
-class Wants:
+class InputSpec:
     """What a graph wants of its images and gives for them.
 
     Attributes:
@@ -96,7 +96,7 @@ def scaling_of(input_name: str, inception: bool = False) -> Scaling:
     return Scaling(0.0, 255.0, assumed=last != "Placeholder")
 
 
-def override_scaling(scaling: Scaling, options: Options, where: str) -> Scaling:
+def override_scaling(scaling: Scaling, options: InputOverrides, where: str) -> Scaling:
     """Return ``scaling`` with the user's values; say what is only assumed.
 
     Args:

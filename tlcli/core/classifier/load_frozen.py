@@ -11,10 +11,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tlcli.core.classifier.assembly import classifier_for
+from tlcli.core.classifier.assembly import assemble
 from tlcli.core.classifier.classifier import Classifier, Engine
 from tlcli.core.classifier.converted_cache import copy_name, find_copy, keep_copy
-from tlcli.core.classifier.input_spec import Options, Wants, override_scaling
+from tlcli.core.classifier.input_spec import InputOverrides, InputSpec, override_scaling
 from tlcli.core.classifier.labels_file import Labels
 from tlcli.core.classifier.load_litert import load_litert
 from tlcli.core.export.model_card import ModelCard, card_path
@@ -25,7 +25,7 @@ from tlcli.system.atomic_files import sha256_file
 from tlcli.system.digests import Digests
 
 if TYPE_CHECKING:
-    from tlcli.core.classifier.input_inference import GraphWants
+    from tlcli.core.classifier.input_inference import FrozenGraphSpec
 
 _log = logging.getLogger("tlcli")
 
@@ -34,7 +34,7 @@ def load_frozen(
     path: Path,
     labels: Labels | None,
     card: ModelCard | None,
-    options: Options,
+    options: InputOverrides,
     batch_size: int | None,
     trust: bool,
     digests: Digests,
@@ -62,7 +62,7 @@ def load_frozen(
     wants, engine = _frozen_engine(
         path, _with_card(options, card), card is not None, trust, digests
     )
-    return classifier_for(path, wants, lambda: engine, labels, card, options, batch_size)
+    return assemble(path, wants, lambda: engine, labels, card, options, batch_size)
 
 
 def _listed_litert(path: Path, card: ModelCard, digests: Digests) -> Path | None:
@@ -85,7 +85,7 @@ def _try_litert(
 ) -> Classifier | None:
     """Return a classifier that answers without importing TensorFlow; None when it cannot be."""
     try:
-        classifier = load_litert(litert, labels, card, Options(), batch_size, mapped=True)
+        classifier = load_litert(litert, labels, card, InputOverrides(), batch_size, mapped=True)
     except GraphError as error:
         _log.debug("%s is not used: %s", litert, error)
         return None
@@ -94,7 +94,7 @@ def _try_litert(
     return classifier
 
 
-def _with_card(options: Options, card: ModelCard | None) -> Options:
+def _with_card(options: InputOverrides, card: ModelCard | None) -> InputOverrides:
     """Return the options, filled with the layers that the card names."""
     if card is None:
         return options
@@ -106,8 +106,8 @@ def _with_card(options: Options, card: ModelCard | None) -> Options:
 
 
 def _frozen_engine(
-    path: Path, options: Options, plain: bool, trust: bool, digests: Digests
-) -> tuple[Wants, Engine]:
+    path: Path, options: InputOverrides, plain: bool, trust: bool, digests: Digests
+) -> tuple[InputSpec, Engine]:
     """Return what a graph wants, and what runs it.
 
     Args:
@@ -130,17 +130,19 @@ def _frozen_engine(
             _log.debug("the copy %s is not used: %s", copy.model, error)
         else:
             # Says again what is only assumed.
-            override_scaling(copy.scaling, Options(), f"{path} takes its images at {copy.input!r}")
+            override_scaling(
+                copy.scaling, InputOverrides(), f"{path} takes its images at {copy.input!r}"
+            )
             return copy, engine
     # Protobuf and all that reads graphs is not needed for a LiteRT file.
-    from tlcli.core.classifier.input_inference import examine
+    from tlcli.core.classifier.input_inference import infer_spec
     from tlcli.graph.limits import check_sizes
     from tlcli.graph.safety import check_operations, read_graph
 
     graph = read_graph(path)
     if not trust:
         check_operations(graph, str(path))
-    wants = examine(graph, options, str(path))
+    wants = infer_spec(graph, options, str(path))
     if not trust:
         size = (wants.height, wants.width)
         check_sizes(wants.graph, wants.input, [wants.output], size, str(path))
@@ -152,7 +154,7 @@ def _frozen_engine(
     return wants, engine
 
 
-def _converted(wants: GraphWants, plain: bool) -> tuple[Engine, bytes | None]:
+def _converted(wants: FrozenGraphSpec, plain: bool) -> tuple[Engine, bytes | None]:
     """Return LiteRT, which starts at once, and its model; TensorFlow for what it cannot say."""
     from tlcli.graph.simplify import simplify
     from tlcli.litert.writer import write_model

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tlcli.core.classifier.assembly import LITERT_BATCH, preprocessing_for
 from tlcli.core.classifier.classifier import Classifier
-from tlcli.core.classifier.input_spec import Options, Scaling, override_scaling, scaling_of
+from tlcli.core.classifier.input_spec import InputOverrides, Scaling, override_scaling, scaling_of
 from tlcli.core.classifier.labels_file import Labels, fitting_labels
 from tlcli.core.export.model_card import ModelCard
 from tlcli.errors import GraphError
@@ -34,7 +34,7 @@ def load_litert(
     path: Path,
     labels: Labels | None,
     card: ModelCard | None,
-    options: Options,
+    options: InputOverrides,
     batch_size: int | None,
     mapped: bool = False,
     trust: bool = False,
@@ -91,7 +91,7 @@ def _plain_name(name: str) -> str:
     return name.split(":")[0].removeprefix("serving_default_")
 
 
-def _check_layers(engine: LiteRTPool, options: Options, path: Path) -> None:
+def _check_layers(engine: LiteRTPool, options: InputOverrides, path: Path) -> None:
     name, output = engine.input_name, engine.output_name
     for option, wanted, only in (
         ("--input_layer", options.input_layer, name),

@@ -8,7 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tlcli.core.classifier.input_spec import Options, Scaling, Wants, override_scaling, scaling_of
+from tlcli.core.classifier.input_spec import (
+    InputOverrides,
+    InputSpec,
+    Scaling,
+    override_scaling,
+    scaling_of,
+)
 from tlcli.errors import GraphError
 from tlcli.graph.nodes import DataType, shape_dims
 from tlcli.graph.safety import read_saved_model
@@ -25,7 +31,7 @@ _TYPES = {DataType.FLOAT: "float32", DataType.UINT8: "uint8"}
 
 
 @dataclass(frozen=True)
-class SavedModelWants(Wants):
+class SavedModelSpec(InputSpec):
     """What a SavedModel wants.
 
     Attributes:
@@ -39,7 +45,7 @@ class SavedModelWants(Wants):
     output: str
 
 
-def examine_saved_model(folder: Path, options: Options) -> SavedModelWants:
+def infer_saved_model_spec(folder: Path, options: InputOverrides) -> SavedModelSpec:
     """Find out what a SavedModel wants from its signatures.
 
     ``--input_layer`` and ``--output_layer`` name a signature's key or its tensor.
@@ -76,7 +82,7 @@ def examine_saved_model(folder: Path, options: Options) -> SavedModelWants:
     if dtype == "uint8":
         scaling = Scaling(0.0, 1.0)
     widths = shape_dims(target.tensor_shape)
-    return SavedModelWants(
+    return SavedModelSpec(
         tags=tuple(graphs[0].meta_info_def.tags),
         input=source.name,
         output=target.name,
@@ -90,7 +96,7 @@ def examine_saved_model(folder: Path, options: Options) -> SavedModelWants:
 
 
 def _choose(
-    signatures: Mapping[str, Any], options: Options, folder: Path
+    signatures: Mapping[str, Any], options: InputOverrides, folder: Path
 ) -> tuple[str, Any, Any] | None:
     """Return the key and tensor of the image input, and its signature."""
     names = sorted(signatures, key=lambda name: (name != _DEFAULT, name))
@@ -116,7 +122,7 @@ def _is_named(key: str, tensor: Any, wanted: str) -> bool:
     return wanted in (key, tensor.name, tensor.name.rsplit(":", 1)[0])
 
 
-def _output(signature: Any, options: Options, folder: Path) -> Any:
+def _output(signature: Any, options: InputOverrides, folder: Path) -> Any:
     outputs = dict(signature.outputs.items())
     if options.output_layer is not None:
         for key, tensor in outputs.items():
@@ -148,7 +154,7 @@ class SavedModelEngine(SessionEngine):
         GraphError: TensorFlow cannot load it.
     """
 
-    def __init__(self, folder: Path, wants: SavedModelWants) -> None:
+    def __init__(self, folder: Path, wants: SavedModelSpec) -> None:
         tf = import_tensorflow()
         errors: tuple[type[Exception], ...] = (
             tf.errors.OpError,

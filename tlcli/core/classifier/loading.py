@@ -9,13 +9,13 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
-from tlcli.core.classifier.assembly import classifier_for
+from tlcli.core.classifier.assembly import assemble
 from tlcli.core.classifier.classifier import Classifier
-from tlcli.core.classifier.input_spec import Options
+from tlcli.core.classifier.input_spec import InputOverrides
 from tlcli.core.classifier.labels_file import Labels, as_labels
 from tlcli.core.classifier.load_frozen import load_frozen
 from tlcli.core.classifier.load_litert import is_litert, load_litert
-from tlcli.core.export.embedded_card import read_seal
+from tlcli.core.export.embedded_card import read_embedded_card
 from tlcli.core.export.model_card import ModelCard, card_path, load_for
 from tlcli.errors import GraphError, TlcliError, UsageError
 from tlcli.system.digests import Digests
@@ -29,7 +29,7 @@ _TRIES = 5
 def load_classifier(
     graph: Path,
     labels: Path | str | Sequence[str] | None,
-    options: Options,
+    options: InputOverrides,
     batch_size: int | None,
     trust: bool,
 ) -> Classifier:
@@ -64,7 +64,7 @@ def _state(graph: Path) -> list[tuple[int, ...]]:
 def _load(
     graph: Path,
     labels: Path | str | Sequence[str] | None,
-    options: Options,
+    options: InputOverrides,
     batch_size: int | None,
     trust: bool,
 ) -> Classifier:
@@ -88,7 +88,7 @@ def _load(
 def _load_hashed(
     graph: Path,
     labels: Path | str | Sequence[str] | None,
-    options: Options,
+    options: InputOverrides,
     batch_size: int | None,
     trust: bool,
     digests: Digests,
@@ -123,7 +123,7 @@ def _agree(card: ModelCard, sealed: ModelCard) -> bool:
 
 def _sealed(graph: Path, trust: bool, checked: bool) -> ModelCard | None:
     try:
-        return read_seal(graph, checked)
+        return read_embedded_card(graph, checked)
     except GraphError as error:
         if not trust:
             raise
@@ -131,7 +131,7 @@ def _sealed(graph: Path, trust: bool, checked: bool) -> ModelCard | None:
         return None
 
 
-def _beyond(card: ModelCard, options: Options) -> Options:
+def _beyond(card: ModelCard, options: InputOverrides) -> InputOverrides:
     """Return the options without those that say what the card says too."""
     known: dict[str, Any] = {
         "input_layer": {card.input.name, f"{card.input.name}:0"},
@@ -151,17 +151,17 @@ def _load_saved_model(
     folder: Path,
     labels: Labels | None,
     card: ModelCard | None,
-    options: Options,
+    options: InputOverrides,
     batch_size: int | None,
     trust: bool,
 ) -> Classifier:
-    from tlcli.core.classifier.load_saved_model import SavedModelEngine, examine_saved_model
+    from tlcli.core.classifier.load_saved_model import SavedModelEngine, infer_saved_model_spec
     from tlcli.graph.safety import check_saved_model
 
     if not trust:
         check_saved_model(folder)
-    wants = examine_saved_model(folder, options)
-    return classifier_for(
+    wants = infer_saved_model_spec(folder, options)
+    return assemble(
         folder,
         wants,
         lambda: SavedModelEngine(folder, wants),
@@ -212,5 +212,7 @@ def load(
     for name, value in (("mean", input_mean), ("std", input_std)):
         if value is not None and not math.isfinite(value):
             raise UsageError(f"the input {name} is {value}; give a number")
-    options = Options(input_layer, output_layer, input_height, input_width, input_mean, input_std)
+    options = InputOverrides(
+        input_layer, output_layer, input_height, input_width, input_mean, input_std
+    )
     return load_classifier(Path(graph), labels, options, batch_size, trust)

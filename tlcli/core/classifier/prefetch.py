@@ -25,7 +25,7 @@ _SHOWN = 0.1
 _GLANCE = 0.1
 
 
-class ReadAhead(Generic[Item]):
+class Prefetcher(Generic[Item]):
     """Batches of ``(item, array or ImageError)`` in the order of ``items``.
 
     A thread takes as many items as a group has, if they are there, and wakes others only

@@ -17,7 +17,7 @@ from tlcli.core.data.splits import (
     sort_key,
 )
 from tlcli.errors import DataError
-from tlcli.system.gc_pause import collection_paused
+from tlcli.system.gc_pause import gc_paused
 from tlcli.system.regular_files import is_folder
 
 __all__ = [
@@ -105,7 +105,7 @@ def label_from_folder(name: str) -> str:
     return label
 
 
-@collection_paused()
+@gc_paused()
 def scan_folder(
     image_dir: Path, keep_label_names: bool = False, minimum_labels: int = 2
 ) -> Dataset:

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from tlcli.errors import DataError, UsageError
-from tlcli.system.gc_pause import collection_paused
+from tlcli.system.gc_pause import gc_paused
 from tlcli.text import counted
 
 SPLITS = ("training", "validation", "testing")
@@ -79,7 +79,7 @@ class _Unit:
     labels: set[str]
 
 
-@collection_paused()
+@gc_paused()
 def assign_splits(
     names: Sequence[str],
     labels: Sequence[str],

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from tlcli.core.evaluation.comparison import GraphComparison
 from tlcli.core.evaluation.graph_accuracy import GraphAccuracy
-from tlcli.core.evaluation.metrics import LabelFigures, Share
+from tlcli.core.evaluation.metrics import LabelMetrics, Proportion
 from tlcli.spreadsheet import CsvRows
 from tlcli.text import counted, printable, table
 
@@ -93,7 +93,7 @@ def _figure_rows(accuracy: GraphAccuracy) -> Iterator[Sequence[object]]:
     for label, figures in zip(names, evaluation.labels, strict=True):
         yield "images", label, "", figures.count, "", "", ""
         for name in ("precision", "recall", "f1"):
-            share: Share | None = getattr(figures, name)
+            share: Proportion | None = getattr(figures, name)
             values = ("", "", "") if share is None else (share.value, share.low, share.high)
             yield name, label, "", *values, ""
     for row, column, count in evaluation.confusion.cells:
@@ -194,7 +194,7 @@ def _labels_of_both(comparison: GraphComparison) -> list[str]:
 
 def paired_labels(
     comparison: GraphComparison,
-) -> list[tuple[str, int, LabelFigures | None, LabelFigures | None]]:
+) -> list[tuple[str, int, LabelMetrics | None, LabelMetrics | None]]:
     """Return (label, images, its figures by the first graph, by the second) of each label.
 
     The first graph's labels in their order, then those that only the second has; None where a
@@ -204,7 +204,7 @@ def paired_labels(
 
     second = dict(zip(comparison.second.labels, comparison.second.evaluation.labels, strict=True))
     by_spelling = {label_from_folder(label): label for label in second}
-    rows: list[tuple[str, int, LabelFigures | None, LabelFigures | None]] = []
+    rows: list[tuple[str, int, LabelMetrics | None, LabelMetrics | None]] = []
     for label, figures in zip(
         comparison.first.labels, comparison.first.evaluation.labels, strict=True
     ):
@@ -214,7 +214,7 @@ def paired_labels(
     return rows
 
 
-def _spelled(share: Share | None) -> str:
+def _spelled(share: Proportion | None) -> str:
     if share is None:
         return "-"
     return f"{share.value:.1%} ({share.low * 100:.0f} to {share.high * 100:.0f})"

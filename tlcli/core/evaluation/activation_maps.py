@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from tlcli.core.classifier.classifier import Classifier, Engine
-    from tlcli.core.classifier.input_spec import Options
+    from tlcli.core.classifier.input_spec import InputOverrides
     from tlcli.core.final_layer.sgd import FinalLayer
 
 __all__ = ["ActivationMapper", "NoActivationMapError", "overlay"]
@@ -114,7 +114,7 @@ class ActivationMapper:
     def for_classifier(
         cls,
         classifier: Classifier,
-        options: Options | None = None,
+        options: InputOverrides | None = None,
         *,
         trust: bool = False,
         allow_tensorflow: bool = False,
@@ -246,15 +246,15 @@ def _engine(graph: Any, input: str, features: str, allow_tensorflow: bool) -> En
     return GraphEngine(graph, input, features)
 
 
-def _read(path: Path, options: Options | None, trust: bool) -> tuple[Any, str, str, bool]:
+def _read(path: Path, options: InputOverrides | None, trust: bool) -> tuple[Any, str, str, bool]:
     """Return a classifier's graph, plain, with its input, its output, and if it takes batches."""
-    from tlcli.core.classifier.input_inference import examine
-    from tlcli.core.classifier.input_spec import Options
+    from tlcli.core.classifier.input_inference import infer_spec
+    from tlcli.core.classifier.input_spec import InputOverrides
     from tlcli.core.export.model_card import load_for
     from tlcli.graph.safety import check_operations, read_graph, read_saved_model
     from tlcli.graph.simplify import simplify
 
-    given = options or Options()
+    given = options or InputOverrides()
     card = load_for(path)
     if card is not None:
         given = replace(
@@ -268,7 +268,7 @@ def _read(path: Path, options: Options | None, trust: bool) -> tuple[Any, str, s
         graph = read_graph(_frozen_beside(path))
     if not trust:
         check_operations(graph, str(path))
-    wants = examine(graph, given, str(path))
+    wants = infer_spec(graph, given, str(path))
     plain = wants.graph
     if card is None:
         plain = simplify(plain, wants.input, [wants.output])

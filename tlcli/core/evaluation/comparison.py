@@ -9,7 +9,12 @@ from typing import Any
 
 from tlcli.core.classifier.classifier import Classifier
 from tlcli.core.data.image_folder import label_from_folder
-from tlcli.core.evaluation.graph_accuracy import Answer, GraphAccuracy, LabelledFolder, Progress
+from tlcli.core.evaluation.graph_accuracy import (
+    GraphAccuracy,
+    ImagePrediction,
+    LabelledFolder,
+    Progress,
+)
 from tlcli.errors import DataError
 from tlcli.text import counted
 
@@ -190,7 +195,7 @@ def compare(
         folder.ask(second, "second graph", progress),
     )
     counts = {(one, other): 0 for one in (True, False) for other in (True, False)}
-    kept: tuple[list[Answer], list[Answer]] = ([], [])
+    kept: tuple[list[ImagePrediction], list[ImagePrediction]] = ([], [])
     differing: list[Difference] = []
     known = frozenset(second.labels)
     for image, right, right_too, said, said_too in zip(
@@ -199,7 +204,7 @@ def compare(
         if said.label is None or said_too.label is None:
             error = said.error or said_too.error
             for each in kept:
-                each.append(Answer(None, error=error))
+                each.append(ImagePrediction(None, error=error))
             continue
         kept[0].append(said)
         kept[1].append(said_too)

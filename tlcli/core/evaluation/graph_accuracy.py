@@ -12,7 +12,7 @@ import numpy as np
 
 from tlcli.core.classifier.classifier import Classifier
 from tlcli.core.data.image_folder import ImageFile, label_from_folder, scan_folder
-from tlcli.core.evaluation.metrics import Evaluation, Share, evaluate
+from tlcli.core.evaluation.metrics import Evaluation, Proportion, evaluate
 from tlcli.errors import DataError
 
 _log = logging.getLogger("tlcli")
@@ -72,7 +72,7 @@ class GraphAccuracy:
         for label, figures in zip(self.labels, evaluation.labels, strict=True):
             labels[label] = {"images": figures.count, "predicted": figures.predicted}
             for name in ("precision", "recall", "f1"):
-                share: Share | None = getattr(figures, name)
+                share: Proportion | None = getattr(figures, name)
                 labels[label][name] = None if share is None else share.value
                 labels[label][f"{name}_interval"] = share and [share.low, share.high]
         return {
@@ -88,7 +88,7 @@ class GraphAccuracy:
 
 
 @dataclass(frozen=True)
-class Answer:
+class ImagePrediction:
     """What a graph said of one image.
 
     Attributes:
@@ -145,7 +145,7 @@ class LabelledFolder:
 
     def ask(
         self, classifier: Classifier, stage: str, progress: Progress | None = None
-    ) -> list[Answer]:
+    ) -> list[ImagePrediction]:
         """Return what a graph says of each image.
 
         Args:
@@ -157,15 +157,15 @@ class LabelledFolder:
             DataError: no image could be labelled.
             GraphError: the graph cannot be run.
         """
-        answers: list[Answer] = []
+        answers: list[ImagePrediction] = []
         said = classifier.probabilities(str(image.path) for image in self.images)
         for path, scores, error in said:
             if scores is None:
-                answers.append(Answer(None, error=error or ""))
+                answers.append(ImagePrediction(None, error=error or ""))
                 _log.warning("%s is left out: %s", path, error)
             else:
                 best = int(np.argmax(scores))
-                answers.append(Answer(best, float(str(scores[best]))))
+                answers.append(ImagePrediction(best, float(str(scores[best]))))
             if progress is not None:
                 progress(stage, len(answers), len(self.images))
         if all(answer.label is None for answer in answers):
@@ -175,7 +175,7 @@ class LabelledFolder:
         return answers
 
     def summarise(
-        self, classifier: Classifier, truth: Sequence[int], answers: Sequence[Answer]
+        self, classifier: Classifier, truth: Sequence[int], answers: Sequence[ImagePrediction]
     ) -> GraphAccuracy:
         """Return what the answers amount to; images without one are not counted."""
         names = classifier.labels
@@ -201,7 +201,7 @@ class LabelledFolder:
         )
 
 
-def measure(
+def measure_accuracy(
     classifier: Classifier, image_dir: Path, progress: Progress | None = None
 ) -> GraphAccuracy:
     """Label all images of ``image_dir/LABEL/...`` and compare.

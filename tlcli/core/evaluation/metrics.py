@@ -24,7 +24,7 @@ _SCORES_AT_ONCE = 1 << 22
 
 
 @dataclass(frozen=True)
-class Share:
+class Proportion:
     """A share of some count, with its Wilson 95 % interval; all of 0 to 1.
 
     Attributes:
@@ -47,12 +47,12 @@ def wilson_interval(successes: float, count: float) -> Interval:
     return max(0.0, min(middle - half, share)), min(1.0, max(middle + half, share))
 
 
-def _share(successes: int, count: int) -> Share | None:
-    return Share(successes / count, *wilson_interval(successes, count)) if count else None
+def _proportion(successes: int, count: int) -> Proportion | None:
+    return Proportion(successes / count, *wilson_interval(successes, count)) if count else None
 
 
 @dataclass(frozen=True)
-class LabelFigures:
+class LabelMetrics:
     """Figures of one label; None where nothing was there to count.
 
     Attributes:
@@ -65,9 +65,9 @@ class LabelFigures:
 
     count: int
     predicted: int
-    precision: Share | None
-    recall: Share | None
-    f1: Share | None
+    precision: Proportion | None
+    recall: Proportion | None
+    f1: Proportion | None
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ class Evaluation:
     count: int
     accuracy: float | None
     interval: Interval | None
-    labels: tuple[LabelFigures, ...]
+    labels: tuple[LabelMetrics, ...]
     truth: Indices
     predicted: Indices
     misclassified: Indices
@@ -105,7 +105,7 @@ def evaluate(predicted: npt.ArrayLike, truth: npt.ArrayLike, label_count: int) -
     if guesses.shape != labels.shape:
         raise ValueError(f"{len(guesses)} predictions for {len(labels)} rows")
     right = labels[guesses == labels]
-    accuracy = _share(len(right), len(labels))
+    accuracy = _proportion(len(right), len(labels))
     counted = [np.bincount(each, minlength=label_count) for each in (right, labels, guesses)]
     return Evaluation(
         count=len(labels),
@@ -119,7 +119,7 @@ def evaluate(predicted: npt.ArrayLike, truth: npt.ArrayLike, label_count: int) -
 
 
 @dataclass(frozen=True)
-class Answers:
+class LayerPredictions:
     """What a final layer says of N vectors.
 
     Attributes:
@@ -133,9 +133,9 @@ class Answers:
     true_score: Floats
 
 
-def answers(layer: FinalLayer, vectors: Floats, truth: Indices) -> Answers:
+def predict(layer: FinalLayer, vectors: Floats, truth: Indices) -> LayerPredictions:
     """Return what the layer says of vectors [N, D] with true labels [N]."""
-    found = Answers(
+    found = LayerPredictions(
         np.empty(len(vectors), np.intp),
         np.empty(len(vectors), np.float32),
         np.empty(len(vectors), np.float32),
@@ -154,15 +154,17 @@ def evaluate_layer(layer: FinalLayer, vectors: Floats, truth: npt.ArrayLike) -> 
     return evaluate(_guesses(layer, vectors, None), truth, len(layer.biases))
 
 
-def _figures(right: int, count: int, predicted: int) -> LabelFigures:
+def _figures(right: int, count: int, predicted: int) -> LabelMetrics:
     # F1 is 2 J / (1 + J) of J, the share of right ones among all that are or were given the
     # label; J is a plain share, so its interval carries over.
-    agreement = _share(right, count + predicted - right)
+    agreement = _proportion(right, count + predicted - right)
     f1 = None
     if agreement is not None:
         ends = (agreement.value, agreement.low, agreement.high)
-        f1 = Share(*(2 * end / (1 + end) for end in ends))
-    return LabelFigures(count, predicted, _share(right, predicted), _share(right, count), f1)
+        f1 = Proportion(*(2 * end / (1 + end) for end in ends))
+    return LabelMetrics(
+        count, predicted, _proportion(right, predicted), _proportion(right, count), f1
+    )
 
 
 @dataclass(frozen=True)

@@ -21,13 +21,13 @@ from typing import Any
 
 import numpy as np
 
-import tlcli
+from tlcli._version import __version__
 from tlcli.core.export.frozen_graph import FINAL_NODES, final_nodes, serialise
 from tlcli.core.final_layer.sgd import FinalLayer
 from tlcli.errors import TlcliError
 from tlcli.system.atomic_files import atomic_path
 from tlcli.system.bounded_folder import LARGEST_FOLDER, make_room, mark_used
-from tlcli.system.cache_folders import kept_folder
+from tlcli.system.cache_folders import compiled_folder
 
 logger = logging.getLogger("tlcli")
 
@@ -43,7 +43,7 @@ class _Kept:
     content: memoryview
 
 
-class KeptGraphs:
+class BackboneCache:
     """What is kept of one backbone, for one name of the output.
 
     Args:
@@ -63,8 +63,8 @@ class KeptGraphs:
         folder: Path | None = None,
     ) -> None:
         self._name = final_tensor_name
-        self._folder = kept_folder() if folder is None else folder
-        parts = (_FORMAT, tlcli.__version__, fingerprint, final_tensor_name, trust)
+        self._folder = compiled_folder() if folder is None else folder
+        parts = (_FORMAT, __version__, fingerprint, final_tensor_name, trust)
         self._key = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:40]
 
     def graph(self, layer: FinalLayer) -> bytes | None:

@@ -31,7 +31,7 @@ _BLOCK = 1 << 20
 _KEPT = ("labels", "input", "output", "files")
 
 
-def seal(content: bytes, *, labels: Sequence[str], input: CardInput, output: str) -> bytes:
+def embed_card(content: bytes, *, labels: Sequence[str], input: CardInput, output: str) -> bytes:
     """Return a graph file with its record; the same arguments give the same bytes.
 
     Args:
@@ -63,7 +63,7 @@ def _head(record: int) -> bytes:
     return _TAG + bytes(length)
 
 
-def read_seal(path: Path, checked: bool = False) -> ModelCard | None:
+def read_embedded_card(path: Path, checked: bool = False) -> ModelCard | None:
     """Return what a graph file says of itself, or None where it says nothing.
 
     Args:

@@ -157,7 +157,7 @@ def serialise(graph: Any) -> bytes:
     return data
 
 
-def read_graph(content: bytes) -> Any:
+def parse_graph(content: bytes) -> Any:
     """Return the message that `serialise` wrote."""
     return GraphDef.FromString(content)
 

@@ -129,7 +129,7 @@ def describe_backbone(backbone: Backbone, bottleneck_size: int) -> dict[str, Any
     }
 
 
-def hash_files(card: Path, paths: Sequence[Path] | Mapping[Path, Path]) -> dict[str, str]:
+def file_digests(card: Path, paths: Sequence[Path] | Mapping[Path, Path]) -> dict[str, str]:
     """Return the card's ``files`` part: names relative to the folder of ``card`` to SHA-256.
 
     ``paths`` are where the files are, or a mapping from where they will be to where they are.
@@ -165,7 +165,7 @@ def build(
         labels: in output order.
         input: what the graph takes.
         output: name of the softmax node.
-        files: graph, labels file, LiteRT file: those there are (see `hash_files`).
+        files: graph, labels file, LiteRT file: those there are (see `file_digests`).
         backbone: as `describe_backbone` gives it.
         training: options, seed and counts, as JSON can hold them.
         accuracy: test, count, interval.
@@ -180,8 +180,8 @@ def build(
         backbone=dict(backbone or {}),
         training=dict(training or {}),
         accuracy=dict(accuracy or {}),
-        files=hash_files(card, files),
-        versions=versions(),
+        files=file_digests(card, files),
+        versions=recorded_versions(),
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
     )
 
@@ -199,7 +199,7 @@ def _versions() -> tuple[tuple[str, str], ...]:
     return tuple(found)
 
 
-def versions() -> dict[str, str]:
+def recorded_versions() -> dict[str, str]:
     """Return the versions of tlcli and of what its scores depend on, where installed."""
     return dict(_versions())
 

@@ -20,7 +20,7 @@ from typing import Any
 from tlcli.backbone import INPUT
 from tlcli.core.export.encoded_input import read_encoded
 from tlcli.core.export.frozen_graph import FINAL_TENSOR_NAME, check_labels, serialise
-from tlcli.core.export.model_card import SAVED_MODEL_CARD, ModelCard, hash_files
+from tlcli.core.export.model_card import SAVED_MODEL_CARD, ModelCard, file_digests
 from tlcli.errors import OutputError
 from tlcli.graph.messages import NodeDef
 from tlcli.graph.surgery import needed_nodes, spell_tensor, split_tensor
@@ -68,7 +68,7 @@ def write_saved_model(
         extra.write_text("".join(f"{label}\n" for label in labels), encoding="utf-8")
         if card is not None:
             place = temporary / SAVED_MODEL_CARD
-            files = hash_files(place, [temporary / "saved_model.pb", extra])
+            files = file_digests(place, [temporary / "saved_model.pb", extra])
             place.write_text(replace(card, files=files).to_json(), encoding="utf-8")
 
 

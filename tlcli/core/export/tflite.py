@@ -70,7 +70,7 @@ def convert(
 def _check(model: bytes, graph: Any, height: int, width: int, input: str, output: str) -> None:
     """Run the model and the graph; raise `OutputError` where they differ."""
     try:
-        distance = difference(model, graph, height, width, input, output)
+        distance = output_difference(model, graph, height, width, input, output)
     except GraphError as error:
         raise _failure(f"LiteRT cannot run what the converter made: {error}") from error
     if not distance <= TOLERANCE:
@@ -88,7 +88,7 @@ def _try(model: bytes, height: int, width: int) -> None:
         raise GraphError("the LiteRT model gives no numbers")
 
 
-def difference(
+def output_difference(
     model: bytes,
     graph: Any,
     height: int,

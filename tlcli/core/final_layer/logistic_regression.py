@@ -56,7 +56,7 @@ _ENOUGH_HELD_OUT = 10_000
 
 
 @dataclass(frozen=True)
-class Optimum:
+class LogisticRegression:
     """A fitted layer and how its strength was found.
 
     Attributes:
@@ -80,7 +80,7 @@ def fit_lbfgs(
     *,
     validation: Samples | None = None,
     strength: float | None = None,
-) -> Optimum:
+) -> LogisticRegression:
     """Fit a final layer to its regularised optimum.
 
     Args:
@@ -102,7 +102,7 @@ def fit_lbfgs(
 
 def _fit(
     training: Samples, label_count: int, validation: Samples | None, strength: float | None
-) -> Optimum:
+) -> LogisticRegression:
     losses: dict[float, float] = {}
     selection, iterations = "fixed", 0
     problem = _Problem(training, label_count)
@@ -119,7 +119,7 @@ def _fit(
         point = None
     point, used = problem.minimise(strength, point, _FINAL_TOLERANCE)
     LOG.debug("strength %.3g by %s, %d gradients", strength, selection, iterations + used)
-    return Optimum(problem.layer(point), strength, selection, losses, iterations + used)
+    return LogisticRegression(problem.layer(point), strength, selection, losses, iterations + used)
 
 
 def _is_enough(validation: Samples, label_count: int) -> bool:

@@ -18,7 +18,7 @@ from tlcli.errors import UsageError
 
 
 @dataclass(frozen=True)
-class Distortions:
+class Augmentation:
     """The original's four distortions.
 
     Attributes:
