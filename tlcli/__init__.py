@@ -12,10 +12,10 @@ keyword of the same name. Nothing is printed; talk goes to the logger ``tlcli``.
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from tlcli import errors
+from tlcli._packages import import_own
 from tlcli._version import __version__
 from tlcli.errors import TlcliError
 
@@ -48,5 +48,5 @@ _HOMES = {
 
 def __getattr__(name: str) -> Any:
     if name in _HOMES:
-        return getattr(import_module(_HOMES[name]), name)
+        return getattr(import_own(_HOMES[name]), name)
     raise AttributeError(f"module 'tlcli' has no attribute {name!r}")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import difflib
-import importlib
 import os
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from tlcli._packages import import_own
 from tlcli._version import __version__
 from tlcli.terminal import CONTEXT_SETTINGS, run
 
@@ -39,7 +39,7 @@ class LazyGroup(click.Group):
         """Import and return one command, or None where there is none of that name."""
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = importlib.import_module(COMMANDS[cmd_name][0]).command
+        command: click.Command = import_own(COMMANDS[cmd_name][0]).command
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
