@@ -170,7 +170,7 @@ def test_an_interrupt_keeps_what_was_computed(
         compute(backbone(), requests, store)
     assert stored(store, requests) == 2 * BATCH_SIZE
     assert engine.closed == 1
-    assert not [t for t in threading.enumerate() if t.name.startswith("tlcli-decode")]
+    assert not [t for t in threading.enumerate() if t.name.startswith("tlcli-prefetch")]
 
 
 def test_a_full_disk_is_one_sentence(
@@ -186,19 +186,20 @@ def test_a_full_disk_is_one_sentence(
 KILLED = """
 import sys, time
 from pathlib import Path
-from tests.core import fake_backbone as fake
-from tlcli.core import bottlenecks
+from tests.core.bottlenecks import fake_backbone as fake
+from tlcli.core.bottlenecks import extraction
+from tlcli.core.bottlenecks.cache import BottleneckStore
 class Slow(fake.FakeEngine):
     def run(self, batch):
         if len(self.batches) == 2:
             print("ready", flush=True)
             time.sleep(60)
         return super().run(batch)
-bottlenecks.backbone_engine = Slow
+extraction.backbone_engine = Slow
 folder = Path(sys.argv[1])
-with bottlenecks.BottleneckStore(folder / "cache") as store:
-    requests = fake.pictures(folder, 5 * bottlenecks.BATCH_SIZE)
-    bottlenecks.compute(fake.backbone(), requests, store)
+with BottleneckStore(folder / "cache") as store:
+    requests = fake.pictures(folder, 5 * extraction.BATCH_SIZE)
+    extraction.compute(fake.backbone(), requests, store)
 """
 
 

@@ -111,12 +111,32 @@ def test_an_unreadable_image_fails_alone(photos: list[Path], tmp_path: Path) -> 
     assert found[2].error == "no such file"
 
 
-def test_scores_that_are_no_numbers_are_an_error(photos: list[Path]) -> None:
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (ZeroDivisionError("odd"), "cannot be read (ZeroDivisionError: odd)"),
+        (MemoryError(), "memory"),
+    ],
+)
+def test_an_accident_in_the_decoder_is_the_error_of_one_image(
+    photos: list[Path], error: Exception, sentence: str
+) -> None:
+    def reader(image: Any) -> Array:
+        if image == photos[1]:
+            raise error
+        return Preprocessing("label_image", 4, 4).read(image)
+
+    found = classifier(Means(), reader=reader).label(photos)
+    assert sentence in (found[1].error or "")
+    assert [each.label for each in found] == ["red", None, "blue"]
+
+
+def test_scores_that_are_not_finite_are_an_error(photos: list[Path]) -> None:
     class Broken(Means):
         def run(self, batch: Array) -> Array:
             return np.full((len(batch), 3), np.nan, np.float32)
 
-    assert classifier(Broken()).label(photos[0])[0].error == "the graph gave no numbers for it"
+    assert classifier(Broken()).label(photos[0])[0].error == "the model returned NaN or infinity"
 
 
 def test_an_output_that_does_not_fit_the_labels(photos: list[Path]) -> None:

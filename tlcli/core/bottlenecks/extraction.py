@@ -11,11 +11,9 @@ from __future__ import annotations
 import contextlib
 import functools
 import time
-from collections import deque
-from collections.abc import Callable, Generator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import compress, islice
+from itertools import compress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,6 +29,7 @@ from tlcli.core.images.augmentation import Augmentation
 from tlcli.core.images.preprocessing import Preprocessing
 from tlcli.errors import BackboneError, CacheError, GraphError
 from tlcli.runtime.cpus import available_cpus
+from tlcli.runtime.prefetch import Prefetcher
 
 Array = np.ndarray[Any, Any]
 Progress = Callable[[str, int, int], None]
@@ -40,7 +39,7 @@ STAGE = "bottlenecks"
 STORED_AT_ONCE = 64
 _STORED_SECONDS = 0.5
 # A thread takes no more images at once than it can compute in about this time.
-_IN_HAND_SECONDS = 0.5
+_GROUP_SECONDS = 0.5
 
 
 class Request(NamedTuple):
@@ -201,37 +200,43 @@ class _Extraction:
 
     def run(self, jobs: Sequence[Job], total: int, progress: Progress | None) -> None:
         self._count = len(jobs)
+        prefetcher = Prefetcher(jobs, self._work, available_cpus(), BATCH_SIZE, self._group)
         try:
-            self._run(jobs, total, progress)
+            self._run(prefetcher, total, progress)
         except BaseException:
+            # What threads computed ahead of an error or an interrupt is stored too.
+            for job, outcome in prefetcher.stop():
+                if isinstance(outcome, _Computed):
+                    self._computed.append((job, outcome.vector))
             with contextlib.suppress(CacheError):
                 self._keep_computed()
             raise
         self._keep_computed()
 
-    def _run(self, jobs: Sequence[Job], total: int, progress: Progress | None) -> None:
-        done = total - len(jobs)
+    def _run(
+        self, prefetcher: Prefetcher[Job, _Outcome], total: int, progress: Progress | None
+    ) -> None:
+        done = total - self._count
         waiting: list[tuple[Job, Array]] = []
-        with contextlib.closing(self._outcomes(jobs)) as outcomes:
-            for job, outcome in outcomes:
-                done += 1
-                if isinstance(outcome, Unreadable):
-                    _fail(self._result, job, outcome.reason)
-                    if outcome.remember:
-                        self._store.record_failure(job.content, outcome.reason)
-                elif isinstance(outcome, _Computed):
-                    self._computed.append((job, outcome.vector))
-                    late = time.monotonic() - self._stored > _STORED_SECONDS
-                    if late or len(self._computed) >= STORED_AT_ONCE:
-                        self._keep_computed()
-                else:
-                    waiting.append((job, outcome))
-                    if len(waiting) < self._batch_size():
-                        continue
-                    self._finish(waiting)
-                    waiting = []
-                if progress is not None:
-                    progress(STAGE, done - len(waiting), total)
+        for job, outcome in prefetcher:
+            done += 1
+            if isinstance(outcome, Unreadable):
+                _fail(self._result, job, outcome.reason)
+                if outcome.remember:
+                    self._store.record_failure(job.content, outcome.reason)
+            elif isinstance(outcome, _Computed):
+                self._computed.append((job, outcome.vector))
+                late = time.monotonic() - self._stored > _STORED_SECONDS
+                if late or len(self._computed) >= STORED_AT_ONCE:
+                    self._keep_computed()
+            else:
+                waiting.append((job, outcome))
+                if len(waiting) < self._batch_size():
+                    continue
+                self._finish(waiting)
+                waiting = []
+            if progress is not None:
+                progress(STAGE, done - len(waiting), total)
         if waiting:
             self._finish(waiting)
             if progress is not None:
@@ -245,59 +250,25 @@ class _Extraction:
     def _batch_size(self) -> int:
         return BATCH_SIZE if self._engine is None else self._engine.batch_size
 
-    def _outcomes(self, jobs: Sequence[Job]) -> Generator[tuple[Job, _Outcome], None, None]:
-        """Yield what becomes of each job, in order; threads are a bounded number of them ahead."""
-        workers = available_cpus()
-        queue: deque[tuple[list[Job], Future[list[_Outcome]]]] = deque()
-        queued, left, rest = 0, len(jobs), iter(jobs)
-        pool = ThreadPoolExecutor(workers, "tlcli-decode")
-        try:
-            while True:
-                # Until the engine is there pixels are gathered for it.
-                share = 1 if self._engine is None else max(1, self._engine.share)
-                share = min(share, 1 + int(_IN_HAND_SECONDS / max(self._pace, 1e-3)))
-                ahead = 2 * BATCH_SIZE + (2 * share - 1) * workers
-                while left and queued < ahead:
-                    # Of the last ones each thread gets its part.
-                    part = list(islice(rest, min(share, -(-left // workers))))
-                    queue.append((part, pool.submit(self._work, part)))
-                    queued += len(part)
-                    left -= len(part)
-                if not queue:
-                    return
-                part, future = queue.popleft()
-                yield from zip(part, future.result(), strict=True)
-                queued -= len(part)
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
-            # After an error or an interrupt: what threads computed ahead of it is kept too.
-            for part, future in queue:
-                if not future.cancelled() and future.exception() is None:
-                    self._computed += (
-                        (job, outcome.vector)
-                        for job, outcome in zip(part, future.result(), strict=True)
-                        if isinstance(outcome, _Computed)
-                    )
+    def _group(self) -> int:
+        """Return how many images a thread takes at once."""
+        # Until the engine is there pixels are gathered for it.
+        share = 0 if self._engine is None else self._engine.share
+        return max(1, min(share, 1 + int(_GROUP_SECONDS / max(self._pace, 1e-3))))
 
-    def _work(self, part: Sequence[Job]) -> list[_Outcome]:
-        outcomes: list[_Outcome] = []
-        pictures: list[Array] = []
-        for job in part:
-            found = decode(job, self._preprocessing, self._distortions)
-            outcomes.append(found)
-            if not isinstance(found, Unreadable):
-                pictures.append(found)
+    def _work(self, jobs: Sequence[Job]) -> Iterator[_Outcome]:
+        decoded = [decode(job, self._preprocessing, self._distortions) for job in jobs]
+        pictures = [pixels for pixels in decoded if not isinstance(pixels, Unreadable)]
         engine = self._engine
         if engine is None or not engine.share or not pictures:
-            return outcomes
+            yield from decoded
+            return
         begun = time.monotonic()
         run = functools.partial(engine.run_here, pictures, self._preprocessing.scale)
         vectors = iter(self._vectors(run, len(pictures)))
         self._pace = (time.monotonic() - begun) / len(pictures)
-        return [
-            found if isinstance(found, Unreadable) else _Computed(next(vectors))
-            for found in outcomes
-        ]
+        for found in decoded:
+            yield found if isinstance(found, Unreadable) else _Computed(next(vectors))
 
     def _finish(self, waiting: Sequence[tuple[Job, Array]]) -> None:
         """Run the waiting images and store their vectors."""

@@ -11,15 +11,17 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from tlcli.core.classifier.prefetch import Prefetcher
 from tlcli.core.images.decoding import Source
 from tlcli.core.images.preprocessing import Preprocessing
 from tlcli.errors import GraphError, ImageError, UsageError
 from tlcli.litert.pool import LiteRTPool
 from tlcli.runtime.cpus import available_cpus
+from tlcli.runtime.prefetch import Prefetcher
 from tlcli.text import counted
 
 Array = np.ndarray[Any, Any]
+_Named = tuple[str, Source]
+"""An image and what it is called in predictions."""
 
 # Decoding is quick beside the network; more threads would only take its processors.
 _DECODERS = 4
@@ -167,7 +169,7 @@ class Classifier:
             GraphError: the graph cannot be run.
         """
         named = _named(images)
-        for name, value in (
+        for (name, _), value in (
             self._pooled(named, self._engine)
             if isinstance(self._engine, LiteRTPool)
             else self._batched(named)
@@ -177,38 +179,42 @@ class Classifier:
             elif np.isfinite(value).all():
                 yield name, value, None
             else:
-                yield name, None, "the graph gave no numbers for it"
+                yield name, None, "the model returned NaN or infinity"
 
     def _pooled(
-        self, named: Iterable[tuple[str, Source]], pool: LiteRTPool
-    ) -> Iterator[tuple[str, Array | ImageError]]:
-        """Yield each image's scores; threads run what they decoded, without handing over."""
+        self, named: Iterable[_Named], pool: LiteRTPool
+    ) -> Iterator[tuple[_Named, Array | ImageError]]:
+        """Yield the scores of each image; the thread that decoded it runs it too."""
 
-        def answer(pixels: Array) -> Array:
+        def work(group: Sequence[_Named]) -> Iterator[Array | ImageError]:
+            for pixels in [_attempt(self._read, image) for image in group]:
+                yield pixels if isinstance(pixels, ImageError) else _attempt(run, pixels)
+
+        def run(pixels: Array) -> Array:
             image = pixels[np.newaxis]
             if self._dtype == "float32":
-                given = pool.run_one(image, ahead.is_crowded, self.preprocessing.scale)
+                given = pool.run_one(image, prefetcher.is_crowded, self.preprocessing.scale)
             else:
-                given = pool.run_one(self._scaled(image), ahead.is_crowded)
+                given = pool.run_one(self._scaled(image), prefetcher.is_crowded)
             scores: Array = self._scores(given, 1)[0]
             return scores
 
         threads = max(pool.workers, min(_DECODERS, available_cpus()))
-        ahead = Prefetcher(named, self._read, 1, threads, answer, _GROUP)
-        for batch in ahead:
-            for (name, _), value in batch:
-                yield name, value
+        prefetcher = Prefetcher(named, work, threads, group=lambda: _GROUP)
+        return iter(prefetcher)
 
-    def _batched(
-        self, named: Iterable[tuple[str, Source]]
-    ) -> Iterator[tuple[str, Array | ImageError]]:
-        """Yield each image's scores; threads decode while the engine runs a batch."""
+    def _batched(self, named: Iterable[_Named]) -> Iterator[tuple[_Named, Array | ImageError]]:
+        """Yield the scores of each image; threads decode while the engine runs a batch."""
+
+        def work(group: Sequence[_Named]) -> Iterator[Array | ImageError]:
+            return (_attempt(self._read, image) for image in group)
+
         threads = min(_DECODERS, available_cpus())
-        for batch in Prefetcher(named, self._read, self.batch_size, threads):
+        for batch in Prefetcher(named, work, threads, self.batch_size).batches():
             pixels = [value for _, value in batch if not isinstance(value, ImageError)]
             rows = iter(self._run(np.stack(pixels)) if pixels else ())
-            for (name, _), value in batch:
-                yield name, value if isinstance(value, ImageError) else next(rows)
+            for image, value in batch:
+                yield image, value if isinstance(value, ImageError) else next(rows)
 
     def read(self, image: Source) -> Array:
         """Return one image [1, height, width, 3] as the graph is fed with it.
@@ -245,8 +251,8 @@ class Classifier:
     def __exit__(self, *error: object) -> None:
         self.close()
 
-    def _read(self, item: tuple[str, Source]) -> Array:
-        return self._reader(item[1])
+    def _read(self, image: _Named) -> Array:
+        return self._reader(image[1])
 
     def _run(self, pixels: Array) -> Array:
         """Return float32 [n, L] for images [n, height, width, 3] as `Preprocessing.read` gives."""
@@ -285,7 +291,21 @@ class Classifier:
         return scores.reshape(images, len(self.labels))
 
 
-def _named(images: Iterable[Source]) -> Iterator[tuple[str, Source]]:
+def _attempt(work: Callable[[Any], Array], given: Any) -> Array | ImageError:
+    """Return what ``work`` makes of ``given``, or why it cannot; a `GraphError` passes."""
+    try:
+        return work(given)
+    except ImageError as error:
+        return error
+    except GraphError:
+        raise
+    except MemoryError:
+        return ImageError("too large for the memory of this machine")
+    except Exception as error:
+        return ImageError(f"cannot be read ({type(error).__name__}: {error})")
+
+
+def _named(images: Iterable[Source]) -> Iterator[_Named]:
     for number, image in enumerate(images, 1):
         if not isinstance(image, (str, bytes, os.PathLike)):
             raise UsageError(
