@@ -12,6 +12,8 @@ PYTHON ?= $(shell for p in python3 python3.12 python3.11 python3.13 python3.10; 
 DEMO ?= demo
 EXTRAS ?= test
 PYTEST_ARGS ?=
+# Processes that share the tests; 0 runs them in one, for a debugger.
+JOBS ?= 2
 BENCH_ARGS ?=
 FAULTS ?= 300
 FUZZ_SECONDS ?= 60
@@ -29,10 +31,10 @@ demo: $(BIN)/tlcli
 	@ls $(DEMO)
 
 test: $(VENV)/.installed-$(EXTRAS)
-	$(BIN)/python -m pytest $(if $(PYTEST_ARGS),$(PYTEST_ARGS),-m "not slow")
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal $(if $(PYTEST_ARGS),$(PYTEST_ARGS),-m "not slow")
 
 test-all:
-	$(MAKE) test EXTRAS=test,interop,fuzz PYTEST_ARGS="-m 'slow or not slow'"
+	$(MAKE) test JOBS=0 EXTRAS=test,interop,fuzz PYTEST_ARGS="-m 'slow or not slow'"
 
 # The fast tests with the lowest versions that pyproject.toml allows, in .venv-lowest. Some of
 # them have no wheel for Python 3.13.

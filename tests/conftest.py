@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import subprocess
 import sys
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,10 @@ from tests import lowest_versions
 from tests.support import ROOT, Trained, tlcli
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
+NO_SHARED = (
+    f"these tests need the reference data at {SHARED}: photos and graphs of other projects under "
+    "their own licences, which are not published with tlcli; all other tests ran"
+)
 
 
 def pytest_report_header() -> str:
@@ -24,8 +29,19 @@ def pytest_report_header() -> str:
 def shared() -> Path:
     """Return the folder of reference data; skip where it is absent."""
     if not SHARED.is_dir():
-        pytest.skip(f"the reference data are not at {SHARED}")
+        pytest.skip(NO_SHARED)
     return SHARED
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Give all tests without reference data one location: the summary folds them into a line."""
+    report = yield
+    if report.skipped and isinstance(report.longrepr, tuple) and NO_SHARED in report.longrepr[2]:
+        report.longrepr = (str(Path(__file__)), None, report.longrepr[2])  # type: ignore[assignment]
+    return report
 
 
 @pytest.fixture(autouse=True)

@@ -89,7 +89,7 @@ _ENDLESS = """
 import hashlib, threading
 import click
 from tlcli import terminal
-from tlcli.runtime.watchdog import running
+from tlcli.runtime.watchdog import watchdog
 
 terminal._PATIENCE = 0.3
 
@@ -98,7 +98,7 @@ def command():
     # Said when the main thread is inside.
     threading.Timer(0.5, print, ["ready"], {"flush": True}).start()
     # One call into a library that no signal ends, like a graph with an endless loop.
-    with running:
+    with watchdog:
         hashlib.pbkdf2_hmac("sha512", b"", b"", 1 << 30)
 
 terminal.run(command, "program")

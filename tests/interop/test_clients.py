@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from tests.conftest import NO_SHARED, SHARED
 from tlcli.backbone import INPUT, Backbone
 from tlcli.core.export.frozen_graph import FINAL_TENSOR_NAME, append_final_layer, write_graph
 from tlcli.core.final_layer.sgd import FinalLayer
@@ -149,10 +150,9 @@ def saved_model_made(folder: Path) -> Backbone:
 def frozen_graph_made(_: Path) -> Backbone:
     from tlcli.backbones import frozen_graph
 
-    shared = Path(__file__).resolve().parents[3] / "shared"
-    path = shared / "legacy/backbones/mobilenet_v1_0.25_128/frozen_graph.pb"
+    path = SHARED / "legacy/backbones/mobilenet_v1_0.25_128/frozen_graph.pb"
     if not path.is_file():
-        pytest.skip(f"the reference data are not at {shared}")
+        pytest.skip(NO_SHARED)
     return frozen_graph.find(path)
 
 

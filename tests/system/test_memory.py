@@ -14,7 +14,7 @@ resource = pytest.importorskip("resource")
 
 _ASK = """
 import sys
-from tlcli.core import memory
+from tlcli.system import memory
 bound = memory.bound_memory()
 if bound is None:
     print("none")

@@ -239,7 +239,7 @@ def test_looking_for_it_imports_little() -> None:
         "import sys\n"
         "import numpy\n"  # some versions import their generators by themselves
         "known = set(sys.modules)\n"
-        "from tlcli.core import quick_jpeg\n"
+        "from tlcli.core.images import fast_jpeg as quick_jpeg\n"
         "assert 'simplejpeg' not in sys.modules\n"
         "assert quick_jpeg.quick_reader() is not None\n"
         "loaded = set(sys.modules) - known\n"
