@@ -149,7 +149,7 @@ class GraphBuilder:
         graph = self.build(layer)
         content = serialise(graph)
         if self.kept is not None:
-            self.kept.keep_graph(graph, content)
+            self.kept.store_graph(graph, content)
         return content
 
 
@@ -253,7 +253,7 @@ def _litert(
             raise
         logger.warning("No LiteRT file is written: %s", error)
         return None
-    kept.keep_litert(layer, content)
+    kept.store_litert(layer, content)
     return content
 
 

@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 from PIL import Image
 
-from tlcli.core.classifier.classifier import Classifier
+from tlcli.core.classifier.classifier import Classifier, ImageInput
 from tlcli.core.images.preprocessing import Preprocessing
 from tlcli.serve.app import make_app
 from tlcli.serve.limits import Limits
@@ -57,11 +57,10 @@ def model(
     preprocessing: Literal["tlcli-1", "label_image"] = "tlcli-1",
 ) -> ServedModel:
     classifier = Classifier(
-        graph=Path("colours.pb"),
-        labels=COLOURS,
-        preprocessing=Preprocessing(preprocessing, 4, 4),
-        engine=Colours(),
-        batch_size=8,
+        Path("colours.pb"),
+        COLOURS,
+        Colours(),
+        ImageInput(Preprocessing(preprocessing, 4, 4), batch_size=8),
     )
     return ServedModel(classifier, "colours", max_pixels, mapper)
 

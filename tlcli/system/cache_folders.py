@@ -1,4 +1,4 @@
-"""Where tlcli keeps what it computed and what it fetched."""
+"""The folders where tlcli caches what it computed and what it fetched."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ def model_folder() -> Path:
 
 
 def converted_folder() -> Path:
-    """Return the folder of copies of old graphs that start faster."""
+    """Return the folder of graphs that were converted to LiteRT, which start faster."""
     return cache_folder() / "converted"
 
 
 def compiled_folder() -> Path:
-    """Return the folder of backbones as they are exported."""
+    """Return the folder of exported backbones."""
     return cache_folder() / "graphs"

@@ -15,13 +15,14 @@ from PIL import Image
 
 import tlcli
 from tlcli.core.classifier import classifier as module
-from tlcli.core.classifier.classifier import Array, Classifier, Prediction, Score
+from tlcli.core.classifier.classifier import Array, Classifier, ImageInput, Prediction, Score
 from tlcli.core.classifier.loading import load
 from tlcli.core.export.frozen_graph import final_layer_graph, write_graph
 from tlcli.core.export.model_card import CardInput, build, card_path
 from tlcli.core.final_layer.sgd import FinalLayer
 from tlcli.core.images.preprocessing import Preprocessing
 from tlcli.errors import GraphError, UsageError
+from tlcli.system.cache_folders import converted_folder
 
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
 
@@ -42,13 +43,9 @@ class Means:
 
 
 def classifier(engine: Any, **options: Any) -> Classifier:
-    values: dict[str, Any] = {
-        "graph": Path("some.pb"),
-        "labels": ["red", "green", "blue"],
-        "preprocessing": Preprocessing("label_image", 4, 4),
-        "batch_size": 2,
-    }
-    return Classifier(engine=engine, **{**values, **options})
+    labels = options.pop("labels", ["red", "green", "blue"])
+    images = {"preprocessing": Preprocessing("label_image", 4, 4), "batch_size": 2, **options}
+    return Classifier(Path("some.pb"), labels, engine, ImageInput(**images))
 
 
 @pytest.fixture
@@ -287,43 +284,27 @@ def test_a_card_gives_labels_and_preprocessing_and_tensorflow_stays_out(
     assert json.loads(done.stdout) == ["New York", "tlcli-1", str(graph), False]
 
 
-class NoTensorFlow:
-    """Stands in for the engine of a frozen graph; says what it was given."""
-
-    def __init__(self, wants: Any, plain: bool) -> None:
-        self.names = (wants.input, wants.output)
-
-    def close(self) -> None: ...
-
-    @classmethod
-    def made(cls, wants: Any, plain: bool) -> tuple[NoTensorFlow, None]:
-        return cls(wants, plain), None
-
-
 def test_a_litert_file_that_the_card_does_not_name_is_not_run(
-    plates: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    plates: Path, tmp_path: Path, conversions: list[Any]
 ) -> None:
-    monkeypatch.setattr("tlcli.core.classifier.load_frozen._converted", NoTensorFlow.made)
-    graph = with_card(plates, tmp_path, ["graph.pb"])
-    assert isinstance(load(graph)._engine, NoTensorFlow)
+    load(with_card(plates, tmp_path, ["graph.pb"]))
+    assert conversions == [("input", "final_result")]
     graph = with_card(plates, tmp_path, ["graph.pb", "graph.tflite"])
-    assert not isinstance(load(graph)._engine, NoTensorFlow)
+    load(graph)
+    assert len(conversions) == 1
+    shutil.rmtree(converted_folder())
     (tmp_path / "graph.tflite").write_bytes(b"changed")
-    made = load(graph)
-    assert made._engine.names == ("input", "final_result")  # type: ignore[attr-defined]
-    assert made.labels[1] == "New York"
+    assert load(graph).labels[1] == "New York"
+    assert len(conversions) == 2
 
 
-def test_options_go_beyond_a_card(
-    plates: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("tlcli.core.classifier.load_frozen._converted", NoTensorFlow.made)
+def test_overrides_go_beyond_a_card(plates: Path, tmp_path: Path, conversions: list[Any]) -> None:
     graph = with_card(plates, tmp_path, ["graph.pb", "graph.tflite"])
-    # What the card says too changes nothing.
-    same = load(graph, input_layer="input", input_height=128, input_mean=128.0)
-    assert not isinstance(same._engine, NoTensorFlow)
+    # What repeats the card changes nothing.
+    load(graph, input_layer="input", input_height=128, input_mean=128.0)
+    assert conversions == []
     other = load(graph, input_mean=0.0)
-    assert isinstance(other._engine, NoTensorFlow)
+    assert len(conversions) == 1
     assert other.preprocessing == Preprocessing("tlcli-1", 128, 128, 0.0, 128.0)
 
 

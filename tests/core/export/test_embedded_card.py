@@ -1,4 +1,4 @@
-"""What a graph file says of itself."""
+"""The model card that is embedded in a graph file."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pytest
 
 from tlcli.backbone import INPUT
 from tlcli.core.classifier.loading import load
+from tlcli.core.export import embedded_card, model_card
 from tlcli.core.export.embedded_card import embed_card, read_embedded_card
 from tlcli.core.export.frozen_graph import final_layer_graph, serialise
 from tlcli.core.export.model_card import CardInput, ModelCard, build, card_path, load_for
@@ -28,13 +29,13 @@ def content() -> bytes:
     return serialise(final_layer_graph(layer))
 
 
-def sealed() -> bytes:
+def embedded() -> bytes:
     return embed_card(content(), labels=LABELS, input=TAKES, output="final_result")
 
 
 def test_what_was_said_is_read(tmp_path: Path) -> None:
     path = tmp_path / "graph.pb"
-    path.write_bytes(sealed())
+    path.write_bytes(embedded())
     card = read_embedded_card(path)
     assert card is not None
     assert (card.labels, card.input, card.output) == (LABELS, TAKES, "final_result")
@@ -42,12 +43,12 @@ def test_what_was_said_is_read(tmp_path: Path) -> None:
 
 
 def test_the_same_graph_gives_the_same_bytes() -> None:
-    assert sealed() == sealed()
-    assert sealed().startswith(content())
+    assert embedded() == embedded()
+    assert embedded().startswith(content())
 
 
 def test_to_a_reader_of_protobuf_it_is_a_field_to_pass_over() -> None:
-    plain, read = GraphDef.FromString(content()), GraphDef.FromString(sealed())
+    plain, read = GraphDef.FromString(content()), GraphDef.FromString(embedded())
     assert [node.name for node in read.node] == [node.name for node in plain.node]
 
 
@@ -61,7 +62,7 @@ def test_a_file_without_one_says_nothing(tmp_path: Path, data: bytes) -> None:
 
 def test_every_flipped_byte_before_the_magic_is_damage(tmp_path: Path) -> None:
     path = tmp_path / "graph.pb"
-    whole = sealed()
+    whole = embedded()
     for place in range(len(whole) - len(b"tlcliend")):
         flipped = bytearray(whole)
         flipped[place] ^= 1 << place % 8
@@ -72,7 +73,7 @@ def test_every_flipped_byte_before_the_magic_is_damage(tmp_path: Path) -> None:
 
 def test_a_flip_in_the_magic_or_a_cut_leaves_a_graph_that_says_nothing(tmp_path: Path) -> None:
     path = tmp_path / "graph.pb"
-    whole = sealed()
+    whole = embedded()
     for place in range(len(whole) - len(b"tlcliend"), len(whole)):
         flipped = bytearray(whole)
         flipped[place] ^= 0x10
@@ -85,7 +86,7 @@ def test_a_flip_in_the_magic_or_a_cut_leaves_a_graph_that_says_nothing(tmp_path:
 
 def test_a_part_lost_in_the_middle_is_damage(tmp_path: Path) -> None:
     path = tmp_path / "graph.pb"
-    path.write_bytes(sealed()[10:])
+    path.write_bytes(embedded()[10:])
     with pytest.raises(GraphError, match="damaged"):
         read_embedded_card(path)
 
@@ -94,8 +95,8 @@ def test_a_record_of_another_version_is_one_sentence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "graph.pb"
-    monkeypatch.setattr("tlcli.core.export.embedded_card.FORMAT", 99)
-    path.write_bytes(sealed())
+    monkeypatch.setattr(embedded_card, "FORMAT", 99)
+    path.write_bytes(embedded())
     with pytest.raises(GraphError, match="another version of tlcli"):
         read_embedded_card(path)
 
@@ -107,7 +108,7 @@ def test_labels_too_large_to_be_read_again_are_not_written() -> None:
 
 @pytest.fixture
 def plates(shared: Path, tmp_path: Path) -> Path:
-    """Return a copy of a LiteRT file, sealed, beside a card that says the same."""
+    """Return a copy of a LiteRT file with an embedded card, next to the same card as a file."""
     source = shared / "legacy" / "plates_128"
     labels = [line.strip() for line in (source / "labels.txt").read_text().splitlines()]
     takes = CardInput("input", 128, 128, (0.0, 1.0), Preprocessing("tlcli-1", 128, 128).to_dict())
@@ -175,5 +176,5 @@ def test_a_graph_that_is_replaced_while_it_is_read_is_read_again(
             write_bytes(graph, newer)
         return card
 
-    monkeypatch.setattr("tlcli.core.classifier.loading.load_for", load_then_replace)
+    monkeypatch.setattr(model_card, "load_for", load_then_replace)
     assert load(plates).labels == tuple("vwxyz")

@@ -87,6 +87,23 @@ class Prediction:
         )
 
 
+@dataclass(frozen=True)
+class ImageInput:
+    """How images become the batches that a graph takes.
+
+    Attributes:
+        preprocessing: how an image file becomes pixels, and those the graph's input.
+        dtype: of the graph's input: "float32", "uint8" or "int8".
+        batch_size: images that run at once.
+        reader: returns what ``preprocessing.read`` returns, by another decoder; None: that.
+    """
+
+    preprocessing: Preprocessing
+    dtype: str = "float32"
+    batch_size: int = 1
+    reader: Callable[[Source], Array] | None = None
+
+
 class Classifier:
     """A loaded graph.
 
@@ -98,24 +115,15 @@ class Classifier:
     """
 
     def __init__(
-        self,
-        *,
-        graph: Path,
-        labels: Sequence[str],
-        preprocessing: Preprocessing,
-        engine: Engine,
-        batch_size: int = 1,
-        dtype: str = "float32",
-        reader: Callable[[Source], Array] | None = None,
+        self, graph: Path, labels: Sequence[str], engine: Engine, images: ImageInput
     ) -> None:
         self.graph = graph
         self.labels = tuple(labels)
-        self.preprocessing = preprocessing
-        self.batch_size = batch_size
+        self.preprocessing = images.preprocessing
+        self.batch_size = images.batch_size
         self._engine = engine
-        self._dtype = dtype
-        # Gives what preprocessing.read gives, by another decoder.
-        self._reader = reader or preprocessing.read
+        self._dtype = images.dtype
+        self._reader = images.reader or images.preprocessing.read
         # New memory for each image would cost a tenth of a small network's time.
         self._buffers = threading.local()
 

@@ -1,168 +1,177 @@
-"""Frozen graphs, made ready to label images: in LiteRT where that can say them.
+"""Frozen graphs, loaded to label images: in LiteRT where that has all their operations.
 
-What is quickest to start comes first: the LiteRT file that the model card lists, then the
-copy that an earlier run kept, then the graph itself.
+What starts fastest comes first: the LiteRT file that the model card lists, then a conversion in
+the cache, then the graph itself. Converting a large graph takes longer than anything else that
+labelling one image does.
 """
 
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import asdict, astuple, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from tlcli.core.classifier.assembly import assemble
 from tlcli.core.classifier.classifier import Classifier, Engine
-from tlcli.core.classifier.converted_cache import copy_name, find_copy, keep_copy
-from tlcli.core.classifier.input_spec import InputOverrides, InputSpec, override_scaling
-from tlcli.core.classifier.labels_file import Labels
+from tlcli.core.classifier.input_spec import InputOverrides, InputSpec, Scaling, override_scaling
 from tlcli.core.classifier.load_litert import load_litert
+from tlcli.core.classifier.load_request import LoadRequest
 from tlcli.core.export.model_card import ModelCard, card_path
 from tlcli.errors import GraphError, OutputError
 from tlcli.litert.pool import LiteRTPool
 from tlcli.runtime.tensorflow import GraphEngine
 from tlcli.system.atomic_files import sha256_file
-from tlcli.system.digests import Digests
+from tlcli.system.cache_folders import converted_folder
+from tlcli.system.file_cache import FileCache
 
 if TYPE_CHECKING:
     from tlcli.core.classifier.input_inference import FrozenGraphSpec
 
 _log = logging.getLogger("tlcli")
 
+# What examines, checks, simplifies and converts a graph.
+CONVERSION_SOURCES = ("core/classifier", "graph", "litert")
 
-def load_frozen(
-    path: Path,
-    labels: Labels | None,
-    card: ModelCard | None,
-    options: InputOverrides,
-    batch_size: int | None,
-    trust: bool,
-    digests: Digests,
-) -> Classifier:
-    """Return what labels images by a frozen graph.
 
-    Args:
-        path: the graph.
-        labels: None takes those that lie beside it.
-        card: its model card, if it has one that holds.
-        options: what the card does not say.
-        batch_size: images at a time; None chooses.
-        trust: run it whatever operations it has.
-        digests: of files.
+@dataclass(frozen=True)
+class ConvertedGraph(InputSpec):
+    """A conversion in the cache, and the input spec of its graph.
+
+    Attributes:
+        model: the LiteRT file.
+        input: name of the graph's Placeholder.
+    """
+
+    model: Path
+    input: str
+
+
+def load_frozen(request: LoadRequest) -> Classifier:
+    """Return the classifier of a frozen graph.
 
     Raises:
+        DataError: a labels file that cannot be read.
         GraphError: it cannot be read or run, or has no labels that fit.
     """
-    if card is not None and options.is_empty:
-        litert = _listed_litert(path, card, digests)
-        if litert is not None:
-            classifier = _try_litert(litert, path, labels, card, batch_size)
-            if classifier is not None:
-                return classifier
-    wants, engine = _frozen_engine(
-        path, _with_card(options, card), card is not None, trust, digests
-    )
-    return assemble(path, wants, lambda: engine, labels, card, options, batch_size)
+    if request.card is not None and request.overrides.is_empty:
+        classifier = _listed_litert(request, request.card)
+        if classifier is not None:
+            return classifier
+    spec, engine = _engine(request)
+    return request.classifier(spec, lambda: engine)
 
 
-def _listed_litert(path: Path, card: ModelCard, digests: Digests) -> Path | None:
-    """Return the LiteRT file that the card vouches for, when it lies there unchanged."""
-    folder = card_path(path).parent
+def _listed_litert(request: LoadRequest, card: ModelCard) -> Classifier | None:
+    """Return a classifier by the LiteRT file that the card lists, if that is unchanged."""
     for name, digest in card.files.items():
-        if not name.endswith(".tflite"):
-            continue
-        place = folder / name
+        path = card_path(request.graph).parent / name
         try:
-            if place.is_file() and digests.of(place) == digest:
-                return place
+            if not (name.endswith(".tflite") and path.is_file()):
+                continue
+            if request.digest_of(path) != digest:
+                continue
         except OSError:
             continue
+        try:
+            classifier = load_litert(replace(request, graph=path, trust=False), mapped=True)
+        except GraphError as error:
+            _log.debug("%s is not used: %s", path, error)
+            return None
+        # The graph that the user gave, not the file that runs in its place.
+        classifier.graph = request.graph
+        return classifier
     return None
 
 
-def _try_litert(
-    litert: Path, path: Path, labels: Labels | None, card: ModelCard, batch_size: int | None
-) -> Classifier | None:
-    """Return a classifier that answers without importing TensorFlow; None when it cannot be."""
+def _engine(request: LoadRequest) -> tuple[InputSpec, Engine]:
+    """Return the input spec of a graph, and what runs it."""
+    path, overrides, card = request.graph, request.overrides, request.card
+    if card is not None:
+        overrides = replace(
+            overrides,
+            input_layer=overrides.input_layer or card.input.name,
+            output_layer=overrides.output_layer or card.output,
+        )
     try:
-        classifier = load_litert(litert, labels, card, InputOverrides(), batch_size, mapped=True)
-    except GraphError as error:
-        _log.debug("%s is not used: %s", litert, error)
-        return None
-    # The graph that the user gave, not the file that runs in its place.
-    classifier.graph = path
-    return classifier
-
-
-def _with_card(options: InputOverrides, card: ModelCard | None) -> InputOverrides:
-    """Return the options, filled with the layers that the card names."""
-    if card is None:
-        return options
-    return replace(
-        options,
-        input_layer=options.input_layer or card.input.name,
-        output_layer=options.output_layer or card.output,
-    )
-
-
-def _frozen_engine(
-    path: Path, options: InputOverrides, plain: bool, trust: bool, digests: Digests
-) -> tuple[InputSpec, Engine]:
-    """Return what a graph wants, and what runs it.
-
-    Args:
-        path: the graph.
-        options: to examine it with.
-        plain: it is one of ours, simple as it stands.
-        trust: run it whatever operations it has.
-        digests: of files.
-    """
-    try:
-        digest = digests.of(path)
+        digest = request.digest_of(path)
     except OSError as error:
         raise GraphError(f"cannot read {path}: {error.strerror or error}") from error
-    name = copy_name(digest, options, plain)
-    copy = find_copy(name)
-    if copy is not None:
+    simple = card is not None  # our own graphs are simple as they are
+    key = conversion_key(digest, overrides, simple)
+    conversion = find_conversion(key)
+    if conversion is not None:
         try:
-            engine: Engine = LiteRTPool(copy.model, mapped=True)
+            engine: Engine = LiteRTPool(conversion.model, mapped=True)
         except GraphError as error:
-            _log.debug("the copy %s is not used: %s", copy.model, error)
+            _log.debug("the conversion %s is not used: %s", conversion.model, error)
         else:
-            # Says again what is only assumed.
+            # Logs again what is only assumed.
             override_scaling(
-                copy.scaling, InputOverrides(), f"{path} takes its images at {copy.input!r}"
+                conversion.scaling,
+                InputOverrides(),
+                f"{path} takes its images at {conversion.input!r}",
             )
-            return copy, engine
+            return conversion, engine
     # Protobuf and all that reads graphs is not needed for a LiteRT file.
     from tlcli.core.classifier.input_inference import infer_spec
+    from tlcli.graph import safety
     from tlcli.graph.limits import check_sizes
-    from tlcli.graph.safety import check_operations, read_graph
 
-    graph = read_graph(path)
-    if not trust:
-        check_operations(graph, str(path))
-    wants = infer_spec(graph, options, str(path))
-    if not trust:
-        size = (wants.height, wants.width)
-        check_sizes(wants.graph, wants.input, [wants.output], size, str(path))
-    engine, model = _converted(wants, plain)
-    # A copy is run without another look at the graph: only what passed the checks gets one,
-    # and only if the file is still what was hashed.
-    if model is not None and not trust and sha256_file(path) == digest:
-        keep_copy(name, model, wants)
-    return wants, engine
+    graph = safety.read_graph(path)
+    if not request.trust:
+        safety.check_operations(graph, str(path))
+    spec = infer_spec(graph, overrides, str(path))
+    if not request.trust:
+        size = (spec.height, spec.width)
+        check_sizes(spec.graph, spec.input, [spec.output], size, str(path))
+    engine, model = _convert(spec, simple)
+    # A conversion runs without another look at the graph: only what passed the checks is stored,
+    # and only if the file is still the one that was hashed.
+    if model is not None and not request.trust and sha256_file(path) == digest:
+        _store_conversion(key, model, spec)
+    return spec, engine
 
 
-def _converted(wants: FrozenGraphSpec, plain: bool) -> tuple[Engine, bytes | None]:
-    """Return LiteRT, which starts at once, and its model; TensorFlow for what it cannot say."""
+def _convert(spec: FrozenGraphSpec, simple: bool) -> tuple[Engine, bytes | None]:
+    """Return LiteRT, which starts at once, and its model; TensorFlow where LiteRT cannot."""
     from tlcli.graph.simplify import simplify
-    from tlcli.litert.writer import write_model
+    from tlcli.litert import writer
 
     try:
-        graph = wants.graph if plain else simplify(wants.graph, wants.input, [wants.output])
-        model = write_model(graph, wants.input, wants.output)
+        graph = spec.graph if simple else simplify(spec.graph, spec.input, [spec.output])
+        model = writer.write_model(graph, spec.input, spec.output)
         return LiteRTPool(model), model
     except (GraphError, OutputError) as error:
         _log.debug("TensorFlow runs the graph: %s", error)
-        return GraphEngine(wants.graph, wants.input, wants.output), None
+        return GraphEngine(spec.graph, spec.input, spec.output), None
+
+
+def _conversions() -> FileCache:
+    return FileCache(converted_folder(), CONVERSION_SOURCES)
+
+
+def conversion_key(digest: str, overrides: InputOverrides, simple: bool) -> Sequence[Any]:
+    """Return the key of the conversion of a graph.
+
+    Args:
+        digest: SHA-256 of the graph's file.
+        overrides: what it was examined with.
+        simple: it was converted as it is.
+    """
+    return (digest, *astuple(overrides), simple)
+
+
+def find_conversion(key: Sequence[Any]) -> ConvertedGraph | None:
+    """Return the conversion of a graph, if there is one in the cache."""
+    found = _conversions().find(key)
+    if found is None:
+        return None
+    facts = found.facts | {"scaling": Scaling(**found.facts["scaling"])}
+    return ConvertedGraph(model=found.path, **facts)
+
+
+def _store_conversion(key: Sequence[Any], model: bytes, spec: FrozenGraphSpec) -> None:
+    names = ("input", "height", "width", "dtype", "labels", "any_batch")
+    facts = {name: getattr(spec, name) for name in names}
+    _conversions().store(key, facts | {"scaling": asdict(spec.scaling)}, model)

@@ -1,4 +1,4 @@
-"""Copies of old graphs: made once, checked each time, never in the way."""
+"""Conversions of old graphs: made once, checked each time, never in the way."""
 
 from __future__ import annotations
 
@@ -13,10 +13,8 @@ import numpy as np
 import pytest
 
 from tlcli import load
-from tlcli.core.classifier import converted_cache as converted_graphs
-from tlcli.core.classifier import load_frozen as frozen_loading
-from tlcli.core.classifier.converted_cache import copy_name, find_copy
 from tlcli.core.classifier.input_spec import InputOverrides
+from tlcli.core.classifier.load_frozen import conversion_key, find_conversion
 from tlcli.errors import GraphError
 from tlcli.graph.nodes import const, new_graph, node, placeholder
 from tlcli.system.cache_folders import converted_folder
@@ -47,20 +45,6 @@ def graph(tmp_path: Path) -> Path:
     return write_graph(tmp_path / "old" / "graph.pb")
 
 
-@pytest.fixture
-def conversions(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
-    """Note each conversion."""
-    seen: list[bool] = []
-    original = frozen_loading._converted
-
-    def converted(wants: Any, plain: bool) -> Any:
-        seen.append(plain)
-        return original(wants, plain)
-
-    monkeypatch.setattr(frozen_loading, "_converted", converted)
-    return seen
-
-
 def scores(graph: Path, image: Path, **options: Any) -> list[float]:
     with load(graph, **options) as classifier:
         (found,) = classifier.label(image)
@@ -77,23 +61,23 @@ def image(tmp_path: Path) -> Path:
     return path
 
 
-def files(pattern: str = "*.tflite") -> list[Path]:
-    return sorted(converted_folder().glob(pattern))
+def files() -> list[Path]:
+    return sorted(converted_folder().glob("*"))
 
 
 def test_the_second_time_nothing_is_converted(
-    graph: Path, image: Path, conversions: list[bool]
+    graph: Path, image: Path, conversions: list[Any]
 ) -> None:
     first = scores(graph, image)
     assert scores(graph, image) == first
     moved = graph.with_name("renamed.pb")
     shutil.copyfile(graph, moved)  # the content counts, not the place
     assert scores(moved, image) == first
-    assert conversions == [False]
-    assert len(files()) == len(files("*.json")) == 1
+    assert conversions == [("input", "final_result")]
+    assert len(files()) == 1
 
 
-def test_all_that_the_graph_wants_is_kept(graph: Path, conversions: list[bool]) -> None:
+def test_the_whole_input_spec_is_cached(graph: Path, conversions: list[Any]) -> None:
     made = [load(graph) for _ in range(2)]
     assert len(conversions) == 1
     assert made[0].preprocessing == made[1].preprocessing
@@ -103,8 +87,8 @@ def test_all_that_the_graph_wants_is_kept(graph: Path, conversions: list[bool]) 
         load(graph, labels=["a", "b", "c"])
 
 
-def test_options_and_contents_have_copies_of_their_own(
-    graph: Path, image: Path, conversions: list[bool]
+def test_overrides_and_contents_have_conversions_of_their_own(
+    graph: Path, image: Path, conversions: list[Any]
 ) -> None:
     first = scores(graph, image)
     other = scores(graph, image, input_mean=0.0, input_std=1.0)
@@ -118,8 +102,8 @@ def test_options_and_contents_have_copies_of_their_own(
     assert len(conversions) == 3
 
 
-def test_what_is_only_assumed_is_said_each_time(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, conversions: list[bool]
+def test_what_is_only_assumed_is_logged_each_time(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, conversions: list[Any]
 ) -> None:
     caplog.set_level(logging.INFO, "tlcli")
     graph = write_graph(tmp_path / "other" / "graph.pb", entry="pixels")
@@ -133,33 +117,22 @@ def test_what_is_only_assumed_is_said_each_time(
     assert len(conversions) == 1
 
 
-@pytest.mark.parametrize(
-    "damage",
-    [
-        lambda model, card: model.write_bytes(model.read_bytes()[:-1]),
-        lambda model, card: model.write_bytes(b"x" + model.read_bytes()[1:]),
-        lambda model, card: model.unlink(),
-        lambda model, card: card.unlink(),
-        lambda model, card: card.write_text("no JSON"),
-        lambda model, card: card.write_text("[1]"),
-        lambda model, card: card.write_text("{}"),
-        lambda model, card: card.write_text(card.read_text().replace('"width": 8', '"width": []')),
-        lambda model, card: card.write_bytes(b"\xff\xfe"),
-    ],
-)
-def test_a_damaged_copy_is_made_anew(
-    graph: Path, image: Path, conversions: list[bool], damage: Any
+@pytest.mark.parametrize("place", [0, 500, -1])
+def test_a_damaged_conversion_is_made_again(
+    graph: Path, image: Path, conversions: list[Any], place: int
 ) -> None:
     first = scores(graph, image)
-    damage(files()[0], files("*.json")[0])
+    content = bytearray(files()[0].read_bytes())
+    content[place] ^= 1
+    files()[0].write_bytes(content)
     assert scores(graph, image) == first
     assert len(conversions) == 2
     assert scores(graph, image) == first
     assert len(conversions) == 2
 
 
-def test_a_copy_does_not_lead_past_the_check(
-    tmp_path: Path, image: Path, conversions: list[bool]
+def test_a_conversion_does_not_lead_past_the_check(
+    tmp_path: Path, image: Path, conversions: list[Any]
 ) -> None:
     graph = write_graph(tmp_path / "bad" / "graph.pb", node("spy", "ReadFile", ["name"]))
     for _ in range(2):
@@ -170,7 +143,7 @@ def test_a_copy_does_not_lead_past_the_check(
     assert files() == []
 
 
-def test_a_graph_that_changes_meanwhile_leaves_no_copy(
+def test_a_graph_that_changes_meanwhile_leaves_no_conversion(
     graph: Path, image: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from tlcli.graph import safety as graph_safety
@@ -208,50 +181,27 @@ def test_a_cache_that_cannot_be_written_is_none(
     folder.chmod(0o700)
 
 
-def test_a_read_only_copy_is_used(graph: Path, image: Path, conversions: list[bool]) -> None:
+def test_a_read_only_conversion_is_used(graph: Path, image: Path, conversions: list[Any]) -> None:
     first = scores(graph, image)
-    for path in (*files("*"), converted_folder()):
+    for path in (*files(), converted_folder()):
         path.chmod(0o500)
     assert scores(graph, image) == first
     assert len(conversions) == 1
     converted_folder().chmod(0o700)
 
 
-def test_the_folder_stays_small_and_the_last_used_stay(
-    graph: Path, image: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    load(graph)
-    size = files()[0].stat().st_size
-    pair = size + files("*.json")[0].stat().st_size
-    monkeypatch.setattr(converted_graphs, "LARGEST_FOLDER", int(3.5 * pair))
-    load(graph, input_mean=1.0)
-    load(graph, input_mean=2.0)
-    for place, age in zip(files(), (300, 200, 100), strict=True):
-        for path in (place, place.with_suffix(".json")):
-            os.utime(path, (10**9 - age, 10**9 - age))
-    oldest, second, _ = files()
-    assert find_copy(oldest.stem) is not None  # used: it is the newest now
-    load(graph, input_mean=3.0)
-    assert len(files()) == len(files("*.json")) == 3
-    assert oldest in files()
-    assert second not in files()
-    monkeypatch.setattr(converted_graphs, "LARGEST_FOLDER", size - 1)
-    load(graph, input_mean=4.0)
-    assert len(files()) == 3  # too large for the folder: none is made, none goes
-
-
-def test_names_differ_by_all_that_matters() -> None:
-    digest, options = "0" * 64, InputOverrides()
-    names = {
-        copy_name(digest, options, False),
-        copy_name(digest, options, True),
-        copy_name("1" * 64, options, False),
-        copy_name(digest, InputOverrides(input_mean=0.0), False),
-        copy_name(digest, InputOverrides(input_std=0.5), False),
-        copy_name(digest, InputOverrides(output_layer="x"), False),
+def test_keys_differ_by_all_that_matters() -> None:
+    digest, overrides = "0" * 64, InputOverrides()
+    keys = {
+        conversion_key(digest, overrides, False),
+        conversion_key(digest, overrides, True),
+        conversion_key("1" * 64, overrides, False),
+        conversion_key(digest, InputOverrides(input_mean=0.0), False),
+        conversion_key(digest, InputOverrides(input_std=0.5), False),
+        conversion_key(digest, InputOverrides(output_layer="x"), False),
     }
-    assert len(names) == 6
-    assert find_copy(copy_name(digest, options, False)) is None
+    assert len(keys) == 6
+    assert find_conversion(conversion_key(digest, overrides, False)) is None
 
 
 def _label(graph: Path, image: Path, results: Any) -> None:
@@ -259,7 +209,7 @@ def _label(graph: Path, image: Path, results: Any) -> None:
 
 
 @pytest.mark.slow
-def test_processes_make_one_copy_together(graph: Path, image: Path) -> None:
+def test_processes_store_one_conversion_together(graph: Path, image: Path) -> None:
     context = multiprocessing.get_context("spawn")
     results = context.Queue()
     processes = [context.Process(target=_label, args=(graph, image, results)) for _ in range(3)]
