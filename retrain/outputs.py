@@ -21,6 +21,7 @@ from tlcli.core.export.embedded_card import embed_card
 from tlcli.core.export.frozen_graph import (
     BOTTLENECK_INPUT,
     SMALL_GRAPH,
+    ClassifierGraph,
     append_final_layer,
     final_layer_graph,
     parse_graph,
@@ -208,11 +209,8 @@ def write_classifier(
 
         write_saved_model(
             files.place(options.saved_model_dir),
-            parse_graph(graph),
+            _parsed(graph, options, backbone),
             inputs.labels,
-            backbone.height,
-            backbone.width,
-            options.final_tensor_name,
             card,
         )
         outputs["saved_model"] = options.saved_model_dir
@@ -245,9 +243,7 @@ def _litert(
     from tlcli.core.export import tflite as litert
 
     try:
-        content = litert.convert(
-            parse_graph(graph), backbone.height, backbone.width, output=options.final_tensor_name
-        )
+        content = litert.convert(_parsed(graph, options, backbone))
     except OutputError as error:
         if options.output_tflite is not None:
             raise
@@ -255,6 +251,12 @@ def _litert(
         return None
     kept.store_litert(layer, content)
     return content
+
+
+def _parsed(graph: bytes, options: RetrainOptions, backbone: Backbone) -> ClassifierGraph:
+    return ClassifierGraph(
+        parse_graph(graph), backbone.height, backbone.width, options.final_tensor_name
+    )
 
 
 def _sealed(
@@ -291,19 +293,18 @@ def _card(
         split: dict(zip(inputs.labels, inputs.counts(split).tolist(), strict=True))
         for split in ("training", "validation", "testing")
     }
-    accuracy = None
+    accuracy: dict[str, Any] = {}
     if tested is not None and tested.accuracy is not None:
         accuracy = {"test": tested.accuracy, "count": tested.count, "interval": tested.interval}
-    return model_card.build(
-        path,
-        labels=inputs.labels,
+    card = model_card.ModelCard(
+        labels=tuple(inputs.labels),
         input=_input(options, backbone),
         output=options.final_tensor_name,
-        files=files,
         backbone=describe(backbone, inputs),
         training={**options.to_dict(), "images": counts},
         accuracy=accuracy,
     )
+    return model_card.complete(card, path, files)
 
 
 def describe(backbone: Backbone | None, inputs: Inputs) -> dict[str, Any]:

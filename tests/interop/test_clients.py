@@ -19,7 +19,12 @@ import pytest
 
 from tests.conftest import NO_SHARED, SHARED
 from tlcli.backbone import INPUT, Backbone
-from tlcli.core.export.frozen_graph import FINAL_TENSOR_NAME, append_final_layer, write_graph
+from tlcli.core.export.frozen_graph import (
+    FINAL_TENSOR_NAME,
+    ClassifierGraph,
+    append_final_layer,
+    serialise,
+)
 from tlcli.core.final_layer.sgd import FinalLayer
 from tlcli.graph.messages import GraphDef
 
@@ -177,7 +182,7 @@ def classifier(request: pytest.FixtureRequest, tmp_path_factory: Any) -> Classif
         vectors = np.concatenate([engine.run(image[None]) for image in images])
     layer = lively_layer(vectors)
     graph = folder / "output_graph.pb"
-    write_graph(graph, append_final_layer(backbone, layer))
+    graph.write_bytes(serialise(append_final_layer(backbone, layer)))
     probabilities = layer.probabilities(vectors)
     # Otherwise "same first label" would be a toss, or always the same label.
     assert margin(probabilities) > 10 * TOLERANCE
@@ -283,7 +288,7 @@ def litert_file(classifier: Classifier, folder: Path) -> Path:
     path = folder / "output_graph.tflite"
     if not path.exists():
         graph = GraphDef.FromString(classifier.graph.read_bytes())
-        path.write_bytes(litert.convert(graph, *classifier.size))
+        path.write_bytes(litert.convert(ClassifierGraph(graph, *classifier.size)))
     return path
 
 
@@ -311,7 +316,7 @@ def tensorflow_saved_model(classifier: Classifier, folder: Path) -> Run:
     if not place.exists():
         graph = GraphDef.FromString(classifier.graph.read_bytes())
         labels = [f"label {number}" for number in range(LABELS)]
-        write_saved_model(place, graph, labels, *classifier.size)
+        write_saved_model(place, ClassifierGraph(graph, *classifier.size), labels)
     model = tf.saved_model.load(str(place))
     signature = model.signatures["serving_default"]
 

@@ -41,7 +41,12 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, floa
     """Return a folder with a photo and all outputs, and the photo's best label and score."""
     from tlcli.backbones import efficientnet_lite
     from tlcli.core.export import tflite as litert
-    from tlcli.core.export.frozen_graph import append_final_layer, write_graph, write_labels
+    from tlcli.core.export.frozen_graph import (
+        ClassifierGraph,
+        append_final_layer,
+        serialise,
+        write_labels,
+    )
     from tlcli.core.export.saved_model import write_saved_model
     from tlcli.core.final_layer.sgd import FinalLayer
     from tlcli.runtime.tensorflow import GraphEngine
@@ -63,10 +68,11 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, floa
     layer = FinalLayer(weights.astype(np.float32), np.zeros(5, np.float32))
     labels = [f"label {number}" for number in range(5)]
     graph = append_final_layer(loaded, layer)
-    write_graph(folder / "output_graph.pb", graph)
+    classifier = ClassifierGraph(graph, 224, 224)
+    (folder / "output_graph.pb").write_bytes(serialise(graph))
     write_labels(folder / "output_labels.txt", labels)
-    (folder / "output_graph.tflite").write_bytes(litert.convert(graph, 224, 224))
-    write_saved_model(folder / "saved_model", graph, labels, 224, 224)
+    (folder / "output_graph.tflite").write_bytes(litert.convert(classifier))
+    write_saved_model(folder / "saved_model", classifier, labels)
     if installed("tf2onnx"):
         for line in CONVERSIONS:
             command = [sys.executable, *shlex.split(line)[1:]]

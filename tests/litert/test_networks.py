@@ -73,7 +73,7 @@ def assert_same(graph: Any, output: str, side: int) -> None:
     engine = LiteRTEngine(content)
     with GraphEngine(graph, INPUT, output) as tensorflow:
         for count in (1, 3):
-            images = litert._smooth_images(count, side, side)
+            images = litert.smooth_images(count, side, side)
             expected = tensorflow.run(images)
             largest = np.abs(expected).max()
             assert 0 < largest < np.inf

@@ -17,8 +17,8 @@ import tlcli
 from tlcli.core.classifier import classifier as module
 from tlcli.core.classifier.classifier import Array, Classifier, ImageInput, Prediction, Score
 from tlcli.core.classifier.loading import load
-from tlcli.core.export.frozen_graph import final_layer_graph, write_graph
-from tlcli.core.export.model_card import CardInput, build, card_path
+from tlcli.core.export.frozen_graph import final_layer_graph, serialise
+from tlcli.core.export.model_card import CardInput, ModelCard, card_path, complete
 from tlcli.core.final_layer.sgd import FinalLayer
 from tlcli.core.images.preprocessing import Preprocessing
 from tlcli.errors import GraphError, UsageError
@@ -257,13 +257,12 @@ def with_card(
         shutil.copyfile(plates / name, folder / name)
     made = preprocessing or Preprocessing("tlcli-1", 128, 128, 128.0, 128.0)
     graph = folder / "graph.pb"
-    build(
-        card_path(graph),
-        labels=["Indiana", "New York", "Oklahoma", "Pennsylvania", "Wyoming"],
-        input=CardInput("input", 128, 128, (-1.0, 1.0), made.to_dict()),
-        output="final_result",
-        files=[folder / name for name in files],
-    ).write(card_path(graph))
+    card = ModelCard(
+        ("Indiana", "New York", "Oklahoma", "Pennsylvania", "Wyoming"),
+        CardInput("input", 128, 128, (-1.0, 1.0), made.to_dict()),
+        "final_result",
+    )
+    complete(card, card_path(graph), [folder / name for name in files]).write(card_path(graph))
     return graph
 
 
@@ -328,15 +327,11 @@ def test_a_card_of_another_graph_is_passed_over(
 
 def test_a_final_layer_alone_is_said_to_take_bottlenecks(tmp_path: Path) -> None:
     graph = tmp_path / "final.pb"
-    write_graph(graph, final_layer_graph(FinalLayer(np.zeros((4, 2), "f"), np.zeros(2, "f"))))
+    layer = FinalLayer(np.zeros((4, 2), "f"), np.zeros(2, "f"))
+    graph.write_bytes(serialise(final_layer_graph(layer)))
     with pytest.raises(GraphError, match="takes bottlenecks"):
         load(graph)
-    build(
-        card_path(graph),
-        labels=["a", "b"],
-        input=CardInput("BottleneckInputPlaceholder"),
-        output="final_result",
-        files=[graph],
-    ).write(card_path(graph))
+    card = ModelCard(("a", "b"), CardInput("BottleneckInputPlaceholder"), "final_result")
+    complete(card, card_path(graph), [graph]).write(card_path(graph))
     with pytest.raises(GraphError, match="takes bottlenecks"):
         load(graph)

@@ -11,7 +11,12 @@ from tests.core.export.test_frozen_graph import mean_backbone
 from tlcli.backbone import BackboneGraph
 from tlcli.core.export import tflite as litert
 from tlcli.core.export.backbone_cache import BackboneCache
-from tlcli.core.export.frozen_graph import append_final_layer, parse_graph, serialise
+from tlcli.core.export.frozen_graph import (
+    ClassifierGraph,
+    append_final_layer,
+    parse_graph,
+    serialise,
+)
 from tlcli.core.final_layer.sgd import FinalLayer
 from tlcli.graph.nodes import node
 
@@ -100,7 +105,7 @@ def test_a_graph_with_another_end_is_not_cache(tmp_path: Path) -> None:
 
 def test_a_litert_file_gets_the_numbers_of_another_layer(tmp_path: Path) -> None:
     def converted(given: FinalLayer) -> bytes:
-        return litert.convert(append_final_layer(mean_backbone(), given), 4, 4)
+        return litert.convert(ClassifierGraph(append_final_layer(mean_backbone(), given), 4, 4))
 
     graphs = cache(tmp_path)
     graphs.store_litert(layer(0), converted(layer(0)))

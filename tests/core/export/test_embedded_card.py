@@ -13,7 +13,7 @@ from tlcli.core.classifier.loading import load
 from tlcli.core.export import embedded_card, model_card
 from tlcli.core.export.embedded_card import embed_card, read_embedded_card
 from tlcli.core.export.frozen_graph import final_layer_graph, serialise
-from tlcli.core.export.model_card import CardInput, ModelCard, build, card_path, load_for
+from tlcli.core.export.model_card import CardInput, ModelCard, card_path, complete, load_for
 from tlcli.core.final_layer.sgd import FinalLayer
 from tlcli.core.images.preprocessing import Preprocessing
 from tlcli.errors import GraphError
@@ -121,9 +121,8 @@ def plates(shared: Path, tmp_path: Path) -> Path:
             output="final_result",
         )
     )
-    build(card_path(graph), labels=labels, input=takes, output="final_result", files=[graph]).write(
-        card_path(graph)
-    )
+    card = ModelCard(tuple(labels), takes, "final_result")
+    complete(card, card_path(graph), [graph]).write(card_path(graph))
     return graph
 
 

@@ -33,14 +33,9 @@ def graph(tmp_path: Path) -> Path:
 
 
 def build(path: Path, **more: Any) -> ModelCard:
-    return model_card.build(
-        model_card.card_path(path),
-        labels=["daisy", "roses"],
-        input=INPUT,
-        output="final_result",
-        files=[path, path.parent / "labels.txt"],
-        **more,
-    )
+    card = ModelCard(("daisy", "roses"), INPUT, "final_result", **more)
+    files = [path, path.parent / "labels.txt"]
+    return model_card.complete(card, model_card.card_path(path), files)
 
 
 def change(graph: Path, **values: Any) -> None:

@@ -15,7 +15,7 @@ from PIL import Image
 from tests import pictures
 from tlcli.backbone import BackboneGraph
 from tlcli.core.export import model_card
-from tlcli.core.export.frozen_graph import append_final_layer
+from tlcli.core.export.frozen_graph import ClassifierGraph, append_final_layer
 from tlcli.core.export.model_card import CardInput, ModelCard
 from tlcli.core.export.saved_model import write_saved_model
 from tlcli.core.final_layer.sgd import FinalLayer
@@ -46,6 +46,7 @@ def pixels_backbone() -> BackboneGraph:
 
 
 GRAPH = append_final_layer(pixels_backbone(), LAYER, "scores")
+CLASSIFIER = ClassifierGraph(GRAPH, HEIGHT, WIDTH, "scores")
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +55,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     card = ModelCard(
         tuple(LABELS), CardInput("Placeholder", HEIGHT, WIDTH, (0, 1), NETWORK.to_dict()), "scores"
     )
-    write_saved_model(path, GRAPH, LABELS, HEIGHT, WIDTH, "scores", card)
+    write_saved_model(path, CLASSIFIER, LABELS, card)
     return path
 
 
@@ -227,7 +228,7 @@ def test_an_older_folder_is_replaced(tmp_path: Path) -> None:
     place = tmp_path / "model"
     (place / "variables").mkdir(parents=True)
     (place / "variables" / "old").write_text("old")
-    write_saved_model(place, GRAPH, LABELS, HEIGHT, WIDTH, "scores")
+    write_saved_model(place, CLASSIFIER, LABELS)
     found = sorted(path.name for path in place.rglob("*") if path.is_file())
     assert found == ["labels.txt", "saved_model.pb"]
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
@@ -239,11 +240,11 @@ def test_a_failure_leaves_the_older_folder(tmp_path: Path) -> None:
     place.mkdir()
     (place / "old").write_text("old")
     with pytest.raises(DataError):
-        write_saved_model(place, GRAPH, ["a", "b\n", "c"], HEIGHT, WIDTH, "scores")
+        write_saved_model(place, CLASSIFIER, ["a", "b\n", "c"])
     assert (place / "old").read_text() == "old"
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="cannot write"):
-        write_saved_model(tmp_path / "file" / "model", GRAPH, LABELS, HEIGHT, WIDTH, "scores")
+        write_saved_model(tmp_path / "file" / "model", CLASSIFIER, LABELS)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "model"]
 
 
@@ -254,10 +255,11 @@ def test_the_same_graph_gives_the_same_bytes_in_another_process(tmp_path: Path) 
     code = (
         "import sys, pathlib\n"
         "from tlcli.graph.messages import GraphDef\n"
+        "from tlcli.core.export.frozen_graph import ClassifierGraph\n"
         "from tlcli.core.export.saved_model import write_saved_model\n"
         "graph = GraphDef.FromString(pathlib.Path(sys.argv[1]).read_bytes())\n"
-        f"write_saved_model(pathlib.Path(sys.argv[2]), graph, ['a', 'b', 'c'], {HEIGHT}, {WIDTH},"
-        " 'scores')\n"
+        f"classifier = ClassifierGraph(graph, {HEIGHT}, {WIDTH}, 'scores')\n"
+        "write_saved_model(pathlib.Path(sys.argv[2]), classifier, ['a', 'b', 'c'])\n"
     )
     digests = set()
     for number in range(2):
@@ -284,5 +286,5 @@ def test_a_full_disk_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(tf.compat.v1.saved_model.Builder, "save", save)
     with pytest.raises(OutputError, match="No space left; choose another place"):
-        write_saved_model(tmp_path / "model", GRAPH, LABELS, HEIGHT, WIDTH, "scores")
+        write_saved_model(tmp_path / "model", CLASSIFIER, LABELS)
     assert list(tmp_path.iterdir()) == []

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from tlcli.backbone import BackboneGraph
 from tlcli.core.export import tflite as litert
-from tlcli.core.export.frozen_graph import append_final_layer
+from tlcli.core.export.frozen_graph import ClassifierGraph, append_final_layer
 from tlcli.core.final_layer.sgd import FinalLayer
 from tlcli.errors import OutputError
 from tlcli.graph.nodes import const, new_graph, node, placeholder
 from tlcli.litert.interpreter import LiteRTEngine
+from tlcli.runtime.tensorflow import import_tensorflow
 
 LAYER = FinalLayer(
     weights=np.random.default_rng(0).normal(0, 1, (4, 3)).astype(np.float32),
@@ -22,7 +23,7 @@ LAYER = FinalLayer(
 )
 
 
-def graph(operation: str = "Relu", batch: int | None = None) -> Any:
+def graph(operation: str = "Relu", batch: int | None = None) -> ClassifierGraph:
     """Return a small convolutional classifier for images of 8 x 10 pixels."""
     kernel = np.random.default_rng(1).normal(0, 1, (3, 3, 3, 4)).astype(np.float32)
     nodes = [
@@ -36,12 +37,13 @@ def graph(operation: str = "Relu", batch: int | None = None) -> Any:
         const("axes", np.array([1, 2], np.int32)),
         node("mean", "Mean", ["active", "axes"], T=np.float32, Tidx=np.int32, keep_dims=False),
     ]  # fmt: skip
-    return append_final_layer(BackboneGraph(new_graph(nodes), "mean", 4, batch is None), LAYER)
+    backbone = BackboneGraph(new_graph(nodes), "mean", 4, batch is None)
+    return ClassifierGraph(append_final_layer(backbone, LAYER), 8, 10)
 
 
 @pytest.fixture(scope="module")
 def model() -> bytes:
-    return litert.convert(graph(), 8, 10)
+    return litert.convert(graph())
 
 
 def test_names_and_shapes(model: bytes) -> None:
@@ -55,7 +57,7 @@ def test_any_batch_gives_the_probabilities_of_the_graph(model: bytes, batch: int
     from tlcli.runtime.tensorflow import GraphEngine
 
     images = np.random.default_rng(2).random((batch, 8, 10, 3), dtype=np.float32)
-    with GraphEngine(graph(), "Placeholder", "final_result") as engine:
+    with GraphEngine(graph().graph, "Placeholder", "final_result") as engine:
         expected = engine.run(images)
     np.testing.assert_allclose(LiteRTEngine(model).run(images), expected, atol=1e-5)
 
@@ -69,28 +71,27 @@ def test_input_is_one_image_until_it_is_resized(model: bytes) -> None:
 
 
 def test_the_same_graph_gives_the_same_bytes(model: bytes) -> None:
-    assert litert.convert(graph(), 8, 10) == model
+    assert litert.convert(graph()) == model
 
 
 def test_nothing_is_printed(capfd: pytest.CaptureFixture[str]) -> None:
-    litert.convert(graph(), 8, 10)
+    litert.convert(graph())
     captured = capfd.readouterr()
     assert captured.out == ""
     assert captured.err == ""
 
 
 def test_tensorflow_converts_what_the_writer_does_not_know() -> None:
-    assert litert.output_difference(
-        litert.convert(graph("Softplus"), 8, 10), graph("Softplus"), 8, 10
-    ) < (1e-5)
+    model = litert.convert(graph("Softplus"))
+    assert litert.output_difference(model, graph("Softplus")) < 1e-5
 
 
 def test_tensorflow_converts_where_the_writer_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
-    wrong = litert.write_model(graph("Tanh"), "Placeholder", "final_result")
+    wrong = litert.write_model(graph("Tanh").graph, "Placeholder", "final_result")
     monkeypatch.setattr(litert, "write_model", lambda *_: wrong)
-    right = litert.convert(graph(), 8, 10)
+    right = litert.convert(graph())
     assert right != wrong
-    assert litert.output_difference(right, graph(), 8, 10) < 1e-5
+    assert litert.output_difference(right, graph()) < 1e-5
 
 
 def test_a_known_graph_is_converted_without_tensorflow(
@@ -101,41 +102,43 @@ def test_a_known_graph_is_converted_without_tensorflow(
 
     monkeypatch.setattr(litert, "import_tensorflow", refuse)
     monkeypatch.delitem(sys.modules, "tensorflow", raising=False)
-    assert litert.convert(graph(), 8, 10) == model
+    assert litert.convert(graph()) == model
 
 
-def test_a_model_that_gives_no_numbers_is_not_taken(
+def test_a_model_that_returns_nan_is_not_taken(
     model: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delitem(sys.modules, "tensorflow", raising=False)
     monkeypatch.setattr(LiteRTEngine, "run", lambda self, batch: np.full((1, 3), np.nan))
-    monkeypatch.setattr(litert, "_converted", lambda *_: b"asked")
-    monkeypatch.setattr(litert, "_check", lambda *_: None)
-    assert litert.convert(graph(), 8, 10) == b"asked"
+    # So TensorFlow converts the graph, and the check of that fails for the same reason.
+    with pytest.raises(OutputError, match="differ from the graph's by inf"):
+        litert.convert(graph())
 
 
 def test_a_graph_for_one_image_is_converted(model: bytes) -> None:
-    fixed = litert.convert(graph(batch=1), 8, 10)
+    fixed = litert.convert(graph(batch=1))
     assert LiteRTEngine(fixed).input_shape == (1, 8, 10, 3)
 
 
 def test_an_operation_that_litert_lacks_is_one_sentence(capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(OutputError, match=r"^no LiteRT file can be made.*--output_tflite") as error:
-        litert.convert(graph("Erfinv"), 8, 10)
+        litert.convert(graph("Erfinv"))
     assert "\n" not in str(error.value)
     assert "Erfinv" in str(error.value)
     assert "Traceback" not in capfd.readouterr().err
 
 
 def test_a_model_that_differs_is_refused(model: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert litert.output_difference(model, graph(), 8, 10) < 1e-5
+    assert litert.output_difference(model, graph()) < 1e-5
     other = graph("Softsign")
-    assert litert.output_difference(model, other, 8, 10) > litert.TOLERANCE
-    monkeypatch.setattr(litert, "_converted", lambda *_: model)
+    assert litert.output_difference(model, other) > litert.TOLERANCE
+    converter = import_tensorflow().compat.v1.lite.TFLiteConverter
+    made = SimpleNamespace(convert=lambda: model)
+    monkeypatch.setattr(converter, "from_frozen_graph", lambda *_: made)
     with pytest.raises(OutputError, match="differ from the graph's by 0"):
-        litert.convert(other, 8, 10)
+        litert.convert(other)
 
 
 def test_nan_is_a_difference(monkeypatch: pytest.MonkeyPatch, model: bytes) -> None:
     monkeypatch.setattr(LiteRTEngine, "run", lambda self, batch: np.full((1, 3), np.nan))
-    assert litert.output_difference(model, graph(), 8, 10) == float("inf")
+    assert litert.output_difference(model, graph()) == float("inf")

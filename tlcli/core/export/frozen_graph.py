@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from tlcli.graph.surgery import (
     split_tensor,
     unique_name,
 )
-from tlcli.system.atomic_files import write_bytes, write_text
+from tlcli.system.atomic_files import write_text
 
 FINAL_TENSOR_NAME = "final_result"
 """Name of the softmax node unless the user asks for another."""
@@ -51,6 +52,25 @@ SMALL_GRAPH = 32 << 20
 _NODE_NAME = re.compile(r"[A-Za-z0-9.]([A-Za-z0-9_./-]*[A-Za-z0-9_.-])?")
 # Protobuf refuses larger messages, on writing as on reading.
 _LARGEST_GRAPH = (1 << 31) - 1
+
+
+@dataclass(frozen=True)
+class ClassifierGraph:
+    """A graph from images to probabilities, and how it is run.
+
+    Attributes:
+        graph: ``graph.messages.GraphDef`` from images in [0, 1] to probabilities [?, L].
+        height: of the input, in pixels.
+        width: of the input, in pixels.
+        output: name of the output node.
+        input: name of the input node.
+    """
+
+    graph: Any
+    height: int
+    width: int
+    output: str = FINAL_TENSOR_NAME
+    input: str = INPUT
 
 
 def check_final_tensor_name(name: str) -> None:
@@ -162,15 +182,6 @@ def parse_graph(content: bytes) -> Any:
     return GraphDef.FromString(content)
 
 
-def write_graph(path: Path, graph: Any) -> None:
-    """Write a ``GraphDef`` to ``path``; the same graph gives the same bytes.
-
-    Raises:
-        OutputError: the file cannot be written.
-    """
-    write_bytes(Path(path), serialise(graph))
-
-
 def check_labels(labels: Iterable[str]) -> None:
     """Check that each label can stand on a line of its own in a UTF-8 file.
 
@@ -192,7 +203,7 @@ def check_labels(labels: Iterable[str]) -> None:
 
 
 def write_labels(path: Path, labels: Sequence[str]) -> None:
-    """Write the labels in output order, one a line, UTF-8.
+    """Write the labels in output order, one per line, UTF-8.
 
     Raises:
         DataError: a label cannot stand on a line of its own.

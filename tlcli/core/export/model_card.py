@@ -12,7 +12,7 @@ import logging
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -45,7 +45,7 @@ class CardInput:
     Attributes:
         name: the input node.
         height: in pixels; None when the graph takes bottlenecks instead of images.
-        width: in pixels, or None likewise.
+        width: in pixels, or None too.
         range: lowest and highest value of a pixel as it is fed.
         preprocessing: ``Preprocessing.to_dict()``, or None for bottlenecks.
     """
@@ -147,40 +147,20 @@ def file_digests(card: Path, paths: Sequence[Path] | Mapping[Path, Path]) -> dic
     return hashes
 
 
-def build(
-    card: Path,
-    *,
-    labels: Sequence[str],
-    input: CardInput,
-    output: str,
-    files: Sequence[Path] | Mapping[Path, Path],
-    backbone: Mapping[str, Any] | None = None,
-    training: Mapping[str, Any] | None = None,
-    accuracy: Mapping[str, Any] | None = None,
-) -> ModelCard:
-    """Return the card for files that are already written, in their places or beside them.
+def complete(card: ModelCard, path: Path, files: Sequence[Path] | Mapping[Path, Path]) -> ModelCard:
+    """Return the card with the digests of its files, the versions and the time.
 
     Args:
-        card: where the card will be written (`card_path` of the graph).
-        labels: in output order.
-        input: what the graph takes.
-        output: name of the softmax node.
-        files: graph, labels file, LiteRT file: those there are (see `file_digests`).
-        backbone: as `describe_backbone` gives it.
-        training: options, seed and counts, as JSON can hold them.
-        accuracy: test, count, interval.
+        card: what is known before files are written.
+        path: where the card will be written (`card_path` of the graph).
+        files: graph, labels file, LiteRT file: those that exist (see `file_digests`).
 
     Raises:
         OutputError: a file cannot be read.
     """
-    return ModelCard(
-        labels=tuple(labels),
-        input=input,
-        output=output,
-        backbone=dict(backbone or {}),
-        training=dict(training or {}),
-        accuracy=dict(accuracy or {}),
-        files=file_digests(card, files),
+    return replace(
+        card,
+        files=file_digests(path, files),
         versions=recorded_versions(),
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
     )

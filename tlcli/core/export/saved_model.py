@@ -19,7 +19,7 @@ from typing import Any
 
 from tlcli.backbone import INPUT
 from tlcli.core.export.encoded_input import read_encoded
-from tlcli.core.export.frozen_graph import FINAL_TENSOR_NAME, check_labels, serialise
+from tlcli.core.export.frozen_graph import ClassifierGraph, check_labels, serialise
 from tlcli.core.export.model_card import SAVED_MODEL_CARD, ModelCard, file_digests
 from tlcli.errors import OutputError
 from tlcli.graph.messages import NodeDef
@@ -37,42 +37,36 @@ LABELS_FILE = "assets.extra/labels.txt"
 
 def write_saved_model(
     folder: Path,
-    graph: Any,
+    classifier: ClassifierGraph,
     labels: Sequence[str],
-    height: int,
-    width: int,
-    final_tensor_name: str = FINAL_TENSOR_NAME,
     card: ModelCard | None = None,
 ) -> None:
     """Write a SavedModel folder whole or not at all; an older one is replaced.
 
     Args:
         folder: the folder to write; ``saved_model.pb`` lies directly in it.
-        graph: ``graph_messages.GraphDef`` that `append_final_layer` gave.
+        classifier: its input is `INPUT`.
         labels: in output order; also written into the folder.
-        height: of the graph's input, in pixels.
-        width: of the graph's input, in pixels.
-        final_tensor_name: the graph's output.
         card: written into the folder, with the SHA-256 of its ``saved_model.pb``.
 
     Raises:
-        DataError: a label cannot stand on a line of its own.
+        DataError: a label cannot be written on a line of its own.
         OutputError: the folder cannot be written.
     """
     check_labels(labels)
-    combined = with_encoded_branch(graph, final_tensor_name, height, width)
+    combined = _with_encoded_branch(classifier)
     with atomic_path(Path(folder)) as temporary:
-        _save(temporary, combined, final_tensor_name)
+        _save(temporary, combined, classifier.output)
         extra = temporary / LABELS_FILE
         extra.parent.mkdir()
         extra.write_text("".join(f"{label}\n" for label in labels), encoding="utf-8")
         if card is not None:
-            place = temporary / SAVED_MODEL_CARD
-            files = file_digests(place, [temporary / "saved_model.pb", extra])
-            place.write_text(replace(card, files=files).to_json(), encoding="utf-8")
+            path = temporary / SAVED_MODEL_CARD
+            files = file_digests(path, [temporary / "saved_model.pb", extra])
+            path.write_text(replace(card, files=files).to_json(), encoding="utf-8")
 
 
-def with_encoded_branch(graph: Any, final_tensor_name: str, height: int, width: int) -> Any:
+def _with_encoded_branch(classifier: ClassifierGraph) -> Any:
     """Return a TensorFlow ``GraphDef`` with both signatures' inputs and outputs.
 
     What depends on the image occurs twice, once for each input, and the constants once.
@@ -80,7 +74,8 @@ def with_encoded_branch(graph: Any, final_tensor_name: str, height: int, width: 
     tf = import_tensorflow()
     from tensorflow.core.framework import graph_pb2
 
-    result = graph_pb2.GraphDef.FromString(serialise(graph))
+    height, width = classifier.height, classifier.width
+    result = graph_pb2.GraphDef.FromString(serialise(classifier.graph))
     # A Graph of its own: nothing is left in the caller's.
     with tf.Graph().as_default() as decoding:
         data = tf.compat.v1.placeholder(tf.string, [None], name=ENCODED_INPUT)
@@ -98,7 +93,7 @@ def with_encoded_branch(graph: Any, final_tensor_name: str, height: int, width: 
     result.library.MergeFrom(branch.library)
     result.versions.producer = max(result.versions.producer, branch.versions.producer)
     result.node.extend(branch.node)
-    for copied in _dependent_copies(graph, final_tensor_name):
+    for copied in _dependent_copies(classifier.graph, classifier.output):
         result.node.add().ParseFromString(copied.SerializeToString())
     return result
 

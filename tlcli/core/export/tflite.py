@@ -1,4 +1,4 @@
-"""The classifier as a LiteRT (.tflite) file, held against the graph it was made from."""
+"""The classifier as a LiteRT (.tflite) file, checked against the graph it was made from."""
 
 from __future__ import annotations
 
@@ -7,105 +7,83 @@ import sys
 import tempfile
 import warnings
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from tlcli.backbone import INPUT
-from tlcli.core.export.frozen_graph import FINAL_TENSOR_NAME, serialise
+from tlcli.core.export.frozen_graph import ClassifierGraph, serialise
 from tlcli.errors import GraphError, OutputError
 from tlcli.litert.interpreter import LiteRTEngine
 from tlcli.litert.writer import write_model
 from tlcli.runtime.native_stderr import quiet_stderr
 from tlcli.runtime.tensorflow import GraphEngine, import_tensorflow
 
-logger = logging.getLogger("tlcli")
+_log = logging.getLogger("tlcli")
 
 TOLERANCE = 1e-3
 """Largest difference of a probability from the graph's; 1e-6 is usual."""
 _CHECKED_IMAGES = 2
 
 
-def convert(
-    graph: Any,
-    height: int,
-    width: int,
-    input: str = INPUT,
-    output: str = FINAL_TENSOR_NAME,
-) -> bytes:
+def convert(classifier: ClassifierGraph) -> bytes:
     """Return a float32 LiteRT model of a classifier; the same graph gives the same bytes.
 
     The model takes [1, height, width, 3] and may be resized to any batch where the graph
     takes any. It was run. TensorFlow is imported only for a graph with operations that
-    `litert_writer` does not know; where it is there anyway, the probabilities are checked
+    `litert.writer` lacks; where it is imported already, the probabilities are checked
     against the graph's. (That the writer's operators compute what the graph's do is what its
     tests prove; a wrong shape or operator would make LiteRT refuse the file.)
-
-    Args:
-        graph: ``graph_messages.GraphDef`` from images in [0, 1] to probabilities [?, L].
-        height: of the input, in pixels.
-        width: of the input, in pixels.
-        input: name of the input node.
-        output: name of the output node.
 
     Raises:
         OutputError: the graph has an operation that LiteRT lacks, or the model's
             probabilities differ from the graph's.
     """
     try:
-        model = write_model(graph, input, output)
+        model = write_model(classifier.graph, classifier.input, classifier.output)
         if "tensorflow" in sys.modules:
-            _check(model, graph, height, width, input, output)
+            _check(model, classifier)
         else:
-            _try(model, height, width)
+            _check_alone(model, classifier)
         return model
     except (GraphError, OutputError) as error:
-        logger.debug("TensorFlow is asked to convert the graph: %s", error)
-    model = _converted(graph, input, output)
-    _check(model, graph, height, width, input, output)
+        _log.debug("TensorFlow converts the graph: %s", error)
+    model = _convert_by_tensorflow(classifier)
+    _check(model, classifier)
     return model
 
 
-def _check(model: bytes, graph: Any, height: int, width: int, input: str, output: str) -> None:
+def _check(model: bytes, classifier: ClassifierGraph) -> None:
     """Run the model and the graph; raise `OutputError` where they differ."""
     try:
-        distance = output_difference(model, graph, height, width, input, output)
+        distance = output_difference(model, classifier)
     except GraphError as error:
         raise _failure(f"LiteRT cannot run what the converter made: {error}") from error
     if not distance <= TOLERANCE:
         raise _failure(f"its probabilities differ from the graph's by {distance:.2g}")
 
 
-def _try(model: bytes, height: int, width: int) -> None:
-    """Run the model alone; raise `GraphError` where it gives no numbers."""
+def _check_alone(model: bytes, classifier: ClassifierGraph) -> None:
+    """Run the model; raise `GraphError` where it returns NaN or infinity."""
     interpreter = LiteRTEngine(model)
     try:
-        given = interpreter.run(_smooth_images(1, height, width))
+        given = interpreter.run(smooth_images(1, classifier.height, classifier.width))
     finally:
         interpreter.close()
     if not np.isfinite(given).all():
-        raise GraphError("the LiteRT model gives no numbers")
+        raise GraphError("the LiteRT model returned NaN or infinity")
 
 
-def output_difference(
-    model: bytes,
-    graph: Any,
-    height: int,
-    width: int,
-    input: str = INPUT,
-    output: str = FINAL_TENSOR_NAME,
-) -> float:
+def output_difference(model: bytes, classifier: ClassifierGraph) -> float:
     """Return the largest difference between the model's and the graph's probabilities.
 
-    Both are run on a few images of smooth random colours, NaN counts as infinity.
+    Both are run on a few images of smooth random colours; NaN counts as infinity.
 
     Raises:
         GraphError: one of the two cannot be run.
     """
-    images = _smooth_images(_CHECKED_IMAGES, height, width)
+    images = smooth_images(_CHECKED_IMAGES, classifier.height, classifier.width)
     # One by one: a graph may take no more.
-    with GraphEngine(graph, input, output) as engine:
+    with GraphEngine(classifier.graph, classifier.input, classifier.output) as engine:
         expected = np.concatenate([engine.run(image[None]) for image in images])
     interpreter = LiteRTEngine(model)
     try:
@@ -118,17 +96,17 @@ def output_difference(
     return distance if np.isfinite(distance) else float("inf")
 
 
-def _converted(graph: Any, input: str, output: str) -> bytes:
+def _convert_by_tensorflow(classifier: ClassifierGraph) -> bytes:
     tf = import_tensorflow()
     with tempfile.TemporaryDirectory(prefix="tlcli-") as folder:
         # The converter reads a file; through a function of TensorFlow 2 it takes thrice as long.
         path = Path(folder) / "graph.pb"
-        path.write_bytes(serialise(graph))
+        path.write_bytes(serialise(classifier.graph))
         try:
             with quiet_stderr(), warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 converter = tf.compat.v1.lite.TFLiteConverter.from_frozen_graph(
-                    str(path), [input], [output]
+                    str(path), [classifier.input], [classifier.output]
                 )
                 return bytes(converter.convert())
         except Exception as error:  # the converter has its own kinds, ValueError among them
@@ -147,7 +125,7 @@ def _first_line(error: BaseException) -> str:
     return lines[0].rstrip(".") if lines else type(error).__name__
 
 
-def _smooth_images(count: int, height: int, width: int) -> npt.NDArray[np.float32]:
+def smooth_images(count: int, height: int, width: int) -> npt.NDArray[np.float32]:
     """Return the same float32 [count, height, width, 3] in [0, 1] every time."""
     generator = np.random.default_rng(0)
     down = np.linspace(0, 2 * np.pi, height)[:, None, None]
