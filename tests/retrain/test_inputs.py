@@ -47,7 +47,7 @@ def photos(tmp_path: Path) -> Path:
             for number in range(40):
                 name = f"{label}/{number:02d}.jpg"
                 (folder / name).write_text(name)
-                content = store.content(folder / name)
+                (content,) = store.contents([folder / name])
                 store.put("fingerprint", None, {content: vector_of(name)})
     return folder
 
@@ -100,7 +100,8 @@ def test_images_without_a_vector_leave_no_gap(photos: Path) -> None:
     for name in ("daisy/00.jpg", "daisy/21.jpg", "rose/39.jpg"):
         with BottleneckStore(cache) as store:
             (photos / name).write_text(f"broken {name}")
-            store.record_failure(store.content(photos / name), "truncated image")
+            (content,) = store.contents([photos / name])
+            store.record_failure(content, "truncated image")
     (photos / "rose" / "05.jpg").unlink()
     (photos / "rose" / "05.jpg").symlink_to("nowhere")
     inputs = gathered(photos)

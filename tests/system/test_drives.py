@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import sqlite3
 from pathlib import Path
 
 import pytest
 
+from tlcli.core.bottlenecks import cache_database
 from tlcli.core.bottlenecks.cache import BottleneckStore
 from tlcli.errors import CacheError
-from tlcli.system.drives import is_network_drive, keeps_locks
+from tlcli.system.drives import is_network_drive, supports_locks
 
 MOUNTS = r"""/dev/vda / ext4 rw 0 0
 server:/home /home nfs4 rw 0 0
@@ -44,9 +47,9 @@ def test_a_system_that_does_not_tell_has_local_drives(tmp_path: Path) -> None:
     assert not is_network_drive(tmp_path, tmp_path / "absent")
 
 
-def test_a_local_folder_keeps_locks(tmp_path: Path) -> None:
-    assert keeps_locks(tmp_path)
-    assert keeps_locks(tmp_path / "absent")  # whoever opens it says it better
+def test_a_local_folder_supports_locks(tmp_path: Path) -> None:
+    assert supports_locks(tmp_path)
+    assert supports_locks(tmp_path / "absent")  # opening it gives the clearer error
     assert list(tmp_path.iterdir()) == []
 
 
@@ -54,18 +57,16 @@ def test_on_a_network_drive_locks_alone_keep_machines_apart(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def mode(store: BottleneckStore) -> str:
-        assert store._database._connection is not None
-        return str(store._database._connection.execute("PRAGMA journal_mode").fetchone()[0])
+        with contextlib.closing(sqlite3.connect(store.path)) as connection:
+            return str(connection.execute("PRAGMA journal_mode").fetchone()[0])
 
     with BottleneckStore(tmp_path) as store:
         assert mode(store) == "wal"
         store.record_failure("0" * 64, "of no kind")
-    monkeypatch.setattr(
-        "tlcli.core.bottlenecks.cache_database.is_network_drive", lambda folder: True
-    )
+    monkeypatch.setattr(cache_database, "is_network_drive", lambda folder: True)
     with BottleneckStore(tmp_path) as store:
         assert mode(store) == "delete"
-        assert store.failure("0" * 64) == "of no kind"
+        assert store.failures(["0" * 64]) == {"0" * 64: "of no kind"}
         assert [path.name for path in tmp_path.iterdir()] == ["bottlenecks.sqlite"]
 
 
@@ -78,7 +79,7 @@ def test_a_drive_without_locks_is_refused_before_anything_is_written(
         raise OSError(errno.ENOLCK, "No locks available")
 
     monkeypatch.setattr(fcntl, "lockf", refuse)
-    with pytest.raises(CacheError, match=r"keeps no file locks.*--bottleneck_dir"):
+    with pytest.raises(CacheError, match=r"has no file locks.*--bottleneck_dir"):
         BottleneckStore(tmp_path / "cache")
     assert list((tmp_path / "cache").iterdir()) == []
 
@@ -92,4 +93,4 @@ def test_a_lock_that_another_holds_is_a_lock(
         raise OSError(errno.EAGAIN, "Resource temporarily unavailable")
 
     monkeypatch.setattr(fcntl, "lockf", refuse)
-    assert keeps_locks(tmp_path)
+    assert supports_locks(tmp_path)

@@ -1,4 +1,4 @@
-"""What the drive of a folder can do: whether other machines use it, whether it keeps locks."""
+"""Facts about the drive of a folder: whether other machines use it, and its file locks."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import re
 import tempfile
 from pathlib import Path
 
-_MOUNTS = Path("/proc/self/mounts")
 # Drives that several machines may write to at once; none of them shares memory.
 _NETWORK = frozenset(
     (
@@ -21,8 +20,8 @@ _NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTS
 _OCTAL = re.compile(r"\\([0-7]{3})")
 
 
-def is_network_drive(folder: Path, mounts: Path = _MOUNTS) -> bool:
-    """Return whether other machines may write to the folder; False where that cannot be told."""
+def is_network_drive(folder: Path, mounts: Path = Path("/proc/self/mounts")) -> bool:
+    """Return whether other machines may write to the folder; False where that is unknown."""
     return _file_system(Path(os.path.realpath(folder)), mounts) in _NETWORK
 
 
@@ -37,15 +36,15 @@ def _file_system(folder: Path, mounts: Path) -> str | None:
         fields = line.split(" ")
         if len(fields) < 3:
             continue
-        place = Path(_OCTAL.sub(lambda found: chr(int(found[1], 8)), fields[1]))
-        # Of two mounts on one place the later one is seen.
-        if len(place.parts) >= best and (place == folder or place in folder.parents):
-            best, kind = len(place.parts), fields[2]
+        point = Path(_OCTAL.sub(lambda found: chr(int(found[1], 8)), fields[1]))
+        # Of two mounts on one path the later one is visible.
+        if len(point.parts) >= best and (point == folder or point in folder.parents):
+            best, kind = len(point.parts), fields[2]
     return kind
 
 
-def keeps_locks(folder: Path) -> bool:
-    """Return whether files in the folder can be locked; True where it cannot be tried."""
+def supports_locks(folder: Path) -> bool:
+    """Return whether files in the folder can be locked; True where that cannot be tested."""
     try:
         import fcntl
     except ImportError:  # Windows always can

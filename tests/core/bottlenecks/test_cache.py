@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tlcli.core.bottlenecks import cache as store
+from tlcli.core.bottlenecks import cache as cache_module
 from tlcli.core.bottlenecks.cache import BottleneckStore
 from tlcli.core.bottlenecks.cache_database import FILE_NAME
 from tlcli.errors import CacheError
@@ -35,10 +35,10 @@ def edit(folder: Path, statement: str, *values: object) -> None:
 
 
 def test_a_vector_comes_back_in_the_next_run(tmp_path: Path) -> None:
-    with BottleneckStore(tmp_path) as kept:
-        kept.put("net", None, {A: vector(1, 2)})
-    with BottleneckStore(tmp_path) as kept:
-        found = kept.get("net", None, [A, B])
+    with BottleneckStore(tmp_path) as store:
+        store.put("net", None, {A: vector(1, 2)})
+    with BottleneckStore(tmp_path) as store:
+        found = store.get("net", None, [A, B])
         assert list(found) == [A]
         assert found[A].dtype == np.float32
         assert found[A].tolist() == [1, 2]
@@ -46,24 +46,24 @@ def test_a_vector_comes_back_in_the_next_run(tmp_path: Path) -> None:
 
 
 def test_no_vector_meets_another_network_view_or_image(tmp_path: Path) -> None:
-    with BottleneckStore(tmp_path) as kept:
-        kept.put("net", None, {A: vector(1)})
-        kept.put("net", "flip=1", {A: vector(2)})
-        kept.put("other", None, {A: vector(3, 4)})
-        assert kept.get("net", None, [B]) == {}
-        assert kept.get("net", "flip=0", [A]) == {}
-        assert kept.get("third", None, [A]) == {}
-        assert kept.get("net", "flip=1", [A])[A].tolist() == [2]
-        assert kept.get("other", None, [A])[A].tolist() == [3, 4]
-        assert (kept.bottleneck_size("net"), kept.bottleneck_size("other")) == (1, 2)
-        assert kept.bottleneck_size("third") is None
+    with BottleneckStore(tmp_path) as store:
+        store.put("net", None, {A: vector(1)})
+        store.put("net", "flip=1", {A: vector(2)})
+        store.put("other", None, {A: vector(3, 4)})
+        assert store.get("net", None, [B]) == {}
+        assert store.get("net", "flip=0", [A]) == {}
+        assert store.get("third", None, [A]) == {}
+        assert store.get("net", "flip=1", [A])[A].tolist() == [2]
+        assert store.get("other", None, [A])[A].tolist() == [3, 4]
+        assert (store.bottleneck_size("net"), store.bottleneck_size("other")) == (1, 2)
+        assert store.bottleneck_size("third") is None
 
 
 def test_more_contents_than_sqlite_takes_at_once(tmp_path: Path) -> None:
     many = {sha256_bytes(str(i).encode()): vector(i) for i in range(2500)}
-    with BottleneckStore(tmp_path) as kept:
-        kept.put("net", None, many)
-        found = kept.get("net", None, [*many, *many])
+    with BottleneckStore(tmp_path) as store:
+        store.put("net", None, many)
+        found = store.get("net", None, [*many, *many])
     assert {key: value.tolist() for key, value in found.items()} == {
         key: value.tolist() for key, value in many.items()
     }
@@ -71,19 +71,19 @@ def test_more_contents_than_sqlite_takes_at_once(tmp_path: Path) -> None:
 
 def test_vectors_are_written_into_the_rows_of_a_matrix(tmp_path: Path) -> None:
     contents = [sha256_bytes(str(i).encode()) for i in range(1200)]
-    with BottleneckStore(tmp_path) as kept:
-        kept.put("net", None, {c: vector(i, -i) for i, c in enumerate(contents) if i % 3})
+    with BottleneckStore(tmp_path) as store:
+        store.put("net", None, {c: vector(i, -i) for i, c in enumerate(contents) if i % 3})
         matrix = np.full((2600, 2), 7, np.float32)
         rows = list(range(2599, 199, -1))
-        found = kept.fill("net", None, [*contents, *contents], matrix, rows)
+        found = store.fill("net", None, [*contents, *contents], matrix, rows)
         assert found.tolist() == [i % 3 > 0 for i in range(1200)] * 2
         for index, row in enumerate(rows):
             i = index % 1200
             assert matrix[row].tolist() == ([i, -i] if i % 3 else [7, 7])
         assert (matrix[:200] == 7).all()
         narrow = np.zeros((1, 1), np.float32)
-        assert not kept.fill("net", None, contents[1:2], narrow).any()
-        assert not kept.fill("other", None, contents[1:2], matrix).any()
+        assert not store.fill("net", None, contents[1:2], narrow).any()
+        assert not store.fill("other", None, contents[1:2], matrix).any()
 
 
 def test_counting_reads_no_vector(tmp_path: Path) -> None:
@@ -115,13 +115,13 @@ def test_the_last_vector_put_is_the_one_got(
     puts: list[tuple[str, str | None, str, list[float]]],
 ) -> None:
     truth: dict[tuple[str, str | None, str], np.ndarray] = {}
-    with tempfile.TemporaryDirectory() as folder, BottleneckStore(Path(folder)) as kept:
+    with tempfile.TemporaryDirectory() as folder, BottleneckStore(Path(folder)) as store:
         for network, view, content, values in puts:
             truth[network, view, content] = vector(*values)
-            kept.put(network, view, {content: vector(*values)})
+            store.put(network, view, {content: vector(*values)})
         for network in ("n1", "n2"):
             for view in (None, "v1", "v2"):
-                found = kept.get(network, view, [A, B])
+                found = store.get(network, view, [A, B])
                 wanted = {c: v for (n, w, c), v in truth.items() if (n, w) == (network, view)}
                 assert {c: v.tobytes() for c, v in found.items()} == {
                     c: v.tobytes() for c, v in wanted.items()
@@ -129,13 +129,13 @@ def test_the_last_vector_put_is_the_one_got(
 
 
 def test_vectors_of_another_length_are_refused(tmp_path: Path) -> None:
-    with BottleneckStore(tmp_path) as kept:
-        kept.put("net", None, {A: vector(1, 2)})
+    with BottleneckStore(tmp_path) as store:
+        store.put("net", None, {A: vector(1, 2)})
         with pytest.raises(CacheError, match="vectors of 2 values, not 1"):
-            kept.put("net", None, {B: vector(1)})
-        assert list(kept.get("net", None, [A, B])) == [A]
-        kept.put("net", None, {B: vector(3, 4)})  # the refused write is not left open
-        assert list(kept.get("net", None, [B])) == [B]
+            store.put("net", None, {B: vector(1)})
+        assert list(store.get("net", None, [A, B])) == [A]
+        store.put("net", None, {B: vector(3, 4)})  # the refused write is not left open
+        assert list(store.get("net", None, [B])) == [B]
 
 
 @pytest.mark.parametrize(
@@ -154,13 +154,13 @@ def test_vectors_of_another_length_are_refused(tmp_path: Path) -> None:
     ],
 )
 def test_a_row_that_was_changed_is_a_miss(tmp_path: Path, change: str) -> None:
-    with BottleneckStore(tmp_path) as kept:
-        kept.put("net", None, {A: vector(1, 3)})
+    with BottleneckStore(tmp_path) as store:
+        store.put("net", None, {A: vector(1, 3)})
     edit(tmp_path, change)
-    with BottleneckStore(tmp_path) as kept:
+    with BottleneckStore(tmp_path) as store:
         for network in ("net", "other"):
             for view in (None, "x"):
-                assert kept.get(network, view, [A, B]) == {}
+                assert store.get(network, view, [A, B]) == {}
 
 
 @pytest.mark.parametrize("damaged", [5, 0, -1, 1 << 60, "x"])
@@ -183,11 +183,11 @@ def test_a_damaged_size_is_replaced_where_no_vector_bears_it_out(
 def test_a_failure_is_remembered_for_this_reader(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with BottleneckStore(tmp_path) as kept:
-        assert kept.failure(A) is None
-        kept.record_failure(A, "truncated image")
-    with BottleneckStore(tmp_path) as kept:
-        assert kept.failure(A) == "truncated image"
-        assert kept.failures([A, B, A]) == {A: "truncated image"}
-        monkeypatch.setattr(store, "PREPROCESSING_VERSION", 2)
-        assert kept.failure(A) is None
+    with BottleneckStore(tmp_path) as store:
+        assert store.failures([A]) == {}
+        store.record_failure(A, "truncated image")
+    with BottleneckStore(tmp_path) as store:
+        assert store.failures([A]) == {A: "truncated image"}
+        assert store.failures([A, B, A]) == {A: "truncated image"}
+        monkeypatch.setattr(cache_module, "PREPROCESSING_VERSION", 2)
+        assert store.failures([A]) == {}

@@ -44,33 +44,33 @@ def edit(folder: Path, statement: str) -> None:
 def test_a_damaged_file_is_moved_aside(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     for number in (1, 2):
         (tmp_path / FILE_NAME).write_bytes(b"no database " * 1000)
-        with caplog.at_level(logging.WARNING, "tlcli"), BottleneckStore(tmp_path) as kept:
-            kept.put("net", None, {A: vector(1)})
-            assert list(kept.get("net", None, [A])) == [A]
+        with caplog.at_level(logging.WARNING, "tlcli"), BottleneckStore(tmp_path) as store:
+            store.put("net", None, {A: vector(1)})
+            assert list(store.get("net", None, [A])) == [A]
         assert (tmp_path / f"{FILE_NAME}.damaged-{number}").read_bytes().startswith(b"no data")
     assert caplog.text.count("was damaged") == 2
 
 
 def test_a_damaged_page_found_later_is_moved_aside(tmp_path: Path) -> None:
     many = {sha256_bytes(str(i).encode()): np.ones(500, np.float32) for i in range(50)}
-    with BottleneckStore(tmp_path) as kept:
-        kept.put("net", None, many)
+    with BottleneckStore(tmp_path) as store:
+        store.put("net", None, many)
     path = tmp_path / FILE_NAME
     data = bytearray(path.read_bytes())
     data[20480:] = b"\xa5" * (len(data) - 20480)  # past the schema
     path.write_bytes(data)
-    with BottleneckStore(tmp_path) as kept:
-        assert kept.get("net", None, many) == {}
-        kept.put("net", None, many)
-        assert len(kept.get("net", None, many)) == 50
+    with BottleneckStore(tmp_path) as store:
+        assert store.get("net", None, many) == {}
+        store.put("net", None, many)
+        assert len(store.get("net", None, many)) == 50
     assert list(tmp_path.glob("*.damaged-1"))
 
 
 def test_a_database_without_its_tables_is_moved_aside(tmp_path: Path) -> None:
     BottleneckStore(tmp_path).close()
     edit(tmp_path, "DROP TABLE vectors")
-    with BottleneckStore(tmp_path) as kept:
-        kept.put("net", None, {A: vector(1)})
+    with BottleneckStore(tmp_path) as store:
+        store.put("net", None, {A: vector(1)})
     assert list(tmp_path.glob("*.damaged-1"))
 
 
@@ -81,8 +81,8 @@ def test_whatever_happens_to_the_file_no_wrong_vector_is_returned(
 ) -> None:
     many = {sha256_bytes(str(i).encode()): np.full(64, i, np.float32) for i in range(40)}
     with tempfile.TemporaryDirectory() as folder:
-        with BottleneckStore(Path(folder)) as kept:
-            kept.put("net", None, many)
+        with BottleneckStore(Path(folder)) as store:
+            store.put("net", None, many)
         path = Path(folder) / FILE_NAME
         data = bytearray(path.read_bytes())
         for place, written in writes:
@@ -90,8 +90,8 @@ def test_whatever_happens_to_the_file_no_wrong_vector_is_returned(
             data[start : start + len(written)] = written
         path.write_bytes(data)
         try:
-            with BottleneckStore(Path(folder)) as kept:
-                found = kept.get("net", None, many)
+            with BottleneckStore(Path(folder)) as store:
+                found = store.get("net", None, many)
         except CacheError:
             return
         for content, values in found.items():
@@ -104,7 +104,7 @@ def test_a_schema_that_is_no_text_is_moved_aside(tmp_path: Path) -> None:
     data = opened.path.read_bytes()
     opened.path.write_bytes(data.replace(b"CREATE TABLE vectors", b"CREATE TABL\xe9 vectors"))
     with BottleneckStore(tmp_path) as opened:
-        assert opened.failure(A) is None
+        assert opened.failures([A]) == {}
     assert (tmp_path / f"{FILE_NAME}.damaged-1").exists()
 
 
@@ -112,8 +112,8 @@ def test_a_schema_that_is_no_text_is_moved_aside(tmp_path: Path) -> None:
 
 
 def test_the_default_folder_is_the_cache() -> None:
-    with BottleneckStore() as kept:
-        assert kept.folder == bottleneck_folder()
+    with BottleneckStore() as store:
+        assert store.folder == bottleneck_folder()
     assert (bottleneck_folder() / FILE_NAME).is_file()
 
 
@@ -160,22 +160,22 @@ def test_a_folder_in_the_databases_place_is_named(tmp_path: Path) -> None:
     [("PRAGMA query_only=1", "readonly"), ("PRAGMA max_page_count=1", "full")],
 )
 def test_a_refused_write_is_one_sentence(tmp_path: Path, pragma: str, reason: str) -> None:
-    with BottleneckStore(tmp_path) as kept:
-        kept.put("net", None, {A: vector(1)})
-        assert kept._database._connection is not None
-        kept._database._connection.execute(pragma)
+    with BottleneckStore(tmp_path) as store:
+        store.put("net", None, {A: vector(1)})
+        assert store._database._connection is not None
+        store._database._connection.execute(pragma)
         with pytest.raises(CacheError, match=rf"{reason}.*--bottleneck_dir"):
-            kept.put(
+            store.put(
                 "net",
                 None,
                 {B: np.zeros(1, np.float32), A: np.zeros(1, np.float32)}
                 | {sha256_bytes(str(i).encode()): np.zeros(1, np.float32) for i in range(500)},
             )
-        assert list(kept.get("net", None, [A, B])) == [A]  # nothing of the failed write
-        kept._database._connection.execute("PRAGMA query_only=0")
-        kept._database._connection.execute("PRAGMA max_page_count=100000")
-        kept.put("net", None, {B: vector(1)})  # and room was made
-        assert list(kept.get("net", None, [B])) == [B]
+        assert list(store.get("net", None, [A, B])) == [A]  # nothing of the failed write
+        store._database._connection.execute("PRAGMA query_only=0")
+        store._database._connection.execute("PRAGMA max_page_count=100000")
+        store.put("net", None, {B: vector(1)})  # and room was made
+        assert list(store.get("net", None, [B])) == [B]
 
 
 def test_a_cache_of_a_newer_version_is_left_alone(tmp_path: Path) -> None:
@@ -187,11 +187,11 @@ def test_a_cache_of_a_newer_version_is_left_alone(tmp_path: Path) -> None:
 
 
 def test_a_closed_store_says_so(tmp_path: Path) -> None:
-    kept = BottleneckStore(tmp_path)
-    kept.close()
-    kept.close()
+    store = BottleneckStore(tmp_path)
+    store.close()
+    store.close()
     with pytest.raises(CacheError, match="closed"):
-        kept.get("net", None, [A])
+        store.get("net", None, [A])
 
 
 def test_a_rename_that_fails_is_one_sentence(
@@ -216,26 +216,26 @@ def hold(folder: Path) -> sqlite3.Connection:
 
 
 def test_another_writer_is_waited_for(tmp_path: Path) -> None:
-    with BottleneckStore(tmp_path) as kept:
+    with BottleneckStore(tmp_path) as store:
         other = hold(tmp_path)
         timer = threading.Timer(0.2, other.execute, ["COMMIT"])
         timer.start()
-        kept.put("net", None, {A: vector(1)})
+        store.put("net", None, {A: vector(1)})
         timer.join()
         other.close()
-        assert list(kept.get("net", None, [A])) == [A]
+        assert list(store.get("net", None, [A])) == [A]
 
 
 def test_a_writer_that_never_ends_is_one_sentence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(store_database, "BUSY_SECONDS", 0.05)
-    with BottleneckStore(tmp_path) as kept:
-        kept.put("net", None, {A: vector(1)})
+    with BottleneckStore(tmp_path) as store:
+        store.put("net", None, {A: vector(1)})
         other = hold(tmp_path)
-        assert list(kept.get("net", None, [A])) == [A]  # reading goes on
+        assert list(store.get("net", None, [A])) == [A]  # reading goes on
         with pytest.raises(CacheError, match="locked"):
-            kept.put("net", None, {B: vector(1)})
+            store.put("net", None, {B: vector(1)})
         other.close()
 
 
@@ -246,8 +246,8 @@ import numpy as np
 from tlcli.core.bottlenecks.cache import BottleneckStore
 first = int(sys.argv[2])
 for i in range(first, first + 40):
-    with BottleneckStore(Path(sys.argv[1])) as kept:
-        kept.put("net", None, {f"{i:064d}": np.full(8, i, np.float32)})
+    with BottleneckStore(Path(sys.argv[1])) as store:
+        store.put("net", None, {f"{i:064d}": np.full(8, i, np.float32)})
 """
 
 
@@ -255,20 +255,20 @@ def test_several_processes_make_and_fill_one_cache(tmp_path: Path) -> None:
     command = [sys.executable, "-c", WRITER, str(tmp_path / "cache")]
     running = [subprocess.Popen([*command, str(first)]) for first in (0, 40, 80)]
     assert [process.wait(timeout=120) for process in running] == [0, 0, 0]
-    with BottleneckStore(tmp_path / "cache") as kept:
-        found = kept.get("net", None, [f"{i:064d}" for i in range(120)])
+    with BottleneckStore(tmp_path / "cache") as store:
+        found = store.get("net", None, [f"{i:064d}" for i in range(120)])
     assert [found[f"{i:064d}"][0] for i in range(120)] == list(range(120))
     assert not list((tmp_path / "cache").glob("*.damaged*"))
 
 
 def test_threads_share_one_store(tmp_path: Path) -> None:
-    with BottleneckStore(tmp_path) as kept:
+    with BottleneckStore(tmp_path) as store:
         threads = [
-            threading.Thread(target=kept.put, args=("net", None, {f"{i:064d}": vector(i)}))
+            threading.Thread(target=store.put, args=("net", None, {f"{i:064d}": vector(i)}))
             for i in range(16)
         ]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-        assert len(kept.get("net", None, [f"{i:064d}" for i in range(16)])) == 16
+        assert len(store.get("net", None, [f"{i:064d}" for i in range(16)])) == 16

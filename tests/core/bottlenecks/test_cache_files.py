@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tlcli.core.bottlenecks import cache_files as seen_files
 from tlcli.core.bottlenecks.cache import BottleneckStore
-from tlcli.core.bottlenecks.cache_database import FILE_NAME
+from tlcli.core.bottlenecks.cache_database import FILE_NAME, StoreDatabase
+from tlcli.core.bottlenecks.cache_files import FileCache
 from tlcli.core.data import content_hashes as contents
 from tlcli.errors import ImageError
 from tlcli.system.atomic_files import sha256_bytes
@@ -54,8 +54,8 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def test_an_unchanged_file_is_read_once(tmp_path: Path, settled: None, reads: list[str]) -> None:
     image = made_file(tmp_path / "a.jpg", b"a")
     for _ in range(2):
-        with BottleneckStore(tmp_path / "cache") as kept:
-            assert kept.content(image) == A
+        with BottleneckStore(tmp_path / "cache") as store:
+            assert store.contents([image]) == [A]
     assert reads == ["a.jpg"]
 
 
@@ -70,32 +70,32 @@ def test_only_the_state_of_a_settled_file_is_relied_on(
 
 def test_a_file_written_a_moment_ago_is_read_again(tmp_path: Path, reads: list[str]) -> None:
     image = made_file(tmp_path / "a.jpg", b"a")
-    with BottleneckStore(tmp_path / "cache") as kept:
-        assert kept.content(image) == A
+    with BottleneckStore(tmp_path / "cache") as store:
+        assert store.contents([image]) == [A]
         before = image.stat()
         image.write_bytes(b"b")  # same size, and the time set back
         os.utime(image, ns=(before.st_atime_ns, before.st_mtime_ns))
-        assert kept.content(image) == B
+        assert store.contents([image]) == [B]
     assert reads == ["a.jpg", "a.jpg"]
 
 
 def test_a_change_that_keeps_size_and_time_is_seen(tmp_path: Path, settled: None) -> None:
     image = made_file(tmp_path / "a.jpg", b"a")
-    with BottleneckStore(tmp_path / "cache") as kept:
-        assert kept.content(image) == A
+    with BottleneckStore(tmp_path / "cache") as store:
+        assert store.contents([image]) == [A]
         before = image.stat()
         time.sleep(0.05)  # one tick of the file system's clock
         image.write_bytes(b"b")
         os.utime(image, ns=(before.st_atime_ns, before.st_mtime_ns))
-        assert kept.content(image) == B
+        assert store.contents([image]) == [B]
 
 
 def test_a_file_put_in_anothers_place_is_seen(tmp_path: Path, settled: None) -> None:
     first, second = made_file(tmp_path / "a.jpg", b"a"), made_file(tmp_path / "b.jpg", b"b")
-    with BottleneckStore(tmp_path / "cache") as kept:
-        assert kept.content(first) == A
+    with BottleneckStore(tmp_path / "cache") as store:
+        assert store.contents([first]) == [A]
         second.replace(first)
-        assert kept.content(first) == B
+        assert store.contents([first]) == [B]
 
 
 def test_contents_name_each_failure_and_keep_the_order(tmp_path: Path) -> None:
@@ -111,10 +111,8 @@ def test_contents_name_each_failure_and_keep_the_order(tmp_path: Path) -> None:
         tmp_path / "b.jpg",
     ]
     calls: list[tuple[str, int, int]] = []
-    with BottleneckStore(tmp_path / "cache") as kept:
-        found = kept.contents(paths, lambda *call: calls.append(call))
-        with pytest.raises(ImageError, match="no such file"):
-            kept.content(paths[1])
+    with BottleneckStore(tmp_path / "cache") as store:
+        found = store.contents(paths, lambda *call: calls.append(call))
     assert [found[0], found[5], found[6]] == [B, A, B]
     assert [str(found[index]) for index in (1, 2, 3)] == [
         "no such file or directory",
@@ -129,16 +127,16 @@ def test_contents_name_each_failure_and_keep_the_order(tmp_path: Path) -> None:
 def test_a_name_that_is_no_text_is_hashed(tmp_path: Path, settled: None) -> None:
     odd = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff.jpg"))
     odd.write_bytes(b"a")
-    with BottleneckStore(tmp_path / "cache") as kept:
-        assert kept.contents([odd, odd]) == [A, A]
+    with BottleneckStore(tmp_path / "cache") as store:
+        assert store.contents([odd, odd]) == [A, A]
 
 
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may read everything")
 def test_a_file_that_may_not_be_read_is_named(tmp_path: Path) -> None:
     image = made_file(tmp_path / "a.jpg", b"a")
     image.chmod(0)
-    with BottleneckStore(tmp_path / "cache") as kept:
-        assert str(kept.contents([image])[0]) == "permission denied"
+    with BottleneckStore(tmp_path / "cache") as store:
+        assert str(store.contents([image])[0]) == "permission denied"
 
 
 def test_an_interrupted_run_keeps_what_it_hashed(
@@ -150,27 +148,28 @@ def test_an_interrupted_run_keeps_what_it_hashed(
         if done == 20:
             raise KeyboardInterrupt
 
-    with BottleneckStore(tmp_path / "cache") as kept:
+    with BottleneckStore(tmp_path / "cache") as store:
         with pytest.raises(KeyboardInterrupt):
-            kept.contents(paths, interrupt)
+            store.contents(paths, interrupt)
         reads.clear()
-        kept.contents(paths)
+        store.contents(paths)
     assert sorted(reads) == sorted(path.name for path in paths[20:])
 
 
 def test_each_part_of_a_long_list_is_written_down_on_its_own(
-    tmp_path: Path, settled: None, reads: list[str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, settled: None, reads: list[str]
 ) -> None:
-    monkeypatch.setattr(seen_files, "_FILES_AT_ONCE", 3)
     paths = [made_file(tmp_path / f"{i}.jpg", b"%d" % i) for i in range(8)]
     calls: list[int] = []
-    with BottleneckStore(tmp_path / "cache") as kept:
-        contents_ = kept.contents(paths, lambda stage, done, total: calls.append(done))
-        assert contents_ == [sha256_bytes(b"%d" % i) for i in range(8)]
-        assert calls == list(range(1, 9))
-        reads.clear()
-        assert kept.contents([str(path) for path in paths]) == contents_
-        assert reads == []
+    database = StoreDatabase(tmp_path / "cache")
+    files = FileCache(database, files_at_once=3)
+    found = files.contents(paths, lambda stage, done, total: calls.append(done))
+    assert found == [sha256_bytes(b"%d" % i) for i in range(8)]
+    assert calls == list(range(1, 9))
+    reads.clear()
+    assert files.contents([str(path) for path in paths]) == found
+    assert reads == []
+    database.close()
 
 
 def test_a_path_is_one_file_however_it_is_given(
@@ -178,16 +177,16 @@ def test_a_path_is_one_file_however_it_is_given(
 ) -> None:
     made_file(tmp_path / "a.jpg", b"a")
     monkeypatch.chdir(tmp_path)
-    with BottleneckStore(tmp_path / "cache") as kept:
-        assert kept.contents([Path("a.jpg")]) == [A]
-        assert kept.contents(["a.jpg", tmp_path / "a.jpg"]) == [A, A]
+    with BottleneckStore(tmp_path / "cache") as store:
+        assert store.contents([Path("a.jpg")]) == [A]
+        assert store.contents(["a.jpg", tmp_path / "a.jpg"]) == [A, A]
     assert reads == ["a.jpg"]
 
 
 def test_a_damaged_row_of_a_file_is_read_again(tmp_path: Path, settled: None) -> None:
     path = made_file(tmp_path / "a.jpg", b"a")
     with BottleneckStore(tmp_path / "cache") as opened:
-        assert opened.content(path) == A
+        assert opened.contents([path]) == [A]
     edit(tmp_path / "cache", "UPDATE files SET content = replace(content, 'c', 'd')")
     with BottleneckStore(tmp_path / "cache") as opened:
-        assert opened.content(path) == A
+        assert opened.contents([path]) == [A]

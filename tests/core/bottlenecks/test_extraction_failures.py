@@ -40,8 +40,8 @@ def test_a_bad_image_takes_no_other_with_it(
     assert found.found.tolist() == [False, *[True] * 10, False, False]
     assert set(found.failures) == {bad.path, copy.path, absent.path}
     assert "no such file" in found.failures[absent.path]
-    assert store.failure(bad.content) == found.failures[bad.path]
-    assert store.failure(absent.content) is None  # it may come back
+    assert store.failures([bad.content]) == {bad.content: found.failures[bad.path]}
+    assert store.failures([absent.content]) == {}  # it may come back
 
 
 def test_a_remembered_failure_is_not_decoded_again(
@@ -77,7 +77,7 @@ def test_an_accident_is_not_remembered(
     monkeypatch.setattr(bottlenecks.Preprocessing, "read", read)
     found = compute(backbone(), requests, store)
     assert list(found.failures) == [requests[1].path]
-    assert store.failure(requests[1].content) is None
+    assert store.failures([requests[1].content]) == {}
     assert found.computed == 2
 
 
@@ -91,7 +91,7 @@ def test_too_little_memory_inside_a_decoder_is_not_remembered(
     monkeypatch.setattr(bottlenecks.Preprocessing, "read", read)
     (request,) = pictures(tmp_path, 1)
     assert compute(backbone(), [request], store).failures
-    assert store.failure(request.content) is None
+    assert store.failures([request.content]) == {}
 
 
 def test_a_file_that_changed_meanwhile_is_not_stored_under_its_old_content(
@@ -101,7 +101,7 @@ def test_a_file_that_changed_meanwhile_is_not_stored_under_its_old_content(
     request.path.write_bytes(picture(99))
     found = compute(backbone(), [request], store)
     assert "changed" in found.failures[request.path]
-    assert (stored(store, [request]), store.failure(request.content)) == (0, None)
+    assert (stored(store, [request]), store.failures([request.content])) == (0, {})
 
 
 def test_a_giant_file_is_not_taken_into_memory(

@@ -228,7 +228,7 @@ def photos(tmp_path: Path) -> list[Path]:
 def test_the_cache_never_mixes_precisions(tmp_path: Path, photos: list[Path]) -> None:
     low = in_bfloat16(BACKBONE, NO_UNIT)
     with BottleneckStore(tmp_path / "cache") as store:
-        contents = [store.content(path) for path in photos]
+        contents = store.contents(photos)
         requests = [Request(*pair) for pair in zip(photos, contents, strict=True)]
         first = compute(BACKBONE, requests, store)
         second = compute(low, requests, store)

@@ -1,8 +1,8 @@
-"""The bottleneck cache: one SQLite file that knows contents of files and their vectors.
+"""The bottleneck cache: one SQLite file with the content hashes of files and their vectors.
 
-A vector is found by (backbone fingerprint, view, SHA-256 of the image's content), so it can
-never be met by another image, network, layer, size or preprocessing. What cannot be trusted
-(wrong length, wrong checksum, damaged file) is a miss, never an error.
+The key of a vector is (backbone fingerprint, view, SHA-256 of the image's content), so another
+image, network, layer, size or preprocessing never finds it. What cannot be trusted (wrong
+length, wrong checksum, damaged file) is a miss, never an error.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ import numpy as np
 import numpy.typing as npt
 
 from tlcli.core.bottlenecks.cache_database import CHUNK, StoreDatabase, chunks, insert, marks
-from tlcli.core.bottlenecks.cache_files import SeenFiles
-from tlcli.core.data.content_hashes import Progress
+from tlcli.core.bottlenecks.cache_files import FileCache
 from tlcli.core.images.preprocessing import PREPROCESSING_VERSION
 from tlcli.errors import ImageError
+from tlcli.progress import Progress
 from tlcli.system.cache_folders import bottleneck_folder
 from tlcli.system.gc_pause import gc_paused
 
@@ -30,7 +30,7 @@ _LARGEST_VECTOR = 1 << 24
 
 
 def _reader() -> str:
-    """Return what decides whether a file can be decoded: our version and Pillow's."""
+    """Return the versions that decide whether a file can be decoded: tlcli's and Pillow's."""
     import PIL
 
     return f"{PREPROCESSING_VERSION}/pillow {PIL.__version__}"
@@ -45,7 +45,7 @@ class BottleneckStore:
     """The cache in one folder; a context manager, usable from several threads and processes.
 
     Args:
-        folder: where the file lies or will be made; None takes the default folder.
+        folder: of the database file, made where missing; None takes the default folder.
 
     Raises:
         CacheError: the folder or file cannot be opened or written.
@@ -54,7 +54,7 @@ class BottleneckStore:
     def __init__(self, folder: Path | None = None) -> None:
         self.folder = bottleneck_folder() if folder is None else Path(folder)
         self._database = StoreDatabase(self.folder)
-        self._files = SeenFiles(self._database)
+        self._files = FileCache(self._database)
         self.path = self._database.path
 
     def close(self) -> None:
@@ -69,22 +69,13 @@ class BottleneckStore:
 
     # -- contents of files
 
-    def content(self, path: Path) -> str:
-        """Return the SHA-256 of a file's content, from the cache when it is safely unchanged.
-
-        Raises:
-            ImageError: the file cannot be read; the reason alone.
-        """
-        (found,) = self.contents([path])
-        if isinstance(found, ImageError):
-            raise found
-        return found
-
     @gc_paused()
     def contents(
         self, paths: Sequence[Path | str], progress: Progress | None = None
     ) -> list[str | ImageError]:
-        """Return `content` of each file, or why it cannot be read; in parallel.
+        """Return the SHA-256 of each file's content, or why it cannot be read; in parallel.
+
+        Files that are safely unchanged are not read again.
 
         Args:
             paths: any files.
@@ -116,7 +107,7 @@ class BottleneckStore:
         matrix: Array,
         rows: Sequence[int] | None = None,
     ) -> npt.NDArray[np.bool_]:
-        """Write the stored vectors into a matrix; nothing else of them is kept in memory.
+        """Write the stored vectors into a matrix, without another copy of them in memory.
 
         Args:
             fingerprint: of the backbone.
@@ -139,10 +130,10 @@ class BottleneckStore:
             if backbone is None or 4 * backbone[1] != size:
                 return
             for start in range(0, len(contents), CHUNK):
-                places: dict[str, list[int]] = {}
+                positions: dict[str, list[int]] = {}
                 for index in range(start, min(start + CHUNK, len(contents))):
-                    places.setdefault(contents[index], []).append(index)
-                chunk = list(places)
+                    positions.setdefault(contents[index], []).append(index)
+                chunk = list(positions)
                 for content, checksum, blob in connection.execute(
                     "SELECT content, checksum, vector FROM vectors WHERE backbone = ? "
                     f"AND view = ? AND content IN ({marks(chunk)})",
@@ -154,7 +145,7 @@ class BottleneckStore:
                         and checksum == _checksum(fingerprint, name, content, blob)
                     ):
                         vector = np.frombuffer(blob, "<f4")
-                        for index in places[content]:
+                        for index in positions[content]:
                             matrix[index if rows is None else rows[index]] = vector
                             found[index] = True
 
@@ -164,7 +155,7 @@ class BottleneckStore:
     def count(self, fingerprint: str, contents: Sequence[str]) -> int:
         """Return how many of different contents have a vector of the undistorted image.
 
-        Quicker than `fill`: no vector is read, so one that is damaged counts too.
+        Faster than `fill`: no vector is read, so damaged ones count too.
         """
         total = 0
 
@@ -210,7 +201,7 @@ class BottleneckStore:
             assert found is not None
             number, stored = found
             if stored != size and not _has_vector(connection, fingerprint, number, stored):
-                # No vector bears the number out, so it is the number that is damaged.
+                # No undamaged vector has that size, so the size itself is damaged.
                 connection.execute(
                     "UPDATE backbones SET bottleneck_size = ? WHERE id = ?", (size, number)
                 )
@@ -235,18 +226,8 @@ class BottleneckStore:
 
     # -- images that cannot be read
 
-    def failure(self, content: str) -> str | None:
-        """Return why this content could not be decoded, if that is known."""
-        row = self._database.run(
-            lambda connection: connection.execute(
-                "SELECT reason FROM failures WHERE content = ? AND reader = ?",
-                (content, _reader()),
-            ).fetchone()
-        )
-        return None if row is None else str(row[0])
-
     def record_failure(self, content: str, reason: str) -> None:
-        """Remember that this content cannot be decoded by this version."""
+        """Store that this version cannot decode this content."""
         row = (content, _reader(), reason)
         self._database.write(
             lambda connection: insert(
@@ -255,7 +236,7 @@ class BottleneckStore:
         )
 
     def failures(self, contents: Iterable[str]) -> dict[str, str]:
-        """Return `failure` of those contents that have one."""
+        """Return why contents could not be decoded, for those with a stored reason."""
         wanted = list(dict.fromkeys(contents))
         found: dict[str, str] = {}
 

@@ -1,9 +1,9 @@
 """The SQLite file of the bottleneck cache: opened, shared, repaired when it is damaged.
 
-Processes of one machine share the file by SQLite's write-ahead log. On a network drive, where
-that would spoil it, the older rollback journal and its locks are used: slower, and safe from
-several machines. A drive that keeps no locks is refused in a sentence: no way of writing is
-safe there, and a cache that is quietly not kept would cost more than it saves.
+Processes of one machine share the file through SQLite's write-ahead log. On a network drive,
+where that would corrupt it, the older rollback journal and its locks are used: slower, and safe
+for several machines. A drive without file locks is refused with an error: no way of writing is
+safe there, and silently doing without the cache would cost more than it saves.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from tlcli.errors import CacheError
-from tlcli.system.drives import is_network_drive, keeps_locks
+from tlcli.system.drives import is_network_drive, supports_locks
 
 logger = logging.getLogger("tlcli")
 
@@ -56,7 +56,7 @@ class StoreDatabase:
     """The file in one folder, usable from several threads and processes.
 
     Args:
-        folder: where the file lies or will be made.
+        folder: of the file, made where missing.
 
     Raises:
         CacheError: the folder or file cannot be opened or written.
@@ -76,10 +76,10 @@ class StoreDatabase:
             in_the_way = error.errno in (errno.EEXIST, errno.ENOTDIR)
             reason = "a file lies where a folder is needed" if in_the_way else error.strerror
             raise self.error(reason or error) from error
-        if not keeps_locks(self.folder):
+        if not supports_locks(self.folder):
             raise CacheError(
-                f"the bottleneck cache in {self.folder} cannot be used: its drive keeps no file "
-                "locks, and two runs at once would spoil it; name a folder of a local drive with "
+                f"the bottleneck cache in {self.folder} cannot be used: its drive has no file "
+                "locks, and two runs at once would corrupt it; name a folder of a local drive with "
                 "--bottleneck_dir, or for all caches in TLCLI_CACHE_DIR"
             )
         try:
@@ -94,11 +94,13 @@ class StoreDatabase:
             self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
         )
         try:
-            # Readers go on while one writes, by way of memory that they share. Machines share
-            # none: on a network drive the old journal keeps them apart, by locks alone.
+            # In WAL mode readers continue while one process writes, through shared memory.
+            # Machines share none: on a network drive the rollback journal uses locks alone.
             shared = is_network_drive(self.folder)
             mode = "DELETE" if shared else "WAL"
-            _patiently(lambda: connection.execute(f"PRAGMA journal_mode={mode}").fetchone())
+            _retry_while_locked(
+                lambda: connection.execute(f"PRAGMA journal_mode={mode}").fetchone()
+            )
             # A power cut may cost the last seconds, never the file.
             connection.execute(f"PRAGMA synchronous={'FULL' if shared else 'NORMAL'}")
             version = int(connection.execute("PRAGMA user_version").fetchone()[0])
@@ -118,7 +120,7 @@ class StoreDatabase:
         return connection
 
     def _replace_damaged(self) -> None:
-        """Move a damaged database aside and start anew."""
+        """Move a damaged database aside and create an empty one."""
         self.close()
         try:
             number = 1
@@ -129,7 +131,8 @@ class StoreDatabase:
                 with contextlib.suppress(FileNotFoundError):
                     self.path.with_name(FILE_NAME + suffix).unlink()
             logger.warning(
-                "The bottleneck cache was damaged; it is kept as %s and started anew.", aside
+                "The bottleneck cache was damaged; it was moved to %s, and a new one was started.",
+                aside,
             )
             self._connection = self._open()
         except OSError as error:
@@ -138,9 +141,9 @@ class StoreDatabase:
             raise self.error(error) from error
 
     def error(self, reason: object) -> CacheError:
-        """Return the error that says why the cache cannot be used."""
+        """Return the error with the reason why the cache cannot be used."""
         if self._is_read_only():
-            # SQLite would say that it is "unable to open database file".
+            # SQLite reports only "unable to open database file".
             return CacheError(
                 f"the bottleneck cache in {self.folder} cannot be used: nothing can be written "
                 "there; name a folder that can be written with --bottleneck_dir, or for all caches "
@@ -152,8 +155,8 @@ class StoreDatabase:
         )
 
     def _is_read_only(self) -> bool:
-        there = next(place for place in (self.folder, *self.folder.parents) if place.exists())
-        return there.is_dir() and not os.access(there, os.W_OK | os.X_OK)
+        existing = next(path for path in (self.folder, *self.folder.parents) if path.exists())
+        return existing.is_dir() and not os.access(existing, os.W_OK | os.X_OK)
 
     def close(self) -> None:
         """Close the database; safe to call twice."""
@@ -164,7 +167,7 @@ class StoreDatabase:
                     connection.close()
 
     def run(self, action: Callable[[sqlite3.Connection], Result]) -> Result:
-        """Carry out ``action``; on a damaged file once more, on a new one.
+        """Run ``action``; where the file is damaged, once more on a new one.
 
         Raises:
             CacheError: the file cannot be read, or is closed.
@@ -182,14 +185,14 @@ class StoreDatabase:
         raise AssertionError("unreachable")
 
     def write(self, action: Callable[[sqlite3.Connection], None]) -> None:
-        """Carry out ``action`` in one transaction.
+        """Run ``action`` in one transaction.
 
         Raises:
             CacheError: the file cannot be written, or is closed.
         """
 
         def transaction(connection: sqlite3.Connection) -> None:
-            # IMMEDIATE: a lock that is taken late cannot be waited for.
+            # IMMEDIATE: SQLite does not wait for a lock that a transaction takes late.
             connection.execute("BEGIN IMMEDIATE")
             try:
                 action(connection)
@@ -221,8 +224,8 @@ def _is_damage(error: Exception) -> bool:
     )
 
 
-def _patiently(action: Callable[[], Result]) -> Result:
-    """Repeat ``action`` while another process holds the lock; not all waits are SQLite's."""
+def _retry_while_locked(action: Callable[[], Result]) -> Result:
+    """Repeat ``action`` while another process has the lock; SQLite itself does not always wait."""
     deadline = time.monotonic() + BUSY_SECONDS
     while True:
         try:
@@ -234,7 +237,7 @@ def _patiently(action: Callable[[], Result]) -> Result:
 
 
 def insert(connection: sqlite3.Connection, statement: str, rows: Sequence[Sequence[Any]]) -> None:
-    """Carry out a statement for each row."""
+    """Execute a statement for each row."""
     connection.executemany(statement, rows)
 
 
@@ -245,5 +248,5 @@ def chunks(values: Sequence[str]) -> Iterator[Sequence[str]]:
 
 
 def marks(values: Sequence[str]) -> str:
-    """Return the question marks that stand for values in a statement."""
+    """Return the placeholders of values in a statement."""
     return ",".join("?" * len(values))

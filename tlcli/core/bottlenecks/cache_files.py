@@ -1,4 +1,4 @@
-"""Contents of files, known by their state: an unchanged file is not read again."""
+"""Content hashes of files, cached by file state: an unchanged file is not read again."""
 
 from __future__ import annotations
 
@@ -9,22 +9,23 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tlcli.core.bottlenecks.cache_database import StoreDatabase, chunks, insert, marks
-from tlcli.core.data.content_hashes import STAGE, FileState, Known, Progress, hash_files
+from tlcli.core.data.content_hashes import STAGE, FileState, HashedFile, hash_files
 from tlcli.errors import ImageError
-
-# Files looked up and hashed between two writes: a kill loses no more, and memory stays flat.
-_FILES_AT_ONCE = 8000
+from tlcli.progress import Progress
 
 
-class SeenFiles:
-    """What the cache knows of files that it saw.
+class FileCache:
+    """Paths of files with their state and content hash.
 
     Args:
-        database: where that is kept.
+        database: stores them.
+        files_at_once: looked up and hashed between two writes: a killed run loses no more, and
+            memory stays flat.
     """
 
-    def __init__(self, database: StoreDatabase) -> None:
+    def __init__(self, database: StoreDatabase, files_at_once: int = 8000) -> None:
         self._database = database
+        self._files_at_once = files_at_once
 
     def contents(
         self, paths: Sequence[Path | str], progress: Progress | None = None
@@ -33,8 +34,8 @@ class SeenFiles:
         here = str(Path.cwd())
         total = len(paths)
         results: list[str | ImageError] = []
-        for start in range(0, total, _FILES_AT_ONCE):
-            part = paths[start : start + _FILES_AT_ONCE]
+        for start in range(0, total, self._files_at_once):
+            part = paths[start : start + self._files_at_once]
             # Not by Path, which takes longer than looking at the file.
             keys = [os.path.join(here, path) for path in part]  # noqa: PTH118
 
@@ -42,15 +43,15 @@ class SeenFiles:
                 if progress is not None:
                     progress(STAGE, start + done, total)
 
-            seen: dict[str, Known] = {}
+            hashed: dict[str, HashedFile] = {}
             try:
-                results += hash_files(part, self._known(keys), keys, seen, progress and report)
-            finally:  # an interrupted run keeps what it hashed
-                self._remember(seen)
+                results += hash_files(part, self._known(keys), keys, hashed, progress and report)
+            finally:  # also after an interrupt
+                self._store(hashed)
         return results
 
-    def _known(self, keys: Sequence[str]) -> dict[str, Known]:
-        known: dict[str, Known] = {}
+    def _known(self, keys: Sequence[str]) -> dict[str, HashedFile]:
+        known: dict[str, HashedFile] = {}
 
         def read(connection: sqlite3.Connection) -> None:
             for chunk in chunks([key for key in keys if _is_text(key)]):
@@ -67,10 +68,10 @@ class SeenFiles:
         self._database.run(read)
         return known
 
-    def _remember(self, seen: Mapping[str, Known]) -> None:
+    def _store(self, hashed: Mapping[str, HashedFile]) -> None:
         rows = [
             (path, *state, checked_content(path, state, content))
-            for path, (state, content) in seen.items()
+            for path, (state, content) in hashed.items()
             if _is_text(path)
         ]
         if rows:
@@ -82,7 +83,7 @@ class SeenFiles:
 
 
 def checked_content(path: str, state: FileState, content: str) -> str:
-    """Return a content with a checksum of its row: a wrong one would hide the image for ever."""
+    """Return a content hash with a checksum of its row, so that a damaged row is a miss."""
     row = f"{path}|{state}|{content}".encode("utf-8", "surrogatepass")
     return f"{content}{zlib.crc32(row):08x}"
 

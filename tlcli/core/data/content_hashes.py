@@ -1,6 +1,6 @@
-"""What files hold, as SHA-256, read in parallel and only where they may have changed.
+"""SHA-256 of files, computed in parallel and only where a file may have changed.
 
-A look at an unchanged file costs one ``stat`` in the calling thread: handing it to another
+Checking an unchanged file costs one ``stat`` in the calling thread: handing it to another
 thread would cost ten times as much.
 """
 
@@ -18,8 +18,6 @@ from typing import NamedTuple
 from tlcli.errors import ImageError
 from tlcli.runtime.cpus import available_cpus
 
-Progress = Callable[[str, int, int], None]
-
 STAGE = "hashing"
 # A file that was written this recently may be written again within one tick of its clock.
 SETTLED_NS = 2_000_000_000
@@ -27,9 +25,9 @@ _BLOCK = 1 << 20
 
 
 class FileState(NamedTuple):
-    """What tells whether a file is still the one that was hashed.
+    """Facts by which a file is recognised as the one that was hashed.
 
-    The change time is there because a copy may bring its old modification time along.
+    The change time is included because copying can preserve the modification time.
     """
 
     size: int
@@ -39,19 +37,19 @@ class FileState(NamedTuple):
 
     @classmethod
     def of(cls, found: os.stat_result) -> FileState:
-        """Return the state that a stat shows."""
+        """Return the state in the result of a ``stat``."""
         return cls(found.st_size, found.st_mtime_ns, found.st_ctime_ns, str(found.st_ino))
 
 
-Known = tuple[FileState, str]
+HashedFile = tuple[FileState, str]
 """A file's state when it was hashed, and its SHA-256."""
 
 
 def hash_file(path: Path) -> tuple[str, FileState | None]:
-    """Return the SHA-256 of a file, and its state if that may be relied on later.
+    """Return the SHA-256 of a file, and its state if that is reliable.
 
-    The state is None where the file was changed while it was read or shortly before: then
-    a later change could look the same.
+    The state is None where the file was changed while it was read or shortly before: a later
+    change might then leave the same state.
 
     Raises:
         ImageError: it is no regular file or cannot be read; the reason alone.
@@ -85,31 +83,31 @@ def _hash(path: Path) -> tuple[str | ImageError, FileState | None]:
 
 def hash_files(
     paths: Sequence[Path | str],
-    known: Mapping[str, Known],
+    known: Mapping[str, HashedFile],
     keys: Sequence[str],
-    seen: dict[str, Known],
+    hashed: dict[str, HashedFile],
     progress: Callable[[int], None] | None = None,
 ) -> list[str | ImageError]:
     """Return the SHA-256 of each file, or why it cannot be read.
 
     Args:
         paths: any files.
-        known: what is known, by key; an unchanged file is not read again.
-        keys: a name of each file for ``known`` and ``seen``.
-        seen: filled with what was hashed and may be relied on, also when interrupted.
+        known: files hashed earlier, by key; an unchanged file is not read again.
+        keys: the key of each file in ``known`` and ``hashed``.
+        hashed: filled with newly hashed files whose state is reliable, also when interrupted.
         progress: called with the number of files done.
     """
     results: list[str | ImageError] = []
     pool = ThreadPoolExecutor(2 * available_cpus(), "tlcli-hash")
     try:
-        # All that must be read is handed out before the first answer is waited for.
-        found = list(_unchanged(paths, known, keys, pool))
-        for key, answer in zip(keys, found, strict=True):
-            if isinstance(answer, Future):
-                answer, state = answer.result()
-                if state is not None and isinstance(answer, str):
-                    seen[key] = (state, answer)
-            results.append(answer)
+        # Every file to read is submitted before the first result is awaited.
+        found = list(_submit_changed(paths, known, keys, pool))
+        for key, result in zip(keys, found, strict=True):
+            if isinstance(result, Future):
+                result, state = result.result()
+                if state is not None and isinstance(result, str):
+                    hashed[key] = (state, result)
+            results.append(result)
             if progress is not None:
                 progress(len(results))
     finally:
@@ -117,12 +115,13 @@ def hash_files(
     return results
 
 
-def _unchanged(
+def _submit_changed(
     paths: Sequence[Path | str],
-    known: Mapping[str, Known],
+    known: Mapping[str, HashedFile],
     keys: Sequence[str],
     pool: ThreadPoolExecutor,
 ) -> Iterator[str | ImageError | Future[tuple[str | ImageError, FileState | None]]]:
+    """Yield the known hash of each unchanged file and a future for each of the others."""
     for path, key in zip(paths, keys, strict=True):
         if key in known:
             state, content = known[key]
