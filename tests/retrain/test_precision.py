@@ -22,7 +22,7 @@ from tlcli.backbones import resolve
 from tlcli.core.bottlenecks import engine_choice, precision
 from tlcli.core.bottlenecks.cache import BottleneckStore
 from tlcli.core.bottlenecks.engine_choice import largest_difference
-from tlcli.core.bottlenecks.engines import NO_UNIT
+from tlcli.core.bottlenecks.engines import NO_BACKEND
 from tlcli.core.bottlenecks.extraction import Request, compute
 from tlcli.core.bottlenecks.precision import in_bfloat16
 from tlcli.core.data.image_folder import scan_folder
@@ -45,7 +45,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-unt
     monkeypatch.setattr(engine_choice, "bfloat16_backend", lambda: "amx_bf16")
     monkeypatch.setattr(precision, "WORTH_MEASURING", 10)
     monkeypatch.setattr(precision.Trial, "float32", lambda self: 5.0)
-    monkeypatch.setattr(precision.Trial, "bfloat16", lambda self, unit: 2.5)
+    monkeypatch.setattr(precision.Trial, "bfloat16", lambda self, backend: 2.5)
     requests = [Request(tmp_path / f"{number}.jpg", f"{number:064d}") for number in range(COUNT)]
     store = BottleneckStore(tmp_path / "cache")
 
@@ -103,7 +103,7 @@ def test_what_is_asked_for_is_taken(run, monkeypatch, caplog) -> None:  # type: 
     with caplog.at_level(logging.WARNING, "tlcli"):
         assert settle(precision="bfloat16") == "bfloat16"
         assert not caplog.records
-        monkeypatch.setattr(engine_choice, "bfloat16_backend", lambda: NO_UNIT)
+        monkeypatch.setattr(engine_choice, "bfloat16_backend", lambda: NO_BACKEND)
         assert settle(precision="bfloat16") == "bfloat16"
     (record,) = caplog.records
     assert "slower here than float32" in record.getMessage()

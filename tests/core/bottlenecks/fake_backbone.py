@@ -21,7 +21,7 @@ SIDE, SIZE = 8, 3
 class FakeEngine:
     """Gives the mean of each channel; ``before`` is called with the number of the batch."""
 
-    share = 0
+    thread_batch_size = 0
     before: Callable[[int], None] = staticmethod(lambda number: None)
     batches: ClassVar[list[int]] = []
     opened = closed = 0

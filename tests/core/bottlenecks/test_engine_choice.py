@@ -20,8 +20,8 @@ from tlcli.core.bottlenecks import engine_choice
 from tlcli.core.bottlenecks.engine_choice import AGREEMENT, backbone_engine, largest_difference
 from tlcli.core.bottlenecks.engines import (
     BATCH_SIZE,
-    PART,
-    SHARE,
+    TENSORFLOW_BATCH_SIZE,
+    THREAD_BATCH_SIZE,
     LiteRTBackbone,
     TensorFlowBackbone,
 )
@@ -92,7 +92,7 @@ def test_litert_is_the_first_choice() -> None:
 def test_tensorflow_runs_what_litert_does_not() -> None:
     engine = backbone_engine(backbone("Softplus"), 8, 10, 10)
     assert isinstance(engine, TensorFlowBackbone)
-    assert engine.batch_size == PART * available_cpus()
+    assert engine.batch_size == TENSORFLOW_BATCH_SIZE * available_cpus()
     assert engine.run(images(2)).shape == (2, 4)
 
 
@@ -102,7 +102,7 @@ def half(pixels: Array, out: Array) -> Array:
 
 @pytest.mark.parametrize("litert", [True, False])
 @pytest.mark.parametrize("any_batch", [True, False])
-@pytest.mark.parametrize("number", [1, SHARE, 3 * SHARE + 1])
+@pytest.mark.parametrize("number", [1, THREAD_BATCH_SIZE, 3 * THREAD_BATCH_SIZE + 1])
 def test_threads_run_pictures_by_themselves(litert: bool, any_batch: bool, number: int) -> None:
     graph = backbone(any_batch=any_batch)
     engine: Any = TensorFlowBackbone(graph)
@@ -115,7 +115,7 @@ def test_threads_run_pictures_by_themselves(litert: bool, any_batch: bool, numbe
     with ThreadPoolExecutor(3) as threads:
         crowded = list(threads.map(lambda one: engine.run_here([one], half), pictures))
     np.testing.assert_allclose(np.concatenate(crowded), whole, rtol=1e-5, atol=1e-6)
-    assert engine.share == SHARE
+    assert engine.thread_batch_size == THREAD_BATCH_SIZE
     engine.close()
 
 
@@ -145,11 +145,11 @@ def test_no_image_gives_no_vector() -> None:
     assert TensorFlowBackbone(backbone()).run(images(0)).shape == (0, 4)
 
 
-def test_a_card_takes_one_batch_after_the_other() -> None:
-    engine = TensorFlowBackbone(backbone(), card=True)
-    assert (engine.share, engine.batch_size) == (0, BATCH_SIZE)
+def test_a_gpu_takes_one_batch_after_the_other() -> None:
+    engine = TensorFlowBackbone(backbone(), gpu=True)
+    assert (engine.thread_batch_size, engine.batch_size) == (0, BATCH_SIZE)
     assert engine.run(images(20)).shape == (20, 4)
-    assert TensorFlowBackbone(backbone(any_batch=False), card=True).batch_size == 1
+    assert TensorFlowBackbone(backbone(any_batch=False), gpu=True).batch_size == 1
     engine.close()
 
 
@@ -160,12 +160,12 @@ def test_tensorflow_runs_what_litert_gives_otherwise(monkeypatch: pytest.MonkeyP
     assert isinstance(backbone_engine(backbone(), 8, 10, 10), TensorFlowBackbone)
 
 
-@pytest.mark.parametrize(("card", "number", "chosen"), [(True, 1000, True), (True, 999, False)])
-def test_graphics_cards_are_left_to_tensorflow(
-    card: bool, number: int, chosen: bool, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("gpu", "number", "chosen"), [(True, 1000, True), (True, 999, False)])
+def test_gpus_are_left_to_tensorflow(
+    gpu: bool, number: int, chosen: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tensorflow = engine_choice.import_tensorflow()
-    monkeypatch.setattr(engine_choice, "has_gpu", lambda: card)
+    monkeypatch.setattr(engine_choice, "has_gpu", lambda: gpu)
     monkeypatch.setattr(tensorflow.config, "list_physical_devices", lambda kind: [kind])
     precise: list[bool] = []
     monkeypatch.setattr(
@@ -176,14 +176,14 @@ def test_graphics_cards_are_left_to_tensorflow(
     assert precise == ([False] if chosen else [])
 
 
-def test_a_card_that_tensorflow_does_not_see_is_no_card(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_gpu_that_tensorflow_does_not_see_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
     tensorflow = engine_choice.import_tensorflow()
     monkeypatch.setattr(engine_choice, "has_gpu", lambda: True)
     monkeypatch.setattr(tensorflow.config, "list_physical_devices", lambda kind: [])
     assert isinstance(backbone_engine(backbone(), 8, 10, 5000), LiteRTBackbone)
 
 
-def test_a_hidden_card_is_no_card(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hidden_gpu_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Path, "exists", lambda self: True)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     assert has_gpu()

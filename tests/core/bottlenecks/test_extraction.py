@@ -261,4 +261,4 @@ def test_threads_take_fewer_images_of_a_slow_network(
     monkeypatch.setattr(bottlenecks, "_GROUP_SECONDS", 0.01)
     compute(backbone(), pictures(tmp_path, 200), store)
     assert shares[:20] == [1] * 20
-    assert max(shares) == Slow.share  # once it is quick
+    assert max(shares) == Slow.thread_batch_size  # once it is quick

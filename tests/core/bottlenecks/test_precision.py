@@ -17,7 +17,7 @@ from tlcli.core.bottlenecks import engine_choice, precision
 from tlcli.core.bottlenecks import engines as backbone_engines
 from tlcli.core.bottlenecks.cache import BottleneckStore
 from tlcli.core.bottlenecks.engine_choice import bfloat16_backend
-from tlcli.core.bottlenecks.engines import CARD, NO_UNIT, SHARE, Bfloat16Backbone
+from tlcli.core.bottlenecks.engines import GPU, NO_BACKEND, THREAD_BATCH_SIZE, Bfloat16Backbone
 from tlcli.core.bottlenecks.extraction import Request, compute
 from tlcli.core.bottlenecks.precision import WORTH_MEASURING, Trial, choose, in_bfloat16
 from tlcli.errors import GraphError
@@ -45,34 +45,34 @@ def network() -> BackboneGraph:
 BACKBONE = Backbone("small", "nowhere", "unknown", 8, 8, "f" * 64, 4, network)
 
 
-def test_each_unit_has_a_fingerprint_of_its_own() -> None:
-    units = [NO_UNIT, CARD, "amx_bf16", "avx512_bf16"]
-    changed = [in_bfloat16(BACKBONE, unit) for unit in units]
+def test_each_backend_has_a_fingerprint_of_its_own() -> None:
+    backends = [NO_BACKEND, GPU, "amx_bf16", "avx512_bf16"]
+    changed = [in_bfloat16(BACKBONE, backend) for backend in backends]
     prints = [each.fingerprint for each in changed]
     assert len({BACKBONE.fingerprint, *prints}) == 5
     assert all(len(each) == 64 for each in prints)
-    assert prints == [in_bfloat16(BACKBONE, unit).fingerprint for unit in units]
+    assert prints == [in_bfloat16(BACKBONE, backend).fingerprint for backend in backends]
     assert {each.precision for each in changed} == {"bfloat16"}
-    assert [each.bfloat16 for each in changed] == units
+    assert [each.bfloat16 for each in changed] == backends
     assert (BACKBONE.precision, BACKBONE.bfloat16) == ("float32", None)
 
 
 class Asked:
     """Answers what `choose` asks, and notes the questions."""
 
-    def __init__(self, unit: str, new: int, float32: float, bfloat16: float | None) -> None:
-        self.unit, self.new, self.times = unit, new, (float32, bfloat16)
+    def __init__(self, backend: str, new: int, float32: float, bfloat16: float | None) -> None:
+        self.backend, self.new, self.times = backend, new, (float32, bfloat16)
         self.questions: list[str] = []
 
     def choose(self, new_in_float32: int) -> precision.Choice:
-        return choose(new_in_float32, self._new, self._unit, self)
+        return choose(new_in_float32, self._new, self._backend, self)
 
-    def _unit(self) -> str:
-        self.questions.append("unit")
-        return self.unit
+    def _backend(self) -> str:
+        self.questions.append("backend")
+        return self.backend
 
-    def _new(self, unit: str) -> int:
-        assert unit == self.unit
+    def _new(self, backend: str) -> int:
+        assert backend == self.backend
         self.questions.append("cache")
         return self.new
 
@@ -80,8 +80,8 @@ class Asked:
         self.questions.append("float32")
         return self.times[0]
 
-    def bfloat16(self, unit: str) -> float:
-        assert unit == self.unit
+    def bfloat16(self, backend: str) -> float:
+        assert backend == self.backend
         self.questions.append("bfloat16")
         if self.times[1] is None:
             raise GraphError("no")
@@ -89,51 +89,51 @@ class Asked:
 
 
 MANY = WORTH_MEASURING
-BOTH = ["unit", "cache", "float32", "bfloat16"]
+BOTH = ["backend", "cache", "float32", "bfloat16"]
 
 
 @pytest.mark.parametrize(
-    ("new_in_float32", "asked", "unit", "questions"),
+    ("new_in_float32", "asked", "backend", "questions"),
     [
         # Too few, though everything else speaks for it.
         (MANY - 1, Asked("amx_bf16", 0, 1.0, 0.1), None, []),
         (0, Asked("amx_bf16", 0, 1.0, 0.1), None, []),
         # No such machine.
-        (MANY, Asked(NO_UNIT, MANY, 1.0, 0.1), None, ["unit"]),
+        (MANY, Asked(NO_BACKEND, MANY, 1.0, 0.1), None, ["backend"]),
         # Not even half the time would pay for importing TensorFlow; with more images it does.
         (MANY, Asked("amx_bf16", MANY, 0.029, 0.001), None, BOTH[:3]),
         (MANY + 100, Asked("amx_bf16", MANY, 0.029, 0.001), "amx_bf16", BOTH),
-        # Measured: a good share quicker, a little quicker, slower.
+        # Measured: much faster, a little faster, slower.
         (MANY, Asked("amx_bf16", MANY, 1.0, 0.79), "amx_bf16", BOTH),
         (MANY, Asked("amx_bf16", MANY, 1.0, 0.81), None, BOTH),
-        (MANY, Asked(CARD, MANY, 1.0, 2.0), None, BOTH),
-        (MANY, Asked(CARD, MANY, 1.0, None), None, BOTH),
+        (MANY, Asked(GPU, MANY, 1.0, 2.0), None, BOTH),
+        (MANY, Asked(GPU, MANY, 1.0, None), None, BOTH),
         # An earlier run took it: nothing is measured again.
-        (MANY, Asked("avx512_bf16", 0, 1.0, 2.0), "avx512_bf16", ["unit", "cache"]),
-        (MANY, Asked("avx512_bf16", MANY // 2, 1.0, 2.0), "avx512_bf16", ["unit", "cache"]),
+        (MANY, Asked("avx512_bf16", 0, 1.0, 2.0), "avx512_bf16", ["backend", "cache"]),
+        (MANY, Asked("avx512_bf16", MANY // 2, 1.0, 2.0), "avx512_bf16", ["backend", "cache"]),
         (MANY, Asked("amx_bf16", MANY - 9, 1.0, 2.0), None, BOTH),
     ],
 )
 def test_auto(
-    new_in_float32: int, asked: Asked, unit: str | None, questions: list[str],
+    new_in_float32: int, asked: Asked, backend: str | None, questions: list[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     monkeypatch.delitem(sys.modules, "tensorflow", raising=False)
     asked.questions.clear()
     choice = asked.choose(new_in_float32)
-    assert choice.unit == unit
+    assert choice.backend == backend
     assert asked.questions == questions
     assert choice.reason
 
 
 def test_an_imported_tensorflow_costs_nothing_more(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "tensorflow", object())
-    assert Asked("amx_bf16", MANY, 0.029, 0.001).choose(MANY).unit == "amx_bf16"
+    assert Asked("amx_bf16", MANY, 0.029, 0.001).choose(MANY).backend == "amx_bf16"
 
 
 @pytest.fixture
-def card(monkeypatch: pytest.MonkeyPatch) -> Callable[[list[Any]], None]:
-    """Return what lets TensorFlow see cards of the given compute capabilities."""
+def see_gpus(monkeypatch: pytest.MonkeyPatch) -> Callable[[list[Any]], None]:
+    """Return a function that shows TensorFlow GPUs of the given compute capabilities."""
     tensorflow = engine_choice.import_tensorflow()
     monkeypatch.setattr(engine_choice, "has_gpu", lambda: True)
     monkeypatch.setattr(engine_choice, "bfloat16_instructions", lambda: "avx512_bf16")
@@ -143,76 +143,72 @@ def card(monkeypatch: pytest.MonkeyPatch) -> Callable[[list[Any]], None]:
             tensorflow.config, "list_physical_devices", lambda kind: list(range(len(details)))
         )
         monkeypatch.setattr(
-            tensorflow.config.experimental, "get_device_details", lambda card: details[card]
+            tensorflow.config.experimental, "get_device_details", lambda gpu: details[gpu]
         )
 
     return see
 
 
 @pytest.mark.parametrize(
-    ("details", "unit"),
+    ("details", "backend"),
     [
-        ([{"compute_capability": (8, 0)}], CARD),
-        ([{"compute_capability": (12, 0)}], CARD),
+        ([{"compute_capability": (8, 0)}], GPU),
+        ([{"compute_capability": (12, 0)}], GPU),
         ([{"compute_capability": (7, 5)}], "avx512_bf16"),
         ([{"compute_capability": (7, 5)}, {"compute_capability": (9, 0)}], "avx512_bf16"),
         ([{}], "avx512_bf16"),
         ([], "avx512_bf16"),
     ],
 )
-def test_cards_from_compute_capability_8_on(
-    details: list[Any], unit: str, card: Callable[[list[Any]], None]
+def test_gpus_from_compute_capability_8_on(
+    details: list[Any], backend: str, see_gpus: Callable[[list[Any]], None]
 ) -> None:
-    card(details)
-    assert bfloat16_backend() == unit
+    see_gpus(details)
+    assert bfloat16_backend() == backend
 
 
-def test_processors_without_a_card(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cpus_without_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine_choice, "has_gpu", lambda: False)
     monkeypatch.setattr(engine_choice, "import_tensorflow", lambda: pytest.fail("imported"))
     monkeypatch.setattr(engine_choice, "bfloat16_instructions", lambda: None)
-    assert bfloat16_backend() == NO_UNIT
+    assert bfloat16_backend() == NO_BACKEND
     monkeypatch.setattr(engine_choice, "bfloat16_instructions", lambda: "amx_bf16")
     assert bfloat16_backend() == "amx_bf16"
 
 
 @pytest.mark.parametrize(
-    ("unit", "device", "depthwise"),
+    ("backend", "device", "depthwise"),
     [
-        (NO_UNIT, {"/device:CPU:0"}, False),
+        (NO_BACKEND, {"/device:CPU:0"}, False),
         ("amx_bf16", {"/device:CPU:0"}, True),
         ("avx512_bf16", {"/device:CPU:0"}, True),
-        (CARD, {""}, False),
+        (GPU, {""}, False),
     ],
 )
-def test_what_a_unit_is_given(
-    unit: str, device: set[str], depthwise: bool, monkeypatch: pytest.MonkeyPatch
+def test_what_a_backend_is_given(
+    backend: str, device: set[str], depthwise: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tensorflow = engine_choice.import_tensorflow()
     precise: list[bool] = []
     monkeypatch.setattr(
         tensorflow.config.experimental, "enable_tensor_float_32_execution", precise.append
     )
-    asked: list[bool] = []
     rewrite = backbone_engines.bfloat16_graph
+    rewritten: list[tuple[Any, bool]] = []
 
     def spy(*arguments: Any, depthwise: bool) -> Any:
-        asked.append(depthwise)
-        return rewrite(*arguments, depthwise=depthwise)
+        graph = rewrite(*arguments, depthwise=depthwise)
+        rewritten.append((graph, depthwise))
+        return graph
 
     monkeypatch.setattr(backbone_engines, "bfloat16_graph", spy)
-    given: list[Any] = []
-    monkeypatch.setattr(
-        backbone_engines.GraphEngine,
-        "__init__",
-        lambda self, graph, input, output, in_caller: given.append((graph, in_caller)),
-    )
-    assert Bfloat16Backbone(network(), unit).share == (0 if unit == CARD else SHARE)
-    [(graph, in_caller)] = given
+    engine = Bfloat16Backbone(network(), backend)
+    engine.close()
+    assert engine.thread_batch_size == (0 if backend == GPU else THREAD_BATCH_SIZE)
+    [(graph, in_depthwise)] = rewritten
     assert {each.device for each in graph.node} == device
-    assert in_caller is (unit != CARD)
-    assert asked == [depthwise]
-    assert precise == ([False] if unit == CARD else [])
+    assert in_depthwise is depthwise
+    assert precise == ([False] if backend == GPU else [])
 
 
 @pytest.fixture
@@ -226,7 +222,7 @@ def photos(tmp_path: Path) -> list[Path]:
 
 
 def test_the_cache_never_mixes_precisions(tmp_path: Path, photos: list[Path]) -> None:
-    low = in_bfloat16(BACKBONE, NO_UNIT)
+    low = in_bfloat16(BACKBONE, NO_BACKEND)
     with BottleneckStore(tmp_path / "cache") as store:
         contents = store.contents(photos)
         requests = [Request(*pair) for pair in zip(photos, contents, strict=True)]
@@ -254,7 +250,7 @@ def test_measuring_runs_both_engines_on_readable_images(tmp_path: Path, photos: 
     trial = Trial(replace(BACKBONE, load_graph=load), [tmp_path / "broken.png", *photos], 5000)
     assert trial.backbone.load_graph is load
     assert 0 < trial.float32() < 60
-    assert 0 < trial.bfloat16(NO_UNIT) < 60
+    assert 0 < trial.bfloat16(NO_BACKEND) < 60
     assert trial.backbone.load_graph() is loaded[0]
     assert len(loaded) == 1
     with pytest.raises(GraphError, match="no image can be read"):
@@ -269,7 +265,7 @@ def test_the_quickest_round_counts_without_the_first(monkeypatch: pytest.MonkeyP
 
     class Engine:
         batch_size = 5
-        share = 0
+        thread_batch_size = 0
 
         def run(self, batch: np.ndarray) -> np.ndarray:
             sizes.append(batch.shape)

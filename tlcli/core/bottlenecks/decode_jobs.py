@@ -1,4 +1,4 @@
-"""Images that wait for their vector: read from whichever file holds them, and decoded."""
+"""Decode jobs: an image is read from any of the files that contain it, and decoded."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ logger = logging.getLogger("tlcli")
 
 Array = np.ndarray[Any, Any]
 
-# Whole files are held while they are decoded.
+# Whole files are in memory while they are decoded.
 LARGEST_FILE = 1 << 30
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One vector to compute, the files that hold its image, and the rows that want it."""
+    """One vector to compute, the files that contain its image, and the rows that need it."""
 
     content: str
     view: int | None
-    # As they were given: a Path of its own for each would be most of what a job takes.
+    # As given: a Path object for each would be most of a job's memory.
     paths: tuple[Path | str, ...]
     rows: tuple[int, ...]
 
@@ -42,7 +42,7 @@ class Unreadable:
 
 
 def _read_file(job: Job) -> bytes:
-    """Return the job's content out of whichever of its files still holds it.
+    """Return the job's content from the first of its files that still contains it.
 
     Raises:
         ImageError: none does.
@@ -70,8 +70,8 @@ def decode(
     """Return a job's pixels, uint8 [height, width, 3], or why there are none.
 
     Args:
-        job: what is wanted.
-        preprocessing: how an image is read, and of what size.
+        job: the vector to compute.
+        preprocessing: how to read an image, and its size.
         distortions: needed for a job with a view.
     """
     try:
@@ -87,10 +87,10 @@ def decode(
         assert distortions is not None
         return distortions.read(data, job.content, job.view, height, width)
     except ImageError as error:
-        # Too little memory says nothing about the image.
+        # Too little memory is no fault of the image.
         return Unreadable(str(error), not isinstance(error.__cause__, MemoryError))
     except MemoryError:
         return Unreadable("not enough memory to decode it", remember=False)
-    except Exception as error:  # one image must not take the others with it
+    except Exception as error:  # one image must not fail the others
         logger.debug("decoding %s failed", job.paths[0], exc_info=True)
         return Unreadable(f"cannot be decoded ({type(error).__name__})", remember=False)

@@ -1,13 +1,9 @@
 """Which engine runs a backbone over many images: LiteRT, or TensorFlow where that pays.
 
-LiteRT starts in a tenth of a second, TensorFlow in four, and on processors LiteRT is the
-faster one at float32 as well: on two Zen 3 cores it took 12 ms of processor time for an image
-of EfficientNet-Lite0 where TensorFlow took 22, 10 and 17 for MobileNetV2, 134 and 179 for
-Inception-v3, 106 and 124 for ResNet50; two interpreters with a thread each took the same
-time as one with two, and less of the clock. On two Zen 4 cores, each thread of TensorFlow on
-its own as well, 9.1 and 9.9, 6.7 and 8.4, 113 and 104, 74 and 71. TensorFlow is left the
-graphics cards and what `litert_writer` cannot say. Vectors of both agree to 1e-5, so one
-fingerprint covers them.
+LiteRT starts in a tenth of a second and TensorFlow in four seconds, and in float32 on CPUs LiteRT
+needs about the same CPU time per image or less (EfficientNet-Lite0: 12 ms against 22 on two Zen 3
+cores, 9.1 against 9.9 on two Zen 4 cores). TensorFlow runs on GPUs, and runs the graphs that
+`tlcli.litert.writer` cannot convert. Vectors of both agree to 1e-5, so one fingerprint covers them.
 """
 
 from __future__ import annotations
@@ -20,8 +16,8 @@ import numpy as np
 
 from tlcli.backbone import INPUT, BackboneGraph
 from tlcli.core.bottlenecks.engines import (
-    CARD,
-    NO_UNIT,
+    GPU,
+    NO_BACKEND,
     BackboneEngine,
     LiteRTBackbone,
     TensorFlowBackbone,
@@ -36,18 +32,18 @@ logger = logging.getLogger("tlcli")
 Array = np.ndarray[Any, Any]
 
 AGREEMENT = 1e-4
-"""Largest difference of two engines' vectors, as a part of the largest value, to mix them."""
+"""Largest difference between two engines' vectors, relative to the largest value, to mix them."""
 
-# NVIDIA's cards multiply in bfloat16 from this compute capability on.
-_CARD_CAPABILITY = (8, 0)
-# Below this TensorFlow's import takes longer than a graphics card saves.
-_WORTH_A_CARD = 1000
+# NVIDIA GPUs multiply in bfloat16 from this compute capability on.
+_GPU_CAPABILITY = (8, 0)
+# Below this number of images TensorFlow's import takes longer than a GPU saves.
+_WORTH_A_GPU = 1000
 
 
 def backbone_engine(
     graph: BackboneGraph, height: int, width: int, image_count: int
 ) -> BackboneEngine:
-    """Return the engine that has ``image_count`` vectors first.
+    """Return the engine that computes ``image_count`` vectors soonest.
 
     Args:
         graph: the loaded backbone.
@@ -58,12 +54,12 @@ def backbone_engine(
     Raises:
         GraphError: no engine runs the graph.
     """
-    if image_count >= _WORTH_A_CARD and has_gpu():
+    if image_count >= _WORTH_A_GPU and has_gpu():
         tensorflow = import_tensorflow()
         if tensorflow.config.list_physical_devices("GPU"):
-            # The cards' shorter numbers would give vectors of another precision.
+            # TensorFloat-32 would give vectors of another precision.
             tensorflow.config.experimental.enable_tensor_float_32_execution(False)
-            return TensorFlowBackbone(graph, card=True)
+            return TensorFlowBackbone(graph, gpu=True)
     try:
         engine = LiteRTBackbone(write_model(graph.graph, INPUT, graph.output))
     except (GraphError, OutputError) as error:
@@ -71,29 +67,29 @@ def backbone_engine(
         return TensorFlowBackbone(graph)
     if "tensorflow" not in sys.modules:
         return engine
-    # It is there anyway, as after freezing a Keras model, and a session takes little.
+    # TensorFlow is already imported, as after freezing a Keras model: a session costs little.
     return _checked(engine, graph, height, width)
 
 
 def bfloat16_backend() -> str:
-    """Return what multiplies in bfloat16 on this machine.
+    """Return this machine's bfloat16 backend.
 
-    `CARD`, the processor's instructions ("amx_bf16", "avx512_bf16") or `NO_UNIT`. Units round
-    sums in different orders, so vectors of one are not those of another. Imports TensorFlow
-    where there is a card, as only that can tell whether it can be used.
+    `GPU`, the CPU's instructions ("amx_bf16", "avx512_bf16") or `NO_BACKEND`. Backends round sums
+    in different orders, so their vectors differ. Imports TensorFlow where there is a GPU, as only
+    TensorFlow finds out whether the GPU is usable.
     """
     if has_gpu():
         tensorflow = import_tensorflow()
-        cards = tensorflow.config.list_physical_devices("GPU")
-        details = [tensorflow.config.experimental.get_device_details(card) for card in cards]
-        # A session takes the first.
-        if details and details[0].get("compute_capability", (0, 0)) >= _CARD_CAPABILITY:
-            return CARD
-    return bfloat16_instructions() or NO_UNIT
+        gpus = tensorflow.config.list_physical_devices("GPU")
+        details = [tensorflow.config.experimental.get_device_details(gpu) for gpu in gpus]
+        # A session uses the first.
+        if details and details[0].get("compute_capability", (0, 0)) >= _GPU_CAPABILITY:
+            return GPU
+    return bfloat16_instructions() or NO_BACKEND
 
 
 def largest_difference(given: Array, expected: Array) -> float:
-    """Return the largest difference as a part of the largest value; NaN counts as infinity."""
+    """Return the largest difference relative to the largest value; NaN counts as infinity."""
     if given.shape != expected.shape:
         return float("inf")
     largest = float(np.max(np.abs(expected), initial=0.0))
@@ -104,7 +100,7 @@ def largest_difference(given: Array, expected: Array) -> float:
 def _checked(
     engine: LiteRTBackbone, graph: BackboneGraph, height: int, width: int
 ) -> BackboneEngine:
-    """Return LiteRT's engine if it gives the vectors of TensorFlow's, else the latter."""
+    """Return LiteRT's engine if its vectors agree with TensorFlow's, else TensorFlow's."""
     image = np.random.default_rng(0).random((1, height, width, 3), dtype=np.float32)
     reference = TensorFlowBackbone(graph)
     try:

@@ -1,10 +1,9 @@
-"""What runs a backbone over many images: LiteRT's interpreters, or a session of TensorFlow.
+"""Engines that run a backbone over many images: LiteRT interpreters or a TensorFlow session.
 
-On a processor both let each thread compute what it has decoded: nothing is handed over, and
-no more threads compute than there are processors. Measured with two Zen 4 cores (AVX512-BF16),
-in milliseconds of processor time an image, bfloat16: of EfficientNet-Lite0 5.1 where each of
-two threads runs four images by itself, 5.6 to 5.9 where a run takes both processors; a single
-image 5.8, eight 5.4. For Inception-v3 the ways hardly differ.
+On a CPU each thread runs the images it has decoded, so that nothing passes between threads and
+no more threads compute than there are CPUs. That takes less CPU time per image than runs that
+spread over all CPUs: 5.1 ms against 5.6 to 5.9 for EfficientNet-Lite0 in bfloat16 on two Zen 4
+cores.
 """
 
 from __future__ import annotations
@@ -27,50 +26,50 @@ from tlcli.runtime.tensorflow import GraphEngine, import_tensorflow
 Array = np.ndarray[Any, Any]
 
 BATCH_SIZE = 8
-"""Images at once where one run takes the whole machine; few for a kill to lose."""
+"""Images per run where a run takes the whole machine; small, as a killed run loses them."""
 
-SHARE = 8
+THREAD_BATCH_SIZE = 8
 """Images that a thread decodes before it runs them.
 
-Going back and forth between decoder and network for each costs a quarter of the decoder's
-time.
+Switching between decoder and network for each image costs a quarter of the decoder's time.
 """
-PART = 4
-"""Images that a thread runs at once in TensorFlow; LiteRT's interpreters take one."""
+TENSORFLOW_BATCH_SIZE = 4
+"""Images per run of a thread in TensorFlow; a LiteRT interpreter takes one."""
 
-CARD = "card"
-"""Unit: bfloat16 on a graphics card."""
-NO_UNIT = "none"
-"""Unit: bfloat16 on a processor without instructions for it; right, but slow."""
+# The values are part of cached fingerprints.
+GPU = "card"
+"""Backend: bfloat16 on a GPU."""
+NO_BACKEND = "none"
+"""Backend: bfloat16 on a CPU without instructions for it; correct, but slow."""
 
 
 class BackboneEngine(Protocol):
-    """What runs a backbone.
+    """An engine that runs a backbone.
 
     Attributes:
-        batch_size: how many images `run` likes at once.
-        share: how many images a thread is to decode and then give to `run_here`; 0 where
-            there is only `run`.
+        batch_size: best number of images for `run`.
+        thread_batch_size: how many images a thread decodes and then passes to `run_here`; 0
+            where only `run` is of use.
     """
 
     batch_size: int
-    share: int
+    thread_batch_size: int
 
     def run(self, batch: Array) -> Array:
-        """Return the vectors [n, D] of float32 [n, height, width, 3], by all processors."""
+        """Return the vectors [n, D] of float32 [n, height, width, 3], on all CPUs."""
         ...
 
     def run_here(self, pictures: Sequence[Array], scale: Scale) -> Array:
-        """Return the vectors by the calling thread; others may do so at the same time.
+        """Return the vectors, computed in the calling thread; threads may call it concurrently.
 
         Args:
             pictures: n arrays [height, width, 3], 1 or more.
-            scale: makes float32 in [0, 1] of them.
+            scale: converts them to float32 in [0, 1].
         """
         ...
 
     def close(self) -> None:
-        """Release what the engine holds."""
+        """Release the engine's resources."""
         ...
 
 
@@ -79,18 +78,18 @@ class TensorFlowBackbone(GraphEngine):
 
     Args:
         graph: the backbone.
-        card: it runs on a graphics card, which takes one batch after the other.
+        gpu: run on a GPU, which takes one batch after the other.
 
     Raises:
         GraphError: TensorFlow refuses the graph.
     """
 
-    def __init__(self, graph: BackboneGraph, card: bool = False) -> None:
-        super().__init__(graph.graph, INPUT, graph.output, not card)
-        whole, self._part = (BATCH_SIZE, PART) if graph.any_batch else (1, 1)
-        self._card = card
-        self.share = 0 if card else SHARE
-        self.batch_size = whole if card else self._part * available_cpus()
+    def __init__(self, graph: BackboneGraph, gpu: bool = False) -> None:
+        super().__init__(graph.graph, INPUT, graph.output, not gpu)
+        whole, self._part = (BATCH_SIZE, TENSORFLOW_BATCH_SIZE) if graph.any_batch else (1, 1)
+        self._gpu = gpu
+        self.thread_batch_size = 0 if gpu else THREAD_BATCH_SIZE
+        self.batch_size = whole if gpu else self._part * available_cpus()
         self._size = graph.bottleneck_size
         # New memory for each image would cost a tenth of a small network's time.
         self._buffers = threading.local()
@@ -99,15 +98,15 @@ class TensorFlowBackbone(GraphEngine):
         self._prepared, self._preparing = False, threading.Lock()
 
     def run(self, batch: Array) -> Array:
-        """Return the vectors of a batch; `BackboneEngine` says of which shapes.
+        """Return the vectors of a batch, of the shapes given at `BackboneEngine`.
 
         Raises:
             GraphError: TensorFlow could not compute it.
         """
         if not len(batch):
-            # oneDNN's convolution gives no images a wrong number of channels.
+            # For an empty batch oneDNN's convolution returns a wrong number of channels.
             return np.zeros((0, self._size), np.float32)
-        if self._card or len(batch) <= self._part:
+        if self._gpu or len(batch) <= self._part:
             return self._run(batch)
         with self._making:
             if self._executor is None:
@@ -115,7 +114,7 @@ class TensorFlowBackbone(GraphEngine):
         return np.concatenate(list(self._executor.map(self._run, self._parts(batch))))
 
     def run_here(self, pictures: Sequence[Array], scale: Scale) -> Array:
-        """Return the vectors of pictures, computed by the calling thread.
+        """Return the vectors of pictures, computed in the calling thread.
 
         Raises:
             GraphError: TensorFlow could not compute them.
@@ -156,25 +155,25 @@ class Bfloat16Backbone(TensorFlowBackbone):
 
     Args:
         graph: the backbone in float32.
-        unit: what computes, as `engine_choice.bfloat16_unit` gave it.
+        backend: result of `engine_choice.bfloat16_backend`.
 
     Raises:
         GraphError: TensorFlow refuses the graph.
     """
 
-    def __init__(self, graph: BackboneGraph, unit: str) -> None:
-        # Only oneDNN's kernel, which needs the instructions, sums depthwise layers in float32.
+    def __init__(self, graph: BackboneGraph, backend: str) -> None:
+        # Only the oneDNN kernel, which needs the instructions, sums depthwise layers in float32.
         changed = bfloat16_graph(
-            graph.graph, INPUT, graph.output, depthwise=unit not in (CARD, NO_UNIT)
+            graph.graph, INPUT, graph.output, depthwise=backend not in (GPU, NO_BACKEND)
         )
-        if unit == CARD:
-            # What stays float32 is to have all its digits.
+        if backend == GPU:
+            # Layers that stay float32 are computed in full precision.
             import_tensorflow().config.experimental.enable_tensor_float_32_execution(False)
         else:
-            # An older card must not take what was meant for the processor.
+            # An older GPU must not run what was chosen for the CPU.
             for node in changed.node:
                 node.device = "/device:CPU:0"
-        super().__init__(replace(graph, graph=changed), unit == CARD)
+        super().__init__(replace(graph, graph=changed), backend == GPU)
 
 
 class LiteRTBackbone(LiteRTPool):
@@ -182,20 +181,20 @@ class LiteRTBackbone(LiteRTPool):
 
     Args:
         model: content of a .tflite file that takes one image.
-        processors: how many to use; default: the available ones.
+        processors: how many CPUs to use; default: the available ones.
 
     Raises:
         GraphError: LiteRT refuses the model.
     """
 
-    share = SHARE
+    thread_batch_size = THREAD_BATCH_SIZE
 
     def __init__(self, model: bytes, processors: int | None = None) -> None:
         super().__init__(model, processors, many=True)
         self.batch_size = max(BATCH_SIZE, 2 * self.workers)
 
     def run_here(self, pictures: Sequence[Array], scale: Scale) -> Array:
-        """Return the vectors of pictures, computed by the calling thread.
+        """Return the vectors of pictures, computed in the calling thread.
 
         Raises:
             GraphError: the model cannot be run on them.

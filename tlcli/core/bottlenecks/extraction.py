@@ -253,14 +253,14 @@ class _Extraction:
     def _group(self) -> int:
         """Return how many images a thread takes at once."""
         # Until the engine is there pixels are gathered for it.
-        share = 0 if self._engine is None else self._engine.share
+        share = 0 if self._engine is None else self._engine.thread_batch_size
         return max(1, min(share, 1 + int(_GROUP_SECONDS / max(self._pace, 1e-3))))
 
     def _work(self, jobs: Sequence[Job]) -> Iterator[_Outcome]:
         decoded = [decode(job, self._preprocessing, self._distortions) for job in jobs]
         pictures = [pixels for pixels in decoded if not isinstance(pixels, Unreadable)]
         engine = self._engine
-        if engine is None or not engine.share or not pictures:
+        if engine is None or not engine.thread_batch_size or not pictures:
             yield from decoded
             return
         begun = time.monotonic()

@@ -1,8 +1,8 @@
 """Whether a run's vectors are computed in float32 or in bfloat16.
 
-float32 is what the exported graph computes in, so that the test accuracy is exactly that of
+The exported graph computes in float32, so with float32 the test accuracy is exactly that of
 `tlcli label`. bfloat16 moves it by a fraction of a point and needs TensorFlow, which takes
-seconds to import; it pays on processors and cards made for it, with many new images.
+seconds to import; it pays on CPUs and GPUs made for it, with many new images.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import numpy as np
 
 from tlcli.backbone import Backbone, BackboneGraph
 from tlcli.core.bottlenecks.engine_choice import backbone_engine
-from tlcli.core.bottlenecks.engines import NO_UNIT, BackboneEngine, Bfloat16Backbone
+from tlcli.core.bottlenecks.engines import NO_BACKEND, BackboneEngine, Bfloat16Backbone
 from tlcli.core.images.preprocessing import Preprocessing
 from tlcli.errors import GraphError, ImageError
 from tlcli.graph.bfloat16 import REWRITE
@@ -27,25 +27,25 @@ from tlcli.graph.bfloat16 import REWRITE
 Array = np.ndarray[Any, Any]
 
 WORTH_MEASURING = 1000
-"""New images below which float32 is taken unseen.
+"""New images below which float32 is chosen without measuring.
 
-Measuring a network of 6 ms an image takes 0.2 s, which is a thirtieth of what a thousand of
-its images take. Fewer pay for the import of TensorFlow only where an image takes 30 ms or more.
+Measuring a network of 6 ms per image takes 0.2 s, a thirtieth of the time of a thousand images.
+Fewer images pay for the import of TensorFlow only where an image takes 30 ms or more.
 """
-WORTH_FEWER_DIGITS = 0.8
-"""Largest share of float32's time at which bfloat16 is taken.
+WORTH_LOWER_PRECISION = 0.8
+"""Largest proportion of float32's time at which bfloat16 is chosen.
 
-On two cores with AVX512-BF16 EfficientNet-Lite0 takes 0.57 and Inception-v3 0.47 of it. For a
-few per cent nobody would give away that the accuracy is exactly the exported graph's.
+On two cores with AVX512-BF16 EfficientNet-Lite0 takes 0.57 of it and Inception-v3 0.47. A few per
+cent would not justify an accuracy that is not exactly the exported graph's.
 """
 SAMPLES = 8
-"""Images of the run that are measured with."""
+"""Images of the run that are used for measuring."""
 
-# A cold import of TensorFlow. Three times that is to be saved at best: it is lost where
-# measuring then says float32, and takes a gigabyte of memory in any case.
+# A cold import of TensorFlow. The best case must save three times that: the import is wasted
+# where float32 then measures better, and takes a gigabyte of memory in any case.
 _IMPORT_SECONDS = 5.0
-# Instructions for bfloat16 make twice the products a cycle.
-_LOWEST_SHARE = 0.5
+# bfloat16 instructions compute twice as many products per cycle.
+_LOWEST_TIME_RATIO = 0.5
 _ROUNDS = 2
 
 
@@ -54,78 +54,78 @@ class Choice:
     """The precision of a run.
 
     Attributes:
-        unit: what computes in bfloat16; None for float32.
+        backend: of bfloat16; None for float32.
         reason: why, as a part of a sentence.
     """
 
-    unit: str | None
+    backend: str | None
     reason: str
 
 
-def in_bfloat16(backbone: Backbone, unit: str) -> Backbone:
+def in_bfloat16(backbone: Backbone, backend: str) -> Backbone:
     """Return the backbone with vectors in bfloat16, which have a fingerprint of their own.
 
     Args:
         backbone: in float32.
-        unit: what computes, as `engine_choice.bfloat16_unit` gave it; it is part of the
-            fingerprint, since units round differently.
+        backend: result of `engine_choice.bfloat16_backend`; part of the fingerprint, since
+            backends round differently.
     """
-    parts = json.dumps([backbone.fingerprint, "bfloat16", REWRITE, unit])
+    parts = json.dumps([backbone.fingerprint, "bfloat16", REWRITE, backend])
     fingerprint = hashlib.sha256(parts.encode()).hexdigest()
-    return replace(backbone, fingerprint=fingerprint, bfloat16=unit)
+    return replace(backbone, fingerprint=fingerprint, bfloat16=backend)
 
 
-class Measured(Protocol):
-    """What `choose` asks for the seconds that the network takes for an image."""
+class Timings(Protocol):
+    """Seconds that the network takes per image, measured when asked for."""
 
     def float32(self) -> float:
-        """Return them in float32."""
+        """Return the seconds in float32."""
         ...
 
-    def bfloat16(self, unit: str) -> float:
-        """Return them in bfloat16."""
+    def bfloat16(self, backend: str) -> float:
+        """Return the seconds in bfloat16."""
         ...
 
 
 def choose(
     new_in_float32: int,
     new_in_bfloat16: Callable[[str], int],
-    unit: Callable[[], str],
-    measured: Measured,
+    backend: Callable[[], str],
+    timings: Timings,
 ) -> Choice:
-    """Choose for ``--precision auto``; what costs time is asked last.
+    """Choose for ``--precision auto``; costly questions come last.
 
     Args:
         new_in_float32: vectors that the float32 cache lacks.
-        new_in_bfloat16: gives those that the cache of a unit lacks.
-        unit: gives what computes in bfloat16 here.
-        measured: the network on this machine.
+        new_in_bfloat16: returns the number of those that the cache of a backend lacks.
+        backend: returns this machine's bfloat16 backend.
+        timings: of the network on this machine.
     """
     if new_in_float32 < WORTH_MEASURING:
         return Choice(
             None, f"new images: {new_in_float32}, fewer than the {WORTH_MEASURING} that pay"
         )
-    found = unit()
-    if found == NO_UNIT:
+    found = backend()
+    if found == NO_BACKEND:
         return Choice(None, "this machine does not compute in bfloat16")
-    # Also so that a run that was cut short, or is repeated, stays with what it took at first.
+    # An interrupted or repeated run thereby stays with its first choice.
     if 2 * new_in_bfloat16(found) <= new_in_float32:
         return Choice(found, "the cache holds most vectors in bfloat16 and few in float32")
     try:
-        float32 = measured.float32()
+        float32 = timings.float32()
         if "tensorflow" not in sys.modules:
-            saved = new_in_float32 * float32 * (1 - _LOWEST_SHARE)
+            saved = new_in_float32 * float32 * (1 - _LOWEST_TIME_RATIO)
             if saved < 3 * _IMPORT_SECONDS:
                 return Choice(
                     None,
                     f"new images: {new_in_float32} of {float32 * 1e3:.2f} ms in float32, too few "
                     "to pay for importing TensorFlow",
                 )
-        bfloat16 = measured.bfloat16(found)
+        bfloat16 = timings.bfloat16(found)
     except GraphError as error:
         return Choice(None, f"it cannot be measured ({error})")
     figures = f"an image takes {bfloat16 * 1e3:.2f} ms in bfloat16, {float32 * 1e3:.2f} in float32"
-    return Choice(found if bfloat16 <= WORTH_FEWER_DIGITS * float32 else None, figures)
+    return Choice(found if bfloat16 <= WORTH_LOWER_PRECISION * float32 else None, figures)
 
 
 class Trial:
@@ -151,7 +151,7 @@ class Trial:
         )
 
     def float32(self) -> float:
-        """Return the seconds that the network takes for an image in float32.
+        """Return the seconds per image in float32.
 
         Raises:
             BackboneError: the backbone cannot be loaded.
@@ -161,14 +161,14 @@ class Trial:
         height, width = self._backbone.height, self._backbone.width
         return _seconds(backbone_engine(graph, height, width, self._count), pixels)
 
-    def bfloat16(self, unit: str) -> float:
-        """Return the same in bfloat16.
+    def bfloat16(self, backend: str) -> float:
+        """Return the seconds per image in bfloat16.
 
         Args:
-            unit: what computes in bfloat16.
+            backend: of bfloat16.
         """
         pixels, graph = self._ready()
-        return _seconds(Bfloat16Backbone(graph, unit), pixels)
+        return _seconds(Bfloat16Backbone(graph, backend), pixels)
 
     def _ready(self) -> tuple[Array, BackboneGraph]:
         if self._pixels is None:
@@ -195,9 +195,9 @@ def _pixels(backbone: Backbone, files: Sequence[Any]) -> Array:
 
 
 def _seconds(engine: BackboneEngine, pixels: Array) -> float:
-    """Return the quickest of some rounds, per image, and close the engine.
+    """Return the fastest of some rounds, per image, and close the engine.
 
-    The round before them, in which it makes itself ready, is not counted.
+    A first round, in which the engine prepares itself, does not count.
     """
     try:
         size = engine.batch_size
