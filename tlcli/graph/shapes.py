@@ -30,6 +30,7 @@ from tlcli.graph.shape_inference import (
     windows,
 )
 from tlcli.graph.surgery import (
+    constant_behind,
     copy_graph,
     data_inputs,
     needed_nodes,
@@ -289,7 +290,7 @@ def _size_before(nodes: dict[str, Any], pool: Any, input: str) -> tuple[int, int
                 ksize = attribute_value(node, "ksize", [1, 1, 1, 1])
                 kernel = (ksize[1], ksize[2])
             else:
-                weights = _constant_behind(nodes, sources[1][0])
+                weights = constant_behind(nodes, sources[1][0])
                 if weights is None:
                     return None
                 dims = shape_dims(weights.attr["value"].tensor.tensor_shape) or ()
@@ -301,7 +302,7 @@ def _size_before(nodes: dict[str, Any], pool: Any, input: str) -> tuple[int, int
                 same = padding == "SAME"
                 sizes[axis] = sizes[axis] * stride if same else (sizes[axis] - 1) * stride + extent
         elif node.op in ("Pad", "PadV2", "MirrorPad"):
-            pads = _constant_behind(nodes, sources[1][0])
+            pads = constant_behind(nodes, sources[1][0])
             if pads is None:
                 return None
             table = tensor_to_array(pads.attr["value"].tensor)
@@ -310,22 +311,10 @@ def _size_before(nodes: dict[str, Any], pool: Any, input: str) -> tuple[int, int
             sizes = [size - int(table[axis + 1].sum()) for axis, size in enumerate(sizes)]
         elif node.op not in SAME | BROADCASTING | {"Concat", "ConcatV2"}:
             return None
-        images = [source for source, _ in sources if _constant_behind(nodes, source) is None]
+        images = [source for source, _ in sources if constant_behind(nodes, source) is None]
         if not images:
             return None
         if images[0] == input:
             return (sizes[0], sizes[1]) if min(sizes) > 0 else None
         node = nodes[images[0]]
-    return None
-
-
-def _constant_behind(nodes: dict[str, Any], name: str) -> Any | None:
-    """Return the ``Const`` that ``name`` is or passes on, or None."""
-    for _ in range(len(nodes)):
-        node = nodes.get(name)
-        if node is None or node.op == "Const":
-            return node
-        if node.op not in ("Identity", "Dequantize") or not data_inputs(node):
-            return None
-        name = data_inputs(node)[0][0]
     return None

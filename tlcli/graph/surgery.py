@@ -28,6 +28,8 @@ _PASSING = frozenset(
         "IdentityN",
     }
 )
+# What lies between a frozen weight and its reader.
+_CONSTANT_PASSING = frozenset({"Identity", "Dequantize", "StopGradient"})
 # Notes for TensorFlow's own tools; other readers stumble over some of them.
 _NOTES = ("_class", "_output_shapes", "_XlaCompile", "_XlaScope", "_grappler:")
 
@@ -91,6 +93,18 @@ def consumers(graph: Any) -> dict[str, list[tuple[Any, int, int]]]:
         for number, (name, output) in enumerate(data_inputs(node)):
             readers.setdefault(name, []).append((node, number, output))
     return readers
+
+
+def constant_behind(nodes: Mapping[str, Any], name: str) -> Any | None:
+    """Return the ``Const`` that the node ``name`` is, or passes on unchanged; None: it is none."""
+    for _ in range(len(nodes)):
+        node = nodes.get(name)
+        if node is None or node.op == "Const":
+            return node
+        if node.op not in _CONSTANT_PASSING or not data_inputs(node):
+            return None
+        name = data_inputs(node)[0][0]
+    return None
 
 
 def unique_name(wanted: str, taken: Iterable[str]) -> str:
