@@ -201,5 +201,5 @@ def open_model(graph: Path, name: str, max_pixels: int, **options: Any) -> Serve
 def _plain(scores: Array) -> list[float] | str:
     """Return JSON numbers, each the shortest that is the same float32."""
     if not np.isfinite(scores).all():
-        return "the graph gave no numbers for it"
+        return "the model returned NaN or infinity"
     return [float(str(score)) for score in scores]

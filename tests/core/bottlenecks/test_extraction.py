@@ -258,7 +258,7 @@ def test_threads_take_fewer_images_of_a_slow_network(
             return super().run_here(pictures, scale)
 
     monkeypatch.setattr(bottlenecks, "backbone_engine", Slow)
-    monkeypatch.setattr(bottlenecks, "_GROUP_SECONDS", 0.01)
+    monkeypatch.setattr(bottlenecks, "GROUP_SECONDS", 0.01)
     compute(backbone(), pictures(tmp_path, 200), store)
     assert shares[:20] == [1] * 20
     assert max(shares) == Slow.thread_batch_size  # once it is quick

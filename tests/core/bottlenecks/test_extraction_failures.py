@@ -52,7 +52,7 @@ def test_a_remembered_failure_is_not_decoded_again(
 ) -> None:
     bad = wanted(tmp_path / "bad.jpg", b"no image")
     first = compute(backbone(), [bad], store)
-    monkeypatch.setattr(image_jobs, "_read_file", lambda job: pytest.fail("read again"))
+    monkeypatch.setattr(bottlenecks, "decode", lambda *_: pytest.fail("decoded again"))
     assert compute(backbone(), [bad], store).failures == first.failures
     assert engine.opened == 0  # no network for no image
 

@@ -277,10 +277,9 @@ def test_a_card_for_bottlenecks_has_no_size(graph: Path) -> None:
     assert card.input == CardInput("B", None, None, (0.0, 1.0), None)
 
 
-def test_huge_cards_are_not_read(
-    graph: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(model_card, "_LARGEST_CARD", 100)
+def test_huge_cards_are_not_read(graph: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with model_card.card_path(graph).open("ab") as file:
+        file.write(b" " * (16 << 20))
     assert "larger than" in refused(graph, caplog)
 
 

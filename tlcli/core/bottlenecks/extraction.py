@@ -1,9 +1,9 @@
 """Bottleneck vectors of images: each content and view computed once, ever.
 
 Where the network runs in LiteRT, each thread reads and decodes an image and runs it; otherwise
-threads decode while the engine runs the batch before. What waits is bounded, and vectors are
+threads decode while the engine runs the batch before. The queue is bounded, and vectors are
 stored as they come, so a run that is killed loses a second of work at most. All vectors of a
-run lie in one matrix, and an image whose vector is in the cache costs no object of its own.
+run are in one matrix, and an image whose vector is in the cache costs no object of its own.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ STAGE = "bottlenecks"
 STORED_AT_ONCE = 64
 _STORED_SECONDS = 0.5
 # A thread takes no more images at once than it can compute in about this time.
-_GROUP_SECONDS = 0.5
+GROUP_SECONDS = 0.5
 
 
 class Request(NamedTuple):
-    """One vector that is wanted.
+    """One vector to find or compute.
 
     Attributes:
-        path: a file that holds the image.
+        path: a file that contains the image.
         content: SHA-256 of its content, as `BottleneckStore.contents` returned it.
         view: number of the distorted view; None for the plain image.
     """
@@ -58,13 +58,13 @@ class Request(NamedTuple):
 
 @dataclass
 class Bottlenecks:
-    """What `compute` found.
+    """The result of `compute`.
 
     Attributes:
-        vectors: float32 [N, D], row i for request i; of no meaning where there is no vector.
+        vectors: float32 [N, D], row i for request i; undefined where there is no vector.
         found: whether each request has a vector, bool [N].
-        failures: why, by path of each image that has no vector.
-        hits: how many different vectors came out of the cache.
+        failures: the reason, by path of each image that has no vector.
+        hits: how many different vectors came from the cache.
         computed: how many were computed now.
     """
 
@@ -81,7 +81,7 @@ class _Computed:
 
 
 _Outcome = _Computed | Unreadable | Array
-"""What a thread made of a job: its vector, or its pixels for the engine, or why neither."""
+"""The result of a job: its vector, or its pixels for the engine, or why neither."""
 
 
 def compute(
@@ -96,12 +96,12 @@ def compute(
     Args:
         backbone: its graph is loaded only if something is missing.
         requests: in any order; the same content and view may come more than once.
-        store: where vectors are looked up and put.
+        store: the cache of vectors.
         distortions: needed for requests with a view.
         progress: called with ("bottlenecks", done, total), in distinct vectors.
 
     Raises:
-        BackboneError: the backbone cannot be loaded or run, or gives no proper vectors.
+        BackboneError: the backbone cannot be loaded or run, or returns no valid vectors.
         CacheError: the store cannot be read or written.
     """
     size = backbone.bottleneck_size or store.bottleneck_size(backbone.fingerprint) or 0
@@ -195,7 +195,7 @@ class _Extraction:
         self._engine: BackboneEngine | None = None
         self._count = 0
         self._computed: list[tuple[Job, Array]] = []
-        self._stored = 0.0  # when
+        self._stored = 0.0  # time of the last transaction
         self._pace = 0.0  # seconds that a thread takes for an image in the network
 
     def run(self, jobs: Sequence[Job], total: int, progress: Progress | None) -> None:
@@ -209,9 +209,9 @@ class _Extraction:
                 if isinstance(outcome, _Computed):
                     self._computed.append((job, outcome.vector))
             with contextlib.suppress(CacheError):
-                self._keep_computed()
+                self._store_computed()
             raise
-        self._keep_computed()
+        self._store_computed()
 
     def _run(
         self, prefetcher: Prefetcher[Job, _Outcome], total: int, progress: Progress | None
@@ -228,7 +228,7 @@ class _Extraction:
                 self._computed.append((job, outcome.vector))
                 late = time.monotonic() - self._stored > _STORED_SECONDS
                 if late or len(self._computed) >= STORED_AT_ONCE:
-                    self._keep_computed()
+                    self._store_computed()
             else:
                 waiting.append((job, outcome))
                 if len(waiting) < self._batch_size():
@@ -252,9 +252,9 @@ class _Extraction:
 
     def _group(self) -> int:
         """Return how many images a thread takes at once."""
-        # Until the engine is there pixels are gathered for it.
+        # Until the engine is loaded, pixels are collected for it.
         share = 0 if self._engine is None else self._engine.thread_batch_size
-        return max(1, min(share, 1 + int(_GROUP_SECONDS / max(self._pace, 1e-3))))
+        return max(1, min(share, 1 + int(GROUP_SECONDS / max(self._pace, 1e-3))))
 
     def _work(self, jobs: Sequence[Job]) -> Iterator[_Outcome]:
         decoded = [decode(job, self._preprocessing, self._distortions) for job in jobs]
@@ -280,7 +280,7 @@ class _Extraction:
             begun = time.monotonic()
             vectors = self._vectors(functools.partial(engine.run, batch), len(part))
             self._pace = (time.monotonic() - begun) / len(part) * available_cpus()
-            self._keep([job for job, _ in part], vectors)
+            self._put([job for job, _ in part], vectors)
 
     def _loaded(self) -> BackboneEngine:
         if self._graph is None:
@@ -307,22 +307,22 @@ class _Extraction:
             size = self._graph.bottleneck_size
         if vectors.shape != (count, size):
             raise self._error(
-                f"it gave an output of shape {list(vectors.shape)} instead of {[count, size]}"
+                f"it returned an output of shape {list(vectors.shape)} instead of {[count, size]}"
             )
         if not np.isfinite(vectors).all():
-            raise self._error("it gave values that are no numbers (NaN or infinity)")
+            raise self._error("it returned NaN or infinity")
         return vectors.astype(np.float32, copy=False)
 
-    def _keep_computed(self) -> None:
+    def _store_computed(self) -> None:
         computed, self._computed = self._computed, []
         self._stored = time.monotonic()
         if computed:
-            self._keep([job for job, _ in computed], [vector for _, vector in computed])
+            self._put([job for job, _ in computed], [vector for _, vector in computed])
 
-    def _keep(self, jobs: Sequence[Job], vectors: Sequence[Array] | Array) -> None:
+    def _put(self, jobs: Sequence[Job], vectors: Sequence[Array] | Array) -> None:
         result = self._result
         size = len(vectors[0])
-        # Only the network can tell D, or the store told it wrong.
+        # D was unknown before the network ran, or the store had a wrong one.
         if result.vectors.shape[1] != size and not result.found.any():
             result.vectors = np.zeros((len(result.found), size), np.float32)
         by_view: dict[int | None, dict[str, Array]] = {}

@@ -1,4 +1,4 @@
-"""A graph, its labels and its preprocessing in one object, so that nobody can feed it wrongly."""
+"""A graph, its labels and its preprocessing in one object, so that they always fit."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Array = np.ndarray[Any, Any]
 _Named = tuple[str, Source]
 """An image and what it is called in predictions."""
 
-# Decoding is quick beside the network; more threads would only take its processors.
+# Decoding is fast compared to the network; more threads would only take its processors.
 _DECODERS = 4
 # Images that a thread decodes before it runs them. Going back and forth for each costs a
 # quarter of the decoder's time.
@@ -38,7 +38,7 @@ class Engine(Protocol):
         ...
 
     def close(self) -> None:
-        """Release what the engine holds."""
+        """Release the resources of the engine."""
         ...
 
 
@@ -48,7 +48,7 @@ class Score:
 
     Attributes:
         label: as in the labels file.
-        score: as the graph gives it, 0 to 1 for a softmax.
+        score: as the graph returns it, 0 to 1 for a softmax.
     """
 
     label: str
@@ -57,7 +57,7 @@ class Score:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a graph says of one image.
+    """The scores of one image.
 
     Attributes:
         image: the path as it was given; "image N" for the N-th of images given as bytes.
@@ -81,9 +81,9 @@ class Prediction:
 
     def top(self, top_k: int | None = 5, threshold: float = 0.0) -> Prediction:
         """Return the ``top_k`` best scores (None: all) that reach ``threshold``."""
-        kept = self.scores if top_k is None else self.scores[:top_k]
+        best = self.scores if top_k is None else self.scores[:top_k]
         return Prediction(
-            self.image, tuple(score for score in kept if score.score >= threshold), self.error
+            self.image, tuple(score for score in best if score.score >= threshold), self.error
         )
 
 
@@ -136,12 +136,12 @@ class Classifier:
         """Label images.
 
         Args:
-            images: paths, or the bytes of image files; one alone is taken too.
-            top_k: how many labels to keep of each image, best first; None for all.
+            images: paths, or the bytes of image files; or one of these alone.
+            top_k: how many labels to return per image, best first; None for all.
             threshold: lower scores are left out.
 
         Returns:
-            One prediction an image, in order; one that cannot be read has an ``error``.
+            One prediction per image, in order; one that cannot be read has an ``error``.
 
         Raises:
             GraphError: the graph cannot be run.
@@ -225,7 +225,7 @@ class Classifier:
                 yield image, value if isinstance(value, ImageError) else next(rows)
 
     def read(self, image: Source) -> Array:
-        """Return one image [1, height, width, 3] as the graph is fed with it.
+        """Return one image [1, height, width, 3] as the graph takes it.
 
         Raises:
             ImageError: the reason alone, without the path.
@@ -234,10 +234,10 @@ class Classifier:
         return batch
 
     def scores(self, batch: Array) -> Array:
-        """Return float32 [n, L], in the order of `labels`, for images as `read` gives them.
+        """Return float32 [n, L], in the order of `labels`, for images as `read` returns them.
 
         Args:
-            batch: float32 [n, height, width, 3] in the range that the graph is fed with,
+            batch: float32 [n, height, width, 3] in the range that the graph takes,
                 [0, 1] for graphs made by tlcli.
 
         Raises:
@@ -263,11 +263,11 @@ class Classifier:
         return self._reader(image[1])
 
     def _run(self, pixels: Array) -> Array:
-        """Return float32 [n, L] for images [n, height, width, 3] as `Preprocessing.read` gives."""
+        """Return float32 [n, L] for pixels [n, height, width, 3] of `Preprocessing.read`."""
         return self._scores(self._engine.run(self._scaled(pixels)), len(pixels))
 
     def _scaled(self, pixels: Array) -> Array:
-        """Return what the graph takes; it holds until this thread's next call."""
+        """Return the graph's input; valid until this thread's next call."""
         out: Array | None = getattr(self._buffers, "scaled", None)
         if out is None or out.shape != pixels.shape:
             out = self._buffers.scaled = np.empty(pixels.shape, np.float32)
@@ -282,10 +282,10 @@ class Classifier:
         return whole
 
     def _scores(self, given: Array, images: int) -> Array:
-        """Return float32 [images, L] for what the engine gave.
+        """Return the engine's output as float32 [images, L].
 
         Raises:
-            GraphError: that does not fit the labels.
+            GraphError: it does not fit the labels.
         """
         scores = np.asarray(given, np.float32)
         if scores.size != images * len(self.labels):

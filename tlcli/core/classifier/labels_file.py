@@ -1,4 +1,4 @@
-"""The labels of a graph: where they lie and how their file is read."""
+"""The labels of a graph: where their file is, and how it is read."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tlcli.text import counted
 NAMES = ("output_labels.txt", "retrained_labels.txt", "labels.txt")
 """Names of the labels files that the original tools wrote."""
 
-# A label is a word or two: what is larger is no labels file.
+# A label is a word or two: a larger file is no labels file.
 _LARGEST_FILE = 16 << 20
 # Longest mark first: the one of UTF-16 begins that of UTF-32.
 _MARKS = (
@@ -33,7 +33,7 @@ class Labels:
 
     Attributes:
         names: one for each score.
-        source: where they come from, for people.
+        source: where they come from, for messages.
     """
 
     names: tuple[str, ...]
@@ -54,9 +54,9 @@ class Labels:
 
 
 def decode_labels(content: bytes, source: str) -> tuple[str, ...]:
-    """Return the labels of a file's content, one a line.
+    """Return the labels of a file's content, one per line.
 
-    Windows line ends, a byte order mark and empty lines at the end are passed over; an
+    Windows line ends, a byte order mark and empty lines at the end are skipped; an
     empty line between others is a label, because the lines are counted.
 
     Raises:
@@ -67,16 +67,16 @@ def decode_labels(content: bytes, source: str) -> tuple[str, ...]:
         text = content.decode(encoding)
     except UnicodeDecodeError:
         raise DataError(
-            f"{source} is not text in UTF-8; save it as UTF-8, one label a line"
+            f"{source} is not text in UTF-8; save it as UTF-8, one label per line"
         ) from None
     if "\0" in text:
-        raise DataError(f"{source} is no labels file; give a text file with one label a line")
-    # Not splitlines(): a label may hold one of the rarer separators.
+        raise DataError(f"{source} is no labels file; give a text file with one label per line")
+    # Not splitlines(): a label may contain one of the rarer separators.
     lines = [line.rstrip() for line in text.replace("\r\n", "\n").replace("\r", "\n").split("\n")]
     while lines and not lines[-1]:
         lines.pop()
     if not lines:
-        raise DataError(f"{source} holds no labels; give a text file with one label a line")
+        raise DataError(f"{source} contains no labels; give a text file with one label per line")
     return tuple(lines)
 
 
@@ -92,39 +92,39 @@ def read_labels(path: Path) -> Labels:
     except OSError as error:
         raise DataError(
             f"cannot read the labels file {path}: {error.strerror or error}; "
-            "give its place with --labels"
+            "give its path with --labels"
         ) from error
     if len(content) > _LARGEST_FILE:
-        raise DataError(f"{path} is too large for a labels file; give one label a line")
+        raise DataError(f"{path} is too large for a labels file; give one label per line")
     return Labels(decode_labels(content, str(path)), str(path))
 
 
 def candidates(graph: Path) -> list[Path]:
-    """Return where the labels file of ``graph`` may lie, the likeliest first."""
-    beside = [graph.parent / name for name in NAMES]
-    beside += [graph.with_suffix(".txt"), graph.with_name(graph.name + ".txt")]
+    """Return the possible paths of the labels file of ``graph``, the likeliest first."""
+    adjacent = [graph.parent / name for name in NAMES]
+    adjacent += [graph.with_suffix(".txt"), graph.with_name(graph.name + ".txt")]
     if not graph.is_dir():
-        return beside
+        return adjacent
     inside = [graph / "assets.extra" / "labels.txt"]
     inside += [folder / name for folder in (graph, graph / "assets") for name in NAMES]
-    return inside + beside
+    return inside + adjacent
 
 
 def find_labels(graph: Path) -> Labels:
-    """Return the labels inside or beside a graph that has no model card.
+    """Return the labels inside or next to a graph that has no model card.
 
     Raises:
         DataError: a labels file that cannot be read.
-        GraphError: there is none; names where it was looked for.
+        GraphError: there is none; the message lists the names that were tried.
     """
     packed = _packed_labels(graph)
     if packed is not None:
         return packed
-    places = candidates(graph)
-    for place in places:
-        if place.is_file():
-            return read_labels(place)
-    names = ", ".join(dict.fromkeys(_relative(place, graph.parent) for place in places))
+    paths = candidates(graph)
+    for path in paths:
+        if path.is_file():
+            return read_labels(path)
+    names = ", ".join(dict.fromkeys(path.relative_to(graph.parent).as_posix() for path in paths))
     raise GraphError(
         f"no labels for {graph}: looked for {names} in {graph.parent}; "
         "name the labels file with --labels"
@@ -135,8 +135,8 @@ def fitting_labels(labels: Labels | None, count: int | None, graph: Path) -> Lab
     """Return the labels of a graph.
 
     Args:
-        labels: None takes those that `find_labels` finds.
-        count: how many scores the graph gives, None where only running can tell.
+        labels: None: those that `find_labels` finds.
+        count: how many scores the graph returns; None if unknown before it runs.
         graph: its path.
 
     Raises:
@@ -160,12 +160,8 @@ def as_labels(given: Path | str | Sequence[str]) -> Labels:
     return Labels(tuple(given), "the given list")
 
 
-def _relative(place: Path, folder: Path) -> str:
-    return place.relative_to(folder).as_posix()
-
-
 def _packed_labels(graph: Path) -> Labels | None:
-    """Return the labels that a LiteRT file with metadata carries in a zip at its end."""
+    """Return the labels in the zip at the end of a LiteRT file with metadata."""
     if graph.suffix != ".tflite" or not zipfile.is_zipfile(graph):
         return None
     try:

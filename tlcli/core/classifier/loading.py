@@ -24,7 +24,7 @@ from tlcli.system.digests import Digests
 
 _log = logging.getLogger("tlcli")
 
-# A graph and its card are read one after the other: not while a retraining replaces them.
+# A graph and its card are read one after the other; a retraining may replace them meanwhile.
 _TRIES = 5
 
 

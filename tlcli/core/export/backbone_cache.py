@@ -1,9 +1,9 @@
 """Cache of exported backbones, so that a later run need not load one.
 
 An entry is the serialised backbone of an exported graph. Serialised GraphDefs concatenate: the
-final layer's nodes are put behind the backbone's, and the bytes are those of a new export. Of
+final layer's nodes are appended to the backbone's, and the bytes are those of a new export. Of
 the LiteRT file the whole is cached, one for each number of labels, and the final layer's numbers
-are written over those that it holds.
+replace those in it.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ class BackboneCache:
 
 
 def _serialise_nodes(nodes: Sequence[Any]) -> bytes:
-    """Return nodes as a serialised GraphDef that holds nothing else."""
+    """Return nodes as a serialised GraphDef that contains nothing else."""
     from tlcli.graph.messages import GraphDef
 
     return serialise(GraphDef(node=nodes))

@@ -1,9 +1,9 @@
-"""What a graph file says of itself at its own end: its labels, what it takes, its checksum.
+"""The model card that is embedded at the end of a graph file, with a checksum trailer.
 
 Graph, labels and model card are three files, and no system replaces three files at once. A
-graph that carries what is needed to use it is right whenever it is met: beside the labels of
-another, without a card, alone in another folder. The record is an unknown field to whoever
-reads a GraphDef, and lies behind the end for LiteRT, so other programs pass over it.
+graph that carries its own labels and input is used correctly in every case: next to the labels
+of another, without a card, alone in another folder. The record is an unknown field to readers
+of a GraphDef, and behind the end for LiteRT, so other programs skip it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import BinaryIO
 from tlcli.core.export.model_card import FORMAT, CardInput, ModelCard, from_dict
 from tlcli.errors import GraphError
 
-# Field 7281, a run of bytes, spelled as protobuf does: GraphDef has no field of this number.
+# Field 7281, a run of bytes, encoded as protobuf does: GraphDef has no field of this number.
 _TAG = bytes([0x8A, 0xC7, 0x03])
 _MAGIC = b"tlcliend"
 # Checksum and length of the record, then the magic: found from the end of the file.
@@ -27,12 +27,12 @@ _FOOTER = 4 + 4 + len(_MAGIC)
 _LARGEST_RECORD = 16 << 20
 _LARGEST_FILE = (1 << 31) - 1
 _BLOCK = 1 << 20
-# What the card knows that is the same wherever and whenever a graph is made.
-_KEPT = ("labels", "input", "output", "files")
+# The fields of the card that do not depend on when and where a graph is made.
+_FIELDS = ("labels", "input", "output", "files")
 
 
 def embed_card(content: bytes, *, labels: Sequence[str], input: CardInput, output: str) -> bytes:
-    """Return a graph file with its record; the same arguments give the same bytes.
+    """Return a graph file with its embedded card; the same arguments give the same bytes.
 
     Args:
         content: a serialised ``GraphDef`` or a LiteRT file.
@@ -41,11 +41,11 @@ def embed_card(content: bytes, *, labels: Sequence[str], input: CardInput, outpu
         output: name of the softmax node.
     """
     card = ModelCard(labels=tuple(labels), input=input, output=output)
-    said = {
+    values = {
         "sha256": hashlib.sha256(content).hexdigest(),
-        "card": {"format": FORMAT, **{key: card.to_dict()[key] for key in _KEPT}},
+        "card": {"format": FORMAT, **{key: card.to_dict()[key] for key in _FIELDS}},
     }
-    record = json.dumps(said, ensure_ascii=False, sort_keys=True).encode("utf-8")
+    record = json.dumps(values, ensure_ascii=False, sort_keys=True).encode("utf-8")
     if len(record) > _LARGEST_RECORD or len(content) + len(record) + 64 > _LARGEST_FILE:
         return content  # what cannot be read again is not written
     footer = zlib.crc32(record).to_bytes(4, "big") + len(record).to_bytes(4, "big") + _MAGIC
@@ -64,19 +64,19 @@ def _head(record: int) -> bytes:
 
 
 def read_embedded_card(path: Path, checked: bool = False) -> ModelCard | None:
-    """Return what a graph file says of itself, or None where it says nothing.
+    """Return the card that is embedded in a graph file, or None where there is none.
 
     Args:
         path: the graph.
-        checked: its content is known to be whole, and is not read for that again.
+        checked: its content was checked already, and is not read for that again.
 
     Raises:
-        GraphError: the file is not as it was written.
+        GraphError: the file was changed since it was written.
     """
     try:
         with Path(path).open("rb") as file:
             return _read(file, Path(path), checked)
-    except OSError:  # whoever opens the graph says it better
+    except OSError:  # opening the graph reports it better
         return None
 
 
@@ -100,8 +100,8 @@ def _read(file: BinaryIO, path: Path, checked: bool) -> ModelCard | None:
     ):
         raise _damaged(path)
     try:
-        said = json.loads(record[len(head) :].decode("utf-8"))
-        card, digest = from_dict(said["card"]), said["sha256"]
+        values = json.loads(record[len(head) :].decode("utf-8"))
+        card, digest = from_dict(values["card"]), values["sha256"]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise GraphError(
             f"{path} was written by another version of tlcli, which this one cannot read "

@@ -133,22 +133,22 @@ def _is_one_of(tf: Any, value: Any, values: tuple[int, ...]) -> Any:
 def _orientation(tf: Any, data: Any) -> Any:
     """Return the EXIF orientation of a JPEG, int32 []; 0 where there is none."""
     raw = tf.io.decode_raw(tf.strings.substr(data, 0, _EXIF_BYTES), tf.uint8)
-    # Room for the mark, so that there is always a place to look at.
+    # Padding for the mark, so that there is always a position to look at.
     content = tf.concat([tf.cast(raw, tf.int32), tf.zeros([32], tf.int32)], axis=0)
     last = tf.shape(content)[0] - 1
-    places = tf.shape(content)[0] - len(_EXIF_MARK)
+    starts = tf.shape(content)[0] - len(_EXIF_MARK)
     matches = [
-        tf.equal(content[number : number + places], value)
+        tf.equal(content[number : number + starts], value)
         for number, value in enumerate(_EXIF_MARK)
     ]
     found = tf.cast(tf.where(tf.reduce_all(tf.stack(matches), axis=0))[:, 0], tf.int32)
     # Nothing is found at the end, where all is zero.
     start = tf.concat([found, [last]], axis=0)[0] + len(_EXIF_MARK)
 
-    def number(place: Any, count: int) -> Any:
+    def number(position: Any, count: int) -> Any:
         # Damaged offsets lead to the zeros at the end.
-        places = tf.where(place < 0, last, place)
-        values = [tf.gather(content, tf.minimum(places + k, last)) for k in range(count)]
+        first = tf.where(position < 0, last, position)
+        values = [tf.gather(content, tf.minimum(first + k, last)) for k in range(count)]
         little = tf.equal(tf.gather(content, tf.minimum(start, last)), ord("I"))
         up = sum(value * 256**k for k, value in enumerate(values))
         down = sum(value * 256 ** (count - 1 - k) for k, value in enumerate(values))

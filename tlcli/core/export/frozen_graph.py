@@ -32,7 +32,7 @@ from tlcli.system.atomic_files import write_text
 FINAL_TENSOR_NAME = "final_result"
 """Name of the softmax node unless the user asks for another."""
 BOTTLENECK_INPUT = "BottleneckInputPlaceholder"
-"""Input of a graph that holds the final layer alone: float32 [?, D]."""
+"""Input of a graph that consists of the final layer alone: float32 [?, D]."""
 
 WEIGHTS = "final_retrain_ops/weights/final_weights"
 BIASES = "final_retrain_ops/biases/final_biases"
@@ -46,7 +46,7 @@ FINAL_NODES = 5
 # All that run on a phone are smaller: EfficientNet-Lite0 to 2 have 13 to 20 MB, Inception-v3 has
 # 87 MB.
 SMALL_GRAPH = 32 << 20
-"""Up to this size in bytes of the graph a LiteRT file is written without being asked for."""
+"""Up to this size in bytes of the graph a LiteRT file is written by default."""
 
 # What TensorFlow accepts as a node name; a slash at the end would be a scope.
 _NODE_NAME = re.compile(r"[A-Za-z0-9.]([A-Za-z0-9_./-]*[A-Za-z0-9_.-])?")
@@ -156,7 +156,7 @@ def final_nodes(bottleneck: str, layer: FinalLayer, final_tensor_name: str) -> l
             PRODUCT, "MatMul", [bottleneck, WEIGHTS],
             T=np.float32, transpose_a=False, transpose_b=False,
         ),
-        # Add, not AddV2: every version of every reader knows it.
+        # Add, not AddV2: every version of every reader supports it.
         node(LOGITS, "Add", [PRODUCT, BIASES], T=np.float32),
         node(final_tensor_name, "Softmax", [LOGITS], T=np.float32),
     ]  # fmt: skip
@@ -170,7 +170,7 @@ def serialise(graph: Any) -> bytes:
     """
     if graph.ByteSize() > _LARGEST_GRAPH:
         raise OutputError(
-            f"the graph takes {graph.ByteSize() / 1e9:.1f} GB and a frozen graph holds 2 GB at "
+            f"the graph takes {graph.ByteSize() / 1e9:.1f} GB and a frozen graph can have 2 GB at "
             "most; choose a smaller backbone"
         )
     data: bytes = graph.SerializeToString(deterministic=True)
@@ -183,22 +183,22 @@ def parse_graph(content: bytes) -> Any:
 
 
 def check_labels(labels: Iterable[str]) -> None:
-    """Check that each label can stand on a line of its own in a UTF-8 file.
+    """Check that each label can be written on a line of its own in a UTF-8 file.
 
     Raises:
-        DataError: a label is empty, holds a line break, or bytes that are no text.
+        DataError: a label is empty, or contains a line break, or bytes that are no text.
     """
     for label in labels:
         if label.splitlines() != [label]:
             raise DataError(
                 f"the label {label!r} is empty or has a line break in it, and a labels file has "
-                "one label a line; rename its folder"
+                "one label per line; rename its folder"
             )
         try:
             label.encode("utf-8")
         except UnicodeEncodeError:
             raise DataError(
-                f"the label {label!r} is not text that UTF-8 can hold; rename its folder"
+                f"the label {label!r} is not text that UTF-8 can encode; rename its folder"
             ) from None
 
 
@@ -206,7 +206,7 @@ def write_labels(path: Path, labels: Sequence[str]) -> None:
     """Write the labels in output order, one per line, UTF-8.
 
     Raises:
-        DataError: a label cannot stand on a line of its own.
+        DataError: a label cannot be written on a line of its own.
         OutputError: the file cannot be written.
     """
     check_labels(labels)

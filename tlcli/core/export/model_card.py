@@ -1,7 +1,7 @@
-"""The model card: a JSON file beside a graph that says how to use it and where it comes from.
+"""The model card: a JSON file next to a graph, with its use and its origin.
 
-A card is believed only for the very graph whose SHA-256 it holds, and whatever is wrong
-with one, the graph is then used as a graph without a card.
+A card is used only for the graph whose SHA-256 it contains; with any other, or a damaged one,
+the graph is used as a graph without a card.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from tlcli.errors import TlcliError
 from tlcli.system.atomic_files import output_error, sha256_file, write_text
 
 FORMAT = 1
-"""Raised when a reader of the old format would misread the new one."""
+"""Increase it when a reader of the old format would misread the new one."""
 SAVED_MODEL_CARD = PurePosixPath("assets.extra/model_card.json")
-"""Where a SavedModel folder keeps its card; TensorFlow leaves this folder alone."""
+"""The path of the card in a SavedModel folder; TensorFlow ignores this subfolder."""
 
 # A card of 100,000 labels is far below; a larger file was not written by tlcli.
 _LARGEST_CARD = 16 << 20
@@ -46,7 +46,7 @@ class CardInput:
         name: the input node.
         height: in pixels; None when the graph takes bottlenecks instead of images.
         width: in pixels, or None too.
-        range: lowest and highest value of a pixel as it is fed.
+        range: lowest and highest value of a pixel in the input.
         preprocessing: ``Preprocessing.to_dict()``, or None for bottlenecks.
     """
 
@@ -59,7 +59,7 @@ class CardInput:
 
 @dataclass(frozen=True)
 class ModelCard:
-    """What is known of an exported classifier.
+    """Labels, input, output and origin of an exported classifier.
 
     Attributes:
         labels: in output order.
@@ -86,7 +86,7 @@ class ModelCard:
     created: str = ""
 
     def to_dict(self) -> dict[str, Any]:
-        """Return what the JSON file holds."""
+        """Return the content of the JSON file."""
         return {"format": FORMAT, **asdict(self)}
 
     def to_json(self) -> str:
@@ -96,7 +96,7 @@ class ModelCard:
         return text + "\n"
 
     def write(self, path: Path) -> None:
-        """Write the card whole or not at all; write it after all that it names.
+        """Write the card whole or not at all; write it after all files that it lists.
 
         Raises:
             OutputError: the file cannot be written.
@@ -105,9 +105,9 @@ class ModelCard:
 
 
 def card_path(graph_path: Path) -> Path:
-    """Return where the card of a graph lies: ``flowers.json`` for ``flowers.pb``.
+    """Return the path of a graph's card: ``flowers.json`` for ``flowers.pb``.
 
-    A SavedModel folder holds its own.
+    A SavedModel folder contains its own.
     """
     graph_path = Path(graph_path)
     if graph_path.is_dir():
@@ -168,7 +168,7 @@ def complete(card: ModelCard, path: Path, files: Sequence[Path] | Mapping[Path, 
 
 @functools.cache
 def _versions() -> tuple[tuple[str, str], ...]:
-    from importlib import metadata  # brings the package email with it, which no reader needs
+    from importlib import metadata  # imports the package email, which no reader needs
 
     found = []
     for name in _VERSIONED:
@@ -187,12 +187,11 @@ def recorded_versions() -> dict[str, str]:
 def load_for(graph_path: Path, digest_of: Callable[[Path], str] = sha256_file) -> ModelCard | None:
     """Return the card of a graph file or SavedModel folder, or None where there is none.
 
-    A card that is damaged, or that was written for another graph, is passed over with a
-    warning.
+    A card that is damaged, or that was written for another graph, is skipped with a warning.
 
     Args:
         graph_path: the graph.
-        digest_of: gives the SHA-256 of a file.
+        digest_of: returns the SHA-256 of a file.
     """
     graph_path = Path(graph_path)
     path = card_path(graph_path)
@@ -203,10 +202,10 @@ def load_for(graph_path: Path, digest_of: Callable[[Path], str] = sha256_file) -
     except ValueError as error:
         _log.warning("The model card %s is not used: %s.", path, error)
         return None
-    weighed = graph_path / "saved_model.pb" if graph_path.is_dir() else graph_path
+    hashed = graph_path / "saved_model.pb" if graph_path.is_dir() else graph_path
     try:
-        digest = digest_of(weighed)
-    except OSError:  # whoever opens the graph says it better
+        digest = digest_of(hashed)
+    except OSError:  # opening the graph reports it better
         return None
     if digest not in card.files.values():
         _log.warning(
@@ -219,7 +218,7 @@ def load_for(graph_path: Path, digest_of: Callable[[Path], str] = sha256_file) -
 
 
 def read(path: Path) -> ModelCard:
-    """Read a card, believing nothing in it.
+    """Read a card, and check all that it contains.
 
     Raises:
         ValueError: why it cannot be used, in a few words.
@@ -239,7 +238,7 @@ def read(path: Path) -> ModelCard:
 
 
 def from_dict(values: Any) -> ModelCard:
-    """Return the card that `ModelCard.to_dict` wrote; unknown keys are left alone.
+    """Return the card that `ModelCard.to_dict` wrote; unknown keys are ignored.
 
     Raises:
         ValueError: why it cannot be used, in a few words.
@@ -295,9 +294,9 @@ def _check_preprocessing(values: dict[str, Any], height: int | None, width: int 
     try:
         steps = Preprocessing.from_dict(values)
     except TlcliError as error:
-        raise ValueError("its preprocessing is not one that this version of tlcli knows") from error
+        raise ValueError("its preprocessing is unknown to this version of tlcli") from error
     if (steps.height, steps.width) != (height, width):
-        raise ValueError("its preprocessing does not give the size of its input")
+        raise ValueError("its preprocessing does not match the size of its input")
 
 
 def _side(value: Any) -> int | None:
@@ -309,7 +308,7 @@ def _side(value: Any) -> int | None:
 
 
 def _is_number(value: Any) -> bool:
-    # The bound also keeps out infinity, NaN and integers that no float holds.
+    # The bound also excludes infinity, NaN and integers that no float can represent.
     return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e9
 
 
@@ -330,7 +329,7 @@ def _dict(value: Any, what: str) -> dict[str, Any]:
 
 
 def _finite(value: Any) -> Any:
-    """Replace what JSON cannot hold: NaN and infinity by null, NumPy numbers by plain ones."""
+    """Replace what JSON cannot represent: NaN and infinity by null, NumPy numbers by plain ones."""
     if isinstance(value, (np.generic, np.ndarray)):
         value = value.tolist()
     if isinstance(value, float):

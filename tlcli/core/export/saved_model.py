@@ -32,7 +32,7 @@ IMAGE, IMAGE_BYTES, PREDICTION = "image", "image_bytes", "prediction"
 ENCODED_INPUT = "encoded/image_bytes"
 """Name of the node that takes encoded images."""
 LABELS_FILE = "assets.extra/labels.txt"
-"""The labels in output order; TensorFlow leaves this folder alone."""
+"""The labels in output order; TensorFlow ignores this subfolder."""
 
 
 def write_saved_model(

@@ -99,7 +99,7 @@ def output_difference(model: bytes, classifier: ClassifierGraph) -> float:
 def _convert_by_tensorflow(classifier: ClassifierGraph) -> bytes:
     tf = import_tensorflow()
     with tempfile.TemporaryDirectory(prefix="tlcli-") as folder:
-        # The converter reads a file; through a function of TensorFlow 2 it takes thrice as long.
+        # The converter reads a file; a function of TensorFlow 2 takes it three times as long.
         path = Path(folder) / "graph.pb"
         path.write_bytes(serialise(classifier.graph))
         try:
@@ -126,7 +126,7 @@ def _first_line(error: BaseException) -> str:
 
 
 def smooth_images(count: int, height: int, width: int) -> npt.NDArray[np.float32]:
-    """Return the same float32 [count, height, width, 3] in [0, 1] every time."""
+    """Return the same images float32 [count, height, width, 3] in [0, 1] every time."""
     generator = np.random.default_rng(0)
     down = np.linspace(0, 2 * np.pi, height)[:, None, None]
     across = np.linspace(0, 2 * np.pi, width)[None, :, None]
