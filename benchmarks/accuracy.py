@@ -109,7 +109,7 @@ def main() -> None:
     parser.add_argument("--long-seeds", type=int, default=1, help="seeds of SGD with 4000 steps")
     parser.add_argument("--normalisations", action="store_true", help="compare them for lbfgs")
     options = parser.parse_args()
-    print("| data | solver | splits x seeds | test accuracy, % | s a fit |")
+    print("| data | solver | splits x seeds | test accuracy, % | s per fit |")
     print("|---|---|---|---|---|")
     for name in options.sets:
         data = load(options.data, name)

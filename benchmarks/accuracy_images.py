@@ -4,7 +4,7 @@
     python benchmarks/accuracy_images.py --precisions float32 bfloat16
 
 Prints a Markdown table. Folds are those of `tlcli retrain --cross_validate`: the same for every
-backbone and solver, drawn anew for each seed.
+backbone and solver, drawn again for each seed.
 """
 
 from __future__ import annotations

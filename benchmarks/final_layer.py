@@ -1,9 +1,9 @@
-"""Time the final layer's fits side by side with what one would write without them.
+"""Compare the time of the final layer's fits with plain implementations.
 
     python benchmarks/final_layer.py --data ../shared
 
-Every line of a group does the same job on the same rows, in turns, and the best of all turns
-counts: what else runs on the machine slows single turns down. Prints a Markdown table.
+All lines of a group do the same job on the same rows, alternately, and the best round
+counts: other work on the machine slows single rounds down. Prints a Markdown table.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ Job = Callable[[], FinalLayer]
 
 
 def plain_sgd(training: Samples, label_count: int, steps: int, seed: int = 0) -> FinalLayer:
-    """The original's rule as one writes it in NumPy, rows taken into one buffer."""
+    """The original's SGD in plain NumPy, rows taken into one buffer."""
     random = np.random.default_rng(seed)
     vectors = training.vectors
     rows_of = [np.flatnonzero(training.labels == label) for label in range(label_count)]
@@ -59,7 +59,7 @@ def plain_sgd(training: Samples, label_count: int, steps: int, seed: int = 0) ->
 
 
 def scikit_learn(training: Samples, validation: Samples, label_count: int) -> FinalLayer:
-    """The regularised optimum by scikit-learn, its strength chosen as tlcli chooses it."""
+    """Logistic regression by scikit-learn, with the strength chosen as in tlcli."""
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
 
@@ -92,7 +92,7 @@ def scikit_learn(training: Samples, validation: Samples, label_count: int) -> Fi
 
 
 def compare(data: str, jobs: dict[str, Job], testing: Samples, repeats: int) -> None:
-    """Run the jobs in turns and print a line for each; ratios are to the first."""
+    """Run the jobs alternately and print a line for each; ratios are to the first."""
     best: dict[str, tuple[float, float]] = {}
     accuracy: dict[str, float] = {}
     for _ in range(repeats):
@@ -113,7 +113,7 @@ def compare(data: str, jobs: dict[str, Job], testing: Samples, repeats: int) -> 
 
 
 def compare_all(data: Data, steps: int, repeats: int) -> None:
-    """Print the lines of one data set: steps of SGD, then the optimum."""
+    """Print the lines of one data set: steps of SGD, then logistic regression."""
     training, validation, testing = data.split(0)
     labels, settings = data.label_count, SgdSettings(steps=steps)
     rows, size = training.vectors.shape
@@ -148,7 +148,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=4000)
     parser.add_argument("--repeats", type=int, default=5)
     options = parser.parse_args()
-    print("| data | what | processor s | wall s | ratio | test accuracy, % |")
+    print("| data | what | CPU s | wall s | ratio | test accuracy, % |")
     print("|---|---|---|---|---|---|")
     for name in options.sets:
         compare_all(load(options.data, name), options.steps, options.repeats)

@@ -1,6 +1,6 @@
-"""Run a contender in a process of its own and read off time, processor time and peak memory.
+"""Run a contender in a process of its own and measure time, processor time and peak memory.
 
-This module must stay light: on Linux a child's peak memory starts at what its parent held.
+This module must stay light: on Linux a child's peak memory starts at that of its parent.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-# Exit code of a contender that cannot run here; its last line on standard error says why.
+# Exit code of a contender that cannot run here; its last line on standard error states why.
 NOT_HERE = 3
 _UNIT = 1 if sys.platform == "darwin" else 1024
 
 
 class ContenderError(Exception):
-    """A contender gave no figure; the message says why."""
+    """A contender yielded no figure; the message states why."""
 
 
 class UnavailableError(Exception):
-    """Raised inside a contender that cannot do its task on this machine; says why."""
+    """Raised inside a contender that cannot do its task on this machine; states why."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ def run(
         finally:
             timer.cancel()
         wall = time.perf_counter() - started
-        # wait4 took the status; without this Popen would look for it once more.
+        # wait4 took the status; without this Popen would wait for it again.
         process.returncode = os.waitstatus_to_exitcode(status)
         out.seek(0)
         err.seek(0)
@@ -120,7 +120,7 @@ def _last_object(out: bytes) -> dict[str, Any]:
 
 @dataclass
 class Contender:
-    """What is measured against others in a stage.
+    """What is compared with others in a stage.
 
     Attributes:
         name: for tables.
@@ -128,8 +128,8 @@ class Contender:
         value: key of the figure in the process's answer; "wall" for the whole process.
         own: True for this tool.
         env: added to the environment.
-        keep: keys of the answer that are kept beside the figure.
-        facts: what is known of it beforehand and kept too.
+        keep: keys of the result that are stored with the figure.
+        facts: what is known of it beforehand, stored too.
         once: True where more than one run would measure something else, or take too long.
         failed: why there is no figure.
     """
@@ -148,7 +148,7 @@ class Contender:
     runs: list[Run] = field(default_factory=list)
 
     def go(self) -> None:
-        """Run once; a failure is kept and ends this contender."""
+        """Run once; a failure is stored and ends this contender."""
         try:
             done = run(self.command, env=self.env, cwd=self.cwd, timeout=self.timeout)
             if self.value not in ("wall", "cpu") and not _is_number(done.answer.get(self.value)):

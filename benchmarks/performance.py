@@ -1,4 +1,4 @@
-"""Measure every stage side by side with its peers, on real images, in one run.
+"""Measure every stage and its peers on real images, in one run.
 
     make bench                                      all of it, up to 15 minutes
     python -m benchmarks.performance --quick        two minutes, prints only
@@ -65,7 +65,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--write", action="store_true", help="write the document in quick or partial runs too"
     )
-    parser.add_argument("--redraw", action="store_true", help="write stored figures out anew")
+    parser.add_argument("--redraw", action="store_true", help="draw the stored figures")
     parser.add_argument("--document", type=Path, default=ROOT / "docs" / "performance.md")
     parser.add_argument(
         "--peers-python",

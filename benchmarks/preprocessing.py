@@ -76,12 +76,12 @@ def main(arguments: list[str] | None = None) -> int:
     engine = GraphEngine(loaded.graph, "Placeholder", loaded.output)
     found, pixels = {}, {}
     for way in WAYS:
-        # Scaled alike: what differs is decoding and resizing alone.
+        # With the same scaling: only decoding and resizing differ.
         preprocessing = Preprocessing(way, backbone.height, backbone.width)
         start = time.perf_counter()
         pixels[way] = np.stack([preprocessing.read(path) for path in paths]).astype(np.float32)
         seconds = time.perf_counter() - start
-        print(f"{way}: decoding and resizing {len(paths) / seconds:.0f} photos a second")
+        print(f"{way}: decoding and resizing {len(paths) / seconds:.0f} photos per second")
         found[way] = vectors(paths, preprocessing, engine).astype(np.float64)
     engine.close()
 
@@ -120,7 +120,7 @@ def main(arguments: list[str] | None = None) -> int:
         best = same.argmax(axis=1)
         moved = np.abs(answers - same)[np.arange(len(y)), best]
         print(
-            f"fitted on {one}, shown {two}: accuracy {accuracy:.1f}%, best label changed on "
+            f"fitted on {one}, tested on {two}: accuracy {accuracy:.1f}%, best label changed on "
             f"{changed} of {len(y)}, its score moved by {np.median(moved):.3f} (median), "
             f"{np.quantile(moved, 0.95):.3f} (95th percentile)"
         )

@@ -84,8 +84,8 @@ def measured(kind: str, *arguments: object) -> dict[str, float]:
 
 
 def peak_memory() -> float:
-    """Return the most memory that this process ever held, in MB."""
-    try:  # since the program began; the other also counts what its parent held
+    """Return the peak memory of this process in MB."""
+    try:  # since the program began; the other also counts that of its parent
         status = Path("/proc/self/status").read_text(encoding="ascii")
         return int(status.split("VmHWM:")[1].split()[0]) / 1024
     except (OSError, IndexError):
@@ -110,12 +110,12 @@ class Stopwatch:
         return result
 
 
-# -- what an image costs
+# -- time per image
 
 
 def show_growth(data: Path, folder: Path, counts: list[int]) -> None:
     stages = ("list", "hash new", "hash unchanged", "look up", "split", "warm")
-    print("Microseconds an image, wall time (processor time):\n")
+    print("Microseconds per image, wall time (processor time):\n")
     print(f"| images | {' | '.join(stages)} | peak memory, MB |")
     print(f"|---:|{'---:|' * (len(stages) + 1)}", flush=True)
     for count in counts:
@@ -185,8 +185,8 @@ def growth(photos: str, cache: str) -> dict[str, float]:
 
 def show_retrainings(network: Path, folder: Path, counts: list[int]) -> None:
     print(
-        "| images, MobileNet v1 0.25 128 | empty cache: whole run, s | bottlenecks, ms an image "
-        "| full cache: whole run, s | bottlenecks, ms an image | peak memory, MB |"
+        "| images, MobileNet v1 0.25 128 | empty cache: whole run, s | bottlenecks, ms per image "
+        "| full cache: whole run, s | bottlenecks, ms per image | peak memory, MB |"
     )
     print(f"|{'---:|' * 6}", flush=True)
     for count in counts:
@@ -201,12 +201,12 @@ def show_retrainings(network: Path, folder: Path, counts: list[int]) -> None:
     print()
 
 
-# -- what a cache takes
+# -- size and speed of a cache
 
 
 def show_caches(folder: Path, counts: list[int]) -> None:
     print(
-        f"| vectors | file, MB | bytes a vector | open, ms | look up {LOOKED_UP:,}, ms "
+        f"| vectors | file, MB | bytes per vector | open, ms | look up {LOOKED_UP:,}, ms "
         "| read all, s | peak memory, MB |"
     )
     print(f"|{'---:|' * 7}", flush=True)
@@ -224,7 +224,7 @@ def show_caches(folder: Path, counts: list[int]) -> None:
     photos = folder / "linked"
     link_photos(photos, cache, count)
     print(
-        f"\n| final layer only, {count:,} cached vectors | s | processor s | read, s | fit, s "
+        f"\n| final layer only, {count:,} cached vectors | s | CPU s | read, s | fit, s "
         "| folds and tests, s | peak memory, MB |"
     )
     print(f"|---|{'---:|' * 6}", flush=True)
@@ -315,7 +315,7 @@ def read_all(cache: str, count: str) -> dict[str, float]:
 
 
 def link_photos(folder: Path, cache: Path, count: int) -> None:
-    """Make a folder of links, and have the cache believe that each holds another content."""
+    """Make a folder of links, and make the cache treat each as different content."""
     from tlcli.core.bottlenecks.cache_database import FILE_NAME
     from tlcli.core.bottlenecks.cache_files import checked_content
     from tlcli.core.data.content_hashes import FileState

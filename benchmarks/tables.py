@@ -9,7 +9,7 @@ from typing import Any
 
 Figures = dict[str, Any]
 Entry = dict[str, Any]
-# Marks in the document: what stands between them is written anew by each run.
+# Marks in the document: each run replaces what is between them.
 SUMMARY, DETAILS = "summary", "details"
 
 
@@ -64,15 +64,15 @@ def stage_table(stage: dict[str, Any]) -> str:
         if busy:
             cells.append(number(entry[busy[0]]) if busy[0] in entry else "")
         rows.append([*cells, memory(entry), remark(entry)])
-    header = ["", unit, "lowest to highest", "tlcli is faster by"]
+    header = ["", unit, "range", "speed-up of tlcli"]
     return table([*header, *([busy[1]] if busy else []), "peak MB", ""], rows)
 
 
 def busy_column(stage: dict[str, Any]) -> tuple[str, str] | None:
     """Return key and title of the column of processor time, None where there is none."""
     if stage.get("whole"):
-        return "cpu", "processor s"
-    columns = {"busy_rate": "images per processor s", "busy": "processor s"}
+        return "cpu", "CPU s"
+    columns = {"busy_rate": "images per CPU s", "busy": "CPU s"}
     for key, title in columns.items():
         if any(key in entry for entry in stage["entries"]):
             return key, title
@@ -89,7 +89,7 @@ def remark(entry: Entry) -> str:
     if "bare" in entry and "share" not in entry:
         parts.append(f"bare {number(entry['bare'])}")
     if "loop" in entry:
-        parts.append(f"decoding in line {number(entry['loop'])}")
+        parts.append(f"without prefetch {number(entry['loop'])}")
     if "with_start" in entry:
         parts.append(f"{number(entry['with_start'])} with loading")
     if "share" in entry:
@@ -107,15 +107,15 @@ def remark(entry: Entry) -> str:
 
 
 def summary(figures: Figures) -> str:
-    """Return the short table: this tool, the best of the others, the ratio, what was wanted."""
+    """Return the short table: this tool, the best of the others, the ratio, the target."""
     rows = []
     for line in _comparisons(figures):
-        what, own, unit, other, wanted = line
+        what, own, unit, other, target = line
         ratio = times_faster(own, other, unit)
         if ratio is None:
             continue
         shown = f"{number(ratio)} x"
-        reached = "" if wanted is None else f"{wanted:g} x: {'yes' if ratio >= wanted else 'no'}"
+        reached = "" if target is None else f"{target:g} x: {'yes' if ratio >= target else 'no'}"
         rows.append(
             [
                 what,
@@ -137,7 +137,7 @@ def summary(figures: Figures) -> str:
                 f"0.9 x: {'yes' if entry['share'] >= 0.9 else 'no'}",
             ]
         )
-    return table(["", "tlcli", "against", "tlcli is faster by", "wanted"], rows)
+    return table(["", "tlcli", "compared with", "speed-up of tlcli", "target"], rows)
 
 
 def _stage(figures: Figures, name: str) -> dict[str, Any] | None:
@@ -146,29 +146,29 @@ def _stage(figures: Figures, name: str) -> dict[str, Any] | None:
 
 
 def _comparisons(figures: Figures) -> Iterable[tuple[str, Entry, str, Entry, float | None]]:
-    wanted = {"extraction_efficientnet_lite0": (1.0, 3.0), "extraction_InceptionV3": (1.0, 2.0)}
-    for name, (best_wanted, loop_wanted) in wanted.items():
+    target = {"extraction_efficientnet_lite0": (1.0, 3.0), "extraction_InceptionV3": (1.0, 2.0)}
+    for name, (best_target, loop_target) in target.items():
         stage = _stage(figures, name)
         if stage is None:
             continue
         own = stage["entries"][0]
         best = best_runtime(stage["entries"], str(own.get("precision") or "float32"))
         if best is not None:
-            yield stage["title"], own, stage["unit"], best, best_wanted
+            yield stage["title"], own, stage["unit"], best, best_target
         low_title = f"{stage['title']}, bfloat16"
         named = (each for each in stage["entries"] if each["name"] == "tlcli bfloat16")
         low = next((each for each in named if each.get("value")), None)
         rival = best_runtime(stage["entries"], "bfloat16")
         if low is not None and rival is not None:
-            yield low_title, low, stage["unit"], rival, best_wanted
+            yield low_title, low, stage["unit"], rival, best_target
         for entry in stage["entries"]:
-            if "one image a call" not in entry["name"]:
+            if "one image per call" not in entry["name"]:
                 continue
-            # What is wanted presupposes bfloat16 where the processor has it.
-            goal = loop_wanted if low is None else None
+            # The target presupposes bfloat16 if the processor has it.
+            goal = loop_target if low is None else None
             yield stage["title"], own, stage["unit"], entry, goal
             if low is not None:
-                yield low_title, low, stage["unit"], entry, loop_wanted
+                yield low_title, low, stage["unit"], entry, loop_target
     for name, other, goal in (
         ("extraction_MobileNetV2", "Keras predict", None),
         ("retrain", "the original", 50.0),

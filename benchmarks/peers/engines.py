@@ -1,4 +1,4 @@
-"""Runtimes behind one face, each at its own best setting.
+"""Runtimes behind one interface, each at its own best setting.
 
 An engine takes float32 batches [n, height, width, 3] in [0, 1], as the exported graph does.
 `submit` may return before the batch is done; `wait` ends all.

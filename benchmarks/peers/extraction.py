@@ -1,7 +1,7 @@
-"""Images in, answers out: this tool and its peers on the same photos and the same network.
+"""Images in, predictions out: this tool and its peers on the same photos and the same network.
 
-All are timed alike, by the moments at which batches were done: what comes before the first
-tenth (imports, loading, filling the queues) is left out, decoding is not.
+All are timed in the same way, by the moments at which batches were done: what comes before the
+first tenth (imports, loading, filling the queues) is left out, decoding is not.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def steady_rate(marks: Sequence[Mark]) -> dict[str, float]:
 
 
 def decoded(paths: Sequence[Path], height: int, width: int, threads: int) -> Iterator[Array]:
-    """Yield uint8 pixels in order by tlcli's own preprocessing, with ``threads`` or in line."""
+    """Yield uint8 pixels in order by tlcli's own preprocessing, with ``threads`` or without any."""
     from tlcli.core.images.preprocessing import Preprocessing
 
     read = Preprocessing("tlcli-1", height, width).read
@@ -92,7 +92,7 @@ def tune(
 ) -> dict[str, Any]:
     """Return a runtime's quickest settings and batch size, and its images per second, bare.
 
-    Batches of 1, 8 and 32 are tried, up to ``trial``, on pixels that are already there. This
+    Batches of 1, 8 and 32 are tried, up to ``trial``, on decoded pixels. This
     has a process of its own, so that what is tried does not count as memory of what is run.
     """
     paths = photos(folder, trial)
@@ -120,7 +120,7 @@ def peer(
     settings: dict[str, str],
     loop: bool = True,
 ) -> dict[str, Any]:
-    """Run a runtime over photos, decoded by threads and, with ``loop``, also in line."""
+    """Run a runtime over photos, decoded by threads and, with ``loop``, also without."""
     paths = photos(folder, count)
     opened = open_engine(engine, files, **settings)
     answer: dict[str, Any] = {}
@@ -130,7 +130,7 @@ def peer(
         done = 0
         for pixels in batches(decoded(paths, height, width, threads), batch):
             if len(pixels) < batch:
-                continue  # another shape would be planned anew; that is not the question
+                continue  # another shape would be planned again, which is not measured
             opened.submit(pixels)
             done += len(pixels)
             marks.append(mark(done))
@@ -138,7 +138,7 @@ def peer(
         marks[-1] = mark(done)
         found = steady_rate(marks)
         answer[way] = found["rate"]
-        # Most users of a runtime would decode in line; it is given the better of the two.
+        # Most users of a runtime decode without threads; the better of the two counts.
         if found["rate"] > answer.get("rate", 0):
             answer |= found
     return answer

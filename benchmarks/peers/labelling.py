@@ -70,7 +70,7 @@ def label_once(
 
 
 def folder(graph: str, folder: str, count: int, rounds: int = 3) -> dict[str, Any]:
-    """Label photos with ``tlcli.load``; hold the pace against bare inference by its engine.
+    """Label photos with ``tlcli.load``; compare the rate with bare inference by its engine.
 
     Bare inference and labelling take turns in this process, so that both meet the same pace.
     """
@@ -120,7 +120,7 @@ def folder(graph: str, folder: str, count: int, rounds: int = 3) -> dict[str, An
 
 
 def resident() -> int:
-    """Return the resident memory of this process in bytes, 0 where it cannot be told."""
+    """Return the resident memory of this process in bytes, 0 if unknown."""
     import resource
 
     try:

@@ -40,7 +40,7 @@ def write_onnx(graph: str, path: str) -> dict[str, Any]:
     """Convert an exported graph by tf2onnx's own command."""
     import runpy
 
-    import tf2onnx  # noqa: F401  so that its absence is told as such
+    import tf2onnx  # noqa: F401  so that its absence is reported as such
 
     sys.argv = ["tf2onnx", "--graphdef", graph, "--inputs", "Placeholder:0"]
     sys.argv += ["--outputs", "final_result:0", "--output", path]
@@ -107,7 +107,7 @@ def fill_cache(folder: str, cache: str) -> dict[str, Any]:
     stored = 0
     with BottleneckStore(Path(cache)) as store:
         for label in sorted(Path(folder).iterdir()):
-            # Labels are told apart by their mean, so that the fit has something to find.
+            # Labels differ by their mean, so that the fit converges.
             centre = random.standard_normal(1280, dtype=np.float32)
             paths = sorted(label.iterdir())
             for start in range(0, len(paths), 1000):

@@ -52,7 +52,7 @@ class Bench:
 
     @property
     def env(self) -> dict[str, str]:
-        """Caches of this run alone, and the code beside this file, compiled as if installed."""
+        """Caches of this run alone, and the code of this repository, compiled as if installed."""
         path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
         return {
             "TLCLI_CACHE_DIR": str(self.work / "cache"),
@@ -77,7 +77,7 @@ class Bench:
         return Contender(name, command, env=self.env, cwd=self.work, **settings)
 
     def prepare(self, name: str, command: list[str], timeout: float = 900) -> bool:
-        """Run a preparation once; its failure is said and remembered."""
+        """Run a preparation once; its failure is reported and remembered."""
         try:
             run(command, env=self.env, cwd=self.work, timeout=timeout)
         except ContenderError as error:

@@ -1,4 +1,4 @@
-"""Extraction of bottleneck vectors, beside other runtimes on the same network."""
+"""Extraction of bottleneck vectors, compared with other runtimes on the same network."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ class Extraction:
         count: photos of a round.
         repeats: rounds.
         seconds: after which no round begins.
-        peers: runtimes beside tlcli, of `ALL_PEERS`.
+        peers: other runtimes, of `ALL_PEERS`.
         trial: photos on which a runtime's settings are tried.
-        loop: let runtimes also decode in line, without threads.
+        loop: let runtimes also decode without threads.
     """
 
     network: str
@@ -93,7 +93,7 @@ def _extraction(bench: Bench, asked: Extraction) -> list[Stage]:
         command = bench.task("one_image_loop", graph=files["graph"], **sizes)
         contenders.append(
             bench.contender(
-                "TensorFlow, one image a call", command, value="rate", keep=("busy_rate",)
+                "TensorFlow, one image per call", command, value="rate", keep=("busy_rate",)
             )
         )
     if keras is not None:
@@ -114,7 +114,7 @@ def _extraction(bench: Bench, asked: Extraction) -> list[Stage]:
     )
     stages = [stage]
     first = stage["entries"][0]
-    # With few photos the start is all there is to see.
+    # With few photos only the start would be measured.
     if "warm" in first and asked.network == "efficientnet_lite0":
         entry = {"name": "tlcli, cache warm", "own": True, "value": first["warm"]}
         entries = [{**entry, "values": [first["warm"]], "memory": first["memory"]}]
@@ -128,7 +128,7 @@ def _extraction(bench: Bench, asked: Extraction) -> list[Stage]:
                 "name": f"warm_{asked.network}",
                 "title": f"Extraction, {asked.title}, cache warm",
                 "unit": "images/s",
-                "note": "The same photos once more: nothing is decoded, nothing is run.",
+                "note": "The same photos again: nothing is decoded or computed.",
                 "rounds": stage["rounds"],
                 "entries": entries,
             }
@@ -158,7 +158,7 @@ def inception(bench: Bench) -> list[Stage]:
         network="InceptionV3",
         title="Inception-v3 (random weights)",
         side=299,
-        # Runtimes have 40 photos decoded ahead, which is to be a part of the whole only.
+        # Runtimes prefetch 40 photos, which must be a small part of the whole.
         count=20 if bench.quick else 120,
         repeats=1 if bench.quick else 3,
         seconds=240,

@@ -44,7 +44,7 @@ def growth(bench: Bench) -> list[Stage]:
         repeats=2,
         seconds=600,
         note=f"Hard links of {largest:,} small photos of distinct content, D = 1280. "
-        "Where paths are new each file is read once for its key.",
+        "If paths are new, each file is read once to compute its key.",
     )
     cache = sum(p.stat().st_size for p in (bench.work / "growth").rglob("*") if p.is_file())
     stage["note"] += f" The cache of {largest:,} vectors has {cache / 1e6:,.0f} MB."

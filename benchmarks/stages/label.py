@@ -82,7 +82,7 @@ def cold_label(bench: Bench) -> list[Stage]:
 
 
 def folder_label(bench: Bench) -> list[Stage]:
-    """Measure labelling many images in one process, as a share of bare inference."""
+    """Measure labelling many images in one process, as a fraction of bare inference."""
     files = bench.network("efficientnet_lite0")
     if not files:
         return []
@@ -103,8 +103,8 @@ def folder_label(bench: Bench) -> list[Stage]:
         contenders,
         repeats=1 if bench.quick else 2,
         seconds=60,
-        note="Bare inference runs the same engine at the same batch size on pixels that are "
-        "already there, in turn with labelling in the same process.",
+        note="Bare inference runs the same engine at the same batch size on decoded "
+        "pixels, alternating with labelling in the same process.",
     )
     entry = stage["entries"][0]
     if "bare" in entry:

@@ -12,7 +12,7 @@ from benchmarks.measuring import Contender, ContenderError
 from benchmarks.stages.bench import Bench, Stage, measured
 
 # What the original took for 4000 steps on 3670 photos with warm text caches, as reported for
-# it; nobody has the machine any more.
+# it; the machine no longer exists.
 ORIGINAL_SECONDS = 200.0
 
 
@@ -31,11 +31,11 @@ def final_layer(bench: Bench) -> list[Stage]:
         contender("NumPy, take into a buffer", bench.task("plain_sgd", data=data)),
         contender("NumPy, indexing", bench.task("plain_sgd", data=data, buffer=False)),
         contender(
-            "text files read at each step (20 steps, scaled)",
+            "text files read in each step (20 steps, scaled)",
             bench.task("text_sgd", data=data, measured=20),
             once=True,
         ),
-        contender("tlcli, lbfgs with its choice of strength", bench.task("lbfgs", data=data)),
+        contender("tlcli, lbfgs with its choice of regularisation", bench.task("lbfgs", data=data)),
     ]
     contenders[-1].own = True
     return [
@@ -80,8 +80,8 @@ def instructions(bench: Bench) -> list[Stage]:
             "name": "instructions",
             "title": title,
             "unit": "million",
-            "note": f"{high} steps less {low} steps, over {high - low}; perf where it counts, "
-            "else valgrind.",
+            "note": f"{high} steps minus {low} steps, divided by {high - low}; counted by "
+            "perf, else by valgrind.",
             "rounds": 1,
             "entries": entries,
         }

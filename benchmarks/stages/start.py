@@ -40,7 +40,7 @@ def decode(bench: Bench) -> list[Stage]:
         ("tlcli", "tlcli", False),
         ("pillow", "Pillow, no draft scaling", False),
         ("opencv", "OpenCV", True),
-        ("tensorflow", "TensorFlow, one session call an image", False),
+        ("tensorflow", "TensorFlow, one session call per image", False),
     ]
     for name, title, folder in sources:
         count = 8 if folder == large else 150 if bench.quick else 500
@@ -57,7 +57,7 @@ def decode(bench: Bench) -> list[Stage]:
                     count=count,
                     threads=threads,
                 )
-                shown = f"{what}, {'a thread a core' if threads else 'one thread'}"
+                shown = f"{what}, {'one thread per core' if threads else 'one thread'}"
                 shown = what if reader == "tensorflow" else shown
                 contenders.append(
                     bench.contender(shown, command, value="rate", own=reader == "tlcli")

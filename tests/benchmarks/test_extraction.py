@@ -52,7 +52,7 @@ def test_a_runtime_gets_every_whole_batch_of_photos(folder: str, counting: list[
     )
     (opened,) = counting
     assert opened.settings == {"hint": "x"}
-    # 5 whole batches decoded by threads, then the same decoded in line.
+    # 5 whole batches decoded by threads, then the same without threads.
     assert [batch.shape for batch in opened.batches] == [(4, 16, 24, 3)] * 10
     first = opened.batches[0]
     assert first.dtype == np.float32

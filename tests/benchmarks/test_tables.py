@@ -30,7 +30,7 @@ def figures() -> dict[str, Any]:
             entry("OpenVINO float32", 100, batch=8, bare=120.0),
             entry("LiteRT", 60),
             {"name": "ONNX Runtime", "own": False, "failed": "onnxruntime is not installed"},
-            entry("TensorFlow, one image a call", 30),
+            entry("TensorFlow, one image per call", 30),
         ],
     }
     cold = {
@@ -65,7 +65,7 @@ def test_ratios_say_how_much_faster_this_tool_is() -> None:
     assert "OpenVINO float32" in lines[0]
 
 
-def test_bfloat16_is_held_against_bfloat16() -> None:
+def test_bfloat16_is_compared_with_bfloat16() -> None:
     found = figures()
     entries = found["stages"][0]["entries"]
     low = entry("tlcli bfloat16", 150, own=True)
@@ -74,12 +74,12 @@ def test_bfloat16_is_held_against_bfloat16() -> None:
     assert len(lines) == 5
     assert "Extraction <default>, bfloat16 | 150 images/s | OpenVINO bfloat16: 120" in lines[1]
     assert lines[1].endswith("**1.25 x** | 1 x: yes |")
-    # What is wanted of the one-image loop is asked of bfloat16 then.
-    assert lines[2].endswith("TensorFlow, one image a call: 30.0 images/s | **3.00 x** |  |")
+    # The target of the one-image loop then applies to bfloat16.
+    assert lines[2].endswith("TensorFlow, one image per call: 30.0 images/s | **3.00 x** |  |")
     assert lines[3].endswith(
-        "TensorFlow, one image a call: 30.0 images/s | **5.00 x** | 3 x: yes |"
+        "TensorFlow, one image per call: 30.0 images/s | **5.00 x** | 3 x: yes |"
     )
-    # Where the processor has none, nothing is held against anything.
+    # Without bfloat16 in the processor, nothing is compared.
     entries[-2:] = [{"name": "tlcli bfloat16", "own": True, "failed": "no bfloat16"}, entries[-1]]
     assert len(tables.summary(found).splitlines()[2:]) == 3
 
