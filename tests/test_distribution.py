@@ -1,9 +1,11 @@
-"""What is installed: bounds of dependencies, the wheel's content, and that it runs alone."""
+"""The distribution: bounds of dependencies, the content of the wheel, and that it runs alone."""
 
 from __future__ import annotations
 
 import os
 import platform
+import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -30,18 +32,18 @@ def test_every_dependency_has_bounds_that_fit_each_other() -> None:
         version = lowest(each)
         assert version is not None, f"{each.name} has no lower bound"
         uppers = [each.version for each in each.specifier if each.operator in ("<", "==")]
-        if each.name not in ("pytest", "hypothesis"):  # tools of ours, not of users
+        if each.name not in ("pytest", "hypothesis"):  # for development only
             assert len(uppers) == 1, f"{each.name} has no upper bound"
             assert Version(version) <= Version(uppers[0])
 
 
-def test_the_versions_that_are_tried_are_said() -> None:
+def test_a_run_prints_the_versions_that_it_tests() -> None:
     import numpy as np
 
-    said = installed().split(", ")
-    assert said[0] == "Python " + ".".join(map(str, sys.version_info[:3]))
-    assert f"numpy {np.__version__}" in said
-    assert len(said) == 1 + len(requirements(PROJECT.read_text(encoding="utf-8")))
+    printed = installed().split(", ")
+    assert printed[0] == "Python " + ".".join(map(str, sys.version_info[:3]))
+    assert f"numpy {np.__version__}" in printed
+    assert len(printed) == 1 + len(requirements(PROJECT.read_text(encoding="utf-8")))
 
 
 def build(kind: str, source: Path, target: Path, **environment: str) -> Path:
@@ -59,7 +61,7 @@ def build(kind: str, source: Path, target: Path, **environment: str) -> Path:
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a copy of what is built from, so that nothing is left in this tree."""
+    """Return a copy of the sources, so that a build leaves nothing in this tree."""
     return copied(tmp_path_factory.mktemp("source"))
 
 
@@ -83,7 +85,7 @@ def content(wheel: Path) -> set[str]:
 
 
 @pytest.mark.slow
-def test_the_wheel_holds_the_program_and_nothing_else(wheel: Path) -> None:
+def test_the_wheel_contains_the_program_and_nothing_else(wheel: Path) -> None:
     names = content(wheel)
     assert {
         "tlcli/cli.py",
@@ -106,6 +108,28 @@ def test_the_wheel_holds_the_program_and_nothing_else(wheel: Path) -> None:
         text = archive.read(metadata).decode()
     assert "License" in text
     assert "Requires-Python: <3.14,>=3.10" in text
+    links = re.findall(r"\]\(([^)]*)\)", text)
+    assert len(links) > 10
+    assert all(link.startswith("https://") for link in links)
+
+
+def test_the_readme_of_a_package_index_has_full_links() -> None:
+    setup = runpy.run_path(str(ROOT / "setup.py"))
+    full, repository = setup["with_full_links"], setup["repository"]()
+    project = PROJECT.read_text(encoding="utf-8")
+    urls = re.findall(r'^\w+ = "(https://.*)"$', project, flags=re.MULTILINE)
+    assert len(urls) == 4
+    assert all(url.startswith(repository) for url in urls)
+    assert full("[a](docs/a.md#b), [c](#d), [e](https://f)") == (
+        f"[a]({repository}/blob/main/docs/a.md#b), [c](#d), [e](https://f)"
+    )
+    assert full("![a](docs/images/a.svg)") == f"![a]({repository}/raw/main/docs/images/a.svg)"
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    found = re.findall(r"\]\(([^)]*)\)", full(readme))
+    pages = [link.removeprefix(f"{repository}/blob/main/") for link in found]
+    assert {"docs/README.md", "CHANGELOG.md"} <= set(pages)
+    for page in pages:
+        assert (ROOT / page.partition("#")[0]).exists(), page
 
 
 @pytest.mark.slow
@@ -113,7 +137,7 @@ def test_a_compiler_is_used_but_not_needed(wheel: Path, tmp_path: Path) -> None:
     compiled = {name for name in content(wheel) if name.endswith((".so", ".pyd"))}
     headers = Path(sysconfig.get_path("include"), "Python.h").exists()
     if shutil.which("cc") and headers and platform.machine() == "x86_64":
-        assert {name.split(".")[0] for name in compiled} == {"tlcli/core/_bilinear"}
+        assert {name.split(".")[0] for name in compiled} == {"tlcli/core/images/_bilinear"}
     without = build("build_wheel", copied(tmp_path), tmp_path / "wheel", CC="/bin/false")
     assert content(without) == content(wheel) - compiled
 
@@ -130,7 +154,7 @@ def test_the_source_archive_gives_the_same_wheel(source: Path, wheel: Path, tmp_
 
 
 @pytest.mark.slow
-def test_the_wheel_runs_where_nothing_of_this_tree_is(wheel: Path, tmp_path: Path) -> None:
+def test_the_wheel_runs_without_this_tree(wheel: Path, tmp_path: Path) -> None:
     place = tmp_path / "installed"
     venv.create(place, with_pip=False, symlinks=True)
     python = place / "bin" / "python"
