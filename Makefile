@@ -1,11 +1,11 @@
 # make demo   set up, draw example photos, retrain on them, label two new ones
 # make test   set up and run the tests
-# make faults kill, damage and crowd it, FAULTS times (needs ../shared)
-# make fuzz   fuzz everything that reads foreign files, FUZZ_SECONDS for each reader
-# make bench  measure every stage beside its peers, on ../shared (up to 15 minutes)
+# make faults kill, damage and overload retrainings, FAULTS times (needs ../shared)
+# make fuzz   fuzz everything that reads foreign files, FUZZ_SECONDS per reader
+# make bench  measure every stage and its peers, on ../shared (up to 15 minutes)
 VENV ?= .venv
 BIN := $(VENV)/bin
-# The first Python of a supported version that really starts (version managers leave stubs).
+# The first Python of a supported version that starts (version managers install stubs).
 PYTHON ?= $(shell for p in python3 python3.12 python3.11 python3.13 python3.10; do \
     $$p -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 14))' 2>/dev/null \
     && echo $$p && break; done)
@@ -46,11 +46,11 @@ test-lowest:
 	    -c .venv-lowest/constraints.txt --editable ".[test]"
 	.venv-lowest/bin/python -m pytest -m "not slow" $(PYTEST_ARGS)
 
-# What is found lies in build/fuzz.
+# Inputs that fail are written to build/fuzz.
 fuzz: $(VENV)/.installed-test,fuzz
 	$(BIN)/python -m tests.fuzz.run --seconds $(FUZZ_SECONDS) $(FUZZ_TARGETS)
 
-# Asks a public service which of the installed versions have known flaws.
+# Asks a public service which installed versions have known vulnerabilities.
 audit: $(BIN)/tlcli
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check pip-audit
 	$(BIN)/pip-audit --skip-editable
@@ -77,7 +77,7 @@ $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "tlcli needs Python 3.10 to 3.13 on the PATH"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 
-# What an installation is made of; the compiled part is built with it.
+# Files that an installation depends on; the compiled part is built with it.
 PARTS := pyproject.toml setup.py tlcli/core/images/_bilinear.c
 
 $(BIN)/tlcli: $(PARTS) | $(BIN)/python

@@ -1,4 +1,4 @@
-"""Paint aerial views of houses with and without swimming pools, to try tlcli on.
+"""Paint aerial views of houses with and without swimming pools, as test images for tlcli.
 
     python examples/draw_houses.py --output houses --count 200
 
@@ -26,7 +26,7 @@ LABELS = ("house_with_pool", "house_without_pool")
 
 def draw_one(output: Path, number: int, seed: int) -> Path:
     """Paint one picture into its folder and return its path."""
-    # Of its own seed, so that a larger set only adds pictures.
+    # Each has its own seed, so that a larger set only adds pictures.
     random = np.random.default_rng([seed, number])
     label = LABELS[number % 2]
     path = output / label / f"aerial_{number:05}.jpg"
@@ -50,10 +50,8 @@ def main(arguments: list[str] | None = None) -> int:
         description="Paint aerial views of houses with and without pools."
     )
     parser.add_argument("--output", type=Path, required=True, help="folder for the two folders")
-    parser.add_argument("--count", type=int, default=200, help="pictures in all (default 200)")
-    parser.add_argument(
-        "--seed", type=int, default=0, help="other seeds, other pictures (default 0)"
-    )
+    parser.add_argument("--count", type=int, default=200, help="number of pictures (default 200)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the pictures (default 0)")
     chosen = parser.parse_args(arguments)
     if chosen.count < 2 or chosen.seed < 0:
         parser.error("--count must be 2 or more and --seed not below 0")

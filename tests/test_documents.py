@@ -1,4 +1,4 @@
-"""Every command that a document tells a user to type is run, in the document's order."""
+"""Documents: every command is run, in the order of its document, and links lead somewhere."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 TRANSLATIONS = [ROOT / "README.ko.md", ROOT / "README.ja.md"]
 DOCUMENTS = [
-    ROOT / "README.md",
+    *(ROOT / name for name in ("README.md", "SECURITY.md", "CONTRIBUTING.md", "CHANGELOG.md")),
     *sorted((ROOT / "docs").glob("*.md")),
     *sorted((ROOT / "examples").glob("*/README.md")),
 ]
-# Setting up is what brings this test about; benchmarks take long and need the reference data.
-# `tlcli serve` does not end by itself; its own tests run it.
+# Setting up precedes this test; benchmarks take long and need the reference data.
+# `tlcli serve` does not end by itself; it has tests of its own.
 NOT_HERE = (
     *("make ", "pip install", "python benchmarks/", "git clone", "apt-get", "docker "),
     "tlcli serve",
@@ -102,7 +102,7 @@ def test_make_demo(tmp_path: Path) -> None:
     assert (tmp_path / "demo" / "output_graph.pb").is_file()
 
 
-def test_the_tables_of_options_are_those_of_the_commands() -> None:
+def test_the_tables_of_options_are_up_to_date() -> None:
     updated = runpy.run_path(str(ROOT / "docs" / "update_options.py"))["updated"]
     for document in [*TRANSLATIONS, *DOCUMENTS]:
         text = document.read_text(encoding="utf-8")
@@ -122,7 +122,7 @@ def test_a_translation_has_the_parts_of_the_original(document: Path) -> None:
         return [line.partition(" ")[0] for line in lines if re.match(r"#+ |\|", line)]
 
     def names(path: Path) -> set[str]:
-        """Options, commands, files and links: what a translation must not lose."""
+        """Return options, commands, files and links, which a translation must not lose."""
         text = path.read_text(encoding="utf-8")
         return {*re.findall(r"`([^`\n]+)`", text), *re.findall(r"\]\(([^)]+)\)", text)}
 
@@ -136,6 +136,22 @@ def test_every_command_has_a_table_of_options() -> None:
 
     tables = re.findall(r"<!-- options: ([\w ]+?) -->", (ROOT / "docs/options.md").read_text())
     assert set(COMMANDS) <= set(tables)
+
+
+def test_every_test_that_a_document_names_exists() -> None:
+    files = {path.relative_to(ROOT).as_posix(): path for path in (ROOT / "tests").rglob("*.py")}
+    functions = {
+        (name, function)
+        for name, path in files.items()
+        for function in re.findall(r"^def (test_\w+)", path.read_text("utf-8"), re.MULTILINE)
+    }
+    for document in DOCUMENTS:
+        text = document.read_text(encoding="utf-8")
+        for name, function in re.findall(r"\b(tests/[\w/]+\.py)(?:::(\w+))?", text):
+            assert name in files, f"{document.name}: {name}"
+            assert not function or (name, function) in functions, f"{document.name}: {function}"
+        for function in re.findall(r"`(test_[a-z]+_[a-z]+_\w+)`", text):
+            assert any(function == known for _, known in functions), f"{document.name}: {function}"
 
 
 def test_every_page_is_in_the_index() -> None:

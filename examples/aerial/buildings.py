@@ -1,4 +1,4 @@
-"""Houses and what stands on or beside them."""
+"""Houses, and what is on them or next to them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def house(scene: Scene, x: float, y: float, width: float, depth: float) -> None:
 
 
 def roof(scene: Scene, x: float, y: float, width: float, depth: float, colour: Colour) -> None:
-    """Draw one roof of four kinds, lit from where the sun stands."""
+    """Draw a roof of one of four kinds, lit by the sun."""
     left, right, top, bottom = x - width / 2, x + width / 2, y - depth / 2, y + depth / 2
     lights = [
         sum(a * b for a, b in zip(side, scene.sun, strict=True)) * -70
@@ -67,7 +67,7 @@ def roof(scene: Scene, x: float, y: float, width: float, depth: float, colour: C
 def rows(
     scene: Scene, left: float, right: float, top: float, bottom: float, colour: Colour, across: bool
 ) -> None:
-    """Hint at the rows of tiles."""
+    """Draw faint rows of tiles."""
     tint = shift(colour, -12)
     start, end = (top, bottom) if across else (left, right)
     for position in np.arange(start + 0.6, end, 0.9):

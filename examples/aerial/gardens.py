@@ -1,4 +1,4 @@
-"""Pools, and the blue and round things that are none."""
+"""Pools, and blue or round objects that are not pools."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def pool(scene: Scene, x: float, y: float, width: float, depth: float) -> None:
 
 
 def rim_shadow(scene: Scene, outline: list[Point]) -> None:
-    """Darken the water along the rim that stands towards the sun."""
+    """Darken the water along the rim on the side of the sun."""
     dx, dy = scene.sun[0] * 0.8, scene.sun[1] * 0.8
     left, top = int(min(x for x, _ in outline) * METRE), int(min(y for _, y in outline) * METRE)
     size = (

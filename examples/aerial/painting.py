@@ -20,7 +20,7 @@ def paint(with_pool: bool, random: np.random.Generator) -> Image.Image:
     half = random.uniform(11, 15)
     left, right, back = middle - half, middle + half, random.uniform(19, 25)
 
-    # Neighbours first: whatever they have, it is not a pool.
+    # Neighbours first; they never have a pool.
     for x in (left / 2 - 2, (right + side) / 2 + 2):
         width, depth = random.uniform(8, 12), random.uniform(8, 12)
         buildings.house(scene, x, random.uniform(street - 16, street - 9), width, depth)
@@ -35,7 +35,7 @@ def paint(with_pool: bool, random: np.random.Generator) -> Image.Image:
             land.hedge(scene, start, end)
     scene.taken += [(0, 0, left, side), (right, 0, side, side), (0, 0, side, back)]
 
-    # What the picture must show: the pool, or the like of it in a garden without.
+    # The pool, or something similar in a garden without one.
     focus = (random.uniform(left + 4, right - 4), random.uniform(back + 4, back + 12))
     width, depth = random.uniform(10, min(17, 2 * half - 5)), random.uniform(7, 11)
     x = random.uniform(left + width / 2 + 1, right - width / 2 - 1)
@@ -87,7 +87,7 @@ def paint(with_pool: bool, random: np.random.Generator) -> Image.Image:
 def photograph(
     drawing: Image.Image, centre: Point, focus: Point, random: np.random.Generator
 ) -> Image.Image:
-    """Return the drawing as a camera might have taken it: turned, cut, softened, noisy.
+    """Return the drawing as a camera might have taken it: rotated, cropped, softened, noisy.
 
     The window lies about ``centre`` and is moved only as far as ``focus`` needs to be in it.
     """

@@ -1,4 +1,4 @@
-"""A plot of land to paint on: its places and brushes."""
+"""A plot of land to paint on: free positions and brushes."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from PIL import Image, ImageDraw
 from aerial.colours import GRASS, Colour, shift
 from aerial.shapes import Point, hull
 
-CANVAS = 760  # side of the drawing, in pixels, before it is turned, cut and made smaller
-METRE = 11.0  # pixels of the drawing to a metre
+CANVAS = 760  # side of the drawing, in pixels, before it is rotated, cropped and reduced
+METRE = 11.0  # pixels of the drawing per metre
 
 
 class Scene:
@@ -36,7 +36,7 @@ class Scene:
         red, green, blue = (value + self.random.normal(0, amount / 3) for value in colour)
         return shift((red, green, blue), light)
 
-    # Places -------------------------------------------------------------------------
+    # Positions -------------------------------------------------------------------------
 
     def free(self, box: tuple[float, float, float, float], margin: float = 0.6) -> bool:
         left, top, right, bottom = box
@@ -48,7 +48,7 @@ class Scene:
     def place(
         self, width: float, height: float, area: tuple[float, float, float, float]
     ) -> tuple[float, float] | None:
-        """Return the centre of a free place inside an area, and keep it; None if there is none."""
+        """Return the centre of a free position in an area and reserve it, or None."""
         left, top, right, bottom = area
         if right - left < width or bottom - top < height:
             return None
@@ -84,7 +84,7 @@ class Scene:
         self.draw.line(scaled, colour, max(1, round(width * METRE)))
 
     def shade(self, points: list[Point], height: float, strength: float = 0.5) -> None:
-        """Darken where something that stands on ``points`` keeps the sun away."""
+        """Draw the shadow of something that stands on ``points``."""
         dx, dy = self.sun[0] * height, self.sun[1] * height
         outline = hull(points + [(x + dx, y + dy) for x, y in points])
         xs = [x * METRE for x, _ in outline]

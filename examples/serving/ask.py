@@ -1,4 +1,4 @@
-"""Ask a server for the labels of images: TensorFlow Serving, or `tlcli serve`; the same requests.
+"""Request labels of images from TensorFlow Serving or `tlcli serve`, with the same requests.
 
 python ask.py photo.jpg
 python ask.py --url http://localhost:8501 --name model --numbers photo.jpg
@@ -17,7 +17,7 @@ from typing import Any
 
 
 def ask(address: str, request: dict[str, Any] | None = None) -> Any:
-    """Return the JSON that a server answers; its own words where it refuses."""
+    """Return the JSON response of a server; end with its message if it refuses."""
     data = None if request is None else json.dumps(request).encode()
     try:
         with urllib.request.urlopen(urllib.request.Request(address, data)) as answer:
@@ -29,14 +29,14 @@ def ask(address: str, request: dict[str, Any] | None = None) -> Any:
 
 
 def input_size(address: str) -> tuple[int, int]:
-    """Return height and width of the images that the model takes."""
+    """Return height and width of the images that the model expects."""
     signatures = ask(f"{address}/metadata")["metadata"]["signature_def"]["signature_def"]
     sides = signatures["serving_default"]["inputs"]["image"]["tensor_shape"]["dim"]
     return int(sides[1]["size"]), int(sides[2]["size"])
 
 
 def numbers(path: Path, height: int, width: int) -> Any:
-    """Return an image as the signature `serving_default` takes it: upright, RGB, in [0, 1]."""
+    """Return an image as the signature `serving_default` expects it: upright, RGB, in [0, 1]."""
     import numpy as np
     from PIL import Image, ImageOps
 
@@ -51,7 +51,7 @@ def main() -> None:
     parser.add_argument("images", nargs="+", type=Path)
     parser.add_argument("--url", default="http://localhost:8501")
     parser.add_argument("--name", default="model", help="name of the model")
-    parser.add_argument("--labels", type=Path, help="labels file, one label a line")
+    parser.add_argument("--labels", type=Path, help="labels file, one label per line")
     parser.add_argument(
         "--numbers", action="store_true", help="send numbers instead of files (needs Pillow)"
     )

@@ -1,4 +1,4 @@
-"""Label images with a LiteRT file where tlcli is not installed: a Raspberry Pi, for one.
+"""Label images with a LiteRT file where tlcli is not installed, such as a Raspberry Pi.
 
     pip install ai-edge-litert numpy pillow
     python label_with_litert.py output_graph.tflite photo.jpg
@@ -19,10 +19,10 @@ from PIL import Image, ImageOps
 
 
 def read(path: Path, height: int, width: int) -> np.ndarray[Any, Any]:
-    """Return an image as the network takes it: upright, RGB, stretched, float32 in [0, 1]."""
+    """Return an image as the network expects it: upright, RGB, stretched, float32 in [0, 1]."""
     image = Image.open(path)
     if image.format == "JPEG":
-        # Decode at half size or less where that is enough; a photo of 12 megapixels takes a
+        # Decode at half size or less if that is enough; a photo of 12 megapixels takes a
         # tenth of the time.
         image.draft("RGB", (width, height))
     image = ImageOps.exif_transpose(image).convert("RGB")
@@ -31,7 +31,7 @@ def read(path: Path, height: int, width: int) -> np.ndarray[Any, Any]:
 
 
 class Labeller:
-    """A LiteRT file and its card."""
+    """A LiteRT file and its model card."""
 
     def __init__(self, model: Path) -> None:
         card = json.loads(model.with_suffix(".json").read_text(encoding="utf-8"))

@@ -157,16 +157,16 @@ def test_onnx_in_a_browser(
         pytest.skip("no Chromium on this machine")
     with Chromium(program, tmp_path / "profile") as page:
         page.open(website)
-        said = "document.getElementById('said').textContent"
-        page.wait(f"{said} === 'Ready'")
+        status = "document.getElementById('status').textContent"
+        page.wait(f"{status} === 'Ready'")
         for path, (label, score) in zip(photos, best(trained, photos), strict=True):
             page.run(
-                "document.getElementById('said').textContent = '';"
+                "document.getElementById('status').textContent = '';"
                 "document.getElementById('scores').replaceChildren()"
             )
             page.choose_files("#file", path)
-            page.wait(f"{said} !== ''")
-            assert page.run(said) == label
+            page.wait(f"{status} !== ''")
+            assert page.run(status) == label
             first = page.run("document.querySelector('#scores li').textContent")
             # The browser resizes in its own way.
             found = float(first.removeprefix(label).rstrip("%")) / 100

@@ -1,7 +1,7 @@
 // Labels images on Android with a LiteRT file that `tlcli retrain` wrote.
 //
 // In app/build.gradle.kts:   implementation("com.google.ai.edge.litert:litert:1.4.0")
-// In app/src/main/assets/:   output_graph.tflite and output_graph.json, its card
+// In app/src/main/assets/:   output_graph.tflite and output_graph.json, its model card
 //
 //     val labeller = ImageLabeller(context)               // once, off the main thread
 //     val (label, score) = labeller.label(bitmap).first()
@@ -37,12 +37,12 @@ class ImageLabeller(context: Context, name: String = "output_graph") : AutoClose
         input = ByteBuffer.allocateDirect(4 * height * width * 3).order(ByteOrder.nativeOrder())
     }
 
-    /** Labels with their scores, best first. The bitmap must stand upright: apply EXIF before. */
+    /** Labels with their scores, best first. The bitmap must be upright: apply EXIF first. */
     fun label(bitmap: Bitmap): List<Pair<String, Float>> {
         val pixels = IntArray(height * width)
         shrink(bitmap).getPixels(pixels, 0, width, 0, 0, width, height)
         input.rewind()
-        for (pixel in pixels) { // red first, each in [0, 1]; the graph does the rest
+        for (pixel in pixels) { // red first, each in [0, 1]; the graph scales further
             input.putFloat(Color.red(pixel) / 255f)
             input.putFloat(Color.green(pixel) / 255f)
             input.putFloat(Color.blue(pixel) / 255f)
@@ -60,7 +60,7 @@ class ImageLabeller(context: Context, name: String = "output_graph") : AutoClose
     private fun shrink(bitmap: Bitmap): Bitmap {
         var image = Bitmap.createBitmap(bitmap.width, bitmap.height, Bitmap.Config.ARGB_8888)
         Canvas(image).apply {
-            drawColor(Color.WHITE) // under what is transparent
+            drawColor(Color.WHITE) // below transparent parts
             drawBitmap(bitmap.copy(Bitmap.Config.ARGB_8888, false), 0f, 0f, null)
         }
         while (image.width >= 2 * width && image.height >= 2 * height) {

@@ -1,4 +1,4 @@
-// Labels pictures with output_graph.onnx, here, in the browser; nothing is sent anywhere.
+// Labels pictures with output_graph.onnx in the browser; nothing is sent anywhere.
 "use strict";
 
 async function load() {
@@ -7,12 +7,12 @@ async function load() {
   return {card, session};
 }
 
-// The picture as the network takes it: upright, over white, stretched, float32 in [0, 1].
+// The picture as the network expects it: upright, over white, stretched, float32 in [0, 1].
 async function pixels(file, height, width) {
-  let image = await createImageBitmap(file); // turned upright by its EXIF data
+  let image = await createImageBitmap(file); // rotated upright according to EXIF
   const canvas = document.createElement("canvas");
   const context = canvas.getContext("2d", {willReadFrequently: true});
-  // By halves: the canvas looks at few pixels when it shrinks a photo a lot.
+  // In steps of a half: the canvas samples few pixels when it shrinks a photo strongly.
   let w = image.width, h = image.height;
   for (;;) {
     const last = w < 2 * width || h < 2 * height;
@@ -47,10 +47,10 @@ async function label({card, session}, file) {
   return card.labels.map((name, index) => [name, scores[index]]).sort((a, b) => b[1] - a[1]);
 }
 
-const said = document.getElementById("said");
+const message = document.getElementById("status");
 const ready = load();
-ready.then(() => { said.textContent = "Ready"; },
-           (error) => { said.textContent = "Cannot load the network: " + error.message; });
+ready.then(() => { message.textContent = "Ready"; },
+           (error) => { message.textContent = "Cannot load the network: " + error.message; });
 
 document.getElementById("file").addEventListener("change", async (event) => {
   try {
@@ -60,8 +60,8 @@ document.getElementById("file").addEventListener("change", async (event) => {
       item.textContent = name + " " + (score * 100).toFixed(1) + "%";
       return item;
     }));
-    said.textContent = scores[0][0];
+    message.textContent = scores[0][0];
   } catch (error) {
-    said.textContent = "Cannot label it: " + error.message;
+    message.textContent = "Cannot label it: " + error.message;
   }
 });

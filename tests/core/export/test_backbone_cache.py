@@ -91,7 +91,7 @@ def test_nothing_serves_what_it_was_not_stored_for(tmp_path: Path) -> None:
     assert cache(tmp_path).graph(wider) is None
 
 
-def test_a_graph_with_another_end_is_not_cache(tmp_path: Path) -> None:
+def test_a_graph_with_another_end_is_not_cached(tmp_path: Path) -> None:
     graph = append_final_layer(mean_backbone(), layer(0))
     graph.node.append(node("more", "Relu", ["features"], T=np.float32))
     cache(tmp_path).store_graph(graph, serialise(graph))
@@ -116,7 +116,7 @@ def test_a_litert_file_gets_the_numbers_of_another_layer(tmp_path: Path) -> None
     assert graphs.litert(layer(1, labels=3)) == converted(layer(1, labels=3))
 
 
-def test_a_litert_file_without_one_place_for_the_numbers_is_not_cache(tmp_path: Path) -> None:
+def test_a_litert_file_without_one_place_for_the_numbers_is_not_cached(tmp_path: Path) -> None:
     given = layer(0)
     weights = np.ascontiguousarray(given.weights.T).tobytes()
     graphs = cache(tmp_path)
