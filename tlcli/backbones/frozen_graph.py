@@ -1,7 +1,7 @@
 """Any frozen inference graph (``.pb``) as a backbone.
 
-The layers of the generations that people keep are known by name; those of other graphs are
-told from their structure, or named with ``--module_input`` and ``--module_output``:
+The layers of the known generations are found by name; those of other graphs are inferred from
+their structure, or named with ``--module_input`` and ``--module_output``:
 
     2015 Inception-v3   DecodeJpeg/contents ... ResizeBilinear, Sub, Mul ... pool_3/_reshape
     2017 Inception-v3   the same, or cut off at the placeholder Mul, fed (pixel - 128) / 128
@@ -25,20 +25,12 @@ import numpy as np
 from google.protobuf.message import DecodeError
 
 from tlcli.backbone import INPUT, Backbone, BackboneGraph
-from tlcli.backbones.frozen_graph_layers import (
-    LARGEST_SIDE,
-    PLACEHOLDERS,
-    Plan,
-    bottleneck_size,
-    find_input,
-    find_output,
-    find_scaling,
-    find_size,
-)
+from tlcli.backbones.frozen_graph_layers import Plan, bottleneck_size, find_plan
 from tlcli.backbones.model_options import AS_IT_SAYS, ModelOptions
-from tlcli.core.images.preprocessing import PREPROCESSING_VERSION
+from tlcli.core.images.preprocessing import LARGEST_SIDE, PREPROCESSING_VERSION
 from tlcli.errors import BackboneError, GraphError, UsageError
 from tlcli.graph.constant_ops import attribute_value
+from tlcli.graph.endpoints import PLACEHOLDERS, data_type
 from tlcli.graph.limits import check_constants, check_messages, check_sizes
 from tlcli.graph.messages import GraphDef
 from tlcli.graph.nodes import DataType, const, node, placeholder
@@ -71,12 +63,12 @@ def find(
 
     Args:
         path: a ``.pb`` file.
-        options: layers are tensors, "NAME" or "NAME:0"; the scaling is that of the graph's
-            generation where they say nothing; ``trust`` also lets any size through.
+        options: layers are tensors, "NAME" or "NAME:0"; the scaling defaults to that of the
+            graph's generation; ``trust`` also allows any size.
         name: of the backbone; default: the path.
 
     Raises:
-        BackboneError: no frozen graph, or its layers or size cannot be told.
+        BackboneError: no frozen graph, or its layers or size cannot be inferred.
         UsageError: a size or scaling that cannot work.
     """
     path = Path(path)
@@ -86,12 +78,8 @@ def find(
     with _explained(path):
         graph = _parse(content, path)
         del content
-        output = find_output(graph, options.bottleneck_layer)
-        fed = find_input(graph, output, options.input_layer)
-        height, width = find_size(graph, fed, output, options.input_height, options.input_width)
-        mean, std = find_scaling(graph, fed, output, options.input_mean, options.input_std)
-        plan = Plan(fed, output, height, width, mean, std)
-        width_found = bottleneck_size(graph, plan)
+        plan = find_plan(graph, options)
+        size = bottleneck_size(graph, plan)
     facts = {
         "kind": "frozen graph",
         "file": digest,
@@ -112,10 +100,10 @@ def find(
         name=str(path) if name is None else name,
         source=f"frozen graph {path}",
         licence="unknown",
-        height=height,
-        width=width,
+        height=plan.height,
+        width=plan.width,
         fingerprint=fingerprint,
-        bottleneck_size=width_found,
+        bottleneck_size=size,
         load_graph=load_graph,
     )
 
@@ -169,8 +157,8 @@ def _parse(content: bytes, path: Path) -> Any:
     if path.name == "saved_model.pb":
         raise BackboneError(f"{path} belongs to a SavedModel; give the folder {path.parent}")
     raise BackboneError(
-        f"{path} is not a frozen TensorFlow graph, or it is damaged; give a .pb file that holds "
-        "one GraphDef"
+        f"{path} is not a frozen TensorFlow graph, or it is damaged; give a .pb file that "
+        "contains one GraphDef"
     )
 
 
@@ -191,7 +179,7 @@ def _scaling_nodes(plan: Plan, batch: int | None) -> list[Any]:
 
 
 def _build(graph: Any, plan: Plan, trust: bool) -> BackboneGraph:
-    # Our own names are needed; a graph that tlcli exported has them too.
+    # The names of the nodes below are needed; a graph that tlcli exported has them too.
     def new_name(name: str) -> str:
         return f"backbone/{name}" if name == INPUT or name.split("/")[0] == _SCALING else name
 
@@ -200,8 +188,8 @@ def _build(graph: Any, plan: Plan, trust: bool) -> BackboneGraph:
         for name, number in (split_tensor(plan.input), split_tensor(plan.output))
     )
     if not trust:
-        # All of it, as `label` does: what lies beside the layers asked for is never run, but a
-        # file that holds such a thing is not what it says.
+        # All of it, as `label` does: other layers than those named never run, but a file that
+        # contains such an operation is no mere network.
         check_operations(graph, "it")
     graph = rename_nodes(prune(graph, [plan.output, plan.input]), new_name)
     declared = placeholder_shape(nodes_by_name(graph)[split_tensor(fed)[0]])
@@ -234,7 +222,7 @@ def _build(graph: Any, plan: Plan, trust: bool) -> BackboneGraph:
 def _take_floats(graph: Any, fed: str) -> Any:
     """Let a graph that is fed integers and casts them to float32 be fed float32."""
     found = nodes_by_name(graph)[split_tensor(fed)[0]]
-    if found.op not in PLACEHOLDERS or attribute_value(found, "dtype", 0) == DataType.FLOAT:
+    if found.op not in PLACEHOLDERS or data_type(found) == DataType.FLOAT:
         return graph
     result = copy_graph(graph, graph.node)
     for each in result.node:
@@ -258,20 +246,20 @@ def _check_cut(cut: Any, trust: bool) -> None:
     for each in cut.node:
         if each.op in PLACEHOLDERS and each.name != INPUT:
             raise GraphError(
-                f"it needs the input {each.name!r} beside the image; freeze it with that fixed"
+                f"it needs the input {each.name!r} in addition to the image; freeze it with that fixed"
             )
         calls = any(value.WhichOneof("value") == "func" for value in each.attr.values())
         known = trust or each.op in INFERENCE_OPERATIONS | PLAIN_OPERATIONS
         if calls or not known:
             raise GraphError(
                 f"its node {each.name!r} is the operation {each.op}, which a frozen inference "
-                "graph does not hold; freeze it with its variables and functions turned into "
+                "graph does not contain; freeze it with its variables and functions turned into "
                 "constants, or add --trust if you trust its maker"
             )
 
 
 def _measured_size(cut: Any, output: str, plan: Plan, batch: int | None) -> int:
-    """Return D by running the graph once; its shapes do not tell."""
+    """Return D by running the graph once, where its shapes do not give it."""
     from tlcli.runtime.tensorflow import GraphEngine
 
     with GraphEngine(cut, INPUT, output) as engine:
@@ -280,6 +268,6 @@ def _measured_size(cut: Any, output: str, plan: Plan, batch: int | None) -> int:
     if values.ndim == 0 or values.size != values.shape[-1] * (batch or 1):
         raise GraphError(
             f"its layer {plan.output!r} gives {' x '.join(map(str, values.shape))} values, not "
-            "one vector an image; name a layer behind the pooling with --module_output"
+            "one vector per image; name a layer behind the pooling with --module_output"
         )
     return int(values.shape[-1])

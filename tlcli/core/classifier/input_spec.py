@@ -1,4 +1,4 @@
-"""How pixels are scaled for a graph: what its generation did, and what the user says.
+"""How pixels are scaled for a graph: as its generation did, and as the user overrides it.
 
 Each generation of the original tools wrote graphs with names of its own and came with a
 ``label_image.py`` that fed them in its own way. A graph without our model card is fed as
@@ -21,14 +21,14 @@ _log = logging.getLogger("tlcli")
 
 @dataclass(frozen=True)
 class InputOverrides:
-    """What the user said about a graph; None where it is to be inferred.
+    """What the user gave for a graph; None: it is inferred.
 
     Attributes:
         input_layer: "NAME" or "NAME:0".
         output_layer: "NAME" or "NAME:0".
         input_height: in pixels.
         input_width: in pixels.
-        input_mean: taken off pixels of 0..255; zero is a value.
+        input_mean: subtracted from pixels of 0..255; zero is a value.
         input_std: what the rest is divided by.
     """
 
@@ -41,35 +41,43 @@ class InputOverrides:
 
     @property
     def is_empty(self) -> bool:
-        """Whether everything is to be inferred."""
+        """Whether everything is inferred."""
         return self == InputOverrides()
 
 
 @dataclass(frozen=True)
 class Scaling:
-    """The mean and standard deviation that a kind of input is fed with, and how that is known.
+    """How pixels of 0..255 become the values of an input: ``(pixel - mean) / std``.
 
     Attributes:
-        mean: taken off pixels of 0..255.
+        mean: subtracted from each pixel.
         std: what the rest is divided by.
-        assumed: True where nothing but custom speaks for it.
+        assumed: True where only convention supports it.
     """
 
     mean: float
     std: float
     assumed: bool = False
 
+    def override(self, mean: float | None, std: float | None) -> Scaling:
+        """Return this with the values that the user gave, which are not assumed."""
+        if mean is None and std is None:
+            return self
+        return Scaling(
+            self.mean if mean is None else float(mean), self.std if std is None else float(std)
+        )
+
 
 @dataclass(frozen=True)
 class InputSpec:
-    """What a graph wants of its images and gives for them.
+    """The images that a graph takes, and the number of scores that it gives.
 
     Attributes:
         height: of the input, in pixels.
         width: of the input, in pixels.
         scaling: from pixels of 0..255 to what the input takes.
         dtype: "float32" or "uint8".
-        labels: number of labels, None where only running can tell.
+        labels: number of labels; None: only a run shows it.
         any_batch: False when it takes exactly one image at a time.
     """
 
@@ -96,21 +104,19 @@ def scaling_of(input_name: str, inception: bool = False) -> Scaling:
     return Scaling(0.0, 255.0, assumed=last != "Placeholder")
 
 
-def override_scaling(scaling: Scaling, options: InputOverrides, where: str) -> Scaling:
-    """Return ``scaling`` with the user's values; say what is only assumed.
+def override_scaling(scaling: Scaling, overrides: InputOverrides, where: str) -> Scaling:
+    """Return ``scaling`` with the user's values; log what is only assumed.
 
     Args:
         scaling: as inferred.
-        options: the user's; zero is a value.
-        where: begins the sentence that says what was assumed.
+        overrides: the user's; zero is a value.
+        where: begins the log line about what was assumed.
     """
-    mean = scaling.mean if options.input_mean is None else options.input_mean
-    std = scaling.std if options.input_std is None else options.input_std
-    if scaling.assumed and options.input_mean is None and options.input_std is None:
+    scaling = scaling.override(overrides.input_mean, overrides.input_std)
+    if scaling.assumed:
         _log.info(
             "%s, which none of the original tools wrote: pixels are scaled to 0..1; "
             "--input_mean and --input_std change that",
             where,
         )
-    given = options.input_mean is not None or options.input_std is not None
-    return Scaling(mean, std, scaling.assumed and not given)
+    return scaling

@@ -17,8 +17,8 @@ PREPROCESSING_VERSION = 1
 """Part of every fingerprint: raised whenever the same file would give other pixels."""
 
 NAMES = ("tlcli-1", "label_image")
-# No network takes more; a typing error must not ask for the memory of a city map.
-_LARGEST_SIDE = 8192
+LARGEST_SIDE = 8192
+"""Pixels. No network takes more; a typing error must not ask for the memory of a city map."""
 
 
 @dataclass(frozen=True)
@@ -47,9 +47,9 @@ class Preprocessing:
         if self.name not in NAMES:
             raise UsageError(f"unknown preprocessing {self.name!r}; known are {', '.join(NAMES)}")
         for side, pixels in (("height", self.height), ("width", self.width)):
-            if not 1 <= pixels <= _LARGEST_SIDE:
+            if not 1 <= pixels <= LARGEST_SIDE:
                 raise UsageError(
-                    f"the input {side} is {pixels} pixels; give one from 1 to {_LARGEST_SIDE}"
+                    f"the input {side} is {pixels} pixels; give one from 1 to {LARGEST_SIDE}"
                 )
         if not (np.isfinite(self.mean) and np.isfinite(self.std)) or self.std == 0:
             raise UsageError(
