@@ -53,6 +53,8 @@ def test_every_damage_is_a_miss(tmp_path: Path, read: bool) -> None:
         assert files.find(["key"], read=read) is None
         path.write_bytes(whole[:place])
         assert files.find(["key"], read=read) is None
+    path.write_bytes(b"\xff" * len(whole))
+    assert files.find(["key"], read=read) is None
     path.write_bytes(whole)
     assert files.find(["key"], read=read) is not None
 
@@ -93,14 +95,18 @@ def test_the_digest_is_of_the_content_of_all_source_files(tmp_path: Path) -> Non
         code_digest.cache_clear()
         return code_digest(*sources, root=str(tmp_path))
 
-    for name in ("one/a.py", "one/b.py", "two/a.py"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
+    for name in ("one/a.py", "one/b.py", "one/more/a.py", "two/a.py"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("same = 1\n")
     digests = {digest("one"), digest("two"), digest("one", "two"), digest("absent")}
     assert len(digests) == 4
     (tmp_path / "one" / "b.py").write_text("same = 2\n")  # as long as before
     assert digest("one") not in digests
+    digests.add(digest("one"))
     (tmp_path / "one" / "b.py").rename(tmp_path / "one" / "c.py")
+    assert digest("one") not in digests
+    digests.add(digest("one"))
+    (tmp_path / "one" / "more" / "a.py").write_text("same = 3\n")
     assert digest("one") not in digests
 
 

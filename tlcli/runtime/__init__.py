@@ -1,4 +1,4 @@
-"""TensorFlow's session, native standard error, processors and the watchdog of long calls.
+"""TensorFlow's session, native standard error, processors, prefetching threads, the watchdog.
 
 Every room above may import it; it imports `tlcli.system` and the modules that all may use.
 """

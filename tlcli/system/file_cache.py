@@ -78,12 +78,14 @@ class FileCache:
             key: all that the entry depends on besides code, as JSON can represent it.
             read: return the content too.
         """
-        path = self._path(key)
         try:
+            path = self._path(key)
             with path.open("rb") as file:
                 size = file.seek(-_DIGEST - _LENGTH, os.SEEK_END)
                 length = int.from_bytes(file.read(_LENGTH), "little")
                 expected = file.read()
+                if length > size:
+                    raise ValueError("no length of anything in the file")
                 file.seek(size - length)
                 facts = file.read(length)
                 file.seek(0)
@@ -121,14 +123,14 @@ class FileCache:
         digest = hashlib.sha256()
         for part in parts:
             digest.update(part)
-        path = self._path(key)
         try:
+            path = self._path(key)
             # Not flushed to the disk: what a power cut leaves has another SHA-256.
             with atomic_path(path) as temporary, temporary.open("wb") as file:
                 file.writelines([*parts, digest.digest()])
             self._make_room()
         except (OSError, OutputError) as error:
-            _log.debug("%s is not stored: %s", path, error)
+            _log.debug("%s gets no new file: %s", self.folder, error)
 
     def _path(self, key: Sequence[Any]) -> Path:
         digits = hashlib.sha256(json.dumps(key).encode()).hexdigest()[:_KEY_DIGITS]
@@ -157,18 +159,18 @@ class FileCache:
 
 @functools.cache
 def code_digest(*sources: str, root: str = _ROOT) -> str:
-    """Return a digest of tlcli's version and the content of the source files of some folders.
+    """Return a digest of tlcli's version and the source files in some folders, at any depth.
 
     It takes a millisecond. Without source files, as in an archive, the version stands alone.
     """
     digest = hashlib.sha256(__version__.encode())
     for source in sources:
-        folder = f"{root}/{source}"
-        with contextlib.suppress(OSError):
-            for name in sorted(os.listdir(folder)):  # noqa: PTH208
-                if name.endswith(".py"):
-                    with open(f"{folder}/{name}", "rb", buffering=0) as file:  # noqa: PTH123
-                        content = file.read()
-                    digest.update(f"{source}/{name} {len(content)}\n".encode())
-                    digest.update(content)
+        for folder, inner, names in os.walk(f"{root}/{source}"):
+            inner[:] = sorted(name for name in inner if name != "__pycache__")
+            for name in sorted(name for name in names if name.endswith(".py")):
+                with open(f"{folder}/{name}", "rb", buffering=0) as file:  # noqa: PTH123
+                    content = file.read()
+                path = f"{folder}/{name}".removeprefix(root)
+                digest.update(f"{path} {len(content)}\n".encode())
+                digest.update(content)
     return digest.hexdigest()[:_CODE_DIGITS]
