@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from tlcli.core.bottlenecks.text_files import import_folder
-from tlcli.core.data.image_folder import hash_percentage
+from tlcli.core.data.splits import hash_percentage
 from tlcli.core.evaluation.metrics import evaluate_layer
 from tlcli.core.final_layer.logistic_regression import fit_lbfgs
 from tlcli.core.final_layer.sgd import Samples, SgdSettings, fit_sgd

@@ -156,7 +156,8 @@ def growth(photos: str, cache: str) -> dict[str, float]:
     import numpy as np
 
     from tlcli.core.bottlenecks.cache import BottleneckStore
-    from tlcli.core.data.image_folder import assign_splits, cross_label_duplicates, scan_folder
+    from tlcli.core.data.image_folder import scan_folder
+    from tlcli.core.data.splits import assign_splits, cross_label_duplicates
 
     watch = Stopwatch()
     with BottleneckStore(Path(cache)) as store:

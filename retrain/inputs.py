@@ -15,13 +15,8 @@ from retrain.precision import in_its_precision
 from retrain.result import Skipped
 from retrain.sources import Imported, Vectors, imported_vector, report_skipped
 from tlcli.backbone import Backbone
-from tlcli.core.data.image_folder import (
-    SPLITS,
-    Dataset,
-    ImageFile,
-    assign_splits,
-    cross_label_duplicates,
-)
+from tlcli.core.data.image_folder import Dataset, ImageFile
+from tlcli.core.data.splits import SPLITS, assign_splits, cross_label_duplicates
 from tlcli.errors import DataError, ImageError, UsageError
 from tlcli.system.gc_pause import gc_paused
 from tlcli.text import counted

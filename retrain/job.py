@@ -27,14 +27,13 @@ from retrain.result import CrossValidationSummary, LabelCounts, RetrainResult
 from retrain.sources import find_backbone, find_images, needs_backbone
 from retrain.summaries import check_summaries, open_summaries, summarise_result
 from retrain.testing import evaluate_fit
+from tlcli.core.data.splits import SPLITS
 from tlcli.core.evaluation.metrics import Evaluation
 from tlcli.core.export.frozen_graph import check_final_tensor_name
 from tlcli.errors import UsageError
 from tlcli.system.atomic_files import OutputSet
 
 logger = logging.getLogger("tlcli")
-
-SPLITS = ("training", "validation", "testing")
 
 
 class Clock:

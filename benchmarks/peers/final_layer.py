@@ -34,7 +34,7 @@ def flowers(data: str) -> tuple[Array, Array, list[str]]:
 
 def split(data: str) -> tuple[Array, Array, Array, Array]:
     """Return training vectors and labels, then those of validation, by the original's rule."""
-    from tlcli.core.data.image_folder import hash_percentage
+    from tlcli.core.data.splits import hash_percentage
 
     vectors, labels, names = flowers(data)
     place = np.array([hash_percentage(name) for name in names])

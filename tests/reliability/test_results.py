@@ -11,8 +11,8 @@ import pytest
 import tlcli
 from tests.reliability import harness
 from tests.reliability.retrainings import Bench
-from tlcli.core.data.image_folder import assign_splits, scan_folder
-from tlcli.core.data.splits import hash_percentage, split_of
+from tlcli.core.data.image_folder import scan_folder
+from tlcli.core.data.splits import assign_splits, hash_percentage, split_of
 from tlcli.core.evaluation.metrics import evaluate_layer
 from tlcli.core.final_layer.sgd import Samples, SgdSettings, fit_sgd
 

@@ -104,7 +104,7 @@ def test_a_second_run_computes_nothing_and_writes_the_same_bytes(trained: Traine
 def test_label_gives_the_accuracy_that_retrain_printed_image_by_image(trained: Trained) -> None:
     from retrain.options import RetrainOptions
     from retrain.sources import find_images
-    from tlcli.core.data.image_folder import assign_splits
+    from tlcli.core.data.splits import assign_splits
 
     dataset, _, _ = find_images(RetrainOptions(image_dir=trained.photos))
     images = [image for image in dataset.images if image.path and image.path.stat().st_size]

@@ -17,7 +17,7 @@ from retrain.sources import find_images
 from tlcli.backbone import Backbone, BackboneGraph
 from tlcli.core.bottlenecks.cache import BottleneckStore
 from tlcli.core.bottlenecks.text_files import export_folder
-from tlcli.core.data.image_folder import SPLITS
+from tlcli.core.data.splits import SPLITS
 from tlcli.errors import UsageError
 
 SIZE = 3

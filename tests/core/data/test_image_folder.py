@@ -8,13 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tlcli.core.data.image_folder import (
-    Dataset,
-    assign_splits,
-    label_from_folder,
-    scan_folder,
-    with_imported,
-)
+from tlcli.core.data.image_folder import Dataset, label_from_folder, scan_folder, with_imported
+from tlcli.core.data.splits import assign_splits
 from tlcli.errors import DataError
 
 

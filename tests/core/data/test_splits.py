@@ -23,11 +23,11 @@ from tlcli.errors import DataError, UsageError
 
 
 def test_known_hashes() -> None:
-    # sha1("daisy/a.jpg") modulo 2^27, as a percentage of 2^27 - 1.
-    import hashlib
-
-    number = int(hashlib.sha1(b"daisy/a.jpg").hexdigest(), 16) % 134217728
-    assert hash_percentage("daisy/a.jpg") == number * (100.0 / 134217727)
+    # SHA-1 of the UTF-8 name modulo 2^27, times 100 / (2^27 - 1): retrain.py's rule.
+    assert hash_percentage("daisy/a.jpg") == 70.1545489590954
+    assert hash_percentage("roses/12240303_80d87f77a3_n.jpg") == 56.4537879560425
+    assert hash_percentage("house_with_pool/photo.jpg") == 73.45776240123631
+    assert hash_percentage("caf\u00e9/\u00fc.jpg") == 36.636214976282524
     assert hash_percentage("daisy/a_nohash_1.jpg") == hash_percentage("daisy/a_nohash_2_x.png")
     assert hash_percentage("daisy/a_nohash_1.jpg") == hash_percentage("daisy/a")
 

@@ -1,4 +1,4 @@
-"""A folder of folders of images: which labels there are, and which images each has."""
+"""A folder with one folder of images per label: its labels, and the images of each."""
 
 from __future__ import annotations
 
@@ -9,36 +9,18 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tlcli.core.data.splits import (
-    SPLITS,
-    assign_splits,
-    cross_label_duplicates,
-    hash_percentage,
-    sort_key,
-)
+from tlcli.core.data.splits import sort_key
 from tlcli.errors import DataError
 from tlcli.system.gc_pause import gc_paused
 from tlcli.system.regular_files import is_folder
 
-__all__ = [
-    "SPLITS",
-    "Dataset",
-    "ImageFile",
-    "assign_splits",
-    "cross_label_duplicates",
-    "hash_percentage",
-    "label_from_folder",
-    "scan_folder",
-    "with_imported",
-]
-
 logger = logging.getLogger("tlcli")
 
-# What systems leave in folders; names beginning with a dot are left out as well.
+# Files that operating systems create in folders; names beginning with a dot are ignored as well.
 _SYSTEM_NAMES = frozenset(
     {"__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "@eadir", "$recycle.bin"}
 )
-# Only to tell forgotten images in the root from a licence or a list; reading goes by content.
+# Only for recognising misplaced images in the root; reading depends on the content alone.
 _IMAGE_SUFFIXES = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".gif", ".bmp", ".dib", ".webp", ".tif"),
     *(".tiff", ".avif", ".heic", ".heif", ".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".tga", ".qoi"),
@@ -51,9 +33,9 @@ class ImageFile:
 
     Attributes:
         root: the folder that ``name`` begins in; None where only an imported vector exists.
-        folder: the label's folder, its name as it is.
+        folder: name of the label's folder, unchanged.
         name: "FOLDER/NAME.jpg" or "FOLDER/sub/NAME.jpg", relative, "/" on every system.
-        label: the label that scores are printed under.
+        label: as printed and exported.
     """
 
     root: str | None
@@ -68,7 +50,7 @@ class ImageFile:
 
     @property
     def file(self) -> str | None:
-        """The path as text, made many times faster than ``path``."""
+        """The path as text, many times faster than ``path``."""
         return None if self.root is None else os.path.join(self.root, self.name)  # noqa: PTH118
 
 
@@ -88,16 +70,16 @@ class Dataset:
 
 
 def label_from_folder(name: str) -> str:
-    """Return the label of a folder as the original made it, for every script.
+    """Return the label of a folder by the original's rule, extended to every script.
 
     Lower case; each run of characters that are neither letters, digits nor their marks
-    becomes one space. Accents typed as marks of their own (as macOS stores them) give the
-    same label as composed ones.
+    becomes one space. Accents that are separate characters (as macOS stores them) give the same
+    label as composed ones.
     """
     label = ""
     for char in unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).lower()):
         kind = unicodedata.category(char)[0]
-        # A mark belongs to the letter before it; behind a symbol it would be invisible.
+        # A mark belongs to the letter before it; after a symbol it would be invisible.
         if kind in "LN" or (kind == "M" and label and label[-1] != " "):
             label += char
         elif not label.endswith(" "):
@@ -109,9 +91,9 @@ def label_from_folder(name: str) -> str:
 def scan_folder(
     image_dir: Path, keep_label_names: bool = False, minimum_labels: int = 2
 ) -> Dataset:
-    """List the images of ``image_dir/LABEL/...``; nothing is opened.
+    """List the images of ``image_dir/LABEL/...`` without opening them.
 
-    Every file that is not hidden counts: what is no image is found out on reading.
+    Every file that is not hidden counts; files that are no images are found on reading.
     Folders within a label's folder are read as well, links to folders once. A label's
     folder without files is left out with a warning (silently when ``minimum_labels`` is
     below 2, as imported vectors may fill it).
@@ -153,7 +135,7 @@ def with_imported(
     folders_and_names: Iterable[tuple[str, str]],
     keep_label_names: bool = False,
 ) -> Dataset:
-    """Return the dataset with an image for every imported vector that has none.
+    """Return the dataset plus an image for every imported vector without one.
 
     ``folders_and_names`` are ("house_with_pool", "photo.jpg"): the label's folder and the
     image's own name. A vector stands for an image of that folder with that name, at any
@@ -163,20 +145,20 @@ def with_imported(
         DataError: fewer than two labels, or two folders that give one label.
     """
     images = list(dataset.images) if dataset is not None else []
-    # macOS spells the same names otherwise; the folder found on disk gives the spelling.
-    spelling = {sort_key(image.folder): image.folder for image in images}
-    # The originals knew no nested folders: a vector of theirs names its image by the last part.
+    # macOS encodes the same names differently; the folder on disk decides.
+    folder_of = {sort_key(image.folder): image.folder for image in images}
+    # The original tools read no nested folders: their vectors name an image by its last part.
     present = {(sort_key(image.folder), _last(image.name)) for image in images}
     present |= {(sort_key(image.folder), _below(image)) for image in images}
     for folder, name in folders_and_names:
-        folder = spelling.setdefault(sort_key(folder), folder)
+        folder = folder_of.setdefault(sort_key(folder), folder)
         key = (sort_key(folder), sort_key(name))
         if key in present:
             continue
         present.add(key)
         label = _label(folder, keep_label_names)
         images.append(ImageFile(None, folder, f"{folder}/{name}", label))
-    labels = _labels(spelling.values(), keep_label_names)
+    labels = _labels(folder_of.values(), keep_label_names)
     if len(labels) < 2:
         raise DataError(_too_few_labels("the folder of imported bottlenecks", labels, ()))
     return Dataset(_sorted(images), labels, dataset.ignored if dataset is not None else ())
@@ -195,7 +177,7 @@ def _sorted(images: Iterable[ImageFile]) -> tuple[ImageFile, ...]:
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:
-    """Return what is in a folder and not hidden, in the order of the names.
+    """Return the entries of a folder that are not hidden, in the order of names.
 
     Raises:
         DataError: it cannot be listed.
@@ -268,7 +250,7 @@ def _labels(folders: Iterable[str], keep_label_names: bool) -> tuple[str, ...]:
     labels: list[str] = []
     for folder in sorted(folders, key=lambda name: (sort_key(name), name)):
         label = _label(folder, keep_label_names)
-        # Who reads a labels file drops spaces at the end of its lines.
+        # Readers of a labels file drop spaces at the end of lines.
         name = label.rstrip()
         if name in owner:
             raise DataError(
@@ -281,7 +263,7 @@ def _labels(folders: Iterable[str], keep_label_names: bool) -> tuple[str, ...]:
 
 
 def _deeper(image_dir: Path, images: Iterable[ImageFile]) -> str:
-    """Return the hint that the labels may lie one folder deeper, or nothing."""
+    """Return a hint that the labels may be one folder deeper, or ""."""
     parents = {image.name.rsplit("/", 1)[0] for image in images}
     folders = {tuple(parent.split("/")[:2]) for parent in parents if "/" in parent}
     if len(folders) < 2 or len(folders) < len(parents):
@@ -289,14 +271,14 @@ def _deeper(image_dir: Path, images: Iterable[ImageFile]) -> str:
     return f"; or give --image_dir {image_dir / min(folders)[0]}, if its folders are the labels"
 
 
-def _too_few_labels(place: str, labels: tuple[str, ...], ignored: Iterable[str]) -> str:
+def _too_few_labels(source: str, labels: tuple[str, ...], ignored: Iterable[str]) -> str:
     if labels:
         return (
-            f"{place} has only the label {labels[0]!r}; a classifier needs at least two: put "
+            f"{source} has only the label {labels[0]!r}; a classifier needs at least two: put "
             "the images of each label into a folder of its own"
         )
-    lying = " (those directly in it have no label)" if any(True for _ in ignored) else ""
+    misplaced = " (those directly in it have no label)" if any(True for _ in ignored) else ""
     return (
-        f"{place} has no folders with images{lying}; put the images of each label into a folder "
-        "of its own, such as DIR/daisy and DIR/roses"
+        f"{source} has no folders with images{misplaced}; put the images of each label into a "
+        "folder of its own, such as DIR/daisy and DIR/roses"
     )

@@ -1,8 +1,8 @@
-"""Which images train, validate and test: decided by their names, never by the machine.
+"""The training, validation and testing splits: a function of image names, never of the machine.
 
-The rule is retrain.py's: the SHA-1 of the name, as a percentage. Two things are added.
-Copies of one image go together, so that none is trained on and tested on.
-And a label with enough images has at least one in every split that is asked for.
+The rule is retrain.py's: the SHA-1 of the name, as a percentage. Two things are added: copies
+of one image share a split, so that none is in training and testing, and a label with enough
+images has at least one in every requested split.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ _GROUP_MARK = "_nohash_"
 
 
 def sort_key(name: str) -> str:
-    """Return the name in the one spelling that macOS and Linux copies share (NFC)."""
+    """Return the name in the Unicode form that macOS and Linux copies have in common (NFC)."""
     return name if name.isascii() else unicodedata.normalize("NFC", name)
 
 
 def hash_percentage(name: str) -> float:
-    """Return the place of a name, 0 to 100, by the original's rule.
+    """Return the hash of a name as a percentage, 0 to 100, by the original's rule.
 
-    ``name`` is "FOLDER/NAME.jpg"; all from ``_nohash_`` on is cut off, so that several
-    pictures of one thing can be kept in one split by their names.
+    ``name`` is "FOLDER/NAME.jpg"; everything from ``_nohash_`` on is ignored, so that names can
+    put several pictures of one object into one split.
     """
-    kept = _group(name).encode("utf-8", "surrogatepass")
-    # Not for security: the original's choice keeps its splits.
-    digest = hashlib.sha1(kept, usedforsecurity=False).digest()
-    # The lowest 27 bits of the whole number lie in its last four bytes.
+    hashed = _group_name(name).encode("utf-8", "surrogatepass")
+    # Not for security: SHA-1 gives the splits of the original.
+    digest = hashlib.sha1(hashed, usedforsecurity=False).digest()
+    # The lowest 27 bits of the number are in its last four bytes.
     return (int.from_bytes(digest[-4:], "big") & _LARGEST_HASH) * (100.0 / _LARGEST_HASH)
 
 
@@ -69,8 +69,8 @@ def check_percentages(testing_percentage: float, validation_percentage: float) -
 
 
 @dataclass(slots=True)
-class _Unit:
-    """Images that go together: copies, and names of one label equal up to ``_nohash_``."""
+class _Group:
+    """Images that share a split: copies, and names of one label equal up to ``_nohash_``."""
 
     rows: list[int]
     name: str
@@ -89,64 +89,68 @@ def assign_splits(
 ) -> list[str]:
     """Return the split of each image, in the order given.
 
-    Images go together where their contents (SHA-256; None: unknown) are equal, or their labels
-    and their names up to ``_nohash_``; such a group follows its first name in sort order. Where
-    a split would have none of a label, the group whose hash is nearest to that split's range
-    moves there from a split that has more than one (of each label that the group is in).
+    Images form a group where their contents (SHA-256; None: unknown) are equal, or their labels
+    and their names up to ``_nohash_``; the first name in sort order decides the group's split.
+    Where a split would have no image of a label, the group whose hash is nearest to that split's
+    range moves there from a split that has more than one (of each label of the group).
 
     Adding an image moves no other, except in a label where that minimum was or becomes
-    needed, or when it joins a group and is its new first name.
+    necessary, or when the image joins a group and is its new first name.
 
     Raises:
-        UsageError: the percentages cannot work.
+        UsageError: invalid percentages, see `check_percentages`.
         DataError: a label has fewer distinct images than there are splits, or none to train on.
     """
     check_percentages(testing_percentage, validation_percentage)
     by_label: dict[str, list[int]] = {}
     for row, label in enumerate(labels):
         by_label.setdefault(label, []).append(row)
-    units = {label: _units(label, rows, names, contents) for label, rows in by_label.items()}
+    groups = {label: _groups_of(label, rows, names, contents) for label, rows in by_label.items()}
     if cross_label_duplicates(names, labels, contents):
-        _join_labels(units, contents)
-    counts = {label: dict.fromkeys(SPLITS, 0) for label in units}
-    for unit in _each(units):
-        unit.split = split_of(unit.percentage, testing_percentage, validation_percentage)
-        for label in unit.labels:
-            counts[label][unit.split] += 1
-    # In an order of their own: the order in which the images were given decides nothing.
-    for label in sorted(units, key=lambda label: (sort_key(label), label)):
-        images = len(by_label[label])
-        _fill_empty_splits(
-            label, images, units[label], counts, testing_percentage, validation_percentage
-        )
+        _join_labels(groups, contents)
+    counts = {label: dict.fromkeys(SPLITS, 0) for label in groups}
+    for group in _each(groups):
+        group.split = split_of(group.percentage, testing_percentage, validation_percentage)
+        for label in group.labels:
+            counts[label][group.split] += 1
+    validation_end = float(validation_percentage)
+    testing_end = validation_percentage + testing_percentage
+    ranges = {
+        "validation": (0.0, validation_end),
+        "testing": (validation_end, testing_end),
+        "training": (testing_end, 100.0),
+    }
+    # Sorted, so that the order in which the images were given has no effect.
+    for label in sorted(groups, key=lambda label: (sort_key(label), label)):
+        _fill_empty_splits(label, len(by_label[label]), groups[label], counts, ranges)
     result = [""] * len(names)
-    for unit in _each(units):
-        for row in unit.rows:
-            result[row] = unit.split
+    for group in _each(groups):
+        for row in group.rows:
+            result[row] = group.split
     return result
 
 
-def _each(units: Mapping[str, Sequence[_Unit]]) -> Iterator[_Unit]:
-    """Yield every unit once; one of several labels is in the lists of all."""
-    for label, found in units.items():
-        for unit in found:
-            if len(unit.labels) == 1 or label == min(unit.labels):
-                yield unit
+def _each(groups: Mapping[str, Sequence[_Group]]) -> Iterator[_Group]:
+    """Yield every group once; a group of several labels is in the lists of all of them."""
+    for label, found in groups.items():
+        for group in found:
+            if len(group.labels) == 1 or label == min(group.labels):
+                yield group
 
 
-def _join_labels(units: dict[str, list[_Unit]], contents: Sequence[str | None]) -> None:
-    """Make one unit of those of different labels that share a content."""
-    owner: dict[str | None, _Unit] = {}
-    joined: dict[int, _Unit] = {}  # id of a unit that was taken up -> by which
+def _join_labels(groups: dict[str, list[_Group]], contents: Sequence[str | None]) -> None:
+    """Merge groups of different labels that have a content in common."""
+    owner: dict[str | None, _Group] = {}
+    joined: dict[int, _Group] = {}  # id of a merged group -> the group that took it in
 
-    def final(unit: _Unit) -> _Unit:
-        while id(unit) in joined:
-            unit = joined[id(unit)]
-        return unit
+    def final(group: _Group) -> _Group:
+        while id(group) in joined:
+            group = joined[id(group)]
+        return group
 
-    for unit in [unit for found in units.values() for unit in found]:
-        for content in {contents[row] for row in unit.rows} - {None}:
-            one, other = final(owner.setdefault(content, unit)), final(unit)
+    for group in [group for found in groups.values() for group in found]:
+        for content in {contents[row] for row in group.rows} - {None}:
+            one, other = final(owner.setdefault(content, group)), final(group)
             if one is other:
                 continue
             if (sort_key(other.name), other.name) < (sort_key(one.name), one.name):
@@ -155,14 +159,14 @@ def _join_labels(units: dict[str, list[_Unit]], contents: Sequence[str | None]) 
             one.labels |= other.labels
             joined[id(other)] = one
     if joined:
-        for label, found in units.items():
-            units[label] = list({id(final(unit)): final(unit) for unit in found}.values())
+        for label, found in groups.items():
+            groups[label] = list({id(final(group)): final(group) for group in found}.values())
 
 
 def cross_label_duplicates(
     names: Sequence[str], labels: Sequence[str], contents: Sequence[str | None]
 ) -> list[tuple[str, ...]]:
-    """Return the names of images whose content lies under more than one label, group by group."""
+    """Return the names of images whose content has more than one label, group by group."""
     first_label: dict[str, str] = {}
     groups: dict[str, list[int]] = {}
     for content, label in zip(contents, labels, strict=True):
@@ -176,66 +180,72 @@ def cross_label_duplicates(
     return sorted(tuple(sorted(names[row] for row in rows)) for rows in groups.values())
 
 
-def _group(name: str) -> str:
+def _group_name(name: str) -> str:
     return sort_key(name).partition(_GROUP_MARK)[0]
 
 
-def _units(
+def _groups_of(
     label: str, rows: Sequence[int], names: Sequence[str], contents: Sequence[str | None]
-) -> list[_Unit]:
-    """Join the images of one label that share a content or a name up to ``_nohash_``."""
-    # Places in sort order stand for the images: the first name of a unit is its least place.
+) -> list[_Group]:
+    """Group the images of one label with equal content or equal name up to ``_nohash_``."""
+    # Images are positions in sort order: the lowest position is the first name of a group.
     order = sorted(rows, key=lambda row: (sort_key(names[row]), names[row]))
-    joined: dict[int, int] = {}  # place -> an earlier one of the same unit
+    joined: dict[int, int] = {}  # position -> an earlier one of the same group
 
-    def first(place: int) -> int:
-        while place in joined:
-            place = joined[place]
-        return place
+    def first(position: int) -> int:
+        while position in joined:
+            position = joined[position]
+        return position
 
-    by_group: dict[str, int] = {}
+    by_group_name: dict[str, int] = {}
     by_content: dict[str, int] = {}
-    for place, row in enumerate(order):
+    for position, row in enumerate(order):
         content = contents[row]
-        met = by_group.setdefault(_group(names[row]), place)
-        copy = place if content is None else by_content.setdefault(content, place)
-        if met == copy == place:  # as nearly all are
+        namesake = by_group_name.setdefault(_group_name(names[row]), position)
+        copy = position if content is None else by_content.setdefault(content, position)
+        if namesake == copy == position:  # as nearly all are
             continue
-        for other in (met, copy):
-            low, high = sorted((first(other), first(place)))
+        for other in (namesake, copy):
+            low, high = sorted((first(other), first(position)))
             if low != high:
                 joined[high] = low
-    units: dict[int, _Unit] = {}
-    for place, row in enumerate(order):
-        start = first(place)
-        if start not in units:
-            units[start] = _Unit([], names[row], hash_percentage(names[row]), "", {label})
-        units[start].rows.append(row)
-    return list(units.values())
+    groups: dict[int, _Group] = {}
+    for position, row in enumerate(order):
+        start = first(position)
+        if start not in groups:
+            groups[start] = _Group([], names[row], hash_percentage(names[row]), "", {label})
+        groups[start].rows.append(row)
+    return list(groups.values())
 
 
 def _fill_empty_splits(
     label: str,
     images: int,
-    units: Sequence[_Unit],
+    groups: Sequence[_Group],
     counts: dict[str, dict[str, int]],
-    testing_percentage: float,
-    validation_percentage: float,
+    ranges: Mapping[str, tuple[float, float]],
 ) -> None:
-    ranges = {
-        "validation": (0.0, float(validation_percentage)),
-        "testing": (validation_percentage, validation_percentage + testing_percentage),
-        "training": (validation_percentage + testing_percentage, 100.0),
-    }
+    """Move groups of a label so that no split with a range of hashes is empty.
+
+    Args:
+        label: the label.
+        images: how many it has, for the message.
+        groups: of its images; their ``split`` is changed.
+        counts: groups by label and split, changed along.
+        ranges: the range of hashes of each split, in the order of filling.
+
+    Raises:
+        DataError: there are too few groups.
+    """
     wanted = [split for split, (low, high) in ranges.items() if high > low]
-    if len(units) < len(wanted):
-        raise DataError(_too_few(label, images, len(units), wanted))
+    if len(groups) < len(wanted):
+        raise DataError(_too_few(label, images, len(groups), wanted))
     for split in wanted:
         if counts[label][split]:
             continue
         low, high = ranges[split]
         movable = [
-            unit for unit in units if all(counts[each][unit.split] > 1 for each in unit.labels)
+            group for group in groups if all(counts[each][group.split] > 1 for each in group.labels)
         ]
         if not movable and split == "training":
             raise DataError(
@@ -246,7 +256,7 @@ def _fill_empty_splits(
             continue
         nearest = min(
             movable,
-            key=lambda unit: (max(low - unit.percentage, unit.percentage - high), unit.name),
+            key=lambda group: (max(low - group.percentage, group.percentage - high), group.name),
         )
         for each in nearest.labels:
             counts[each][nearest.split] -= 1
