@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from tlcli.commands import doctor, self_test
 from tlcli.commands.self_test import SelfTest
-from tlcli.core.images import fast_jpeg as quick_jpeg
+from tlcli.core.images import fast_jpeg
 from tlcli.system import machine
 
 
@@ -77,7 +77,7 @@ def test_bfloat16_is_said(
 def test_quick_jpegs_are_said(
     state: dict[str, Any], said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(quick_jpeg, "state", lambda: state)
+    monkeypatch.setattr(fast_jpeg, "state", lambda: state)
     lines = [" ".join(line.split()) for line in doctor.to_text(doctor.examine()).splitlines()]
     assert f"Quick JPEGs {said}" in lines
 

@@ -57,7 +57,7 @@ def examine() -> dict[str, Any]:
     import platform
 
     from tlcli.backbones import catalogue
-    from tlcli.core.images import fast_jpeg as quick_jpeg
+    from tlcli.core.images import fast_jpeg
     from tlcli.system import cache_folders as locations
     from tlcli.system import machine
     from tlcli.system.memory import memory
@@ -67,7 +67,7 @@ def examine() -> dict[str, Any]:
         "system": platform.platform(),
         "processor": machine.processor(),
         "memory": memory(),
-        "quick_jpegs": quick_jpeg.state(),
+        "quick_jpegs": fast_jpeg.state(),
         "folders": {
             "bottlenecks": machine.folder(locations.bottleneck_folder()),
             "models": machine.folder(locations.model_folder()),

@@ -1,6 +1,6 @@
-"""Reading files that others made: regular files only, and not more than was said.
+"""Reading files of unknown origin: regular files only, and of bounded size.
 
-A pipe with no writer would keep the run waiting for ever, and a device never ends.
+A pipe without a writer would block the run for ever, and a device never ends.
 """
 
 from __future__ import annotations
@@ -17,38 +17,38 @@ def read_regular(path: Path, limit: int) -> bytes:
     """Return the content of a regular file of at most ``limit`` bytes.
 
     Raises:
-        OSError: it cannot be read, is no regular file, or is larger; ``strerror`` says which.
+        OSError: it cannot be read, is no regular file, or is larger; ``strerror`` is the reason.
     """
     with open_regular(path) as file:
         size = os.fstat(file.fileno()).st_size
-        # A file may grow while it is read: what was allowed is the most that is taken.
+        # A file may grow while it is read: no more than its checked size is read.
         data = b"" if size > limit else file.read(size)
     if size > limit:
-        raise OSError(errno.EFBIG, f"it is larger than {spell_size(limit)}", str(path))
+        raise OSError(errno.EFBIG, f"it is larger than {format_size(limit)}", str(path))
     return data
 
 
 def open_regular(path: Path | str) -> IO[bytes]:
-    """Return a regular file, opened to be read.
+    """Open a regular file for reading.
 
     Raises:
-        OSError: it cannot be opened or is no regular file; ``strerror`` says which.
-        ValueError: its name cannot be one.
+        OSError: it cannot be opened or is no regular file; ``strerror`` is the reason.
+        ValueError: it is no valid file name.
     """
     return os.fdopen(_open(path)[0], "rb")
 
 
-def open_held(path: Path | str, limit: int) -> IO[bytes]:
-    """Return a regular file to be read; its content alone where it has at most ``limit`` bytes.
+def open_buffered(path: Path | str, limit: int) -> IO[bytes]:
+    """Open a regular file for reading, in memory where it has at most ``limit`` bytes.
 
     Raises:
-        OSError: it cannot be read or is no regular file; ``strerror`` says which.
-        ValueError: its name cannot be one.
+        OSError: it cannot be read or is no regular file; ``strerror`` is the reason.
+        ValueError: it is no valid file name.
     """
     descriptor, size = _open(path)
     if size > limit:
         return os.fdopen(descriptor, "rb")
-    # A file object would cost as much again: each call of the system lets other threads in.
+    # A file object would double the cost: each system call gives way to other threads.
     try:
         content = os.read(descriptor, size)
         while len(content) < size and (more := os.read(descriptor, size - len(content))):
@@ -60,13 +60,13 @@ def open_held(path: Path | str, limit: int) -> IO[bytes]:
 
 def _open(path: Path | str) -> tuple[int, int]:
     """Return the descriptor of a regular file and its size."""
-    # Devices are looked at before they are opened: some act on being opened.
+    # Checked before opening: some devices react to being opened.
     found = os.stat(path)  # noqa: PTH116  (a Path would be made for each image)
     if stat.S_ISDIR(found.st_mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     if not stat.S_ISREG(found.st_mode):
         raise OSError(errno.EINVAL, "not a regular file", str(path))
-    # Without O_NONBLOCK a pipe with no writer would keep the run waiting for ever.
+    # Without O_NONBLOCK, opening a pipe without a writer would block for ever.
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
     descriptor = os.open(path, flags)
     opened = os.fstat(descriptor)
@@ -76,16 +76,13 @@ def _open(path: Path | str) -> tuple[int, int]:
     return descriptor, opened.st_size
 
 
-def spell_size(count: int) -> str:
-    """Return a limit in bytes for people: "2 GB", "16 MB"."""
+def format_size(count: int) -> str:
+    """Return a size in bytes as text: "2 GB", "16 MB"."""
     return f"{count >> 30} GB" if count >= 1 << 30 else f"{count >> 20} MB"
 
 
 def is_folder(entry: os.DirEntry[str]) -> bool:
-    """Return whether an entry is a folder; a link to itself, which cannot be told, is none.
-
-    Whoever reads it learns why it cannot be.
-    """
+    """Return whether an entry is a folder; False for a link to itself, which fails on reading."""
     try:
         return entry.is_dir()
     except OSError:

@@ -1,4 +1,4 @@
-"""Reading JPEGs in both ways, and holding one against the other."""
+"""Reading JPEGs both ways, the fast one and Pillow's, and comparing them."""
 
 from __future__ import annotations
 
@@ -10,22 +10,21 @@ import pytest
 from PIL import Image
 
 from tests.pictures import encoded
-from tlcli.core.images import fast_jpeg as quick_jpeg
-from tlcli.core.images import resizing
+from tlcli.core.images import fast_jpeg, resizing
 from tlcli.core.images.preprocessing import read_pixels
 from tlcli.errors import ImageError
 
-needs_quick = pytest.mark.skipif(
-    not quick_jpeg.state()["used"], reason=f"no quick JPEGs here: {quick_jpeg.state()['reason']}"
+needs_fast_jpeg = pytest.mark.skipif(
+    not fast_jpeg.state()["used"], reason=f"no fast JPEG reader here: {fast_jpeg.state()['reason']}"
 )
 Source = Path | bytes
 
 
 class Both:
-    """Reads in both ways, holds one against the other, and says whether the quick one was taken."""
+    """Reads both ways, compares the results, and reports whether the fast way was used."""
 
     def __init__(self) -> None:
-        self.reader = quick_jpeg.quick_reader()
+        self.reader = fast_jpeg.fast_jpeg_reader()
         self.taken = False
 
     def spy(self) -> Any:
@@ -42,7 +41,7 @@ class Both:
 
     def attempt(self, source: Source, size: tuple[int, int], reader: Any) -> object:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(resizing, "quick_reader", lambda: reader)
+            patch.setattr(resizing, "fast_jpeg_reader", lambda: reader)
             try:
                 return read_pixels(source, *size)
             except ImageError as error:
@@ -50,16 +49,16 @@ class Both:
 
     def same(self, source: Source, size: tuple[int, int] = (48, 64)) -> bool:
         self.taken = False
-        quick = self.attempt(source, size, self.spy())
+        fast = self.attempt(source, size, self.spy())
         plain = self.attempt(source, size, None)
         if isinstance(plain, str):
-            assert quick == plain
+            assert fast == plain
         else:
-            assert isinstance(quick, np.ndarray)
+            assert isinstance(fast, np.ndarray)
             assert isinstance(plain, np.ndarray)
-            np.testing.assert_array_equal(quick, plain)
-            assert quick.flags.writeable
-            assert quick.flags.c_contiguous
+            np.testing.assert_array_equal(fast, plain)
+            assert fast.flags.writeable
+            assert fast.flags.c_contiguous
         return self.taken
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import threading
 from typing import Any
 
 import numpy as np
@@ -11,6 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+
+from tests.core.images.four_threads import in_four_threads
 
 bilinear: Any = pytest.importorskip(
     "tlcli.core.images._bilinear", reason="the compiled resize was not built here"
@@ -190,13 +191,9 @@ def test_threads_do_not_disturb_each_other() -> None:
             if not np.array_equal(found, expected[which]):
                 wrong.append(which)
 
-    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    in_four_threads(work)
     assert wrong == []
 
 
-def test_the_instructions_are_said() -> None:
+def test_the_instructions_are_known() -> None:
     assert bilinear.INSTRUCTIONS in ("avx2", "plain")

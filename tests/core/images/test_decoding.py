@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-import threading
 import warnings
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
+from tests.core.images.four_threads import in_four_threads
 from tests.pictures import encoded, photo
+from tlcli.core.images import resizing
 from tlcli.core.images.preprocessing import Preprocessing
 from tlcli.errors import ImageError
 
@@ -110,7 +111,7 @@ def test_whatever_a_decoder_raises(error: Exception, monkeypatch: pytest.MonkeyP
     def fail(_: Image.Image) -> Image.Image:
         raise error
 
-    monkeypatch.setattr("tlcli.core.images.resizing.flatten", fail)
+    monkeypatch.setattr(resizing, "flatten", fail)
     with pytest.raises(ImageError):
         PLAIN.read(encoded(photo()))
 
@@ -120,15 +121,12 @@ def test_threads_read_alike_and_leave_no_filter(shared: Path) -> None:
     alone = [attempt(path) for path in paths]
     filters, limit = list(warnings.filters), Image.MAX_IMAGE_PIXELS
     results: dict[int, list[object]] = {}
-    threads = [
-        threading.Thread(target=lambda n=n: results.update({n: [attempt(p) for p in paths]}))
-        for n in range(4)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert all(results[n] == alone for n in range(4))
+
+    def work(number: int) -> None:
+        results[number] = [attempt(path) for path in paths]
+
+    in_four_threads(work)
+    assert all(results[number] == alone for number in range(4))
     assert list(warnings.filters) == filters
     assert limit == Image.MAX_IMAGE_PIXELS
 

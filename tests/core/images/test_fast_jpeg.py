@@ -1,11 +1,10 @@
-"""The quick way of reading JPEGs: its resize, its limits, and when it is not taken."""
+"""The fast way of reading JPEGs: its resize, its limits, and when it is not used."""
 
 from __future__ import annotations
 
 import io
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,18 +15,18 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from tests.core.images.both_ways import Both, jpeg, needs_quick, noise
-from tlcli.core.images import decoding, resizing
-from tlcli.core.images import fast_jpeg as quick_jpeg
-from tlcli.core.images.fast_jpeg import QuickReader
+from tests.core.images.both_ways import Both, jpeg, needs_fast_jpeg, noise
+from tests.core.images.four_threads import in_four_threads
+from tlcli.core.images import decoding, fast_jpeg, resizing
+from tlcli.core.images.fast_jpeg import FastJpegReader
 from tlcli.core.images.preprocessing import read_pixels
 
 
 @pytest.fixture
 def look_again() -> Iterator[Callable[[], None]]:
-    """Return what lets the quick way be looked for anew; done once more after the test."""
-    yield quick_jpeg._find.cache_clear
-    quick_jpeg._find.cache_clear()
+    """Return a function that resets the choice of the reader; it is reset after the test too."""
+    yield fast_jpeg._find.cache_clear
+    fast_jpeg._find.cache_clear()
 
 
 @pytest.fixture
@@ -35,15 +34,15 @@ def both() -> Both:
     return Both()
 
 
-@needs_quick
+@needs_fast_jpeg
 def test_turning_is_that_of_images() -> None:
     pixels = np.asarray(noise(5, 4))
     for value in range(10):
         turned = decoding.turn(Image.fromarray(pixels), value)
-        np.testing.assert_array_equal(quick_jpeg.turn_pixels(pixels, value), np.asarray(turned))
+        np.testing.assert_array_equal(fast_jpeg.turn_pixels(pixels, value), np.asarray(turned))
 
 
-@needs_quick
+@needs_fast_jpeg
 @settings(deadline=None, max_examples=100)
 @given(
     *(st.integers(1, 400) for _ in range(4)),
@@ -56,7 +55,7 @@ def test_turning_is_that_of_images() -> None:
 def test_resizing_is_pillows(
     tall: int, wide: int, height: int, width: int, parts: tuple[float, ...] | None
 ) -> None:
-    reader = quick_jpeg.quick_reader()
+    reader = fast_jpeg.fast_jpeg_reader()
     assert reader is not None
     box = None
     if parts is not None:
@@ -70,7 +69,7 @@ def test_resizing_is_pillows(
     np.testing.assert_array_equal(reader.resize(pixels, (width, height), box), np.asarray(image))
 
 
-@needs_quick
+@needs_fast_jpeg
 def test_threads_read_alike(both: Both) -> None:
     contents = [jpeg(noise(200 + n, 150)) for n in range(3)]
     expected = [both.attempt(each, (64, 48), None) for each in contents]
@@ -82,48 +81,44 @@ def test_threads_read_alike(both: Both) -> None:
             if not np.array_equal(read_pixels(contents[which], 64, 48), expected[which]):  # type: ignore[arg-type]
                 wrong.append(which)
 
-    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    in_four_threads(work)
     assert wrong == []
 
 
-@needs_quick
+@needs_fast_jpeg
 def test_large_files_are_left_to_pillow(
     both: Both, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     content = jpeg(noise(120, 90))
     path = tmp_path / "photo.jpg"
     path.write_bytes(content)
-    monkeypatch.setattr(decoding, "HELD_FILE", len(content))
+    monkeypatch.setattr(decoding, "LARGEST_BUFFERED", len(content))
     assert both.same(path)
-    monkeypatch.setattr(decoding, "HELD_FILE", len(content) - 1)
+    monkeypatch.setattr(decoding, "LARGEST_BUFFERED", len(content) - 1)
     assert not both.same(path)
 
 
-@needs_quick
+@needs_fast_jpeg
 def test_too_little_memory_is_left_to_pillow(both: Both) -> None:
     def fail(*_: Any, **__: Any) -> Any:
         raise MemoryError
 
-    both.reader = QuickReader(fail, fail, "plain", True)
+    both.reader = FastJpegReader(fail, fail, "plain", True)
     assert not both.same(jpeg(noise(120, 90)))
 
 
-@needs_quick
+@needs_fast_jpeg
 def test_another_size_than_the_header_says_is_left_to_pillow(both: Both) -> None:
     def decode(*_: Any, **__: Any) -> Any:
         return np.zeros((90, 121, 3), np.uint8)
 
-    both.reader = QuickReader(decode, lambda *_: None, "plain", True)
+    both.reader = FastJpegReader(decode, lambda *_: None, "plain", True)
     assert not both.same(jpeg(noise(120, 90)))
 
 
-@needs_quick
+@needs_fast_jpeg
 def test_no_more_is_decoded_than_pillow_saw_in_the_header() -> None:
-    reader = quick_jpeg.quick_reader()
+    reader = fast_jpeg.fast_jpeg_reader()
     assert reader is not None
     for size in ((119, 90), (120, 89), (1, 1), (121, 90), (90, 120)):
         with Image.open(io.BytesIO(jpeg(noise(120, 90)))) as image:
@@ -138,10 +133,10 @@ def test_a_file_is_opened_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
     def count(source: Any, limit: int) -> Any:
         opened.append(source)
-        return open_held(source, limit)
+        return open_buffered(source, limit)
 
-    open_held = decoding.open_held
-    monkeypatch.setattr(decoding, "open_held", count)
+    open_buffered = decoding.open_buffered
+    monkeypatch.setattr(decoding, "open_buffered", count)
     expected = read_pixels(path.read_bytes(), 64, 48)
     np.testing.assert_array_equal(read_pixels(path, 64, 48), expected)
     assert opened == [path]
@@ -176,8 +171,8 @@ def test_without_a_part_pillow_reads(
         pytest.skip("the compiled resize was not built here")
     monkeypatch.setitem(sys.modules, module, None)
     look_again()
-    assert quick_jpeg.quick_reader() is None
-    assert quick_jpeg.state() == {"used": False, "instructions": None, "reason": reason}
+    assert fast_jpeg.fast_jpeg_reader() is None
+    assert fast_jpeg.state() == {"used": False, "instructions": None, "reason": reason}
     np.testing.assert_array_equal(read_pixels(content, 64, 48), expected)  # type: ignore[arg-type]
 
 
@@ -195,7 +190,7 @@ def in_steps(resize: Any, down_first: bool) -> Any:
     return steps
 
 
-@needs_quick
+@needs_fast_jpeg
 @pytest.mark.parametrize("down_first", [False, True])
 def test_a_pillow_of_another_order(
     down_first: bool,
@@ -205,11 +200,11 @@ def test_a_pillow_of_another_order(
 ) -> None:
     monkeypatch.setattr(Image.Image, "resize", in_steps(Image.Image.resize, down_first))
     look_again()
-    reader = quick_jpeg.quick_reader()
+    reader = fast_jpeg.fast_jpeg_reader()
     if down_first:
         # No Pillow does that.
         assert reader is None
-        assert "resizes in a way of its own" in quick_jpeg.state()["reason"]
+        assert "resizes in a way of its own" in fast_jpeg.state()["reason"]
         return
     # So did every Pillow before 13.
     assert reader is not None
@@ -218,7 +213,7 @@ def test_a_pillow_of_another_order(
     assert both.same(jpeg(noise(90, 240)))
 
 
-@needs_quick
+@needs_fast_jpeg
 def test_a_simplejpeg_of_other_pixels(
     monkeypatch: pytest.MonkeyPatch, look_again: Callable[[], None]
 ) -> None:
@@ -229,19 +224,19 @@ def test_a_simplejpeg_of_other_pixels(
         simplejpeg, "decode_jpeg", lambda *given, **options: decode(*given, **options) ^ 1
     )
     look_again()
-    assert quick_jpeg.quick_reader() is None
-    assert quick_jpeg.state()["reason"] == "simplejpeg gives other pixels than Pillow"
+    assert fast_jpeg.fast_jpeg_reader() is None
+    assert fast_jpeg.state()["reason"] == "simplejpeg gives other pixels than Pillow"
 
 
-@needs_quick
+@needs_fast_jpeg
 def test_looking_for_it_imports_little() -> None:
     program = (
         "import sys\n"
         "import numpy\n"  # some versions import their generators by themselves
         "known = set(sys.modules)\n"
-        "from tlcli.core.images import fast_jpeg as quick_jpeg\n"
+        "from tlcli.core.images import fast_jpeg\n"
         "assert 'simplejpeg' not in sys.modules\n"
-        "assert quick_jpeg.quick_reader() is not None\n"
+        "assert fast_jpeg.fast_jpeg_reader() is not None\n"
         "loaded = set(sys.modules) - known\n"
         "print([name for name in ('tensorflow', 'numpy.random') if name in loaded])\n"
     )

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from tests.core.images.both_ways import Both, jpeg, needs_quick, noise
+from tests.core.images.both_ways import Both, jpeg, needs_fast_jpeg, noise
 from tests.pictures import encoded, photo
 from tlcli.core.images import decoding
 from tlcli.errors import ImageError
@@ -23,7 +23,7 @@ def both() -> Both:
     return Both()
 
 
-@needs_quick
+@needs_fast_jpeg
 @pytest.mark.parametrize("number", range(5))
 def test_flower_photos(shared: Path, both: Both, number: int) -> None:
     paths = sorted((shared / "flowers" / "photos").glob("*/*.jpg"))
@@ -32,7 +32,7 @@ def test_flower_photos(shared: Path, both: Both, number: int) -> None:
         assert both.same(path, (224, 224))
 
 
-@needs_quick
+@needs_fast_jpeg
 @pytest.mark.slow
 @pytest.mark.parametrize("size", [(128, 128), (299, 299), (61, 333), (3, 5), (240, 320)])
 def test_flower_photos_at_other_sizes(shared: Path, both: Both, size: tuple[int, int]) -> None:
@@ -40,14 +40,14 @@ def test_flower_photos_at_other_sizes(shared: Path, both: Both, size: tuple[int,
         assert both.same(path, size)
 
 
-@needs_quick
+@needs_fast_jpeg
 @pytest.mark.parametrize("size", [(64, 48), pytest.param((224, 224), marks=pytest.mark.slow)])
 def test_odd_files(shared: Path, both: Both, size: tuple[int, int]) -> None:
     taken = sum(both.same(path, size) for path in sorted((shared / "odd").iterdir()))
     assert taken >= 30
 
 
-@needs_quick
+@needs_fast_jpeg
 @pytest.mark.parametrize("subsampling", ["444", "422", "420", "440", "411"])
 @pytest.mark.parametrize("size", [(1, 1), (17, 333), (333, 17), (9, 8), (15, 16), (640, 480)])
 def test_subsamplings(subsampling: str, size: tuple[int, int], both: Both) -> None:
@@ -60,7 +60,7 @@ def test_subsamplings(subsampling: str, size: tuple[int, int], both: Both) -> No
         both.same(content, target)
 
 
-@needs_quick
+@needs_fast_jpeg
 @pytest.mark.parametrize(
     ("size", "target", "scale"),
     [((2000, 1500), (224, 224), 4), ((1001, 777), (224, 224), 2), ((777, 1001), (224, 224), 2),
@@ -76,7 +76,7 @@ def test_drafts(size: tuple[int, int], target: tuple[int, int], scale: int, both
         assert both.same(content, target)
 
 
-@needs_quick
+@needs_fast_jpeg
 def test_images_too_small_for_one_scale_alone_are_left_to_pillow(both: Both) -> None:
     for width in range(1, 20):
         for height in (1, 2, 7, 8, 9, 19):
@@ -87,7 +87,7 @@ def test_images_too_small_for_one_scale_alone_are_left_to_pillow(both: Both) -> 
                 assert taken or (halved and min(width, height) < 10)
 
 
-@needs_quick
+@needs_fast_jpeg
 @pytest.mark.parametrize("value", range(10))
 @pytest.mark.parametrize("size", [(60, 45), (45, 60), (1000, 700)])
 def test_orientations(value: int, size: tuple[int, int], both: Both) -> None:
@@ -129,7 +129,7 @@ KINDS = {
 }
 
 
-@needs_quick
+@needs_fast_jpeg
 @pytest.mark.parametrize("kind", KINDS)
 def test_kinds_that_are_read_quickly(kind: str, both: Both) -> None:
     for target in ((64, 48), (224, 300), (20, 31)):
@@ -159,14 +159,14 @@ LEFT = {
 }
 
 
-@needs_quick
+@needs_fast_jpeg
 @pytest.mark.parametrize("kind", LEFT)
 def test_kinds_that_are_left_to_pillow(kind: str, both: Both) -> None:
     for target in ((64, 48), (20, 31)):
         assert not both.same(LEFT[kind](), target)
 
 
-@needs_quick
+@needs_fast_jpeg
 def test_colours_by_adobes_mark(both: Both) -> None:
     # Three components that are RGB in one file, and by the mark's last byte YCbCr in another.
     content = jpeg(noise(120, 90), keep_rgb=True)
@@ -176,7 +176,7 @@ def test_colours_by_adobes_mark(both: Both) -> None:
             both.same(body[:2] + adobe + bytes([transform]) + body[2:])
 
 
-@needs_quick
+@needs_fast_jpeg
 def test_one_component_of_other_sampling(both: Both) -> None:
     for sampling in (0x11, 0x12, 0x21, 0x22, 0x44, 0x00):
         both.same(changed(jpeg(noise(120, 90, "L")), b"\xff\xc0", 11, sampling))
@@ -184,7 +184,7 @@ def test_one_component_of_other_sampling(both: Both) -> None:
             both.same(changed(jpeg(noise(120, 90)), b"\xff\xc0", component, sampling))
 
 
-@needs_quick
+@needs_fast_jpeg
 @pytest.mark.parametrize("kind", ["baseline", "progressive", "restart markers", "draft"])
 def test_files_that_are_cut_short(kind: str, both: Both) -> None:
     options: dict[str, dict[str, Any]] = {
@@ -199,7 +199,7 @@ def test_files_that_are_cut_short(kind: str, both: Both) -> None:
         both.same(content[:length] + b"\xff\xd9")
 
 
-@needs_quick
+@needs_fast_jpeg
 @settings(
     deadline=None,
     max_examples=150,

@@ -37,15 +37,15 @@ def photo(format: str = "JPEG", mode: str = "RGB") -> bytes:
 
 def test_pixels_are_those_of_tensorflow(shared: Path) -> None:
     pytest.importorskip("simplejpeg")
-    quick, exact = reader._simplejpeg(), reader._tensorflow()
-    assert quick is not None
+    fast, exact = reader._simplejpeg(), reader._tensorflow()
+    assert fast is not None
     folders = sorted((shared / "flowers" / "photos").iterdir())
     photos = [path for folder in folders for path in sorted(folder.iterdir())[::10]]
     assert len(photos) >= 50
     for path in photos:
-        np.testing.assert_array_equal(quick(path.read_bytes()), exact(path.read_bytes()))
+        np.testing.assert_array_equal(fast(path.read_bytes()), exact(path.read_bytes()))
     grey = photo(mode="L")
-    np.testing.assert_array_equal(quick(grey), exact(grey))
+    np.testing.assert_array_equal(fast(grey), exact(grey))
 
 
 @pytest.mark.parametrize("with_package", [True, False])
@@ -83,10 +83,10 @@ def test_a_file_that_is_cut_short_is_an_error_and_needs_no_tensorflow(
 def test_tensorflow_reads_what_only_it_forgives(shared: Path) -> None:
     pytest.importorskip("simplejpeg")
     damaged = shared / "odd" / "truncated_app14.jpg"
-    quick, exact = reader._simplejpeg(), reader._tensorflow()
-    assert quick is not None
+    fast, exact = reader._simplejpeg(), reader._tensorflow()
+    assert fast is not None
     with pytest.raises(ValueError, match="extraneous"):
-        quick(damaged.read_bytes())
+        fast(damaged.read_bytes())
     exact(damaged.read_bytes())
     given = reader.label_image_reader(PREPROCESSING)(damaged)
     assert given.shape == (64, 64, 3)

@@ -1,7 +1,7 @@
 """Randomly cropped, scaled, flipped and brightened views of training images.
 
-Each image is seen in a fixed number of views, and a view depends on nothing but the
-seed, the image's content and the view's number. So its vector can be cached like any other.
+Each image has a fixed number of views, and a view depends only on the seed, the image's content
+and the view's number. So its vector can be cached like any other.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ class Augmentation:
 
     Attributes:
         flip_left_right: mirror half of the views.
-        random_crop: margin in per cent of the input size; the window lies anywhere in it.
-        random_scale: how much larger, at most, in per cent, the image is drawn.
-        random_brightness: how much, at most, in per cent, values are multiplied up or down.
-        seed: other seeds give other views.
+        random_crop: margin in per cent of the input size; the crop window is anywhere in it.
+        random_scale: largest enlargement of the image, in per cent.
+        random_brightness: largest change of the factor of all values, in per cent up or down.
+        seed: of the random numbers.
 
     Raises:
         UsageError: a percentage outside 0..100.
@@ -45,7 +45,7 @@ class Augmentation:
                 raise UsageError(f"--{option} is {value}; give a percentage from 0 to 100")
 
     def view_key(self, view: int) -> str:
-        """Return the name of a view in the cache; all that affects its pixels is in it."""
+        """Return the cache key of a view, with everything that affects its pixels."""
         return (
             f"flip={int(self.flip_left_right)},crop={self.random_crop},scale={self.random_scale},"
             f"brightness={self.random_brightness},seed={self.seed},view={view}"
@@ -57,13 +57,13 @@ class Augmentation:
         """Return one view, uint8 [height, width, 3], decoded as the preprocessing "tlcli-1".
 
         The image is stretched to the input size times (1 + crop/100) times a number from
-        1 to 1 + scale/100, cut to the input size at a random place, mirrored or not, and
+        1 to 1 + scale/100, cropped to the input size at a random position, mirrored or not, and
         multiplied by a number from 1 - brightness/100 to 1 + brightness/100.
 
         Raises:
             ImageError: the reason alone, without the path.
         """
-        # All five are drawn whatever is switched on: one option does not move the others.
+        # All five are always drawn, so that one option does not change the others.
         scale, down, across, flip, brightness = _uniform(self.seed, content_sha256, view)
         factor = (1 + self.random_crop / 100) * (1 + scale * self.random_scale / 100)
         tall, wide = int(height * factor), int(width * factor)

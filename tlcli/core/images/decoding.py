@@ -1,7 +1,7 @@
-"""Image files to pixels: by content, without blocking, with every failure in plain words.
+"""Image files to pixels: by content, without blocking, with a plain message for every failure.
 
-Pillow does the decoding and is told nothing for the whole process: no limit, no switch
-and no lasting warning filter is set, so that threads and callers do not disturb each other.
+Pillow decodes. No global limit, switch or lasting warning filter is set, so that threads and
+callers do not disturb each other.
 """
 
 from __future__ import annotations
@@ -23,29 +23,29 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFile, UnidentifiedImageError
 
 from tlcli.errors import ImageError
-from tlcli.system.regular_files import open_held
+from tlcli.system.regular_files import open_buffered
 
 Source = Path | str | bytes
 """A path, or the content of an image file."""
 
-# Pillow refuses the same number on its own; 100-megapixel cameras stay well below.
+# The default limit of Pillow itself; 100-megapixel cameras stay well below.
 PIXEL_LIMIT = 178_956_970
 
 # Tried first: these need no further plugin to be imported.
 _COMMON_FORMATS = ("JPEG", "PNG", "GIF", "BMP", "PPM")
 # EPS would start Ghostscript; the others are containers that Pillow itself cannot decode.
 _REFUSED_FORMATS = frozenset({"EPS", "WMF", "MPEG", "HDF5", "GRIB", "BUFR", "PDF"})
-# A file that begins so is an image, whatever is wrong with the rest of it.
+# A file that begins with one of these is an image, even if the rest is damaged.
 _SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"II*\0", b"MM\0*", b"BM")
-# What iPhones write; Pillow alone does not read it.
+# The format of iPhones, which Pillow alone does not read.
 _HEIC_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1"})
 _ORIENTATION = 0x0112
-HELD_FILE = 16 << 20
-"""Files up to this size, in bytes, are held whole; others are read piece by piece.
+LARGEST_BUFFERED = 16 << 20
+"""Files up to this size, in bytes, are read into memory at once; larger ones piece by piece.
 
-JPEGs of more than that have 50 megapixels and more.
+Larger JPEGs have 50 megapixels or more.
 """
-# Of TIFF: how values become colours, the value that says YCbCr, and the channels of a pixel.
+# TIFF: the tag of the colour space, its value for YCbCr, and the tag of channels per pixel.
 _PHOTOMETRIC, _YCBCR, _SAMPLES = 262, 6, 277
 _TRANSPOSES = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -68,10 +68,10 @@ _SYSTEM_REASONS = {
 
 @contextmanager
 def open_image(source: Source) -> Iterator[ImageFile.ImageFile]:
-    """Yield the image of a file or of its bytes, its header read, its pixels not yet.
+    """Yield the image of a file or of its bytes with only its header read.
 
-    Whatever a decoder raises inside the block becomes an `ImageError`; warnings of
-    Pillow are not shown.
+    Any exception of a decoder inside the block becomes an `ImageError`; Pillow's warnings are
+    suppressed.
 
     Raises:
         ImageError: the reason, in a few plain words and without the path.
@@ -85,7 +85,7 @@ def open_image(source: Source) -> Iterator[ImageFile.ImageFile]:
                 _check_size(image.size)
                 if image.format == "TIFF":
                     _silence_libtiff()
-                    _mend_ycbcr(image)
+                    _fix_ycbcr(image)
                 yield image
         except ImageError:
             raise
@@ -97,7 +97,7 @@ def orientation(image: Image.Image) -> int:
     """Return the EXIF orientation, 1 to 8; 1 where there is none or it cannot be read."""
     try:
         value = image.getexif().get(_ORIENTATION, 1)
-    except Exception:  # metadata are decoration: the pixels may be sound
+    except Exception:  # damaged metadata: the pixels may be intact
         return 1
     return value if value in _TRANSPOSES else 1
 
@@ -108,7 +108,7 @@ def turn(image: Image.Image, value: int) -> Image.Image:
 
 
 def flatten(image: Image.Image) -> Image.Image:
-    """Return the image with 8 bits a channel, alpha premultiplied: "L", "RGB", "La" or "RGBa"."""
+    """Return the image with 8 bits per channel, alpha premultiplied: "L", "RGB", "La" or "RGBa"."""
     if image.mode in ("L", "RGB") and "transparency" not in image.info:
         image.load()
         return image
@@ -133,7 +133,7 @@ def drop_alpha(image: Image.Image) -> NDArray[np.uint8]:
         return np.repeat(grey[:, :, None], 3, axis=2)
     if image.mode == "F":
         image = _eight_bits(image)
-    # A palette with transparent entries would otherwise warn; the colours are wanted alone.
+    # A palette with transparent entries would otherwise warn; only the colours matter.
     image.load()
     image.info.pop("transparency", None)
     if image.mode in ("La", "RGBa"):
@@ -174,7 +174,7 @@ def _eight_bits(image: Image.Image) -> Image.Image:
     elif image.mode == "F":
         grey = values * np.float32(255.0 / top)
     else:
-        # The top eight bits, as Pillow takes them for 16-bit colours.
+        # The top eight bits, as Pillow does for 16-bit colours.
         grey = values >> {255.0: 0, 4095.0: 4, 65535.0: 8}[top]
     result = Image.fromarray(np.clip(grey, 0, 255).astype(np.uint8))
     transparent = image.info.get("transparency")
@@ -190,8 +190,8 @@ def _open_file(source: Source) -> Iterator[IO[bytes]]:
         yield io.BytesIO(source)
         return
     try:
-        # Decoders read a header in dozens of pieces.
-        file = open_held(source, HELD_FILE)
+        # Decoders read a header in dozens of small reads.
+        file = open_buffered(source, LARGEST_BUFFERED)
     except OSError as error:
         raise _system_error(error) from error
     except ValueError as error:  # a null character, or a name that cannot be encoded
@@ -220,7 +220,7 @@ def _other_formats() -> tuple[str, ...]:
 
 
 def _size_in_header(file: IO[bytes]) -> tuple[int, int]:
-    """Return the size of an image that Pillow refuses to open for its size; (0, 0) if unknown."""
+    """Return the size of an image that is too large for Pillow to open; (0, 0) if unknown."""
     for name in _other_formats():
         file.seek(0)
         factory, accept = Image.OPEN[name]
@@ -263,10 +263,10 @@ def _image_error(error: Exception, head: bytes, file: IO[bytes]) -> ImageError:
 
 @functools.cache
 def _silence_libtiff() -> None:
-    """Tell the libtiff inside Pillow's wheel to print no lines of its own on standard error.
+    """Turn off the error output of the libtiff in Pillow's wheel.
 
-    It prints a line for each damaged strip, which Pillow turns into an error too. Where
-    Pillow uses a libtiff of the system, that one is left alone.
+    It prints a line for each damaged strip, which Pillow also reports as an error. A libtiff of
+    the system, where Pillow uses one, stays as it is.
     """
     import ctypes
 
@@ -279,11 +279,11 @@ def _silence_libtiff() -> None:
                 setter(None)
 
 
-def _mend_ycbcr(image: Any) -> None:
-    """Let an uncompressed YCbCr TIFF be read by Pillow before 13, the last for Python 3.10.
+def _fix_ycbcr(image: Any) -> None:
+    """Make Pillow before 13, the last for Python 3.10, read uncompressed YCbCr TIFFs correctly.
 
-    It takes four bytes for a pixel where the file has three, and the colours for RGB: the
-    image is then called truncated, or is a wrong one where other data follow the pixels.
+    It assumes four bytes per pixel where the file has three, and RGB colours: the image then
+    counts as truncated, or is wrong where other data follow the pixels.
     """
     tags, tiles = image.tag_v2, image.tile
     if tags.get(_PHOTOMETRIC) != _YCBCR or tags.get(_SAMPLES) != 3:
@@ -303,19 +303,19 @@ _silence = logging.NullHandler()
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep Pillow's warnings and log lines from the user while at least one image is read.
+    """Suppress Pillow's warnings and log lines while at least one image is being read.
 
-    ``warnings.catch_warnings`` swaps the filters of all threads; this adds one filter
-    for Pillow's own modules and takes it away with the last reader.
+    ``warnings.catch_warnings`` replaces the filters of all threads; this adds one filter for
+    Pillow's own modules and removes it with the last reader.
     """
     global _quiet_depth, _entry
     with _lock:
         _quiet_depth += 1
-        # Whoever read meanwhile put it there, unless somebody else changed the filters.
+        # Another reader may have added it already, unless other code changed the filters.
         if _entry is None or _entry not in warnings.filters[:1]:
             warnings.filterwarnings("ignore", module=r"PIL\.")
             _entry = warnings.filters[0]
-            # Without a handler, logging would print Pillow's errors by itself.
+            # Without a handler, logging's last resort would print Pillow's errors.
             logging.getLogger("PIL").addHandler(_silence)
     try:
         yield

@@ -1,14 +1,13 @@
-"""JPEGs to the pixels that Pillow gives, to the last bit, in half of its time.
+"""JPEGs decoded to exactly the pixels of Pillow in half of the time.
 
-Pillow still opens each file: it knows what is no image, what is a bomb and how the picture
-lies. Only decoding and resizing go another way, simplejpeg and a compiled function of
-ours, and only where nothing is unusual. Whatever they refuse or would only read with a
-warning, Pillow then reads from the start, so that what is forgiven, and what is said of
-the rest, stays as it is.
+Pillow still opens each file: it recognises files that are no images, decompression bombs and the
+orientation. Only decoding and resizing use simplejpeg and a compiled function of this package,
+and only for ordinary files. Files that these refuse, or would read with a warning, are read by
+Pillow from the start, so that tolerated damage and error messages are the same.
 
-The pixels are part of every fingerprint. Both packages bring a libjpeg of their own, and
-Pillow 13 resizes tall images in another order than Pillow 12. So a few small pictures are read in
-both ways before the quick one is used; if they differ, it is not.
+Every fingerprint covers the pixels. Both packages contain a libjpeg of their own, and Pillow 13
+resizes tall images in another order than Pillow 12. So a few small pictures are read both ways
+first; if the pixels differ, the fast way is not used.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ JPEG_FORMATS = frozenset({"JPEG", "MPO"})
 Pixels = NDArray[np.uint8]
 Box = tuple[float, float, float, float]
 
-# CMYK and the like are left to Pillow.
+# Pillow reads CMYK and the like.
 _MODES = frozenset({"L", "RGB"})
 _TURNS: dict[int, Callable[[Pixels], Pixels]] = {
     2: lambda pixels: pixels[:, ::-1],
@@ -42,13 +41,13 @@ _TURNS: dict[int, Callable[[Pixels], Pixels]] = {
 
 
 @dataclass(frozen=True)
-class QuickReader:
+class FastJpegReader:
     """Decodes and resizes JPEGs as the Pillow of this process does.
 
     Attributes:
         decode: simplejpeg's ``decode_jpeg``.
         bilinear: the compiled ``resize``.
-        instructions: those of the processor that it uses: "avx2", or "plain" for none.
+        instructions: the CPU instructions that ``bilinear`` uses: "avx2", or "plain" for none.
         tall_down_first: whether Pillow resizes the height of tall images before the width, as
             Pillow 13 does; 12 does so with those a hundred times as high as wide.
     """
@@ -59,7 +58,7 @@ class QuickReader:
     tall_down_first: bool
 
     def resize(self, pixels: Pixels, size: tuple[int, int], box: Box | None) -> Pixels:
-        """Return what ``Image.resize(size, BILINEAR, box)`` gives for RGB pixels."""
+        """Return the result of ``Image.resize(size, BILINEAR, box)`` for RGB pixels."""
         (tall, wide), (width, height) = pixels.shape[:2], size
         if self.tall_down_first:
             down_first = tall > height and tall - height > 2 * (wide - width)
@@ -70,42 +69,42 @@ class QuickReader:
         return out
 
     def read(self, image: Any, size: tuple[int, int], box: Box | None) -> Pixels | None:
-        """Return an opened JPEG as RGB of a size, not turned; None where Pillow must read it.
+        """Return an opened JPEG as RGB of a size, not rotated; None where Pillow must read it.
 
         Args:
             image: of one of `JPEG_FORMATS`, its ``draft`` done, its pixels not yet decoded.
             size: width and height of the result.
-            box: what to resize, in pixels after the draft; None for all.
+            box: the region to resize, in pixels after the draft; None for all.
         """
-        # Files that are not held whole are large ones, which Pillow reads piece by piece.
-        held = isinstance(image.fp, io.BytesIO)
-        if image.mode not in _MODES or not held or len(image.tile) != 1:
+        # Other files are large ones, which Pillow reads piece by piece.
+        in_memory = isinstance(image.fp, io.BytesIO)
+        if image.mode not in _MODES or not in_memory or len(image.tile) != 1:
             return None
         codec, _, offset, _ = image.tile[0]
         scale = image.decoderconfig[0] if image.decoderconfig else 1
         width, height = image.size
-        # simplejpeg takes the smallest scale that is large enough: of images below eight
-        # pixels, several scales are as large.
+        # simplejpeg picks the smallest scale that is large enough: for images below eight pixels
+        # several scales give the same size.
         if codec != "jpeg" or offset != 0 or (scale > 1 and min(width, height) <= 8 // scale):
             return None
         least = {"min_height": height, "min_width": width} if scale > 1 else {}
         try:
-            # Room for no more than Pillow, which looked for bombs, found in the header.
-            room = np.empty((height, width, 3), np.uint8)
-            pixels = self.decode(image.fp.getvalue(), "RGB", buffer=room, **least)
-            return self.resize(pixels, size, box) if pixels.shape == room.shape else None
+            # No larger than the size in the header, which Pillow has checked for bombs.
+            out = np.empty((height, width, 3), np.uint8)
+            pixels = self.decode(image.fp.getvalue(), "RGB", buffer=out, **least)
+            return self.resize(pixels, size, box) if pixels.shape == out.shape else None
         except (ValueError, MemoryError):
             return None
 
 
-def quick_reader() -> QuickReader | None:
-    """Return what reads JPEGs quickly, or None where Pillow reads them alone."""
+def fast_jpeg_reader() -> FastJpegReader | None:
+    """Return the fast reader, or None where only Pillow reads JPEGs."""
     found = _find()
-    return found if isinstance(found, QuickReader) else None
+    return found if isinstance(found, FastJpegReader) else None
 
 
 def state() -> dict[str, Any]:
-    """Return "used", whether JPEGs are read quickly; "instructions"; and "reason", why not."""
+    """Return "used", whether the fast reader is used; "instructions"; and "reason", why not."""
     found = _find()
     if isinstance(found, str):
         return {"used": False, "instructions": None, "reason": found}
@@ -119,7 +118,7 @@ def turn_pixels(pixels: Pixels, orientation: int) -> Pixels:
 
 
 @functools.cache
-def _find() -> QuickReader | str:
+def _find() -> FastJpegReader | str:
     try:
         from tlcli.core.images._bilinear import INSTRUCTIONS, resize
     except ImportError:
@@ -129,7 +128,7 @@ def _find() -> QuickReader | str:
     except ImportError:
         return "simplejpeg is missing"
     for tall_down_first in (True, False):
-        reader = QuickReader(decode_jpeg, resize, INSTRUCTIONS, tall_down_first)
+        reader = FastJpegReader(decode_jpeg, resize, INSTRUCTIONS, tall_down_first)
         if _resizes_as_pillow(reader):
             return (
                 reader
@@ -139,7 +138,7 @@ def _find() -> QuickReader | str:
     return "this Pillow resizes in a way of its own"
 
 
-def _resizes_as_pillow(reader: QuickReader) -> bool:
+def _resizes_as_pillow(reader: FastJpegReader) -> bool:
     pixels = _noise()
     image = Image.fromarray(pixels)
     boxes: tuple[Box | None, ...] = (None, (0.0, 0.0, 40.5, 60.25))
@@ -154,7 +153,7 @@ def _resizes_as_pillow(reader: QuickReader) -> bool:
     )
 
 
-def _decodes_as_pillow(reader: QuickReader) -> bool:
+def _decodes_as_pillow(reader: FastJpegReader) -> bool:
     image = Image.fromarray(_noise())
     for subsampling in ("4:4:4", "4:2:2", "4:2:0"):
         file = io.BytesIO()
@@ -163,16 +162,16 @@ def _decodes_as_pillow(reader: QuickReader) -> bool:
             with Image.open(file) as opened:
                 drafted = opened.draft(None, (width, width))  # type: ignore[no-untyped-call, unused-ignore]
                 box = None if drafted is None else drafted[1]
-                quick = reader.read(opened, (width, width), box)
+                fast = reader.read(opened, (width, width), box)
                 plain = opened.resize((width, width), Image.Resampling.BILINEAR, box=box)
-            if quick is None or not np.array_equal(quick, np.asarray(plain)):
+            if fast is None or not np.array_equal(fast, np.asarray(plain)):
                 return False
     return True
 
 
 def _noise() -> Pixels:
     """Return a picture 41 pixels wide and 61 high in which no two neighbours are alike."""
-    # NumPy's own generators would take 20 ms to import.
+    # NumPy's random generators would take 20 ms to import.
     steps = np.arange(61 * 41 * 3, dtype=np.uint32)
     noise: Pixels = (steps * steps * np.uint32(2654435761) >> np.uint32(24)).astype(np.uint8)
     return noise.reshape(61, 41, 3)

@@ -1,4 +1,4 @@
-"""The one preprocessing that every command uses, and the one that old graphs were fed with."""
+"""The preprocessing of every command, and the one of graphs from older tools."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ PREPROCESSING_VERSION = 1
 
 NAMES = ("tlcli-1", "label_image")
 LARGEST_SIDE = 8192
-"""Pixels. No network takes more; a typing error must not ask for the memory of a city map."""
+"""Pixels. No network has a larger input; a typing error must not allocate gigabytes."""
 
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """How an image file becomes the numbers that a network takes.
+    """How an image file becomes the input of a network.
 
     Attributes:
         name: "tlcli-1" (upright, over white, antialiased) or "label_image" (as TensorFlow's
-            label_image.py: plain bilinear, no turning, alpha dropped).
+            label_image.py: plain bilinear, not rotated, alpha dropped).
         height: in pixels.
         width: in pixels.
-        mean: what is taken off each value of 0..255.
-        std: what the rest is divided by, not 0. The defaults give [0, 1].
+        mean: subtracted from each value of 0..255.
+        std: divisor of the difference, not 0. The defaults give [0, 1].
 
     Raises:
-        UsageError: a value that cannot work.
+        UsageError: an invalid value.
     """
 
     name: Literal["tlcli-1", "label_image"]
@@ -59,7 +59,7 @@ class Preprocessing:
 
     @property
     def turns_upright(self) -> bool:
-        """Whether `read` turns an image as its EXIF orientation says."""
+        """Whether `read` applies the EXIF orientation."""
         return self.name == "tlcli-1"
 
     def read(self, source: Source) -> NDArray[Any]:
@@ -79,20 +79,20 @@ class Preprocessing:
     def scale(
         self, batch: NDArray[Any], out: NDArray[np.float32] | None = None
     ) -> NDArray[np.float32]:
-        """Return ``(batch - mean) / std`` as float32, for images that `read` gave.
+        """Return ``(batch - mean) / std`` as float32, for images from `read`.
 
-        ``out``, of the same shape, takes the result where it is given.
+        ``out``, of the same shape, receives the result where it is given.
         """
         values = np.empty(batch.shape, np.float32) if out is None else out
         if self.mean != 0:
             np.subtract(batch, np.float32(self.mean), out=values)
             batch = values
-        # One pass from bytes to float32.
+        # A single pass from bytes to float32.
         np.divide(batch, np.float32(self.std), out=values)
         return values
 
     def to_dict(self) -> dict[str, Any]:
-        """Return what a model card keeps."""
+        """Return the values that a model card stores."""
         return {
             "name": self.name,
             "height": self.height,
@@ -103,10 +103,10 @@ class Preprocessing:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Preprocessing:
-        """Return the preprocessing that `to_dict` wrote; unknown keys are left alone.
+        """Return the preprocessing of a `to_dict` result; unknown keys are ignored.
 
         Raises:
-            DataError: a value is missing or cannot work.
+            DataError: a value is missing or invalid.
         """
         try:
             return cls(

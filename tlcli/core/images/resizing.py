@@ -1,4 +1,4 @@
-"""Two ways to bring an image to a network's input size."""
+"""Two ways to resize an image to a network's input size."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from tlcli.core.images.decoding import flatten, orientation, turn
-from tlcli.core.images.fast_jpeg import JPEG_FORMATS, quick_reader, turn_pixels
+from tlcli.core.images.fast_jpeg import JPEG_FORMATS, fast_jpeg_reader, turn_pixels
 
 # Orientations that swap height and width.
 _SIDEWAYS = frozenset({5, 6, 7, 8})
@@ -16,13 +16,13 @@ _SIDEWAYS = frozenset({5, 6, 7, 8})
 def resize_over_white(image: Image.Image, height: int, width: int) -> NDArray[np.uint8]:
     """Return uint8 [height, width, 3]: upright, over white, stretched with antialiasing.
 
-    ``image`` may be freshly opened; a JPEG at least twice the target in both directions
-    is then decoded at a half, a quarter or an eighth of its size.
+    ``image`` need not be loaded; an unloaded JPEG at least twice the target in both directions is
+    decoded at a half, a quarter or an eighth of its size.
     """
     if image.format in JPEG_FORMATS:
         return _resize_jpeg(image, height, width)
     flat = flatten(image)
-    # Not before: loading a TIFF turns it already and drops the mark.
+    # Not before: loading a TIFF rotates it and removes the tag.
     return _resize(flat, orientation(image), height, width, None)
 
 
@@ -32,7 +32,7 @@ def _resize_jpeg(image: Image.Image, height: int, width: int) -> NDArray[np.uint
     drafted = image.draft(None, size)  # type: ignore[no-untyped-call, unused-ignore]
     # The box is in fractions of a pixel where the size is no multiple of the scale.
     box = None if drafted is None else drafted[1]
-    reader = quick_reader()
+    reader = fast_jpeg_reader()
     pixels = None if reader is None else reader.read(image, size, box)
     if pixels is not None:
         return turn_pixels(pixels, value)
@@ -47,7 +47,7 @@ def _resize(
     box: tuple[float, float, float, float] | None,
 ) -> NDArray[np.uint8]:
     size = (height, width) if value in _SIDEWAYS else (width, height)
-    # Turning after resizing is the same picture for a fraction of the work.
+    # Rotating after resizing gives the same picture for a fraction of the work.
     return _over_white(turn(flat.resize(size, Image.Resampling.BILINEAR, box=box), value))
 
 
@@ -69,10 +69,10 @@ def _over_white(image: Image.Image) -> NDArray[np.uint8]:
 def resize_plain_bilinear(
     pixels: NDArray[np.uint8], height: int, width: int
 ) -> NDArray[np.float32]:
-    """Return float32 [height, width, 3] in 0..255 as TensorFlow's old ``ResizeBilinear`` gives it.
+    """Return float32 [height, width, 3] in 0..255 as TensorFlow 1's ``ResizeBilinear`` does.
 
-    Corners are not aligned and pixel centres are not halved: each output pixel mixes the
-    four input pixels around its upper left corner, however many lie between two outputs.
+    Corners are not aligned and pixel centres are not halved: each output pixel mixes
+    the four input pixels around its upper left corner, however many are between two outputs.
     """
     top, bottom, down = _neighbours(pixels.shape[0], height)
     left, right, across = _neighbours(pixels.shape[1], width)

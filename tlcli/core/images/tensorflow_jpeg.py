@@ -1,10 +1,10 @@
-"""Images exactly as TensorFlow's label_image.py read them, to the last bit.
+"""Images with exactly the pixels of TensorFlow's label_image.py.
 
-TensorFlow decodes JPEGs with libjpeg's fast DCT, Pillow with the accurate one. Pixels differ
-by a few levels, and the scores of a small network by up to 0.03 on photos at hand. The
-package simplejpeg brings the library that TensorFlow has, and takes the same setting; its
-pixels are TensorFlow's, without seconds of import. TensorFlow itself decodes where that
-package is missing, and the few damaged files that only TensorFlow forgives.
+TensorFlow decodes JPEGs with libjpeg's fast DCT, Pillow with the accurate one. Pixels differ by
+a few levels, and the scores of a small network by up to 0.03. The package simplejpeg contains
+TensorFlow's JPEG library and has the same setting: it gives TensorFlow's pixels without seconds of
+import. TensorFlow itself decodes where that package is missing, and the few damaged files that
+only TensorFlow accepts.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from tlcli.core.images.preprocessing import Preprocessing
 from tlcli.core.images.resizing import resize_plain_bilinear
 from tlcli.runtime.tensorflow import import_tensorflow
 
-# What all decoders understand in the same way; CMYK and the like are left to Pillow.
+# All decoders agree on these; Pillow reads CMYK and the like.
 _MODES = frozenset({"L", "RGB"})
 _FORMATS = frozenset({"JPEG", "MPO"})
 
@@ -30,33 +30,29 @@ Decode = Callable[[bytes], Pixels]
 
 
 def label_image_reader(preprocessing: Preprocessing) -> Callable[[Source], NDArray[np.float32]]:
-    """Return what reads an image as ``preprocessing.read`` does, JPEGs as TensorFlow.
+    """Return a reader like ``preprocessing.read`` that decodes JPEGs as TensorFlow does.
 
     Args:
-        preprocessing: of the name "label_image".
+        preprocessing: named "label_image".
 
     Returns:
         A function from a path, or a file's bytes, to float32 [height, width, 3] in 0..255;
-        it raises `ImageError` as `Preprocessing.read` does. Threads may share it.
+        it raises `ImageError` as `Preprocessing.read` does. It is thread-safe.
     """
-    quick = _simplejpeg()
-    exact = _tensorflow() if quick is None else None
+    simplejpeg = _simplejpeg()
+    decoder = _tensorflow() if simplejpeg is None else simplejpeg
 
     def read(source: Source) -> NDArray[np.float32]:
-        # Pillow looks at the header first: it knows what is no image, and what is a bomb.
+        # Pillow reads the header first, and refuses other files and decompression bombs.
         with open_image(source) as image:
             if image.format not in _FORMATS or image.mode not in _MODES:
                 return preprocessing.read(source)
             content = source if isinstance(source, bytes) else Path(source).read_bytes()
         try:
-            if quick is not None:
-                pixels = quick(content)
-            else:
-                assert exact is not None
-                pixels = exact(content)
+            pixels = decoder(content)
         except ValueError:
-            plain = preprocessing.read(source)  # says in plain words what is wrong
-            if quick is None:
+            plain = preprocessing.read(source)  # raises with the reason in plain words
+            if simplejpeg is None:
                 return plain
             try:
                 pixels = _tensorflow()(content)
@@ -74,7 +70,7 @@ def _simplejpeg() -> Decode | None:
         return None
 
     def decode(content: bytes) -> Pixels:
-        # Fast DCT and smooth colours: TensorFlow's own choice.
+        # Fast DCT and smooth chroma upsampling, as TensorFlow does.
         found: Pixels = decode_jpeg(content, "RGB", fastdct=True, fastupsample=False)
         return found
 

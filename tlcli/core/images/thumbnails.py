@@ -1,4 +1,4 @@
-"""Small pictures of images: RGB, never larger than asked for, upright where not told otherwise."""
+"""Thumbnails: RGB, no larger than requested, upright by default."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def picture(source: Path | str | bytes, side: int, *, upright: bool = True) -> I
     Args:
         source: a file, or the bytes of one.
         side: the longest side in pixels; smaller images keep their size.
-        upright: turn it as its EXIF orientation says.
+        upright: apply its EXIF orientation.
     """
     try:
         with warnings.catch_warnings():
@@ -32,5 +32,5 @@ def picture(source: Path | str | bytes, side: int, *, upright: bool = True) -> I
                 small.thumbnail((side, side), Image.Resampling.BILINEAR)
                 return small
     except Exception:
-        # A picture is a kindness: whatever is wrong with the file, its user goes without.
+        # Thumbnails are optional: for a file with any fault there is none.
         return None
