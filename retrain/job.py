@@ -144,7 +144,7 @@ def _retrain(chosen: RetrainOptions, progress: Progress | None) -> RetrainResult
         if chosen.report_path is not None:
             with clock.stage("report"):
                 written.outputs["report"] = chosen.report_path
-                place = files.place(chosen.report_path)
+                place = files.stage(chosen.report_path)
                 shown = write_report(place, result, inputs, chosen, fitted, tests, backbone)
                 result = replace(result, report=shown)
         else:

@@ -193,7 +193,7 @@ def write_classifier(
     outputs = {"graph": options.output_graph, "labels": options.labels_path}
     if tflite is not None:
         outputs["tflite"] = options.output_tflite or options.output_graph.with_suffix(".tflite")
-    beside = {path: files.place(path) for path in outputs.values()}
+    beside = {path: files.stage(path) for path in outputs.values()}
     write_bytes(beside[outputs["graph"]], _sealed(graph, options, inputs, backbone))
     write_labels(beside[outputs["labels"]], inputs.labels)
     if tflite is not None:
@@ -208,7 +208,7 @@ def write_classifier(
         from tlcli.core.export.saved_model import write_saved_model
 
         write_saved_model(
-            files.place(options.saved_model_dir),
+            files.stage(options.saved_model_dir),
             _parsed(graph, options, backbone),
             inputs.labels,
             card,
@@ -221,7 +221,7 @@ def write_classifier(
     if options.intermediate_output_graphs_dir is not None and options.intermediate_store_frequency:
         outputs["intermediate_graphs"] = options.intermediate_output_graphs_dir
     outputs["model_card"] = path
-    card.write(files.place(path))
+    card.write(files.stage(path))
     return Written(outputs, path)
 
 

@@ -1,4 +1,4 @@
-"""What libraries write to standard error, and what of it reaches a user."""
+"""Native log lines on standard error, and which of them reach a user."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ import pytest
 from tlcli.runtime.native_stderr import quiet_stderr
 
 
-def test_chatter_is_dropped_and_the_rest_passed_on(capfd: pytest.CaptureFixture[str]) -> None:
+def test_only_native_log_lines_are_dropped(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
     with quiet_stderr(), quiet_stderr():
         os.write(2, b"INFO: Created TensorFlow Lite XNNPACK delegate for CPU.\n")
         os.write(2, b"WARNING: All log messages before absl::InitializeLog() is called\n")
@@ -29,7 +31,7 @@ def test_an_error_inside_restores_standard_error(capfd: pytest.CaptureFixture[st
     assert capfd.readouterr().err == "INFO: seen\n"
 
 
-def test_debug_holds_nothing_back(
+def test_debug_suppresses_nothing(
     capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.DEBUG, "tlcli"), quiet_stderr():

@@ -57,7 +57,7 @@ def test_a_place_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
 
 def test_what_is_written_beside_its_place_is_named_by_its_place(tmp_path: Path) -> None:
     with files.OutputSet() as outputs:
-        beside = outputs.place(tmp_path / "graph.pb")
+        beside = outputs.stage(tmp_path / "graph.pb")
         (beside.parent / "blocked").write_text("")
         with pytest.raises(OutputError) as refused:
             files.write_bytes(beside.parent / "blocked" / "graph.pb", b"")
@@ -88,10 +88,10 @@ def test_what_a_killed_process_left_is_swept_at_once(tmp_path: Path) -> None:
     left = (
         "import os, signal\nfrom pathlib import Path\n"
         "from tlcli.system.atomic_files import OutputSet\n"
-        "OutputSet().place(Path('graph.pb'))\nos.kill(os.getpid(), signal.SIGKILL)\n"
+        "OutputSet().stage(Path('graph.pb'))\nos.kill(os.getpid(), signal.SIGKILL)\n"
     )
     subprocess.run([sys.executable, "-c", left], cwd=tmp_path, check=False)
-    own = files.OutputSet().place(tmp_path / "labels.txt").parent
+    own = files.OutputSet().stage(tmp_path / "labels.txt").parent
     assert len(list(tmp_path.iterdir())) == 2
     files.sweep_temporary(tmp_path)
     assert list(tmp_path.iterdir()) == [own]
@@ -113,7 +113,7 @@ def test_outputs_appear_together_or_not_at_all(tmp_path: Path) -> None:
 def _write_both(card: Path, graph: Path, *, interrupted_before: bool) -> None:
     with files.OutputSet() as outputs:
         for path in (card, graph):
-            outputs.place(path).write_text("new")
+            outputs.stage(path).write_text("new")
         if interrupted_before:
             signal.raise_signal(signal.SIGINT)
         replace = Path.replace
@@ -140,7 +140,7 @@ def test_what_depends_goes_first_and_the_certificate_comes_last(tmp_path: Path) 
 
     with files.OutputSet() as outputs, pytest.MonkeyPatch.context() as patch:
         for path in (card, graph, labels):
-            outputs.place(path).write_text("new")
+            outputs.stage(path).write_text("new")
         patch.setattr(Path, "replace", watched)
         outputs.commit(card, dependent=[labels])
     assert seen == [
@@ -161,7 +161,7 @@ def test_what_depends_and_does_not_change_is_never_away(tmp_path: Path) -> None:
 
     with files.OutputSet() as outputs, pytest.MonkeyPatch.context() as patch:
         for path in (card, labels):
-            outputs.place(path).write_text("same")
+            outputs.stage(path).write_text("same")
         patch.setattr(Path, "replace", watched)
         outputs.commit(card, dependent=[labels])
     assert there == [True, True]
@@ -189,7 +189,7 @@ Path.replace = lambda self, target: (time.sleep(0.002), replace(self, target))
 for number in range(15):
     with OutputSet() as outputs:
         for name in ("graph.pb", "labels.txt", "graph.json"):
-            outputs.place(Path(name)).write_text(sys.argv[1])
+            outputs.stage(Path(name)).write_text(sys.argv[1])
         outputs.commit(Path("graph.json"))
         time.sleep(0.001)
 """
@@ -222,8 +222,8 @@ def test_a_refused_rename_takes_the_others_back(tmp_path: Path) -> None:
 
     with files.OutputSet() as outputs, pytest.MonkeyPatch.context() as patch:
         for path in (card, graph, labels, fresh):
-            outputs.place(path).write_text("new")
-        outputs.place(model).mkdir()
+            outputs.stage(path).write_text("new")
+        outputs.stage(model).mkdir()
         patch.setattr(Path, "replace", refused)
         with pytest.raises(OutputError, match=r"graph\.json: Operation not permitted"):
             outputs.commit(card, dependent=[labels])
@@ -239,7 +239,7 @@ def test_what_is_outdated_goes_with_the_outputs_or_stays(tmp_path: Path) -> None
     for path in (graph, report):
         path.write_text("old")
     with files.OutputSet() as outputs:
-        outputs.place(graph).write_text("new")
+        outputs.stage(graph).write_text("new")
         outputs.remove(report)
     assert (graph.read_text(), report.read_text()) == ("old", "old")
 
@@ -251,14 +251,14 @@ def test_what_is_outdated_goes_with_the_outputs_or_stays(tmp_path: Path) -> None
         return replace(self, target)
 
     with files.OutputSet() as outputs, pytest.MonkeyPatch.context() as patch:
-        outputs.place(graph).write_text("new")
+        outputs.stage(graph).write_text("new")
         outputs.remove(report)
         patch.setattr(Path, "replace", refused)
         with pytest.raises(OutputError):
             outputs.commit(graph)
     assert (graph.read_text(), report.read_text()) == ("old", "old")
     with files.OutputSet() as outputs:
-        outputs.place(graph).write_text("new")
+        outputs.stage(graph).write_text("new")
         outputs.remove(report)
         outputs.commit(graph)
     assert graph.read_text() == "new"

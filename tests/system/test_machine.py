@@ -1,4 +1,4 @@
-"""What a machine can do, told from what Linux says of it."""
+"""The features of a CPU, read from Linux's description of it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def described(folder: Path, text: str) -> Path:
         (f"processor\t: 0\nflags\t\t: {SAPPHIRE_RAPIDS}\n", "amx_bf16"),
         # Zen 4: no AMX.
         ("vendor_id : AuthenticAMD\nflags : avx2 avx512f avx512_bf16 avx512_vnni\n", "avx512_bf16"),
-        # Zen 3 and Skylake-X: TensorFlow computes bfloat16 there, but no quicker.
+        # Zen 3 and Skylake-X: TensorFlow computes bfloat16 there, but no faster.
         ("vendor_id : AuthenticAMD\nflags : avx avx2 fma f16c\n", None),
         ("flags : avx2 avx512f avx512_vnni amx_int8 amx_tile\n", None),
         # Part of another word, or of another line.
@@ -40,7 +40,7 @@ def test_bfloat16_by_the_features_that_linux_lists(
     assert machine.bfloat16_instructions(described(tmp_path, text)) == found
 
 
-def test_no_bfloat16_where_nothing_says_so(tmp_path: Path) -> None:
+def test_no_bfloat16_without_a_description(tmp_path: Path) -> None:
     assert machine.bfloat16_instructions(tmp_path / "absent") is None
 
 
@@ -53,5 +53,5 @@ def test_no_bfloat16_where_onednn_is_off(
     assert machine.bfloat16_instructions(path) == found
 
 
-def test_the_processor_says_it() -> None:
+def test_bfloat16_is_a_fact_of_the_processor() -> None:
     assert machine.processor()["bfloat16"] == machine.bfloat16_instructions()

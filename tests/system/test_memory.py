@@ -19,7 +19,7 @@ bound = memory.bound_memory()
 if bound is None:
     print("none")
 else:
-    assert memory.bound_memory() is None  # a lower one is kept
+    assert memory.bound_memory() is None  # a lower one stays
     bytearray(1 << 20)
     try:
         bytearray(bound + 1)
@@ -35,7 +35,7 @@ def test_a_request_beyond_the_bound_fails_and_ends_nothing() -> None:
         [sys.executable, "-c", _ASK], capture_output=True, text=True, check=True, timeout=60
     )
     if done.stdout == "none\n":
-        pytest.skip("a lower bound, or a graphics card")
+        pytest.skip("a lower bound, or a GPU")
     word, bound = done.stdout.split()
     assert word == "refused"
     assert int(bound) >= memory.LOWEST_BOUND

@@ -12,9 +12,9 @@ import numpy as np
 
 from tlcli.errors import GraphError
 from tlcli.litert.safety import LARGEST_FILE, LARGEST_TENSOR, check_litert
-from tlcli.runtime.cpus import available_cpus
 from tlcli.runtime.native_stderr import quiet_stderr
 from tlcli.runtime.watchdog import first_line
+from tlcli.system.cpus import available_cpus
 from tlcli.system.regular_files import read_regular
 
 Array = np.ndarray[Any, Any]

@@ -20,7 +20,7 @@ import numpy as np
 
 from tlcli.errors import GraphError
 from tlcli.litert.interpreter import LiteRTEngine, Scale, litert_content
-from tlcli.runtime.cpus import available_cpus
+from tlcli.system.cpus import available_cpus
 
 Array = np.ndarray[Any, Any]
 

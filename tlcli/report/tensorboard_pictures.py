@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from tlcli.core.images.thumbnails import picture
-from tlcli.runtime.cpus import available_cpus
+from tlcli.system.cpus import available_cpus
 
 Array = np.ndarray[Any, Any]
 

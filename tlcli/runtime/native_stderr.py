@@ -1,4 +1,4 @@
-"""What TensorFlow and LiteRT write to standard error by themselves, held back."""
+"""Suppression of the log lines that TensorFlow and LiteRT write to standard error natively."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from collections.abc import Iterator
 logger = logging.getLogger("tlcli")
 
 # Written to descriptor 2, below Python's logging.
-_CHATTER = re.compile(
+_NATIVE_LOG_LINE = re.compile(
     rb"^(WARNING: All log messages before absl"
     rb"|[IWE]\d{4} \d\d:\d\d:\d\d"
     rb"|[IWE]0000 00:00:"
@@ -30,33 +30,33 @@ _stderr_lock = threading.RLock()
 
 @contextlib.contextmanager
 def quiet_stderr() -> Iterator[None]:
-    """Hold back what is written to descriptor 2, then pass on all but known chatter.
+    """Buffer what is written to descriptor 2, then pass on all but known log lines.
 
-    TensorFlow and LiteRT print some lines before any setting of theirs can stop them. With
-    the logger ``tlcli`` at DEBUG nothing is held back.
+    TensorFlow and LiteRT print some lines before any of their settings takes effect. With the
+    logger ``tlcli`` at DEBUG everything passes at once.
     """
     if logger.isEnabledFor(logging.DEBUG):
         yield
         return
     with _stderr_lock:
         try:
-            kept = os.dup(2)
+            saved = os.dup(2)
         except OSError:  # no standard error at all
-            kept = -1
-        if kept < 0:
+            saved = -1
+        if saved < 0:
             yield
             return
-        with _held_stderr(kept):
+        with _buffered_stderr(saved):
             yield
 
 
 @contextlib.contextmanager
-def _held_stderr(kept: int) -> Iterator[None]:
-    with os.fdopen(kept, "wb", buffering=0) as stderr, tempfile.TemporaryFile() as held:
+def _buffered_stderr(saved: int) -> Iterator[None]:
+    with os.fdopen(saved, "wb", buffering=0) as stderr, tempfile.TemporaryFile() as buffer:
         if sys.stderr is not None:
             with contextlib.suppress(OSError, ValueError):
                 sys.stderr.flush()
-        os.dup2(held.fileno(), 2)
+        os.dup2(buffer.fileno(), 2)
         try:
             yield
         finally:
@@ -64,9 +64,9 @@ def _held_stderr(kept: int) -> Iterator[None]:
                 if sys.stderr is not None:
                     with contextlib.suppress(OSError, ValueError):
                         sys.stderr.flush()
-            finally:  # an interrupt in between must find standard error where it was
-                os.dup2(kept, 2)
-            held.seek(0)
-            lines = [line for line in held if not _CHATTER.match(line)]
+            finally:  # an interrupt in between must not leave it redirected
+                os.dup2(saved, 2)
+            buffer.seek(0)
+            lines = [line for line in buffer if not _NATIVE_LOG_LINE.match(line)]
             with contextlib.suppress(OSError):
                 stderr.write(b"".join(lines))

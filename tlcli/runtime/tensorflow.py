@@ -1,7 +1,4 @@
-"""What runs a graph: TensorFlow for frozen graphs, LiteRT for .tflite files.
-
-This is the only place that imports either, and it keeps both from talking.
-"""
+"""Sessions of TensorFlow that run frozen graphs, and the quiet import of TensorFlow."""
 
 from __future__ import annotations
 
@@ -16,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from tlcli.errors import GraphError
-from tlcli.runtime.cpus import available_cpus
 from tlcli.runtime.native_stderr import quiet_stderr
 from tlcli.runtime.watchdog import first_line, watchdog
+from tlcli.system.cpus import available_cpus
 
 logger = logging.getLogger("tlcli")
 
@@ -35,7 +32,7 @@ def import_tensorflow() -> Any:
     debug = logger.isEnabledFor(logging.DEBUG)
     if not debug:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    # Otherwise the first session's number of threads would hold for all later ones.
+    # Otherwise the first session's number of threads would apply to all later ones.
     os.environ.setdefault("TF_OVERRIDE_GLOBAL_THREADPOOL", "1")
     with quiet_stderr(), warnings.catch_warnings():
         if not debug:
@@ -55,12 +52,12 @@ def _endpoint(name: str) -> str:
 
 
 class SessionEngine:
-    """What a TensorFlow session of its own runs; the subclasses load it.
+    """A model in a TensorFlow session of its own; subclasses load it.
 
     Args:
-        session: holds the graph.
+        session: with the graph.
         ends: tensors to feed and to compute.
-        errors: what TensorFlow raises when it cannot.
+        errors: that TensorFlow raises for a failed run.
         what: the model, for messages.
     """
 
@@ -72,7 +69,7 @@ class SessionEngine:
         self._errors, self._what = errors, what
 
     def run(self, batch: Array) -> Array:
-        """Return the output for what the input takes, usually float32 [n, height, width, 3].
+        """Return the output for a batch, usually float32 [n, height, width, 3].
 
         Raises:
             GraphError: TensorFlow could not compute it.
@@ -96,9 +93,9 @@ class GraphEngine(SessionEngine):
     Args:
         graph: ``graph_messages.GraphDef``.
         input: name of the input, "node" or "node:0".
-        output: name of the output, likewise.
-        in_caller: compute a run in the thread that asks for it, one processor to each of the
-            threads that ask at once. By default a run takes all processors.
+        output: name of the output, in the same form.
+        in_caller: compute a run in the calling thread, one CPU per calling thread. By default a
+            run uses all CPUs.
 
     Raises:
         GraphError: TensorFlow refuses the graph, or it has no such input or output.

@@ -1,22 +1,22 @@
-"""What a run of a graph in TensorFlow says when it fails, and whether one is going on.
+"""The reason of a failed run in TensorFlow, and whether a run is in progress.
 
-Nothing heavy is imported here: the terminal asks while a run may be without end.
+Nothing heavy is imported here: the terminal uses it while a run may never end.
 """
 
 from __future__ import annotations
 
 from threading import Lock
 
-# How TensorFlow begins what it says of a run, and what it says where a tensor is too large.
+# First lines of TensorFlow's messages without a reason, and messages of too large tensors.
 _PREAMBLE = ("Graph execution error", "Detected at node", "<stack traces", "Node:", "2 root error")
 _TOO_LARGE = ("OOM when allocating", "Cannot parse tensor from proto", "std::bad_alloc")
 
 
 def first_line(error: BaseException) -> str:
-    """Return the first line of an error's text that says why; its kind where there is none."""
+    """Return the first line of an error's text with a reason; its type where there is none."""
     text = str(error).strip()
     if any(sign in text for sign in _TOO_LARGE):
-        return "it asks for more memory than there is"
+        return "it needs more memory than there is"
     lines = (line.strip() for line in text.splitlines())
     return next(
         (line for line in lines if line and not line.startswith(_PREAMBLE)), type(error).__name__
@@ -24,11 +24,11 @@ def first_line(error: BaseException) -> str:
 
 
 class Watchdog:
-    """What the main thread may be waiting for in a library that no signal reaches.
+    """Counts runs inside a library that signals do not interrupt.
 
     Attributes:
-        count: runs of a graph that were begun.
-        inside: how many are not at their end.
+        count: runs that were started.
+        inside: how many of them have not ended.
     """
 
     def __init__(self) -> None:
@@ -46,4 +46,4 @@ class Watchdog:
 
 
 watchdog = Watchdog()
-"""Of TensorFlow in this process."""
+"""Runs of TensorFlow in this process."""

@@ -1,4 +1,4 @@
-"""Files that are whole or not there: written beside their place, then renamed."""
+"""Atomic writes: files are written in full to a temporary path, then renamed."""
 
 from __future__ import annotations
 
@@ -18,28 +18,28 @@ from pathlib import Path
 
 from tlcli.errors import OutputError
 
-# Visible in a listing, never matched by an image suffix, and unlike any user's own name.
+# Visible in a listing, never matched by an image suffix, and unlikely as a user's own name.
 TEMPORARY_PREFIX = ".tlcli-tmp-"
-# What another machine left cannot be asked for; no run keeps a temporary file for a day.
+# For temporary files of other machines, whose processes are unknown here; no run takes a day.
 STALE_SECONDS = 24 * 3600
 
 
 def output_error(path: Path, error: OSError) -> OutputError:
-    """Return the sentence for an output that the system refused to write."""
+    """Return the error for an output that the system refused to write."""
     reason = error.strerror or str(error)
     if error.errno in (errno.EEXIST, errno.ENOTDIR):
         reason = "a file lies where a folder is needed"
-    # What is written beside its place is said to lie in its place.
+    # A temporary path is reported as its final path.
     path = Path(*(part for part in path.parts if not part.startswith(TEMPORARY_PREFIX)))
-    return OutputError(f"cannot write {path}: {reason}; choose another place or make room there")
+    return OutputError(f"cannot write {path}: {reason}; choose another path or make room there")
 
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside ``path``; rename it there when the block ends well.
+    """Yield a temporary path next to ``path``; rename it to ``path`` when the block succeeds.
 
-    The block may create a file or a folder at the temporary path. On any exception
-    the temporary file or folder is removed and ``path`` stays as it was.
+    The block may create a file or a folder at the temporary path. On any exception the
+    temporary file or folder is removed and ``path`` stays as it was.
 
     Raises:
         OutputError: the folder or file cannot be written.
@@ -61,7 +61,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def temporary_folder(folder: Path) -> Iterator[Path]:
-    """Yield a folder for temporary files within ``folder``; both are made, the first removed again.
+    """Yield a new folder for temporary files within ``folder``; it is removed afterwards.
 
     Raises:
         OutputError: the folder cannot be written.
@@ -80,7 +80,7 @@ def temporary_folder(folder: Path) -> Iterator[Path]:
 
 @contextmanager
 def made_folders(folders: Iterable[Path]) -> Iterator[None]:
-    """Make folders with their parents; when the block fails, those it left empty go again.
+    """Make folders with their parents; when the block fails, remove those that are empty.
 
     Raises:
         OutputError: a folder cannot be made.
@@ -102,7 +102,7 @@ def made_folders(folders: Iterable[Path]) -> Iterator[None]:
 
 
 def _make_holder(folder: Path) -> Path:
-    """Make a folder for temporary files that says which process of which machine owns it."""
+    """Make a folder for temporary files whose name identifies its machine and process."""
     return Path(
         tempfile.mkdtemp(prefix=f"{TEMPORARY_PREFIX}{_machine()}-{os.getpid()}-", dir=folder)
     )
@@ -114,10 +114,10 @@ def _machine() -> str:
 
 def _replace(temporary: Path, path: Path) -> None:
     if temporary.is_dir() and path.is_dir() and not path.is_symlink():
-        # A folder cannot be renamed over a filled one.
+        # A folder cannot be renamed over a folder with content.
         if _exchange(temporary, path):
             return
-        # Here the old one steps aside first: a kill in between leaves neither in its place.
+        # Here the old one is moved away first: a kill in between leaves neither at the path.
         path.rename(temporary.parent / "replaced")
     temporary.replace(path)
 
@@ -136,18 +136,18 @@ def _exchange(one: Path, other: Path) -> bool:
 
 
 class OutputSet:
-    """Outputs that appear together: all are written beside their places, then all renamed.
+    """Outputs that appear together: all are written to temporary paths, then all renamed.
 
-    Used as a context manager; without `commit`, every place stays as it was.
+    Used as a context manager; without `commit`, nothing changes.
     """
 
     def __init__(self) -> None:
         self._holders: list[Path] = []
-        self._places: list[tuple[Path, Path]] = []
+        self._staged: list[tuple[Path, Path]] = []
         self._outdated: list[tuple[Path, Path]] = []
 
-    def place(self, path: Path) -> Path:
-        """Return the temporary path at which the output for ``path`` is to be written.
+    def stage(self, path: Path) -> Path:
+        """Return the temporary path to which the output for ``path`` is to be written.
 
         Raises:
             OutputError: the folder cannot be written.
@@ -158,11 +158,11 @@ class OutputSet:
         except OSError as error:
             raise output_error(path, error) from error
         self._holders.append(holder)
-        self._places.append((holder / path.name, path))
+        self._staged.append((holder / path.name, path))
         return holder / path.name
 
     def remove(self, path: Path) -> None:
-        """Have `commit` remove the file at ``path``, which would be wrong beside the outputs.
+        """Let `commit` remove the file at ``path``, which would contradict the new outputs.
 
         Raises:
             OutputError: the folder cannot be written.
@@ -175,44 +175,44 @@ class OutputSet:
         self._outdated.append((holder, path))
 
     def commit(self, certificate: Path, dependent: Sequence[Path] = ()) -> None:
-        """Rename everything to its place, what lies at ``certificate`` last.
+        """Rename every output to its path, the one for ``certificate`` last.
 
-        Signals wait until it is done, so that an interruption finds all of it or nothing, and so
-        do other processes that commit to the same folder. Of a process that is killed in between,
-        each file is the old one or the new one, whole. The certificate holds the checksums of
-        what it vouches for, so an old one is not believed of a new file. The ``dependent`` have
-        no such mark: those that will change are removed before anything is renamed, so that none
-        is ever met beside another version of the rest. Where the system refuses one of the
-        renames, those before it are taken back.
+        Signals and other processes that commit to the same folder wait until it is done, so that
+        an interruption leaves all outputs or none. If the process is killed, each file is
+        completely the old one or the new one. The certificate contains checksums of the files it
+        certifies, so an old one does not match new files. The ``dependent`` files have no
+        checksums: those that will change are removed before anything is renamed, so that none
+        ever exists together with another version of the rest. Where the system refuses a rename,
+        the earlier ones are undone.
 
         Raises:
-            OutputError: a place cannot be written.
+            OutputError: a path cannot be written.
         """
         path = certificate
-        # Each place that was touched, with another name of what lay there; None: nothing did.
-        touched: list[tuple[Path, Path | None]] = []
-        with _signals_deferred(), _alone(certificate.parent):
+        # Each changed path, with a backup of its previous file; None: there was none.
+        changed: list[tuple[Path, Path | None]] = []
+        with _signals_deferred(), _locked(certificate.parent):
             try:
                 for holder, path in self._outdated:
-                    touched.append((path, _second_name(path, holder)))
+                    changed.append((path, _backup(path, holder)))
                     path.unlink(missing_ok=True)
-                for temporary, path in self._places:
+                for temporary, path in self._staged:
                     if path in dependent and not _same_content(temporary, path):
-                        touched.append((path, _second_name(path, temporary.parent)))
+                        changed.append((path, _backup(path, temporary.parent)))
                         path.unlink(missing_ok=True)
                 for temporary, path in sorted(
-                    self._places, key=lambda place: place[1] == certificate
+                    self._staged, key=lambda staged: staged[1] == certificate
                 ):
                     if path.is_dir():
                         before: Path | None = temporary  # swapped
                     else:
-                        before = _second_name(path, temporary.parent)
+                        before = _backup(path, temporary.parent)
                     _replace(temporary, path)
-                    touched.append((path, before))
+                    changed.append((path, before))
             except OSError as error:
-                for place, before in reversed(touched):
+                for each, before in reversed(changed):
                     with contextlib.suppress(OSError):
-                        _take_back(place, before)
+                        _restore(each, before)
                 raise output_error(path, error) from error
 
     def __enter__(self) -> OutputSet:
@@ -223,11 +223,11 @@ class OutputSet:
             shutil.rmtree(holder, ignore_errors=True)
 
 
-def _second_name(path: Path, holder: Path) -> Path | None:
-    """Return another name of the file at ``path``, or None where there is no file.
+def _backup(path: Path, holder: Path) -> Path | None:
+    """Return a backup of the file at ``path``, or None where there is no file.
 
     Raises:
-        OSError: the system allows no second name; nothing was touched yet.
+        OSError: no backup is possible; nothing was changed yet.
     """
     if not path.is_file():
         return None
@@ -241,7 +241,7 @@ def _second_name(path: Path, holder: Path) -> Path | None:
     return name
 
 
-def _take_back(path: Path, before: Path | None) -> None:
+def _restore(path: Path, before: Path | None) -> None:
     if before is None:
         path.unlink(missing_ok=True)
     elif before.is_dir():
@@ -258,10 +258,10 @@ def _same_content(one: Path, other: Path) -> bool:
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Keep other processes out of the same block for ``folder``, where the system can.
+def _locked(folder: Path) -> Iterator[None]:
+    """Lock the block for ``folder`` against other processes, where the system supports it.
 
-    The lock is on the folder itself, so that no file is left of it, and ends with its process.
+    The lock is on the folder itself, so that it leaves no file, and ends with the process.
     """
     try:
         import fcntl
@@ -271,7 +271,7 @@ def _alone(folder: Path) -> Iterator[None]:
         yield
         return
     try:
-        with contextlib.suppress(OSError):  # some network drives keep no locks
+        with contextlib.suppress(OSError):  # some network drives have no locks
             fcntl.flock(handle, fcntl.LOCK_EX)
         yield
     finally:
@@ -280,9 +280,9 @@ def _alone(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def _signals_deferred() -> Iterator[None]:
-    """Hold SIGINT and SIGTERM back while the block runs, then deliver them."""
+    """Defer SIGINT and SIGTERM until the block ends."""
     if threading.current_thread() is not threading.main_thread():
-        yield  # signals never interrupt another thread
+        yield  # signals interrupt the main thread only
         return
     waiting: list[int] = []
     handlers = {
@@ -299,7 +299,7 @@ def _signals_deferred() -> Iterator[None]:
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Write ``data`` to ``path`` so that a reader sees the old content or the new, never a part.
+    """Write ``data`` to ``path`` so that readers see the old or the new content, never a part.
 
     Raises:
         OutputError: the file cannot be written.
@@ -313,8 +313,8 @@ def write_bytes(path: Path, data: bytes) -> None:
 def write_whole(path: Path, data: bytes) -> None:
     """Write ``data`` like `write_bytes`, without waiting for the disk.
 
-    A power cut may leave a file of the right name and wrong content: for what is checked when
-    it is read, and can be made again.
+    A power cut may leave a file with the right name and wrong content: for files that are checked
+    when they are read, and can be made again.
 
     Raises:
         OutputError: the file cannot be written.
@@ -329,7 +329,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def sweep_temporary(folder: Path) -> None:
-    """Remove what killed runs left in ``folder``; what a living process owns stays."""
+    """Remove temporary files of killed runs from ``folder``; those of live processes stay."""
     if not folder.is_dir():
         return
     for entry in folder.glob(TEMPORARY_PREFIX + "*"):

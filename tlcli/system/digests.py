@@ -1,4 +1,4 @@
-"""SHA-256 of large files, computed beside other work and once each."""
+"""SHA-256 of large files, computed once each, in parallel with other work."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ _THREADS = 2
 
 
 class Digests:
-    """Digests of files that do not change meanwhile; hashing leaves Python to other threads."""
+    """Digests of files that do not change meanwhile; hashing releases the GIL."""
 
     def __init__(self) -> None:
         self._pool = ThreadPoolExecutor(_THREADS, "tlcli-hash")
         self._begun: dict[Path, Future[str]] = {}
 
     def begin(self, path: Path) -> None:
-        """Let a thread hash a file that will be asked for, if it is one."""
+        """Start to hash a file whose digest will be needed; no effect where there is no file."""
         if path not in self._begun and path.is_file():
             self._begun[path] = self._pool.submit(sha256_file, path)
 
@@ -33,5 +33,5 @@ class Digests:
         return sha256_file(path) if begun is None else begun.result()
 
     def close(self) -> None:
-        """Wait for what was begun."""
+        """Wait for running work and stop the threads."""
         self._pool.shutdown(wait=True, cancel_futures=True)

@@ -1,4 +1,4 @@
-"""Python's garbage collector, kept from walking over a million objects that stay."""
+"""A pause of Python's garbage collector, for code that makes a million lasting objects."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from contextlib import contextmanager
 
 @contextmanager
 def gc_paused() -> Iterator[None]:
-    """Let no garbage collection run inside the block (or the decorated function).
+    """Pause garbage collection inside the block (or the decorated function).
 
-    For code that makes many objects, all of which stay, in no cycles: each collection would
-    walk over all of them again, so that the millionth image costs twice what the first did.
-    Objects are still freed as soon as nothing refers to them.
+    For code that makes many lasting objects without cycles: each collection would visit all of
+    them again, so that the millionth image costs twice what the first did. Objects are still
+    freed as soon as nothing refers to them.
     """
     if not gc.isenabled():
         yield

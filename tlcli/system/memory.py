@@ -1,8 +1,8 @@
-"""How much memory there is, and keeping one process within it.
+"""How much memory there is, and a bound for the memory of this process.
 
-A model file may ask for memory in ways that only running it tells: sizes computed in a loop, in
-functions, or by a library while it builds the network. The system then ends processes, and not
-only the one that asked. Within a bound the request fails instead, and becomes a sentence.
+The memory that a model file needs may be unknown until it runs: sizes are computed in loops, in
+functions, or by a library that builds the network. Without a bound the system then kills
+processes, and not only this one. Within a bound the allocation fails, and becomes an error message.
 """
 
 from __future__ import annotations
@@ -11,18 +11,18 @@ import contextlib
 import os
 from pathlib import Path
 
-# What is mapped is more than what is used: a bound below this would refuse what would do.
+# More memory is mapped than used: a lower bound would refuse models that fit.
 LOWEST_BOUND = 4 << 30
-# Of what is free now: the rest is for the others.
-_SHARE = 0.9
-# Of all there is: others may take less later than they do now.
-_SHARE_OF_ALL = 0.5
+# Of the free memory; the rest is for other processes.
+_OF_AVAILABLE = 0.9
+# Of all memory: other processes may use less later than now.
+_OF_TOTAL = 0.5
 
 
 def memory() -> dict[str, int | None]:
     """Return "total", "available" and "limit" (of a container) bytes, None where unknown.
 
-    What is free on a swap disk counts as available.
+    Free swap space counts as available.
     """
     total = available = None
     with contextlib.suppress(OSError, ValueError, IndexError):
@@ -41,21 +41,21 @@ def memory() -> dict[str, int | None]:
 
 
 def _memory_limit() -> int | None:
-    """Return what a container may use, None without a limit."""
-    for place in ("memory.max", "memory/memory.limit_in_bytes"):
+    """Return the memory limit of the container in bytes, None without one."""
+    for name in ("memory.max", "memory/memory.limit_in_bytes"):
         with contextlib.suppress(OSError, ValueError):
-            limit = int(Path("/sys/fs/cgroup", place).read_text(encoding="ascii"))
-            # Without a limit the older interface says a number beyond any memory.
+            limit = int(Path("/sys/fs/cgroup", name).read_text(encoding="ascii"))
+            # Without a limit the older interface reports a number beyond any memory.
             return limit if limit < 1 << 60 else None
     return None
 
 
 def bound_memory() -> int | None:
-    """Let this process take little more memory than is free now; return the bound in bytes.
+    """Limit this process to the memory that is free now; return the bound in bytes.
 
-    It is nine tenths of what is free, or half of all where that is more. Linux alone has such
-    a bound. It is left out where there is a graphics card, whose driver maps more than there
-    is, and where a lower one is set already: then the result is None.
+    The bound is nine tenths of the free memory, or half of all memory where that is more. Only
+    Linux has such a bound. None is set, and the result is None, where there is a GPU, whose driver
+    maps more than all memory, and where a lower bound is set already.
     """
     if Path("/dev/nvidiactl").exists() or Path("/dev/kfd").exists():
         return None
@@ -63,9 +63,9 @@ def bound_memory() -> int | None:
     total, available = known["total"], known["available"]
     if total is None or available is None:
         return None
-    wanted = max(_SHARE * available, _SHARE_OF_ALL * total)
+    wanted = max(_OF_AVAILABLE * available, _OF_TOTAL * total)
     if known["limit"] is not None:
-        wanted = min(wanted, _SHARE * known["limit"])
+        wanted = min(wanted, _OF_AVAILABLE * known["limit"])
     try:
         import resource
 

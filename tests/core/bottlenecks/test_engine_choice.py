@@ -29,8 +29,8 @@ from tlcli.core.images.preprocessing import Preprocessing
 from tlcli.errors import GraphError
 from tlcli.graph.nodes import const, new_graph, node, placeholder
 from tlcli.litert.writer import write_model
-from tlcli.runtime.cpus import available_cpus
 from tlcli.runtime.tensorflow import SessionEngine
+from tlcli.system.cpus import available_cpus
 from tlcli.system.machine import has_gpu
 
 F = np.float32

@@ -20,8 +20,8 @@ from tlcli.backbone import INPUT, BackboneGraph
 from tlcli.graph.bfloat16 import bfloat16_graph
 from tlcli.litert.interpreter import Scale
 from tlcli.litert.pool import LiteRTPool
-from tlcli.runtime.cpus import available_cpus
 from tlcli.runtime.tensorflow import GraphEngine, import_tensorflow
+from tlcli.system.cpus import available_cpus
 
 Array = np.ndarray[Any, Any]
 

@@ -15,8 +15,8 @@ from tlcli.core.images.decoding import Source
 from tlcli.core.images.preprocessing import Preprocessing
 from tlcli.errors import GraphError, ImageError, UsageError
 from tlcli.litert.pool import LiteRTPool
-from tlcli.runtime.cpus import available_cpus
 from tlcli.runtime.prefetch import Prefetcher
+from tlcli.system.cpus import available_cpus
 from tlcli.text import counted
 
 Array = np.ndarray[Any, Any]

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tlcli.errors import ImageError
-from tlcli.runtime.cpus import available_cpus
+from tlcli.system.cpus import available_cpus
 
 STAGE = "hashing"
 # A file that was written this recently may be written again within one tick of its clock.
