@@ -159,8 +159,8 @@ def test_the_wheel_runs_without_this_tree(wheel: Path, tmp_path: Path) -> None:
     venv.create(place, with_pip=False, symlinks=True)
     python = place / "bin" / "python"
     # The dependencies of this environment, without what is installed here for development.
-    beside = next(place.glob("lib/python*/site-packages"))
-    (beside / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    site_packages = next(place.glob("lib/python*/site-packages"))
+    (site_packages / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     environment |= {"TLCLI_CACHE_DIR": str(tmp_path / "cache"), "PYTHONSAFEPATH": "1"}
 

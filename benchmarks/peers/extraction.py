@@ -51,7 +51,7 @@ def steady_rate(marks: Sequence[Mark]) -> dict[str, float]:
     first = next(mark for mark in marks if mark[0] >= total / 10)
     last = next(mark for mark in marks if mark[0] == total)
     if last[0] == first[0]:
-        raise UnavailableError("too few images to tell a rate")
+        raise UnavailableError("too few images to measure a rate")
     count = last[0] - first[0]
     return {"rate": count / (last[1] - first[1]), "busy_rate": count / (last[2] - first[2])}
 

@@ -15,7 +15,7 @@ def write_keras(network: str, path: str) -> dict[str, Any]:
     """Write a network of Keras Applications with seeded random weights, ending in its features.
 
     Batch norms get random weights too: as they are made they shift nothing, and runtimes join
-    a convolution with the activation behind it only where a bias stands between, as it does
+    a convolution with the activation behind it only if a bias is between them, as is the case
     in every trained network.
     """
     import keras

@@ -1,6 +1,6 @@
 """Where stages run, what they prepare, and how contenders take turns.
 
-A stage never raises for a contender that cannot run: its reason stands in the tables.
+A contender that cannot run never ends a stage: the tables show its reason.
 """
 
 from __future__ import annotations
