@@ -1,11 +1,13 @@
-"""A local page to try a graph on, and the same over HTTP as TensorFlow Serving speaks it.
+"""A local page to try a graph on, and TensorFlow Serving's REST API for it.
 
-    tlcli/serve/model.py      one classifier, its labels, scores and heat maps, one image at a time
-    tlcli/serve/predict.py    the JSON of TensorFlow Serving's REST API
-    tlcli/serve/guard.py      who may ask, how much, and for how long
-    tlcli/serve/app.py        the addresses
-    tlcli/serve/page.py       the page
-    tlcli/serve/server.py     the process
+    tlcli/serve/model.py           one classifier: labels, scores and heat maps, one image at a time
+    tlcli/serve/predict.py         the JSON of TensorFlow Serving's REST API
+    tlcli/serve/guard.py           allowed hosts and origins, sizes and times of requests
+    tlcli/serve/limits.py          the limits of requests and their defaults
+    tlcli/serve/request_errors.py  errors with their HTTP status
+    tlcli/serve/app.py             the routes
+    tlcli/serve/page.py            the page
+    tlcli/serve/server.py          the socket and the server
 
-No image is written to disk or kept after its answer.
+No image is written to disk or stored after its response.
 """

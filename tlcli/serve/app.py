@@ -1,12 +1,12 @@
-"""The addresses of the server.
+"""The routes of the server.
 
     GET   /                                     the page
     POST  /label                                the bytes of one image file, for the page
-    GET   /v1/models/NAME                       as TensorFlow Serving, and the following too
+    GET   /v1/models/NAME                       as in TensorFlow Serving, like the following
     GET   /v1/models/NAME/metadata
     POST  /v1/models/NAME:predict
 
-Versions may be named (/versions/1); there is one.
+A version may be given (/versions/1); there is one.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from starlette.routing import Route
 
 from tlcli.errors import GraphError, ImageError
 from tlcli.serve import predict
-from tlcli.serve.answers import RequestError
 from tlcli.serve.guard import HEADERS, App, Bodies, Message, Receive, Send, check_sender
 from tlcli.serve.limits import Limits
 from tlcli.serve.model import ServedModel
 from tlcli.serve.page import policy, render
+from tlcli.serve.request_errors import RequestError
 
 _log = logging.getLogger("tlcli")
 
@@ -47,10 +47,10 @@ def make_app(
     """Return the ASGI application.
 
     Args:
-        model: what answers.
+        model: to serve.
         limits: of requests.
-        top_k: how many labels the page shows of an image.
-        allowed_hosts: names that the server may be asked by, beside addresses and localhost.
+        top_k: how many labels per image the page shows.
+        allowed_hosts: host names of the server, in addition to IP addresses and localhost.
     """
     views = _Views(model, limits, top_k)
     app = Starlette(
@@ -63,7 +63,7 @@ def make_app(
             RequestError: _on_request_error,
             HTTPException: _on_http_error,
             GraphError: _on_graph_error,
-            ClientDisconnect: _on_leaving,
+            ClientDisconnect: _on_disconnect,
             Exception: _on_bug,
         },
     )
@@ -91,7 +91,7 @@ class _Views:
             try:
                 return _json(await self._model.label(content, self._top_k))
             except ImageError as error:
-                # An answer to its user; a status of 400 would be an error on the page's console.
+                # Shown by the page; a status of 400 would add an error to the browser's console.
                 return _error(200, str(error))
 
     async def models(self, request: Request) -> Response:
@@ -116,16 +116,16 @@ class _Views:
         if end != ":predict":
             raise RequestError(400, f"{end[1:]} is not offered; ask for predict")
         async with self._bodies.body(request) as body:
-            # Not in a thread: one body at a time is taken apart, which takes many times its size.
-            asked = predict.read_request(
+            # Not in a thread: parsing takes many times a body's size, so one is parsed at a time.
+            parsed = predict.read_request(
                 body, model.height, model.width, self._limits.max_instances
             )
-            results = await model.predict(asked.instances)
-        return _json(predict.write_answer(results, asked.by_row))
+            results = await model.predict(parsed.instances)
+        return _json(predict.write_answer(results, parsed.by_row))
 
 
 class _Guarded:
-    """Checks the sender before anything else, and puts the headers on every answer."""
+    """Checks the sender before anything else, and adds the headers to every response."""
 
     def __init__(self, app: Any, allowed_hosts: tuple[str, ...]) -> None:
         self._app = app
@@ -153,14 +153,14 @@ class _Guarded:
         except RequestError as error:
             await _error(error.status, str(error))(scope, receive, send_with_headers)
             return
-        # Starlette answers what nobody foresaw, see `_on_bug`, and raises it again for the log.
+        # Starlette responds to unexpected errors, see `_on_bug`, and raises them again for the log.
         with contextlib.suppress(Exception):
             await self._app(scope, receive, send_with_headers)
 
 
 def _json(content: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
     text = json.dumps(content, ensure_ascii=False, allow_nan=False)
-    # A label that is no valid text must not keep the answer from being UTF-8.
+    # The response must be UTF-8 even if a label is not valid text.
     body = text.encode("utf-8", "replace")
     return Response(body, status, headers, "application/json")
 
@@ -185,8 +185,8 @@ async def _on_graph_error(request: Request, error: GraphError) -> Response:
     return _error(500, str(error))
 
 
-async def _on_leaving(request: Request, error: ClientDisconnect) -> Response:
-    return _error(400, "the request was cut short")  # nobody reads it
+async def _on_disconnect(request: Request, error: ClientDisconnect) -> Response:
+    return _error(400, "the request was cut short")  # no client is left to read it
 
 
 async def _on_bug(request: Request, error: Exception) -> Response:

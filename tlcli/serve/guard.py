@@ -1,4 +1,4 @@
-"""Who may ask and how much: hosts, origins, sizes, times, and the headers of every answer."""
+"""Checks of requests: hosts, origins, sizes, times; and the headers of every response."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from urllib.parse import urlsplit
 
 import anyio
 
-from tlcli.serve.answers import RequestError
 from tlcli.serve.limits import Limits
+from tlcli.serve.request_errors import RequestError
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
 
-# Answers are nobody else's business: no other site may read, frame or keep them.
+# No other site may read, frame or cache the responses.
 HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
@@ -34,10 +34,10 @@ _UNREAD_SECONDS = 2.0
 
 
 def host_of(header: str) -> str:
-    """Return the host of a ``Host`` header in lower case, without port and brackets; "" if bad."""
+    """Return the lower-case host of a ``Host`` header without port and brackets, or ""."""
     try:
         parts = urlsplit(f"//{header}")
-        parts.port  # noqa: B018 - raises where it is no number
+        parts.port  # noqa: B018 - raises for an invalid port
     except ValueError:
         return ""
     if parts.path or parts.query or parts.fragment or parts.username is not None:
@@ -46,11 +46,11 @@ def host_of(header: str) -> str:
 
 
 def is_allowed_host(header: str, names: Iterable[str]) -> bool:
-    """Return whether a request that was sent to this ``Host`` meant this server.
+    """Return whether a ``Host`` header is one of this server.
 
-    A page of another site may have its own name resolve to this machine and then read the
-    answers (DNS rebinding), but the browser still sends that name. An address cannot be
-    rebound, so addresses are fine, and of names "localhost" and ``names``.
+    Another site can let its own name resolve to this machine and then read the responses (DNS
+    rebinding), but the browser still sends that name. An IP address cannot be rebound, so all IP
+    addresses are allowed, and the names "localhost" and ``names``.
     """
     host = host_of(header)
     if host == "localhost" or host in {name.lower() for name in names}:
@@ -63,11 +63,11 @@ def is_allowed_host(header: str, names: Iterable[str]) -> bool:
 
 
 def check_sender(headers: Any, names: Iterable[str]) -> None:
-    """Refuse requests that another site makes a browser send.
+    """Refuse requests that a browser sends on behalf of another site.
 
     Args:
         headers: a mapping that ignores case.
-        names: as of `is_allowed_host`.
+        names: allowed host names, see `is_allowed_host`.
 
     Raises:
         RequestError: 403.
@@ -85,7 +85,7 @@ def check_sender(headers: Any, names: Iterable[str]) -> None:
 
 
 class Bodies:
-    """Bodies of requests within the limits, a few at a time in memory."""
+    """Reads bodies of requests within the limits, of which a few are in memory at a time."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
@@ -98,26 +98,26 @@ class Bodies:
         Raises:
             RequestError: 408 too slow, 413 too large, 503 too many at once.
         """
-        held: list[bytes] = []
+        chunks: list[bytes] = []
         try:
-            await self._read(request, held)
-            yield b"".join(held)
+            await self._read(request, chunks)
+            yield b"".join(chunks)
         finally:
-            self._bytes -= sum(map(len, held))
+            self._bytes -= sum(map(len, chunks))
 
-    async def _read(self, request: Any, held: list[bytes]) -> None:
+    async def _read(self, request: Any, chunks: list[bytes]) -> None:
         limit, size = self._limits.max_bytes, 0
         declared = request.headers.get("content-length", "")
-        # Python makes no integers of thousands of digits.
+        # Python refuses to parse integers of thousands of digits.
         if re.fullmatch("[0-9]+", declared) and (len(declared) > 20 or int(declared) > limit):
-            # Who waits for permission ("Expect") has sent nothing yet.
+            # A client that sent "Expect" waits for permission and has sent no body yet.
             if "expect" not in request.headers:
                 await _discard(request, limit)
             raise self._too_large()
         try:
             with anyio.fail_after(self._limits.body_seconds):
                 async for chunk in request.stream():
-                    held.append(chunk)
+                    chunks.append(chunk)
                     size += len(chunk)
                     self._bytes += len(chunk)
                     if size > limit:
@@ -140,9 +140,9 @@ class Bodies:
 
 
 async def _discard(request: Any, most: int) -> None:
-    """Read what is still to come, within bounds.
+    """Read the rest of a body, within bounds.
 
-    Closing a connection with bytes unread resets it, and the sender might never see why.
+    Closing a connection with unread bytes resets it, and the sender might never see the reason.
     """
     size = 0
     with anyio.move_on_after(_UNREAD_SECONDS):

@@ -1,4 +1,4 @@
-"""What a request may cost; each default stands beside its reason."""
+"""Limits of requests; each default has its reason next to it."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ class Limits:
     """Bounds on requests.
 
     Attributes:
-        max_bytes: of a body; 32 MiB hold a photo of 100 megapixels, or some 30 of a phone.
+        max_bytes: of a body; 32 MiB are enough for a 100-megapixel photo, or some 30 of a phone.
         max_pixels: of an image, read from its header before anything is decoded.
-        max_instances: images in one request; more belong into several.
-        in_flight: bodies of full size in memory at once, until they are answered; the next are
-            told to come back.
-        body_seconds: a whole body must be there by then, however slowly it drips.
-        head_seconds: the first request of a connection must have begun by then.
-        connections: open at once; the next are told to come back.
+        max_instances: images in one request.
+        in_flight: bodies of full size in memory at once, until they are answered; further
+            requests get status 503.
+        body_seconds: time for receiving a whole body, however slowly it arrives.
+        head_seconds: time until the first request of a connection must have begun.
+        connections: open at once; further ones get status 503.
     """
 
     max_bytes: int = 32 << 20

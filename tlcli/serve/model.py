@@ -1,4 +1,4 @@
-"""The graph behind the server: one classifier, asked by one thread."""
+"""The served model: one classifier, used by one thread."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ _NOT_TURNED = "as the network saw it: this graph does not heed how the camera wa
 
 
 class ServedModel:
-    """A classifier that may be asked from any number of requests at the same time.
+    """A classifier for any number of requests at the same time.
 
-    LiteRT's interpreter is not safe to share between threads, and one run takes all
-    processors anyway: requests wait for one another in one thread.
+    LiteRT's interpreter is not thread-safe, and one run uses all CPUs anyway: requests wait for
+    one another in one thread.
 
     Args:
         classifier: closed with `close`.
-        name: of the model, as its address has it.
+        name: of the model in its URL.
         max_pixels: larger images are refused before they are decoded.
-        mapper: gives the heat maps, closed likewise; or why there are none, in a few words.
+        mapper: of the heat maps, also closed with `close`; or why there are none, in a few words.
 
     Attributes:
         no_heat_maps: why there are none, or None.
@@ -72,48 +72,48 @@ class ServedModel:
         Raises:
             GraphError: the graph cannot be run.
         """
-        return await self._ask(self._predict, list(instances))
+        return await self._run(self._predict, list(instances))
 
     async def label(self, content: bytes, top_k: int) -> dict[str, Any]:
         """Return the best labels of one image file.
 
         Returns:
             ``predictions``, a list of ``label``, ``score`` and ``heat_map``, best first, and
-            ``picture``; pictures are data URIs, None where there are none. ``caption`` says how
-            the picture is shown.
+            ``picture``; pictures are data URIs, None where there are none. ``caption`` is about the
+            orientation of the picture.
 
         Raises:
             ImageError: it cannot be labelled; the reason alone.
             GraphError: the graph cannot be run.
         """
-        return await self._ask(self._label, content, top_k)
+        return await self._run(self._label, content, top_k)
 
     def close(self) -> None:
-        """Wait for the image at work and release the graph."""
+        """Wait for the running request and release the graph."""
         self._thread.shutdown(wait=True, cancel_futures=True)
         self._classifier.close()
         if self._mapper is not None:
             self._mapper.close()
 
-    async def _ask(self, work: Callable[..., _Result], *arguments: Any) -> _Result:
+    async def _run(self, work: Callable[..., _Result], *arguments: Any) -> _Result:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._thread, work, *arguments)
 
     def _predict(self, instances: list[bytes | Array]) -> list[list[float] | str]:
         found: list[list[float] | str] = [""] * len(instances)
         files: dict[int, bytes] = {}
-        for place, instance in enumerate(instances):
+        for position, instance in enumerate(instances):
             if not isinstance(instance, bytes):
-                found[place] = _plain(self._classifier.scores(instance[None])[0])
+                found[position] = _plain(self._classifier.scores(instance[None])[0])
                 continue
             try:
                 self._check_size(instance)
-                files[place] = instance
+                files[position] = instance
             except ImageError as error:
-                found[place] = str(error)
-        answers = self._classifier.probabilities(files.values())
-        for place, (_, scores, reason) in zip(files, answers, strict=True):
-            found[place] = str(reason) if scores is None else _plain(scores)
+                found[position] = str(error)
+        results = self._classifier.probabilities(files.values())
+        for position, (_, scores, reason) in zip(files, results, strict=True):
+            found[position] = str(reason) if scores is None else _plain(scores)
         return found
 
     def _label(self, content: bytes, top_k: int) -> dict[str, Any]:
@@ -123,7 +123,7 @@ class ServedModel:
         if isinstance(scores, str):
             raise ImageError(scores)
         best = np.argsort(-np.array(scores), kind="stable")[:top_k].tolist()
-        # As the network saw it, or the heat map would lie across it.
+        # In the network's orientation, so that the heat map matches it.
         upright = self._classifier.preprocessing.turns_upright
         shown = picture(content, _PICTURE_SIDE, upright=upright)
         maps = self._maps(batch, best) if shown is not None else None
@@ -145,24 +145,24 @@ class ServedModel:
         }
 
     def _is_not_turned(self, content: bytes, shown: Image.Image) -> bool:
-        """Return whether the picture lies otherwise than its EXIF orientation says."""
+        """Return whether the picture ignores its EXIF orientation."""
         if self._classifier.preprocessing.turns_upright:
             return False
         with open_image(content) as image:
             if orientation(image) == 1:
                 return False
-        # Pillow turns some formats by itself.
+        # Pillow rotates some formats by itself.
         upright = picture(content, _PICTURE_SIDE)
         return upright is not None and upright.tobytes() != shown.tobytes()
 
     def _maps(self, batch: Array, labels: list[int]) -> Array | None:
-        """Return a map [K, gh, gw] of each label."""
+        """Return the maps of labels, [K, gh, gw]."""
         if self._mapper is None:
             return None
         try:
             found = np.moveaxis(self._mapper.maps(batch)[0][..., labels], -1, 0)
         except NoActivationMapError as error:
-            # Seen only when it runs; it will not be otherwise with the next image.
+            # This shows only when the graph runs, and is the same for every image.
             self._mapper.close()
             self._mapper, self.no_heat_maps = None, str(error)
             return None
@@ -179,19 +179,19 @@ class ServedModel:
 
 
 def open_model(graph: Path, name: str, max_pixels: int, **options: Any) -> ServedModel:
-    """Load a graph to serve; ``options`` as of `tlcli.load`.
+    """Load a graph to serve; ``options`` are those of `tlcli.load`.
 
     Raises:
-        TlcliError: as `tlcli.load`.
+        TlcliError: as from `tlcli.load`.
     """
     classifier = load(graph, **options)
-    fed = InputOverrides(
+    overrides = InputOverrides(
         **{field.name: options.get(field.name) for field in fields(InputOverrides)}
     )
     mapper: ActivationMapper | str
     try:
         mapper = ActivationMapper.for_classifier(
-            classifier, fed, trust=bool(options.get("trust", False))
+            classifier, overrides, trust=bool(options.get("trust", False))
         )
     except (GraphError, OSError) as error:
         mapper = str(error)

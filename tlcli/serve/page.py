@@ -1,4 +1,4 @@
-"""The page: one answer that holds everything, styles, script and the model's facts."""
+"""The page: one response with styles, script and the model's facts."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def policy(nonce: str) -> dict[str, str]:
-    """Return the headers that let the page do what it does and nothing else."""
+    """Return the headers that allow the page exactly what it needs."""
     parts = (
         "default-src 'none'",
         f"script-src 'nonce-{nonce}'",

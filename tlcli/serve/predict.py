@@ -1,12 +1,12 @@
-"""The JSON of TensorFlow Serving's REST API: requests read, answers and metadata written.
+"""The JSON of TensorFlow Serving's REST API: parsing requests, writing responses and metadata.
 
-Row format:     {"instances": [I, ...]}       answered by {"predictions": [S, ...]}
-Column format:  {"inputs": X}                 answered by {"outputs": [S, ...]}
+Row format:     {"instances": [I, ...]}       response {"predictions": [S, ...]}
+Column format:  {"inputs": X}                 response {"outputs": [S, ...]}
 
 An instance I is {"b64": TEXT} or {"image_bytes": {"b64": TEXT}}, the content of an image file
 in base64 (signature "encoded"), or numbers [height][width][3], alone or as {"image": numbers},
-in the range that the graph takes (signature "serving_default"). S is the list of the scores in
-the order of the labels. X is what TensorFlow Serving takes: instances, or {NAME: instances}
+in the range of the graph's input (signature "serving_default"). S is the list of the scores in
+the order of the labels. X is, as in TensorFlow Serving, instances, or {NAME: instances}
 with the name of the input.
 """
 
@@ -21,7 +21,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from tlcli.serve.answers import RequestError
+from tlcli.serve.request_errors import RequestError
 
 IMAGE, IMAGE_BYTES, PREDICTION = "image", "image_bytes", "prediction"
 # Signature -> its only input; the SavedModel that `tlcli retrain` writes has the same two.
@@ -33,11 +33,11 @@ Array = np.ndarray[Any, Any]
 
 @dataclass(frozen=True)
 class PredictRequest:
-    """A request that was read.
+    """A parsed request.
 
     Attributes:
         instances: the bytes of an image file, or float32 [height, width, 3], each.
-        by_row: asked with "instances", to be answered with "predictions".
+        by_row: the request has "instances"; the response has "predictions".
     """
 
     instances: tuple[bytes | Array, ...]
@@ -45,10 +45,10 @@ class PredictRequest:
 
 
 def read_request(body: bytes, height: int, width: int, max_instances: int) -> PredictRequest:
-    """Read the body of a predict request for a graph that takes height x width pixels.
+    """Parse the body of a predict request for a graph with an input of height x width pixels.
 
     Raises:
-        RequestError: 400, with what is wrong and where.
+        RequestError: 400, with the fault and its position.
     """
     given = _object(body)
     signature = given.get("signature_name", "")
@@ -72,10 +72,10 @@ def read_request(body: bytes, height: int, width: int, max_instances: int) -> Pr
 
 
 def write_answer(results: Sequence[list[float] | str], by_row: bool) -> dict[str, Any]:
-    """Return the answer: scores, and {"error": reason} for an image that gave none.
+    """Return the response: scores, or {"error": reason} for an image without any.
 
     Raises:
-        RequestError: 400, where no image gave scores.
+        RequestError: 400, where no image has scores.
     """
     if all(isinstance(result, str) for result in results):
         reasons = [f"instance {number}: {text}" for number, text in enumerate(results, 1)]
@@ -86,7 +86,7 @@ def write_answer(results: Sequence[list[float] | str], by_row: bool) -> dict[str
 
 
 def status_of_model() -> dict[str, Any]:
-    """Return the answer to ``GET /v1/models/NAME``."""
+    """Return the response to ``GET /v1/models/NAME``."""
     return {
         "model_version_status": [
             {
@@ -99,9 +99,9 @@ def status_of_model() -> dict[str, Any]:
 
 
 def metadata_of_model(name: str, labels: Sequence[str], height: int, width: int) -> dict[str, Any]:
-    """Return the answer to ``GET /v1/models/NAME/metadata``.
+    """Return the response to ``GET /v1/models/NAME/metadata``.
 
-    Beside what TensorFlow Serving says it has the labels, in the order of the scores.
+    In addition to TensorFlow Serving's fields it has the labels, in the order of the scores.
     """
     inputs = {
         "serving_default": {IMAGE: _tensor("DT_FLOAT", (-1, height, width, 3), IMAGE)},
@@ -122,7 +122,7 @@ def metadata_of_model(name: str, labels: Sequence[str], height: int, width: int)
 
 
 def _tensor(dtype: str, sizes: tuple[int, ...], name: str) -> dict[str, Any]:
-    # As protobuf writes 64-bit integers in JSON: as text.
+    # As text, like all 64-bit integers in protobuf's JSON.
     sides = [{"size": str(size), "name": ""} for size in sizes]
     return {
         "dtype": dtype,
@@ -136,7 +136,7 @@ def _object(body: bytes) -> dict[str, Any]:
         given = json.loads(body)
     except RecursionError:
         _refuse("the body is nested too deeply")
-    except ValueError as error:  # also of bytes that are no UTF-8
+    except ValueError as error:  # also for bytes that are not UTF-8
         _refuse(f"the body is no JSON: {error}")
     if not isinstance(given, dict):
         _refuse('the body is no JSON object; send {"instances": [...]}')
@@ -184,7 +184,7 @@ def _decoded(text: Any, number: int) -> bytes:
 def _numbers(value: Any, number: int, shape: tuple[int, int, int]) -> Array:
     height, width, _ = shape
     wanted = f"{height} rows of {width} pixels of 3 numbers"
-    # By hand: NumPy would make text and nothing at all into numbers.
+    # Checked here, as NumPy would convert text and None to numbers.
     if not isinstance(value, list):
         _refuse(f"instance {number} is neither an image file in b64 nor {wanted}")
     try:
@@ -193,7 +193,7 @@ def _numbers(value: Any, number: int, shape: tuple[int, int, int]) -> Array:
         _refuse(f"instance {number} is not {wanted}")
     if found.shape != shape or found.dtype.kind not in "iuf":
         _refuse(f"instance {number} is not {wanted}, but {found.dtype} {list(found.shape)}")
-    with np.errstate(over="ignore"):  # what is too large becomes infinite, see below
+    with np.errstate(over="ignore"):  # too large values become infinite, see below
         pixels: Array = found.astype(np.float32)
     if not np.isfinite(pixels).all():
         _refuse(f"instance {number} has numbers that are not finite")

@@ -1,4 +1,4 @@
-"""The process: a socket, the server on it until Ctrl-C, and nothing left behind."""
+"""The process: a socket, and the server on it until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tlcli.errors import TlcliError
 from tlcli.serve.guard import App
 from tlcli.serve.limits import LOOPBACK, Limits
 
-# A request at work when Ctrl-C comes may end.
+# Seconds for running requests to end after Ctrl-C.
 _GRACE = 3
 
 
@@ -20,7 +20,7 @@ def open_socket(host: str, port: int) -> socket.socket:
     """Return a listening socket; port 0 takes a free one.
 
     Raises:
-        TlcliError: the address is not of this machine, or taken.
+        TlcliError: the address is not one of this machine, or is in use.
     """
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
@@ -55,18 +55,18 @@ def address_of(listening: socket.socket) -> str:
 
 
 def is_loopback(host: str) -> bool:
-    """Return whether only this machine reaches ``host``."""
+    """Return whether only this machine can reach ``host``."""
     return host.lower() in LOOPBACK or host.startswith("127.")
 
 
 def serve(app: App, listening: socket.socket, limits: Limits, ready: Callable[[], None]) -> None:
-    """Serve until a signal comes, which is then raised as if it had not been waited for.
+    """Serve until a signal arrives, which is then raised as usual.
 
     Args:
-        app: what answers.
+        app: the ASGI application.
         listening: from `open_socket`; closed afterwards.
         limits: of connections.
-        ready: called once requests are taken.
+        ready: called once requests are accepted.
 
     Raises:
         KeyboardInterrupt: Ctrl-C.
@@ -74,11 +74,11 @@ def serve(app: App, listening: socket.socket, limits: Limits, ready: Callable[[]
     import uvicorn
 
     for name in ("uvicorn", "uvicorn.error", "uvicorn.asgi"):
-        # What goes wrong is said by the application, in the voice of tlcli.
+        # The application reports errors itself, in the format of tlcli.
         logging.getLogger(name).disabled = True
     config = uvicorn.Config(
         app,
-        http=_patient_protocol(limits.head_seconds),
+        http=_protocol_with_timeout(limits.head_seconds),
         ws="none",
         lifespan="off",
         loop="asyncio",
@@ -101,38 +101,38 @@ def serve(app: App, listening: socket.socket, limits: Limits, ready: Callable[[]
         asyncio.run(run())
 
 
-def _patient_protocol(seconds: float) -> Any:
-    """Return uvicorn's HTTP/1.1, which hangs up on who connects and does not ask.
+def _protocol_with_timeout(seconds: float) -> Any:
+    """Return uvicorn's HTTP/1.1 protocol plus a timeout for the head of a request.
 
-    uvicorn bounds the time that nothing comes between two requests, but neither the time
-    before the first nor a head that drips.
+    uvicorn limits the idle time between two requests, but neither the time before the first
+    request nor a head that arrives slowly.
     """
     from uvicorn.protocols.http.h11_impl import H11Protocol
 
-    class PatientProtocol(H11Protocol):  # type: ignore[misc, unused-ignore]
-        patience: asyncio.TimerHandle | None = None
+    class ProtocolWithTimeout(H11Protocol):  # type: ignore[misc, unused-ignore]
+        _head_timer: asyncio.TimerHandle | None = None
 
         def connection_made(self, transport: Any) -> None:
             super().connection_made(transport)
-            self._wait()
+            self._restart_timer()
 
         def handle_events(self) -> None:
             super().handle_events()
-            self._wait()
+            self._restart_timer()
 
         def connection_lost(self, error: Exception | None) -> None:
-            self._stop_waiting()
+            self._stop_timer()
             super().connection_lost(error)
 
-        def _wait(self) -> None:
+        def _restart_timer(self) -> None:
             if self.cycle is not None and not self.cycle.response_complete:
-                self._stop_waiting()
-            elif self.patience is None and not self.transport.is_closing():
-                self.patience = self.loop.call_later(seconds, self.transport.close)
+                self._stop_timer()
+            elif self._head_timer is None and not self.transport.is_closing():
+                self._head_timer = self.loop.call_later(seconds, self.transport.close)
 
-        def _stop_waiting(self) -> None:
-            if self.patience is not None:
-                self.patience.cancel()
-                self.patience = None
+        def _stop_timer(self) -> None:
+            if self._head_timer is not None:
+                self._head_timer.cancel()
+                self._head_timer = None
 
-    return PatientProtocol
+    return ProtocolWithTimeout

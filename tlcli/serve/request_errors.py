@@ -4,11 +4,11 @@ from __future__ import annotations
 
 
 class RequestError(Exception):
-    """A request that cannot be answered; ``str()`` is the sentence for its sender.
+    """A request that cannot be answered; ``str()`` is the message for its sender.
 
     Attributes:
-        status: of HTTP, 400 to 599.
-        headers: to send along.
+        status: HTTP status, 400 to 599.
+        headers: of the response, in addition to the usual ones.
     """
 
     def __init__(self, status: int, message: str, headers: dict[str, str] | None = None) -> None:
