@@ -131,13 +131,14 @@ def command(
     if link and sort_into is None:
         raise click.UsageError("--link is for --sort_into DIR")
     set_up_logging(logging_verbosity, quiet)
+    from label.formats import OutputStyle
     from label.job import Images, label_images
     from tlcli.commands.options import find_graph
     from tlcli.core.classifier.loading import load
 
     write_any_name(sys.stdout)
-    arguments = [_spelled_out(each) for each in (*images, *more_images)]
-    _check_places(arguments, sort_into, explain)
+    arguments = [_expanded(each) for each in (*images, *more_images)]
+    _check_folders(arguments, sort_into, explain)
     found = Images(arguments)
     with ExitStack() as stack:
         classifier = stack.enter_context(load(find_graph(graph), **options))
@@ -148,7 +149,7 @@ def command(
             sorter = stack.enter_context(Sorter(sort_into, classifier.labels, link, threshold))
         if explain is not None:
             explainer = stack.enter_context(_explainer(classifier, explain, options, top_k))
-        # Results that appear on the terminal are progress enough.
+        # Results on the terminal already show the progress.
         bars = progress_bars(quiet or not is_plain(sys.stdout))
         progress = stack.enter_context(bars)
         total = found.listed() if progress is not None and not is_plain(sys.stderr) else 0
@@ -157,16 +158,12 @@ def command(
             classifier,
             found,
             sys.stdout,
-            output_format=output_format,
-            top_k=top_k,
-            threshold=threshold,
-            colour=takes_colour(sys.stdout),
-            spreadsheet=spreadsheet,
-            on_prediction=tally.add,
+            OutputStyle(output_format, top_k, threshold, takes_colour(sys.stdout), spreadsheet),
+            tally.add,
         )
     total = outcome.labelled + outcome.failed
     if sorter is not None or explainer is not None or (total > 1 and not is_plain(sys.stderr)):
-        tally.say(sort_into, explain)
+        tally.report(sort_into, explain)
     if not total:
         logging.getLogger("tlcli").info("standard input named no images")
     if total == 1 and outcome.reason is not None:
@@ -178,11 +175,11 @@ def command(
     return 1 if outcome.failed or (sorter is not None and sorter.failed) else 0
 
 
-def _spelled_out(argument: str) -> str:
+def _expanded(argument: str) -> str:
     return f"@{from_home(argument[1:])}" if argument.startswith("@") else from_home(argument)
 
 
-def _check_places(arguments: list[str], sort_into: Path | None, explain: Path | None) -> None:
+def _check_folders(arguments: list[str], sort_into: Path | None, explain: Path | None) -> None:
     from label.sorting import check_outside
 
     for option, folder in (("--sort_into", sort_into), ("--explain", explain)):
@@ -205,7 +202,7 @@ def _explainer(classifier: Any, folder: Path, options: dict[str, Any], top_k: in
 
 
 class _Tally:
-    """What is done with each prediction beside printing it, and what is said of it at the end."""
+    """Sorts, explains and counts the predictions, and reports the counts at the end."""
 
     def __init__(
         self, progress: Any, total: int, sorter: Sorter | None, explainer: Explainer | None
@@ -231,8 +228,8 @@ class _Tally:
         if self._explainer is not None:
             self._explainer.write(prediction)
 
-    def say(self, sort_into: Path | None, explain: Path | None) -> None:
-        """Say on standard error how many images of each label there were."""
+    def report(self, sort_into: Path | None, explain: Path | None) -> None:
+        """Log how many images of each label there were."""
         from tlcli.text import table
 
         logger = logging.getLogger("tlcli")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from typing import Any, Protocol, TextIO
 
 from tlcli.core.classifier.classifier import Prediction
@@ -14,6 +15,25 @@ NAMES = ("text", "json", "jsonl", "csv")
 _BOLD, _DIM, _GREEN, _YELLOW, _PLAIN = "\x1b[1m", "\x1b[2m", "\x1b[32m", "\x1b[33m", "\x1b[0m"
 
 
+@dataclass(frozen=True)
+class OutputStyle:
+    """How predictions are written.
+
+    Attributes:
+        format: one of `NAMES`.
+        top_k: labels per image.
+        threshold: lower scores are not written.
+        colour: "text" is for a terminal with colours.
+        spreadsheet: "csv" is for a spreadsheet; see `tlcli.spreadsheet`.
+    """
+
+    format: str = "text"
+    top_k: int = 5
+    threshold: float = 0.0
+    colour: bool = False
+    spreadsheet: bool = False
+
+
 class Writer(Protocol):
     """Writes predictions to a stream as they come."""
 
@@ -22,38 +42,29 @@ class Writer(Protocol):
         ...
 
     def close(self) -> None:
-        """Write what comes after the last."""
+        """Write what follows the last prediction."""
         ...
 
 
-def make_writer(
-    name: str,
-    stream: TextIO,
-    single: bool = False,
-    *,
-    colour: bool = False,
-    spreadsheet: bool = False,
-) -> Writer:
-    """Return the writer of a format.
+def make_writer(style: OutputStyle, stream: TextIO, single: bool = False) -> Writer:
+    """Return the writer of a style's format and kind; the caller selects the scores.
 
     Args:
-        name: one of `NAMES`.
-        stream: where to write.
-        single: one image was asked for; only "text" is then shorter, without the path.
-        colour: "text" is for a terminal that shows colours.
-        spreadsheet: "csv" is for a spreadsheet; see `tlcli.spreadsheet`.
+        style: of the output.
+        stream: to write to.
+        single: there is exactly one image; "text" then omits the path.
     """
-    if name == "csv":
-        return CsvWriter(stream, spreadsheet)
-    if name == "jsonl":
+    if style.format == "csv":
+        return CsvWriter(stream, style.spreadsheet)
+    if style.format == "jsonl":
         return JsonLinesWriter(stream)
-    if name == "json":
+    if style.format == "json":
         return JsonWriter(stream)
-    return TextWriter(stream, single, colour)
+    return TextWriter(stream, single, style.colour)
 
 
 def as_dict(prediction: Prediction) -> dict[str, Any]:
-    """Return a prediction as the JSON formats have it."""
+    """Return the JSON object of a prediction."""
     if prediction.error is not None:
         return {"image": prediction.image, "error": prediction.error}
     scores = [{"label": score.label, "score": score.score} for score in prediction.scores]
@@ -61,11 +72,11 @@ def as_dict(prediction: Prediction) -> dict[str, Any]:
 
 
 class TextWriter:
-    """``daisy (score=0.99123)``, best first; of several images each below its path.
+    """``daisy (score=0.99123)``, best first; with several images, each below its path.
 
-    An image with an error has no scores and is left out: errors are no results. With colour
-    the best label is green, or yellow when its score is below one half, and the others are dim.
-    Control characters of names are spelled out: they would break lines, or steer the terminal.
+    Images with an error have no scores and are left out. With colour the best label is green, or
+    yellow when its score is below one half, and the others are dim. Control characters in names
+    are escaped: they would break lines, or control the terminal.
     """
 
     def __init__(self, stream: TextIO, single: bool, colour: bool = False) -> None:
@@ -98,7 +109,7 @@ class TextWriter:
 
 
 class JsonLinesWriter:
-    """One JSON object a line, flushed at once."""
+    """One JSON object per line, flushed at once."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -113,7 +124,7 @@ class JsonLinesWriter:
 
 
 class JsonWriter:
-    """A list of objects, also for one image; an object a line."""
+    """A list of objects, also for one image; one object per line."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -131,7 +142,7 @@ class JsonWriter:
 
 
 class CsvWriter:
-    """``image,label,score,rank,error``: a row a label; an image without any has a row too."""
+    """``image,label,score,rank,error``: one row per label, and one for an image without labels."""
 
     def __init__(self, stream: TextIO, spreadsheet: bool = False) -> None:
         self._stream = stream
@@ -156,6 +167,6 @@ def _json(value: dict[str, Any]) -> str:
     try:
         text.encode("utf-8")
     except UnicodeEncodeError:
-        # A file name that is no UTF-8: escaped, it stays JSON and can be turned back.
+        # A file name that is not UTF-8: escaped, it is valid JSON and can be decoded.
         return json.dumps(value)
     return text

@@ -1,4 +1,4 @@
-"""The steps of labelling: find the graph, find the images, label them, write what comes out."""
+"""The steps of labelling: find the images, label them, write the predictions."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import IO, TextIO
 
-from label.formats import make_writer
+from label.formats import OutputStyle, make_writer
 from tlcli.core.classifier.classifier import Classifier, Prediction
 from tlcli.core.images.decoding import open_image
 from tlcli.errors import DataError, ImageError
@@ -23,23 +23,23 @@ _log = logging.getLogger("tlcli")
 
 STANDARD_INPUT = "-"
 
-# What claims to be an image gets a line of its own, result or error.
+# A file with one of these suffixes always gets a result or an error.
 _SUFFIXES = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".gif", ".bmp", ".dib", ".webp", ".tif"),
     *(".tiff", ".avif", ".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".tga", ".ico", ".heic", ".heif"),
 )
-# What `open_image` says of files that are something else.
+# Reasons of `open_image` for files that are no images.
 _NO_IMAGES = frozenset({"not an image", "empty file", "not a regular file"})
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a run.
+    """The result of a run.
 
     Attributes:
-        labelled: images that got their scores.
-        failed: images that did not.
-        reason: path and reason of the first that did not.
+        labelled: number of images with scores.
+        failed: number of images without.
+        reason: path and reason of the first image without scores.
     """
 
     labelled: int
@@ -48,14 +48,14 @@ class Outcome:
 
 
 class Images:
-    """The images that arguments stand for, found as they are asked for.
+    """The images that arguments stand for, found lazily.
 
     An argument is a file, a folder (recursive, in the order of names), a pattern such as
     ``"photos/*.jpg"``, ``@LIST`` (a file of paths) or ``-`` (paths on standard input).
 
     Args:
         arguments: as given.
-        stdin: where ``-`` reads; default: the process's standard input.
+        stdin: input for ``-``; default: the process's standard input.
     """
 
     def __init__(self, arguments: Sequence[str], stdin: IO[bytes] | None = None) -> None:
@@ -65,7 +65,7 @@ class Images:
         self._listed: list[str] | None = None
 
     def listed(self) -> int:
-        """Find all images now, and return how many there are; 0 where that cannot be known."""
+        """Find all images now and return their number; 0 where it cannot be known."""
         if self.is_endless:
             return 0
         self._listed = list(self)
@@ -73,11 +73,11 @@ class Images:
 
     @property
     def is_endless(self) -> bool:
-        """Whether paths come from standard input, at their own pace."""
+        """Whether paths come from standard input."""
         return STANDARD_INPUT in self._arguments
 
     def reason(self, image: str, error: str) -> str:
-        """Return why ``image`` failed, where the search knows better than the reader."""
+        """Return why ``image`` failed: the reason of the search, or ``error`` without one."""
         return self._reasons.get(image, error)
 
     def __iter__(self) -> Iterator[str]:
@@ -109,8 +109,8 @@ class Images:
 
     def _list(self, path: str) -> Iterator[str]:
         try:
-            # Read whole: the list may be written to while the images are labelled. Its lines
-            # are made as they are needed: a million of them would take much more.
+            # Read at once, as the list may change while the images are labelled. Its lines are
+            # split lazily: a million strings would take much more memory.
             content = Path(path).read_bytes()
         except OSError as error:
             raise DataError(
@@ -122,7 +122,7 @@ class Images:
             empty = False
             yield from self._path(line)
         if empty:
-            raise DataError(f"the list {path} names no images; write one path a line")
+            raise DataError(f"the list {path} names no images; write one path per line")
 
     def _pattern(self, pattern: str) -> Iterator[str]:
         found = sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207 - keeps the spelling
@@ -186,7 +186,7 @@ def _may_be_image(path: str) -> bool:
         with open_image(path):
             return True
     except ImageError as error:
-        # A damaged image is an image: its line says what is wrong with it.
+        # A damaged image is an image; its result is the error.
         return str(error) not in _NO_IMAGES
 
 
@@ -194,7 +194,7 @@ def _standard_input() -> Iterable[bytes]:
     if sys.stdin is None:  # the caller closed it
         return ()
     try:
-        # Without Python's buffer: a thread that hangs in it would break the end of the process.
+        # Without Python's buffer: a thread that blocks in it would break the exit of the process.
         raw = open(sys.stdin.fileno(), "rb", buffering=0, closefd=False)  # noqa: SIM115
     except (OSError, ValueError, AttributeError):
         return sys.stdin.buffer
@@ -202,25 +202,25 @@ def _standard_input() -> Iterable[bytes]:
 
 
 def _split(raw: IO[bytes]) -> Iterator[bytes]:
-    kept = b""
+    rest = b""
     while block := raw.read(1 << 16):
-        *lines, kept = (kept + block).split(b"\n")
+        *lines, rest = (rest + block).split(b"\n")
         yield from lines
-    if kept:
-        yield kept
+    if rest:
+        yield rest
 
 
 def _lines(lines: Iterable[bytes], source: str) -> Iterator[str]:
-    """Yield the paths of lines; line ends, a byte order mark and empty lines are passed over.
+    """Yield the paths in lines without line ends, byte order mark and empty lines.
 
     Raises:
-        DataError: the first of them is no text, as of an image that came in the place of a list.
+        DataError: the first line is not text, as when an image is given in place of a list.
     """
     for number, line in enumerate(lines):
         if number == 0 and (b"\0" in line or line.startswith(b"\x89PNG")):
             raise DataError(
-                f"{source} holds no list of paths but other data, such as an image; give one path "
-                "a line, or name the image itself"
+                f"{source} contains no list of paths but other data, such as an image; give one "
+                "path per line, or name the image itself"
             )
         content = line.removeprefix(b"\xef\xbb\xbf") if number == 0 else line
         path = os.fsdecode(content.rstrip(b"\r\n"))
@@ -232,26 +232,17 @@ def label_images(
     classifier: Classifier,
     images: Images,
     output: TextIO,
-    *,
-    output_format: str = "text",
-    top_k: int = 5,
-    threshold: float = 0.0,
-    colour: bool = False,
-    spreadsheet: bool = False,
+    style: OutputStyle,
     on_prediction: Callable[[Prediction], None] | None = None,
 ) -> Outcome:
     """Label images and write the predictions to ``output`` as they come.
 
     Args:
-        classifier: see `tlcli.core.classifier.classifier.load`.
-        images: what to label.
+        classifier: see `tlcli.core.classifier.loading.load`.
+        images: to label.
         output: a text stream.
-        output_format: "text", "json", "jsonl" or "csv".
-        top_k: labels of each image.
-        threshold: lower scores are not written.
-        colour: text is for a terminal that shows colours.
-        spreadsheet: csv is for a spreadsheet.
-        on_prediction: called with each image's prediction, all labels in it, once written.
+        style: of the output.
+        on_prediction: called with each image's prediction with all labels, once written.
 
     Raises:
         DataError: a list of paths cannot be read.
@@ -264,7 +255,7 @@ def label_images(
         first = list(islice(drawn, 2))
         single = len(first) == 1
         paths = chain(first, drawn)
-    writer = make_writer(output_format, output, single, colour=colour, spreadsheet=spreadsheet)
+    writer = make_writer(style, output, single)
     labelled = failed = 0
     reason = None
     for prediction in classifier.stream(paths):
@@ -272,18 +263,15 @@ def label_images(
             labelled += 1
         else:
             failed += 1
-            prediction = _explain(prediction, images)
-            sentence = f"{prediction.image}: {prediction.error}"
+            error = images.reason(prediction.image, prediction.error)
+            prediction = replace(prediction, error=error)
+            sentence = f"{prediction.image}: {error}"
             reason = reason or sentence
-            # Text has no place for errors; of one image alone the caller says it.
-            if output_format == "text" and not single:
+            # Text output has no errors; the caller prints that of a single image.
+            if style.format == "text" and not single:
                 _log.warning("%s", sentence)
-        writer.write(prediction.top(top_k, threshold))
+        writer.write(prediction.top(style.top_k, style.threshold))
         if on_prediction is not None:
             on_prediction(prediction)
     writer.close()
     return Outcome(labelled, failed, reason)
-
-
-def _explain(prediction: Prediction, images: Images) -> Prediction:
-    return replace(prediction, error=images.reason(prediction.image, prediction.error or ""))

@@ -1,4 +1,4 @@
-"""Images into folders by label: copied or linked, never over another file."""
+"""Images copied or linked into folders by label, without overwriting files."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ _log = logging.getLogger("tlcli")
 
 UNSURE = "unsure"
 
-# What some system takes for something else than a letter of a name.
+# Characters that are special or forbidden in file names of some system.
 _UNSAFE = re.compile(r'[\x00-\x1f\x7f-\x9f/\\<>:"|?*\u2028\u2029\ud800-\udfff]')
-# Devices of Windows, with whatever ending.
+# Devices of Windows, with any suffix.
 _RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])(\..*)?", re.IGNORECASE)
-# File systems take 255 bytes; a number and a suffix find room in the rest.
+# File systems allow 255 bytes; the rest is room for a number and a suffix.
 _LONGEST = 200
-# What ends the run: the next image would fare no better.
+# These end the run: the next image would fail too.
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
 def folder_name(label: str) -> str:
-    """Return a name that every system takes for one folder, as near to ``label`` as can be."""
+    """Return a folder name that is valid on every system, as close to ``label`` as possible."""
     name = _UNSAFE.sub("_", label)
     # Windows drops dots and spaces at the end; a dot at the start hides the folder, or is "..".
     name = name.rstrip(". ").lstrip(" ")
@@ -44,7 +44,7 @@ def folder_name(label: str) -> str:
 
 
 def folder_names(labels: Sequence[str]) -> list[str]:
-    """Return a folder for each label, all different also where case does not count."""
+    """Return a folder name for each label, all different even where case is ignored."""
     taken: set[str] = set()
     names = []
     for label in labels:
@@ -59,21 +59,19 @@ def folder_names(labels: Sequence[str]) -> list[str]:
 
 
 class Sorter:
-    """Puts images into ``folder/LABEL/NAME`` as their labels come.
+    """Puts images into ``folder/LABEL/NAME`` one by one.
 
-    A name that is taken gets a number (``a-2.jpg``); a file of the same content that lies there
-    already is left as it is, so a run can be repeated. Nothing is overwritten, and nothing is
-    there by halves.
+    A name that is taken gets a number (``a-2.jpg``); an existing file of the same content is
+    reused, so a run can be repeated. Nothing is overwritten, and no file is ever incomplete.
 
     Args:
-        folder: made where it is missing.
+        folder: made where missing.
         labels: of the graph.
-        link: hard links instead of copies; symbolic ones where the file system has none, or is
-            another.
-        threshold: images whose best score is below go to the folder "unsure".
+        link: make hard links instead of copies; symbolic links where hard ones are impossible.
+        threshold: images whose best score is lower go to the folder "unsure".
 
     Attributes:
-        counts: images by folder's name, those that were there already included.
+        counts: images by folder name, including those that were there already.
         failed: images that could not be copied or linked.
 
     Raises:
@@ -95,7 +93,7 @@ class Sorter:
         self._holder = self._temporary.__enter__()
 
     def put(self, image: str, label: str, score: float) -> Path | None:
-        """Put one image where it belongs.
+        """Put one image into its folder.
 
         Args:
             image: its path.
@@ -103,14 +101,14 @@ class Sorter:
             score: of that.
 
         Returns:
-            Where it lies now; None where the system refused, which is said in a warning.
+            Its new path; None where the system refused, after a warning.
 
         Raises:
-            OutputError: there is no room, or the place cannot be written at all.
+            OutputError: the disk is full, or the folder cannot be written at all.
         """
         name = self._unsure if score < self._threshold else self._names[label]
         try:
-            place = self._place(Path(image), self._root / name)
+            path = self._put(Path(image), self._root / name)
         except OSError as error:
             if error.errno in _FULL:
                 raise output_error(self._root / name, error) from error
@@ -118,10 +116,10 @@ class Sorter:
             _log.warning("%s stays where it is: %s", image, error.strerror or error)
             return None
         self.counts[name] = self.counts.get(name, 0) + 1
-        return place
+        return path
 
     def close(self) -> None:
-        """Remove what was only in passing."""
+        """Remove the temporary folder."""
         self._temporary.__exit__(None, None, None)
 
     def __enter__(self) -> Sorter:
@@ -130,7 +128,7 @@ class Sorter:
     def __exit__(self, *error: object) -> None:
         self.close()
 
-    def _place(self, image: Path, folder: Path) -> Path:
+    def _put(self, image: Path, folder: Path) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         source = image.resolve(strict=True)
         content = source if self._link else self._copied(source)
@@ -138,15 +136,15 @@ class Sorter:
             stem, suffix = _safe_stem(image)
             number = 1
             while True:
-                place = folder / (f"{stem}{suffix}" if number == 1 else f"{stem}-{number}{suffix}")
-                if _is_same(source, place):
-                    return place
+                path = folder / (f"{stem}{suffix}" if number == 1 else f"{stem}-{number}{suffix}")
+                if _is_same(source, path):
+                    return path
                 try:
-                    self._appear(content, place)
+                    self._create(content, path)
                 except FileExistsError:
                     number += 1
                 else:
-                    return place
+                    return path
         finally:
             if content != source:
                 content.unlink(missing_ok=True)
@@ -154,68 +152,68 @@ class Sorter:
     def _copied(self, source: Path) -> Path:
         copy = self._holder / "copy"
         shutil.copyfile(source, copy)
-        # Date and rights; some file systems keep neither.
+        # Times and permissions; some file systems store neither.
         try:
             shutil.copystat(source, copy)
         except OSError:
-            _log.debug("no date could be given to the copy of %s", source)
+            _log.debug("the times and permissions of %s could not be copied", source)
         return copy
 
-    def _appear(self, content: Path, place: Path) -> None:
-        """Make ``place`` be there, whole and at once; fails where something is."""
+    def _create(self, content: Path, path: Path) -> None:
+        """Create ``path`` atomically; `FileExistsError` where it exists."""
         if self._link and self._symbolic:
-            place.symlink_to(content)
+            path.symlink_to(content)
             return
         try:
-            os.link(content, place)
+            os.link(content, path)
         except FileExistsError:
             raise
         except OSError:
             if not self._link:
-                _claim(content, place)
+                _claim(content, path)
                 return
-            place.symlink_to(content)
+            path.symlink_to(content)
             self._symbolic = True
-            _log.info("No hard links from %s to %s: links are symbolic.", content.parent, place)
+            _log.info("No hard links from %s to %s: links are symbolic.", content.parent, path)
 
 
 def _safe_stem(image: Path) -> tuple[str, str]:
-    """Return name and ending; a long name leaves room for a number."""
+    """Return stem and suffix of the name, the stem cut to leave room for a number."""
     if len(os.fsencode(image.name)) <= _LONGEST:
         return image.stem, image.suffix
     cut = os.fsdecode(os.fsencode(image.stem)[: _LONGEST - len(os.fsencode(image.suffix))])
     return cut, image.suffix
 
 
-def _is_same(source: Path, place: Path) -> bool:
+def _is_same(source: Path, path: Path) -> bool:
     try:
-        return place.is_file() and (
-            place.samefile(source) or filecmp.cmp(source, place, shallow=False)
+        return path.is_file() and (
+            path.samefile(source) or filecmp.cmp(source, path, shallow=False)
         )
     except OSError:
         return False
 
 
-def _claim(content: Path, place: Path) -> None:
-    """Rename without overwriting, on a file system without links."""
-    os.close(os.open(place, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+def _claim(content: Path, path: Path) -> None:
+    """Rename without overwriting, on a file system without hard links."""
+    os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
     try:
-        content.replace(place)
+        content.replace(path)
     except OSError:
-        place.unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
         raise
 
 
 def check_outside(folder: Path, arguments: Sequence[str], option: str) -> None:
-    """Refuse a folder for outputs that lies in a folder of inputs: its files would be found.
+    """Refuse an output folder within an input folder: its files would become inputs.
 
     Raises:
         UsageError: it does.
     """
-    place = folder.resolve()
+    path = folder.resolve()
     for argument in arguments:
-        if Path(argument).is_dir() and place.is_relative_to(Path(argument).resolve()):
+        if Path(argument).is_dir() and path.is_relative_to(Path(argument).resolve()):
             raise UsageError(
-                f"{option} {folder} lies in {argument}, whose images are asked for; choose a "
-                "folder outside of it"
+                f"{option} {folder} is in {argument}, whose images are the input; choose a folder "
+                "outside of it"
             )

@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -194,7 +195,7 @@ def test_the_default_graph_is_that_of_the_current_folder(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "empty").mkdir()
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "empty"))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "empty"))
     result = invoke(photo)
     assert isinstance(result.exception, GraphError)
     assert "--graph" in str(result.exception)

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from label import explaining
 from label.explaining import PANEL, SIDE, Explainer, _cut, draw
+from label.fonts import Fonts
 from tlcli.core.classifier.classifier import Classifier, Prediction
 from tlcli.core.classifier.input_spec import InputOverrides
 from tlcli.core.classifier.loading import load
@@ -39,7 +39,6 @@ def test_image_heat_map_and_scores_side_by_side(
     classifier: Classifier, photo: Path, tmp_path: Path
 ) -> None:
     with Explainer(classifier, tmp_path / "out", InputOverrides(), top_k=3) as explainer:
-        assert explainer.has_maps
         (prediction,) = classifier.label([photo], top_k=None)
         place = explainer.write(prediction)
         assert explainer.write(Prediction("x.jpg", error="no such file")) is None
@@ -102,7 +101,6 @@ def test_a_graph_without_maps_says_so_and_shows_the_scores(
 ) -> None:
     graph = shared / "legacy" / "plates_128" / "graph.tflite"
     with load(graph) as loaded, Explainer(loaded, tmp_path, InputOverrides()) as explainer:
-        assert not explainer.has_maps
         (prediction,) = loaded.label([photo], top_k=None)
         place = explainer.write(prediction)
     assert caplog.text.count("gives no heat maps") == 1
@@ -115,29 +113,24 @@ def test_a_graph_without_maps_says_so_and_shows_the_scores(
 LABELS = ["수영장 집", "x" * 200, "a\nb\x1b", "\U000f0000", ""]
 
 
-def drawn() -> Image.Image:
+def drawn(fonts: Fonts) -> Image.Image:
     image = Image.new("RGB", (100, 60), "red")
     scores = [(label, 0.9 - position / 5) for position, label in enumerate(LABELS)]
     numbers = {label: position for position, label in enumerate(LABELS)}
-    return draw(image, np.ones((4, 4), np.float32), scores, numbers)
+    return draw(image, np.ones((4, 4), np.float32), scores, numbers, fonts)
 
 
 def test_labels_of_every_script_and_length() -> None:
-    shown = drawn()
+    shown = drawn(Fonts())
     assert shown.width == 100 * 2 + PANEL + 64
     assert shown.getpixel((20, 20)) == (255, 0, 0)
 
 
-def test_a_label_that_no_font_can_spell_is_a_number(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setattr(explaining, "_system_fonts", tuple)
-    for cached in (explaining._font, explaining._say_once):
-        cached.cache_clear()
-    assert explaining._spelled(LABELS[0], 0)[0] == "label 1"
-    drawn()
-    assert caplog.text.count("no font on this machine can spell '수영장 집'") == 1
-    explaining._font.cache_clear()
+def test_a_label_without_a_font_is_a_number(caplog: pytest.LogCaptureFixture) -> None:
+    fonts = Fonts(folders=())
+    assert fonts.of_label(LABELS[0], 0)[0] == "label 1"
+    drawn(fonts)
+    assert caplog.text.count("no font on this machine has all letters of '수영장 집'") == 1
 
 
 def test_long_names_are_cut() -> None:

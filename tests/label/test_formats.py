@@ -9,7 +9,7 @@ import re
 
 import pytest
 
-from label.formats import NAMES, make_writer
+from label.formats import NAMES, OutputStyle, make_writer
 from tlcli.core.classifier.classifier import Prediction, Score
 
 DAISY = Prediction("a b.jpg", (Score("daisy", 0.99123456), Score('rose, "red"', 1e-07)))
@@ -19,7 +19,7 @@ NOTHING = Prediction("dull.jpg")
 
 def written(name: str, *predictions: Prediction, single: bool = False) -> str:
     stream = io.StringIO()
-    writer = make_writer(name, stream, single)
+    writer = make_writer(OutputStyle(name), stream, single)
     for prediction in predictions:
         writer.write(prediction)
     writer.close()
@@ -94,7 +94,7 @@ def test_each_result_is_there_at_once(name: str) -> None:
             self.flushes += 1
 
     stream = Flushed()
-    writer = make_writer(name, stream)
+    writer = make_writer(OutputStyle(name), stream)
     for count in (1, 2):
         writer.write(DAISY)
         assert stream.flushes == count
@@ -108,7 +108,7 @@ def test_the_command_offers_these_formats() -> None:
 
 def test_colours_change_nothing_but_themselves() -> None:
     stream = io.StringIO()
-    writer = make_writer("text", stream, colour=True)
+    writer = make_writer(OutputStyle("text", colour=True), stream)
     for prediction in (DAISY, BROKEN, Prediction("b", (Score("x", 0.4),))):
         writer.write(prediction)
     painted = stream.getvalue()
@@ -120,7 +120,7 @@ def test_colours_change_nothing_but_themselves() -> None:
 
 def test_csv_for_a_spreadsheet() -> None:
     stream = io.StringIO()
-    writer = make_writer("csv", stream, spreadsheet=True)
+    writer = make_writer(OutputStyle("csv", spreadsheet=True), stream)
     writer.write(Prediction("=1.jpg", (Score("@x", 0.5), Score("y", -0.25))))
     assert stream.getvalue() == (
         "\ufeffimage,label,score,rank,error\n'=1.jpg,'@x,0.5,1,\n'=1.jpg,y,-0.25,2,\n"
@@ -133,7 +133,7 @@ def test_csv_for_a_spreadsheet() -> None:
 @pytest.mark.parametrize("name", ["a\rb.jpg", "a\nb.jpg", 'a"b,c.jpg'])
 def test_csv_keeps_a_row_a_row(name: str) -> None:
     stream = io.StringIO()
-    writer = make_writer("csv", stream, False)
+    writer = make_writer(OutputStyle("csv"), stream)
     writer.write(Prediction(name, (Score("daisy", 0.5),)))
     writer.write(Prediction(name, error="no\rsuch"))
     stream.seek(0)

@@ -164,7 +164,7 @@ def test_a_name_that_the_system_does_not_allow_takes_no_other_along(tree: Path) 
     "content", [b"\xff\xd8\xff\xe0\0\x10JFIF", b"\x89PNG\r\n\x1a\n", b"a\0b\0"]
 )
 def test_an_image_in_the_place_of_a_list_is_one_sentence(tmp_path: Path, content: bytes) -> None:
-    said = "holds no list of paths but other data"
+    said = "contains no list of paths but other data"
     with pytest.raises(DataError, match=f"standard input {said}"):
         list(Images(["-"], io.BytesIO(content)))
     (tmp_path / "x").write_bytes(content)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -175,7 +176,7 @@ def test_a_full_disk_ends_the_run_and_leaves_nothing_by_halves(
         Path(str(target)).write_bytes(b"fi")
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("shutil.copyfile", fill)
+    monkeypatch.setattr(shutil, "copyfile", fill)
     with Sorter(tmp_path / "out", ["pool"]) as sorter, pytest.raises(OutputError, match="No space"):
         sorter.put(str(photo), "pool", 1)
     assert files(tmp_path / "out") == {}
