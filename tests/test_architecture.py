@@ -168,8 +168,9 @@ def test_a_room_is_small_and_says_what_lives_in_it(folder: Path) -> None:
     files = sorted(path.name for path in folders()[folder])
     assert len(files) <= FILES_PER_ROOM, f"{len(files)} files: {', '.join(files)}"
     text = ast.get_docstring(tree(folder / "__init__.py")) or ""
-    sentences = re.findall(r"[.:](?=\s|$)", text)
+    sentences = re.findall(r"[.](?=\s|$)", text)
     assert len(sentences) >= 2, "say in two sentences what lives here and who may import it"
+    assert re.search(r"\bimports?\b", text), "say who may import the room"
 
 
 def parameters(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:

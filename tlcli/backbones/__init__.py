@@ -1,4 +1,7 @@
-"""Backbones of every source, found by what the user typed."""
+"""Backbones of every source: `resolve` finds the one that a user named.
+
+The commands and `retrain` may import it; it imports `tlcli.core.classifier` and the rooms below it.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The report: one HTML page that shows what was learned and how far it can be trusted."""
+"""Report pages, plots and TensorBoard summaries: what was learned, and how reliable it is.
+
+The commands, `retrain` and `tlcli.serve` may import it; it imports `tlcli.core` and rooms below.
+"""
 
 from __future__ import annotations
 

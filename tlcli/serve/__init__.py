@@ -9,5 +9,6 @@
     tlcli/serve/page.py            the page
     tlcli/serve/server.py          the socket and the server
 
-No image is written to disk or stored after its response.
+No image is written to disk or stored after its response. `tlcli.commands` may import this room; it
+imports `tlcli.report`, `tlcli.core` and the rooms below.
 """
