@@ -178,5 +178,5 @@ def test_an_output_needs_a_name(tmp_path: Path, name: str, place: str) -> None:
 
 def test_a_file_in_the_place_of_a_folder_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(OutputError, match="file: a file lies where a folder is needed; choose"):
+    with pytest.raises(OutputError, match="file: there is a file where a folder is needed; choose"):
         retrain(tmp_path, output_graph=tmp_path / "file" / "g.pb")

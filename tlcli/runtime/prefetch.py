@@ -21,7 +21,7 @@ _POLL_SECONDS = 0.1
 
 
 class _Failure:
-    """An error in place of a result."""
+    """An error instead of a result."""
 
     def __init__(self, error: BaseException) -> None:
         self.error = error

@@ -24,14 +24,20 @@ TEMPORARY_PREFIX = ".tlcli-tmp-"
 STALE_SECONDS = 24 * 3600
 
 
+def write_reason(error: OSError) -> str:
+    """Return why the system refused to write, in plain words."""
+    if error.errno in (errno.EEXIST, errno.ENOTDIR):
+        return "there is a file where a folder is needed"
+    return error.strerror or str(error)
+
+
 def output_error(path: Path, error: OSError) -> OutputError:
     """Return the error for an output that the system refused to write."""
-    reason = error.strerror or str(error)
-    if error.errno in (errno.EEXIST, errno.ENOTDIR):
-        reason = "a file lies where a folder is needed"
     # A temporary path is reported as its final path.
     path = Path(*(part for part in path.parts if not part.startswith(TEMPORARY_PREFIX)))
-    return OutputError(f"cannot write {path}: {reason}; choose another path or make room there")
+    return OutputError(
+        f"cannot write {path}: {write_reason(error)}; choose another path or make room there"
+    )
 
 
 @contextmanager
@@ -308,19 +314,6 @@ def write_bytes(path: Path, data: bytes) -> None:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Write ``data`` like `write_bytes`, without waiting for the disk.
-
-    A power cut may leave a file with the right name and wrong content: for files that are checked
-    when they are read, and can be made again.
-
-    Raises:
-        OutputError: the file cannot be written.
-    """
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(data)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -207,7 +207,7 @@ class BottleneckStore:
                 )
                 stored = size
             if any(len(blob) != 4 * stored for blob in blobs.values()):
-                raise self._database.error(f"it holds vectors of {stored} values, not {size}")
+                raise self._database.error(f"it contains vectors of {stored} values, not {size}")
             insert(
                 connection,
                 "INSERT OR REPLACE INTO vectors VALUES (?, ?, ?, ?, ?)",

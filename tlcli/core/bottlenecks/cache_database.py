@@ -9,7 +9,6 @@ safe there, and silently doing without the cache would cost more than it saves.
 from __future__ import annotations
 
 import contextlib
-import errno
 import logging
 import os
 import sqlite3
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from tlcli.errors import CacheError
+from tlcli.system.atomic_files import write_reason
 from tlcli.system.drives import is_network_drive, supports_locks
 
 logger = logging.getLogger("tlcli")
@@ -73,9 +73,7 @@ class StoreDatabase:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            in_the_way = error.errno in (errno.EEXIST, errno.ENOTDIR)
-            reason = "a file lies where a folder is needed" if in_the_way else error.strerror
-            raise self.error(reason or error) from error
+            raise self.error(write_reason(error)) from error
         if not supports_locks(self.folder):
             raise CacheError(
                 f"the bottleneck cache in {self.folder} cannot be used: its drive has no file "

@@ -89,7 +89,7 @@ def checked_content(path: str, state: FileState, content: str) -> str:
 
 
 def _is_text(path: str) -> bool:
-    """Return whether SQLite can hold the path; a file name may be any bytes."""
+    """Return whether SQLite can store the path; a file name may be any bytes."""
     try:
         return path.isascii() or bool(path.encode("utf-8"))
     except UnicodeEncodeError:

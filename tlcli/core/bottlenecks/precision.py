@@ -110,7 +110,7 @@ def choose(
         return Choice(None, "this machine does not compute in bfloat16")
     # An interrupted or repeated run thereby stays with its first choice.
     if 2 * new_in_bfloat16(found) <= new_in_float32:
-        return Choice(found, "the cache holds most vectors in bfloat16 and few in float32")
+        return Choice(found, "the cache contains most vectors in bfloat16 and few in float32")
     try:
         float32 = timings.float32()
         if "tensorflow" not in sys.modules:

@@ -193,7 +193,7 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
         raise DataError(f"there is no folder {folder}; check --image_dir") from error
     except NotADirectoryError as error:
         raise DataError(
-            f"{folder} is no folder; give a folder that holds one folder of images per label"
+            f"{folder} is no folder; give a folder that contains one folder of images per label"
         ) from error
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
