@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from retrain.inputs import Inputs, Progress
+from retrain.inputs import Inputs
 from retrain.options import RetrainOptions
 from retrain.summaries import summarise_step
 from tlcli.core.data.splits import sort_key
@@ -27,6 +27,7 @@ from tlcli.core.final_layer.sgd import (
     StepStatistics,
     fit_sgd,
 )
+from tlcli.progress import Progress
 
 if TYPE_CHECKING:
     from tlcli.report.tensorboard import Summaries

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -18,6 +18,7 @@ from tlcli.backbone import Backbone
 from tlcli.core.data.image_folder import Dataset, ImageFile
 from tlcli.core.data.splits import SPLITS, assign_splits, cross_label_duplicates
 from tlcli.errors import DataError, ImageError, UsageError
+from tlcli.progress import Progress
 from tlcli.system.gc_pause import gc_paused
 from tlcli.text import counted
 
@@ -30,7 +31,6 @@ logger = logging.getLogger("tlcli")
 _GROUPS_NAMED = 20
 _NAMES_SAID = 10
 
-Progress = Callable[[str, int, int], None]
 
 # What sorting the rows of a matrix in its own memory takes beside it.
 _REORDERED_BYTES = 128 << 20

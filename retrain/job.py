@@ -13,7 +13,7 @@ from typing import Any
 
 from retrain.earlier_report import earlier_report
 from retrain.fitting import cross_validate_fit, fit
-from retrain.inputs import Inputs, Progress, gather
+from retrain.inputs import Inputs, gather
 from retrain.options import RetrainOptions
 from retrain.outputs import (
     GraphBuilder,
@@ -31,6 +31,7 @@ from tlcli.core.data.splits import SPLITS
 from tlcli.core.evaluation.metrics import Evaluation
 from tlcli.core.export.frozen_graph import check_final_tensor_name
 from tlcli.errors import UsageError
+from tlcli.progress import Progress
 from tlcli.system.atomic_files import OutputSet
 
 logger = logging.getLogger("tlcli")

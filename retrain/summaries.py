@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from retrain.inputs import Inputs, Progress
+from retrain.inputs import Inputs
 from retrain.options import RetrainOptions
 from tlcli.core.final_layer.sgd import FinalLayer, Samples, StepStatistics
+from tlcli.progress import Progress
 
 if TYPE_CHECKING:
     from retrain.testing import Tests

@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn, TextIO
@@ -28,13 +28,12 @@ from tlcli.system.memory import bound_memory
 from tlcli.text import harmless
 
 if TYPE_CHECKING:
-    from tlcli.progress import Bar
+    from tlcli.progress import Bar, Progress
 
     _StreamHandler = logging.StreamHandler[TextIO]
 else:
     _StreamHandler = logging.StreamHandler
 
-Progress = Callable[[str, int, int], None]
 
 LOG_LEVELS = ("DEBUG", "INFO", "WARN", "WARNING", "ERROR", "FATAL")
 """The names the originals took for ``--logging_verbosity``, and Python's own."""

@@ -17,7 +17,7 @@ from tlcli.errors import BackboneError, UsageError
 if TYPE_CHECKING:
     from tlcli.backbone import Backbone
     from tlcli.backbones.catalogue import Entry
-    from tlcli.backbones.download.http import Progress
+    from tlcli.progress import Progress
 
 __all__ = ["ModelOptions", "architecture_to_module", "fetch", "resolve"]
 

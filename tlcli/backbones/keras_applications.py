@@ -18,7 +18,7 @@ from typing import Any
 from tlcli.backbone import Backbone, BackboneGraph
 from tlcli.backbones import catalogue
 from tlcli.backbones.catalogue import Entry
-from tlcli.backbones.download.http import Progress, download
+from tlcli.backbones.download.http import download
 from tlcli.backbones.freezing import (
     PIXELS,
     SIGNED,
@@ -31,6 +31,7 @@ from tlcli.backbones.freezing import (
 )
 from tlcli.backbones.model_options import AS_IT_SAYS, ModelOptions
 from tlcli.errors import BackboneError
+from tlcli.progress import Progress
 
 # Part of the fingerprint: raise it when the graphs below change any vector.
 _GRAPH_VERSION = 1

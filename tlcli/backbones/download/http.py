@@ -17,14 +17,13 @@ import urllib.error
 import urllib.parse
 import urllib.request
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tlcli.errors import DownloadError, OutputError
+from tlcli.progress import Progress
 from tlcli.system.atomic_files import atomic_path
-
-Progress = Callable[[str, int, int], None]
 
 # A server that works answers within a second or two; ten are generous for a bad line.
 CONNECT_SECONDS = 10.0

@@ -28,11 +28,11 @@ from tlcli.core.bottlenecks.engines import BATCH_SIZE, BackboneEngine, Bfloat16B
 from tlcli.core.images.augmentation import Augmentation
 from tlcli.core.images.preprocessing import Preprocessing
 from tlcli.errors import BackboneError, CacheError, GraphError
+from tlcli.progress import Progress
 from tlcli.runtime.prefetch import Prefetcher
 from tlcli.system.cpus import available_cpus
 
 Array = np.ndarray[Any, Any]
-Progress = Callable[[str, int, int], None]
 
 STAGE = "bottlenecks"
 # Vectors in one transaction, and how long the first of them may wait for the others.

@@ -13,9 +13,9 @@ from tlcli.core.evaluation.graph_accuracy import (
     GraphAccuracy,
     ImagePrediction,
     LabelledFolder,
-    Progress,
 )
 from tlcli.errors import DataError
+from tlcli.progress import Progress
 from tlcli.text import counted
 
 # Below this probability a difference is said to be more than chance.

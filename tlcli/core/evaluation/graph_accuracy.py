@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,10 +14,9 @@ from tlcli.core.classifier.classifier import Classifier
 from tlcli.core.data.image_folder import ImageFile, label_from_folder, scan_folder
 from tlcli.core.evaluation.metrics import Evaluation, Proportion, evaluate
 from tlcli.errors import DataError
+from tlcli.progress import Progress
 
 _log = logging.getLogger("tlcli")
-
-Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
