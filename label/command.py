@@ -66,7 +66,7 @@ FORMATS = ("text", "json", "jsonl", "csv")
     type=click.Choice(FORMATS, case_sensitive=False),
     default="text",
     show_default=True,
-    help="What standard output carries.",
+    help="Output format.",
 )
 @click.option(
     "--threshold",

@@ -26,7 +26,9 @@ BELOW_MINIMUM = 3
 
 
 @click.command(cls=ImageDirCommand, context_settings=CONTEXT_SETTINGS)
-@click.option("--image_dir", type=ANY_PATH, help="Folder of folders: one folder of images a label.")
+@click.option(
+    "--image_dir", type=ANY_PATH, help="Folder of folders: one folder of images per label."
+)
 @click.option("--keep_label_names", is_flag=True, help="Use folder names as labels unchanged.")
 @click.option(
     "--output_graph",
@@ -114,7 +116,7 @@ BELOW_MINIMUM = 3
     type=float,
     default=0.01,
     show_default=True,
-    help="How far each step goes.",
+    help="SGD learning rate.",
 )
 @click.option(
     "--train_batch_size",
@@ -194,7 +196,7 @@ BELOW_MINIMUM = 3
     type=click.Choice(["sgd", "lbfgs"], case_sensitive=False),
     default="sgd",
     show_default=True,
-    help="The original's steps, or the regularised optimum.",
+    help="SGD as in the original, or logistic regression.",
 )
 @click.option("--cross_validate", type=int, metavar="K", help="Also measure accuracy over K folds.")
 @click.option(
@@ -213,7 +215,7 @@ BELOW_MINIMUM = 3
     type=click.Choice(["text", "json"], case_sensitive=False),
     default="text",
     show_default=True,
-    help="What standard output carries at the end.",
+    help="Output format.",
 )
 @talk_options
 def command(

@@ -64,7 +64,7 @@ def retrain(
     """Fit a new final layer on folders of images and write the graph and its companions.
 
     Args:
-        image_dir: folder that holds one folder of images a label.
+        image_dir: folder that holds one folder of images per label.
         progress: called with (stage, done, total) while long stages run.
         tfhub_module: the same as ``module``.
         architecture: an older tool's name of the backbone, in place of ``module``.

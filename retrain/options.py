@@ -143,7 +143,7 @@ class RetrainOptions:
     def _check_combinations(self) -> None:
         if self.image_dir is None and self.import_bottlenecks is None:
             raise UsageError(
-                "--image_dir is missing; give the folder that holds one folder of images a label"
+                "--image_dir is missing; give the folder that holds one folder of images per label"
             )
         if self.precision == "bfloat16" and self.import_bottlenecks is not None:
             raise UsageError(

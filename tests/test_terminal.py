@@ -42,7 +42,7 @@ def test_an_error_while_an_interrupt_is_answered_is_an_interrupt(cleaning: str) 
     [
         (0.5, 0.9, "Error: the test accuracy 50.0% is below --min_accuracy 90.0%."),
         (0.89996, 0.9, "Error: the test accuracy 89.996% is below --min_accuracy 90.000%."),
-        (None, 0.9, "Error: there is no test accuracy to hold against --min_accuracy."),
+        (None, 0.9, "Error: there is no test accuracy to compare with --min_accuracy."),
     ],
 )
 def test_why_a_command_ends_with_3(

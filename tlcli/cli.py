@@ -85,7 +85,7 @@ def command() -> None:
     """Retrain the last layer of an image network on your own images; label new ones with it.
 
     \b
-    tlcli retrain --image_dir photos     one folder of images a label
+    tlcli retrain --image_dir photos     one folder of images per label
     tlcli label --image new.jpg          label and score of each image
     """
 

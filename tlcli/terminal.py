@@ -194,7 +194,7 @@ def _drop_stdout() -> None:
 def run(command: click.Command, program: str) -> NoReturn:
     """Run a click command and end the process with the contract's exit code.
 
-    0 done, 1 a `TlcliError` or what the system refused, 2 wrong use, 3 below
+    0 done, 1 a `TlcliError` or what the system refused, 2 a usage error, 3 below
     ``--min_accuracy`` (the command returns it), 130 interrupted. No traceback is shown
     unless ``--logging_verbosity DEBUG`` was given.
     """
@@ -294,7 +294,7 @@ def say_below_minimum(what: str, accuracy: float | None, minimum: float) -> None
         minimum: likewise.
     """
     if accuracy is None:
-        click.echo(f"Error: there is no {what} to hold against --min_accuracy.", err=True)
+        click.echo(f"Error: there is no {what} to compare with --min_accuracy.", err=True)
         return
     digits = 1
     # 89.96% must not read as "90.0% is below 90.0%".

@@ -222,7 +222,7 @@ def test_one_image_is_not_many(graph: Path, other: Path, photos: Path) -> None:
 def test_a_graph_beside_itself_does_not_differ(graph: Path, photos: Path) -> None:
     text = evaluate(graph, photos, "--compare", str(graph)).stdout
     assert "do not tell the two apart" in text
-    assert "The two graphs say the same of every image." in text
+    assert "The two graphs agree on every image." in text
 
 
 def test_graphs_of_different_generations_are_fed_as_each_wants(

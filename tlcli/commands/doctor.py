@@ -20,7 +20,7 @@ _UNITS = ("KB", "MB", "GB", "TB")
     type=click.Choice(["text", "json"], case_sensitive=False),
     default="text",
     show_default=True,
-    help="What standard output carries.",
+    help="Output format.",
 )
 @click.option("--no_self_test", is_flag=True, help="Do not retrain on drawn images.")
 def command(output_format: str, no_self_test: bool) -> int:

@@ -44,7 +44,7 @@ _BY_SUFFIX = {".json": "json", ".csv": "csv", ".html": "html", ".htm": "html"}
     type=ANY_PATH,
     required=True,
     metavar="DIR",
-    help="Folder of folders: one folder of images a label.",
+    help="Folder of folders: one folder of images per label.",
 )
 @graph_options
 @click.option(

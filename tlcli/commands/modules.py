@@ -17,7 +17,7 @@ _FORMAT = click.option(
     "output_format",
     type=click.Choice(["text", "json"], case_sensitive=False),
     default=None,
-    help="What standard output carries.  [default: text]",
+    help="Output format.  [default: text]",
 )
 _MODEL_DIR = click.option(
     "--model_dir",

@@ -59,7 +59,7 @@ class ImageDirCommand(click.Command):
     """A command that takes no arguments, and says where the folder of images goes."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Parse the command line; what no option takes is wrong use."""
+        """Parse the command line; what no option takes is a usage error."""
         ctx.allow_extra_args = True
         rest = super().parse_args(ctx, args)
         if rest and not ctx.resilient_parsing:
@@ -67,7 +67,7 @@ class ImageDirCommand(click.Command):
             belong = "belong" if more else "belongs"
             ctx.fail(
                 f"{rest[0]!r}{more} {belong} to no option; the folder that holds one folder of "
-                "images a label is given as --image_dir DIR"
+                "images per label is given as --image_dir DIR"
             )
         return rest
 
@@ -266,7 +266,7 @@ def talk_options(function: _Function) -> _Function:
                 type=click.Choice(LOG_LEVELS, case_sensitive=False),
                 default="INFO",
                 show_default=True,
-                help="What is said on standard error; DEBUG shows tracebacks.",
+                help="Lowest level of log lines; DEBUG also shows tracebacks.",
             ),
             click.option(
                 "--quiet", is_flag=True, help="Only warnings and errors on standard error."

@@ -96,7 +96,7 @@ def test_damaged_checkpoint_starts_anew(
     with caplog.at_level(logging.WARNING, "tlcli"):
         assert Checkpoint(tmp_path / "c", "d").load(100, 6, 3) is None
     assert len(caplog.records) == 1
-    assert "training starts anew" in caplog.text
+    assert "training starts from the first step" in caplog.text
 
 
 def test_foreign_checkpoint_starts_anew(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -164,7 +164,7 @@ def _comparison_lines(comparison: GraphComparison) -> list[str]:
         lines += ["", f"{mark}. {title}", *matrix]
     differing = comparison.differing
     if not differing:
-        return [*lines, "", "The two graphs say the same of every image."]
+        return [*lines, "", "The two graphs agree on every image."]
     shown = differing[:_DIFFERENCES_SHOWN]
     named: list[Sequence[str]] = [("image", "label", "A says", "B says")]
     named += [

@@ -69,7 +69,11 @@ class Checkpoint:
             reason = f"it has {counted(state.steps_done, 'step')} and {steps} {asked} asked for"
             state = None
         if state is None:
-            LOG.warning("training starts anew: checkpoint %s does not fit: %s", self.path, reason)
+            LOG.warning(
+                "training starts from the first step: checkpoint %s does not fit: %s",
+                self.path,
+                reason,
+            )
         return state
 
     def _read(self, size: int, label_count: int) -> tuple[str, SgdState | None]:
