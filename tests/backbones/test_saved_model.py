@@ -81,7 +81,7 @@ def test_unknown_size_is_asked_for(hub2: Path) -> None:
 
 
 def test_hint_of_the_size_is_taken(hub2: Path) -> None:
-    assert saved_model.find(hub2, size_hint=(32, 48)).width == 48
+    assert saved_model.find(hub2, info=saved_model.ModuleInfo(size=(32, 48))).width == 48
 
 
 def test_unknown_output_names_the_known_ones(hub1: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from tlcli.backbone import INPUT, BackboneGraph
 from tlcli.backbones import keras_applications, resolve
-from tlcli.backbones.freezing import SIGNED, freeze
+from tlcli.backbones.freezing import SIGNED, NetworkInput, freeze
 from tlcli.core.export import tflite as litert
 from tlcli.graph.simplify import simplify
 from tlcli.litert.interpreter import LiteRTEngine
@@ -63,7 +63,9 @@ def frozen(architecture: str, side: int) -> BackboneGraph:
         model = build(weights=None, include_top=False, pooling="avg", input_shape=(side, side, 3))
         random_weights(model)
         return freeze(
-            lambda images: model(images, training=False), side, side, SIGNED, what=architecture
+            lambda images: model(images, training=False),
+            NetworkInput(side, side, SIGNED),
+            what=architecture,
         )
 
 

@@ -11,7 +11,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tlcli.backbones.model_options import AS_IT_SAYS, ModelOptions
+from tlcli.backbones.model_options import DEFAULT_OPTIONS, ModelOptions
 from tlcli.errors import BackboneError, UsageError
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ _log = logging.getLogger("tlcli")
 
 def resolve(
     module: str,
-    options: ModelOptions = AS_IT_SAYS,
+    options: ModelOptions = DEFAULT_OPTIONS,
     *,
     model_dir: Path | str | None = None,
 ) -> Backbone:

@@ -12,68 +12,56 @@ from typing import Any
 
 from tlcli.backbone import INPUT, BackboneGraph
 from tlcli.backbones.model_options import ModelOptions
+from tlcli.core.classifier.input_spec import Scaling
 from tlcli.core.images.preprocessing import PREPROCESSING_VERSION
 from tlcli.errors import BackboneError, UsageError
-from tlcli.runtime import watchdog as running
+from tlcli.runtime.watchdog import first_line
 
 OUTPUT = "bottleneck"
 """Name of the output node, float32 [?, D]."""
 PRECISION = "float32"
 
-Channels = tuple[float, ...]
-
-
-@dataclass(frozen=True)
-class Scaling:
-    """How pixels become a network's input: ``(pixel - mean) / std``, pixels in 0..255.
-
-    Attributes:
-        mean: one value, or one for each of red, green and blue.
-        std: likewise; never zero.
-    """
-
-    mean: Channels = (0.0,)
-    std: Channels = (255.0,)
-
-    def __post_init__(self) -> None:
-        if any(value == 0 for value in self.std):
-            raise UsageError("--input_std cannot be 0: pixels are divided by it")
-
-    @property
-    def key(self) -> str:
-        """Return the text that stands for this scaling in a fingerprint."""
-        return f"mean={list(self.mean)} std={list(self.std)}"
-
-    def apply(self, images: Any) -> Any:
-        """Return ``images`` (a tensor in [0, 1]) in the network's own range."""
-        channels = max(len(self.mean), len(self.std))
-        means = self.mean * (channels // len(self.mean))
-        stds = self.std * (channels // len(self.std))
-        factor = [255.0 / std for std in stds]
-        offset = [-mean / std for mean, std in zip(means, stds, strict=True)]
-        # A channel's own number only where channels differ: plainer for every reader.
-        if any(value != 1.0 for value in factor):
-            images = images * (factor[0] if len(set(factor)) == 1 else factor)
-        if any(value != 0.0 for value in offset):
-            images = images + (offset[0] if len(set(offset)) == 1 else offset)
-        return images
-
-
-UNIT = Scaling()
+UNIT = Scaling(0.0, 255.0)
 """[0, 1], the convention of the Hub's image modules."""
-SIGNED = Scaling((127.5,), (127.5,))
+SIGNED = Scaling(127.5, 127.5)
 """[-1, 1]."""
-PIXELS = Scaling((0.0,), (1.0,))
+PIXELS = Scaling(0.0, 1.0)
 """0..255."""
 
 
+@dataclass(frozen=True)
+class NetworkInput:
+    """The images that a network takes.
+
+    Attributes:
+        height: in pixels.
+        width: in pixels.
+        scaling: from pixels of 0..255 into the network's range.
+        batch: None for any batch size, 1 for a network that takes one image at a time.
+    """
+
+    height: int
+    width: int
+    scaling: Scaling = UNIT
+    batch: int | None = None
+
+
 def chosen_scaling(options: ModelOptions, default: Scaling = UNIT) -> Scaling:
-    """Return the scaling that the options ask for, ``default`` where they ask for none."""
+    """Return the scaling that the options ask for, ``default`` where they ask for none.
+
+    Raises:
+        UsageError: a standard deviation of zero.
+    """
     if options.input_mean is None and options.input_std is None:
         return default
-    mean = 0.0 if options.input_mean is None else float(options.input_mean)
-    std = 255.0 if options.input_std is None else float(options.input_std)
-    return Scaling((mean,), (std,))
+    if options.input_std == 0:
+        raise UsageError("--input_std cannot be 0: pixels are divided by it")
+    return UNIT.override(options.input_mean, options.input_std)
+
+
+def scaling_key(scaling: Scaling) -> str:
+    """Return the text that stands for ``scaling`` in a fingerprint."""
+    return f"mean=[{scaling.mean}] std=[{scaling.std}]"
 
 
 def chosen_size(
@@ -83,24 +71,23 @@ def chosen_size(
     what: str,
     fixed: bool = False,
 ) -> tuple[int, int]:
-    """Return height and width from the options and from what the model says.
+    """Return height and width from the options and from what the model declares.
 
     Args:
-        known: the model's own height and width, None where it says nothing.
-        options: of which height and width are looked at.
+        known: the model's own height and width, None where it declares none.
+        options: of which height and width are used.
         what: the model, for messages.
         fixed: whether the model takes nothing but ``known``.
 
     Raises:
-        UsageError: nothing tells the size, or the options contradict the model.
+        UsageError: the size is unknown, or the options contradict the model.
     """
     height, width = known
     input_height, input_width = options.input_height, options.input_width
     if input_height is None and input_width is None:
         if height is None or width is None:
             raise UsageError(
-                f"{what} does not say what size its images have; "
-                "give --input_height and --input_width"
+                f"{what} has no fixed input size; give --input_height and --input_width"
             )
         return height, width
     # One of the two is enough for a square.
@@ -141,30 +128,20 @@ def sha256_of(path: Path) -> str:
 
 
 def freeze(
-    call: Callable[[Any], Any],
-    height: int,
-    width: int,
-    scaling: Scaling,
-    *,
-    what: str,
-    batch: int | None = None,
-    trust: bool = False,
+    call: Callable[[Any], Any], images: NetworkInput, *, what: str, trust: bool = False
 ) -> BackboneGraph:
     """Trace ``call`` and return it as a plain frozen graph from `INPUT`.
 
     Args:
         call: takes a tensor [?, height, width, 3] in the network's own range and returns
             features [?, D], or a map [?, h, w, D], which is averaged.
-        height: in pixels.
-        width: in pixels.
-        scaling: what brings [0, 1] into the network's range.
+        images: what the network takes; `INPUT` takes [0, 1] and is scaled in the graph.
         what: the model, for messages.
-        batch: None for any batch size, 1 for a network that takes one image at a time.
-        trust: True lets operations through that inference does not need.
+        trust: True allows operations that inference does not need.
 
     Raises:
         BackboneError: it cannot be traced or does not give one vector for each image.
-        GraphError: it holds operations that inference does not need.
+        GraphError: it contains operations that inference does not need.
     """
     from tlcli.graph.messages import GraphDef
     from tlcli.graph.safety import check_operations
@@ -177,8 +154,8 @@ def freeze(
         convert_variables_to_constants_v2,
     )
 
-    def features(images: Any) -> Any:
-        result = call(scaling.apply(images))
+    def features(pixels: Any) -> Any:
+        result = call(_scaled(pixels, images.scaling))
         result = tf.cast(_one(result, what), tf.float32)
         if result.shape.rank == 4:
             result = tf.reduce_mean(result, axis=[1, 2])
@@ -189,7 +166,8 @@ def freeze(
             )
         return tf.identity(result, name=OUTPUT)
 
-    specification = tf.TensorSpec([batch, height, width, 3], tf.float32, name=INPUT)
+    shape = [images.batch, images.height, images.width, 3]
+    specification = tf.TensorSpec(shape, tf.float32, name=INPUT)
     with quiet_stderr(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
@@ -198,7 +176,8 @@ def freeze(
             frozen = convert_variables_to_constants_v2(concrete)
         except (ValueError, TypeError, tf.errors.OpError) as error:
             raise BackboneError(
-                f"{what} does not run on images of {height} x {width}: {first_line(error)}"
+                f"{what} does not run on images of {images.height} x {images.width}: "
+                f"{first_line(error)}"
             ) from error
     graph = GraphDef.FromString(frozen.graph.as_graph_def().SerializeToString())
     output = frozen.outputs[0].op.name
@@ -207,8 +186,18 @@ def freeze(
         check_operations(graph, what)
     graph = simplify(_without_identity_n(graph), INPUT, [output])
     if size is None:
-        size = _measured(graph, output, height, width)
-    return BackboneGraph(graph, output, int(size), any_batch=batch is None)
+        size = _measured(graph, output, images)
+    return BackboneGraph(graph, output, int(size), any_batch=images.batch is None)
+
+
+def _scaled(images: Any, scaling: Scaling) -> Any:
+    """Return ``images`` (a tensor in [0, 1]) in the range of ``scaling``."""
+    factor, offset = 255.0 / scaling.std, -scaling.mean / scaling.std
+    if factor != 1.0:
+        images = images * factor
+    if offset != 0.0:
+        images = images + offset
+    return images
 
 
 def _one(result: Any, what: str) -> Any:
@@ -245,19 +234,13 @@ def _without_identity_n(graph: Any) -> Any:
     return redirect(graph, {tensor: spell_tensor(*origin(tensor)) for tensor in passed})
 
 
-def _measured(graph: Any, output: str, height: int, width: int) -> int:
+def _measured(graph: Any, output: str, images: NetworkInput) -> int:
     import numpy as np
 
     from tlcli.runtime.tensorflow import GraphEngine
 
     engine = GraphEngine(graph, INPUT, output)
     try:
-        return int(engine.run(np.zeros((1, height, width, 3), np.float32)).shape[-1])
+        return int(engine.run(np.zeros((1, images.height, images.width, 3), np.float32)).shape[-1])
     finally:
         engine.close()
-
-
-def first_line(error: BaseException) -> str:
-    """Return the line of an error's text that says why, shortened, for the end of a sentence."""
-    text = running.first_line(error)
-    return text if len(text) <= 200 else text[:197] + "..."

@@ -26,7 +26,7 @@ from google.protobuf.message import DecodeError
 
 from tlcli.backbone import INPUT, Backbone, BackboneGraph
 from tlcli.backbones.frozen_graph_layers import Plan, bottleneck_size, find_plan
-from tlcli.backbones.model_options import AS_IT_SAYS, ModelOptions
+from tlcli.backbones.model_options import DEFAULT_OPTIONS, ModelOptions
 from tlcli.core.images.preprocessing import LARGEST_SIDE, PREPROCESSING_VERSION
 from tlcli.errors import BackboneError, GraphError, UsageError
 from tlcli.graph.constant_ops import attribute_value
@@ -55,7 +55,7 @@ _SCALING = "input_scaling"
 
 def find(
     path: Path | str,
-    options: ModelOptions = AS_IT_SAYS,
+    options: ModelOptions = DEFAULT_OPTIONS,
     *,
     name: str | None = None,
 ) -> Backbone:
@@ -246,7 +246,7 @@ def _check_cut(cut: Any, trust: bool) -> None:
     for each in cut.node:
         if each.op in PLACEHOLDERS and each.name != INPUT:
             raise GraphError(
-                f"it needs the input {each.name!r} in addition to the image; freeze it with that fixed"
+                f"it needs the input {each.name!r} as well as the image; freeze it with that fixed"
             )
         calls = any(value.WhichOneof("value") == "func" for value in each.attr.values())
         known = trust or each.op in INFERENCE_OPERATIONS | PLAIN_OPERATIONS

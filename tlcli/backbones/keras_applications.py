@@ -22,36 +22,40 @@ from tlcli.backbones.download.http import download
 from tlcli.backbones.freezing import (
     PIXELS,
     SIGNED,
-    Scaling,
+    UNIT,
+    NetworkInput,
     chosen_size,
     fingerprint,
-    first_line,
     freeze,
     sha256_of,
 )
-from tlcli.backbones.model_options import AS_IT_SAYS, ModelOptions
+from tlcli.backbones.model_options import DEFAULT_OPTIONS, ModelOptions
 from tlcli.errors import BackboneError
 from tlcli.progress import Progress
+from tlcli.runtime.watchdog import first_line
 
 # Part of the fingerprint: raise it when the graphs below change any vector.
 _GRAPH_VERSION = 1
 # Means of ImageNet's training images, red, green and blue.
-_CAFFE = Scaling((123.68, 116.779, 103.939), (1.0, 1.0, 1.0))
-_TORCH = Scaling((123.675, 116.28, 103.53), (58.395, 57.12, 57.375))
-_SCALINGS = {"tf": SIGNED, "caffe": _CAFFE, "torch": _TORCH, "pixels": PIXELS}
+_SCALINGS = {"tf": SIGNED, "pixels": PIXELS}
+# Mean and standard deviation of red, green and blue in 0..255, by mode.
+_CHANNELS = {
+    "caffe": ((123.68, 116.779, 103.939), (1.0, 1.0, 1.0)),
+    "torch": ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375)),
+}
 # EfficientNet B0 to B7 were trained with images divided by the variance where Keras's layer
 # divides by the deviation; Keras adds what is missing only when it loads the weights itself.
 _EFFICIENTNET_STD = (0.229, 0.224, 0.225)
 
 
 def find(
-    entry: Entry, options: ModelOptions = AS_IT_SAYS, *, model_dir: Path | None = None
+    entry: Entry, options: ModelOptions = DEFAULT_OPTIONS, *, model_dir: Path | None = None
 ) -> Backbone:
     """Return the backbone of a catalogue entry, its weights fetched if they are absent.
 
     Args:
         entry: of the kind "keras".
-        options: of which height and width are looked at.
+        options: of which height and width are used.
         model_dir: where weights lie, None for the cache folder.
 
     Raises:
@@ -195,13 +199,23 @@ def _layers(model: Any) -> Iterator[Any]:
 def _load(entry: Entry, weights: Path, height: int, width: int) -> BackboneGraph:
     with quietly():
         model = _build(entry, weights, height, width)
-    return freeze(
-        lambda images: model(images, training=False),
-        height,
-        width,
-        _SCALINGS[entry.mode],
-        what=entry.name,
-    )
+
+    def call(images: Any) -> Any:
+        return model(_by_channel(images, entry.mode), training=False)
+
+    scaling = _SCALINGS.get(entry.mode, UNIT)
+    return freeze(call, NetworkInput(height, width, scaling), what=entry.name)
+
+
+def _by_channel(images: Any, mode: str) -> Any:
+    """Return ``images`` (a tensor in [0, 1]) normalised where a mode does so per channel."""
+    if mode not in _CHANNELS:
+        return images
+    means, stds = _CHANNELS[mode]
+    factors = [255.0 / std for std in stds]
+    offsets = [-mean / std for mean, std in zip(means, stds, strict=True)]
+    # A value per channel only where channels differ: simpler for every reader of the graph.
+    return images * (factors[0] if len(set(factors)) == 1 else factors) + offsets
 
 
 def _build(entry: Entry, weights: Path, height: int, width: int) -> Any:

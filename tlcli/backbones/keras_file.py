@@ -22,18 +22,19 @@ from tlcli.backbone import Backbone, BackboneGraph
 from tlcli.backbones.freezing import (
     PIXELS,
     UNIT,
-    Scaling,
+    NetworkInput,
     chosen_scaling,
     chosen_size,
     fingerprint,
-    first_line,
     freeze,
+    scaling_key,
     sha256_of,
 )
 from tlcli.backbones.keras_applications import import_keras, make_groups_plain, quietly
 from tlcli.backbones.keras_weights import check_archive, check_weights
-from tlcli.backbones.model_options import AS_IT_SAYS, ModelOptions
+from tlcli.backbones.model_options import DEFAULT_OPTIONS, ModelOptions
 from tlcli.errors import BackboneError, UsageError
+from tlcli.runtime.watchdog import first_line
 from tlcli.system.regular_files import open_regular
 
 # Part of the fingerprint: raise it when the graphs below change any vector.
@@ -66,7 +67,7 @@ _MODELS = frozenset({"Functional", "Model", "Sequential"})
 
 def find(
     path: Path | str,
-    options: ModelOptions = AS_IT_SAYS,
+    options: ModelOptions = DEFAULT_OPTIONS,
     *,
     name: str | None = None,
 ) -> Backbone:
@@ -96,14 +97,24 @@ def find(
     known = _input_size(config)
     height, width = chosen_size(known, options, what=what, fixed=None not in known)
     default = PIXELS if _scales_pixels(config) else UNIT
-    scaling = chosen_scaling(options, default)
+    images = NetworkInput(height, width, chosen_scaling(options, default))
     layer = options.bottleneck_layer
     key = fingerprint(
-        "keras_file", _GRAPH_VERSION, sha256_of(path), layer, height, width, scaling.key
+        "keras_file",
+        _GRAPH_VERSION,
+        sha256_of(path),
+        layer,
+        height,
+        width,
+        scaling_key(images.scaling),
     )
 
     def load_graph() -> BackboneGraph:
-        return _load(path, layer, height, width, scaling, what, options.trust)
+        with quietly():
+            network = _network(path, layer, (height, width), what, options.trust)
+        return freeze(
+            lambda pixels: network(pixels, training=False), images, what=what, trust=options.trust
+        )
 
     return Backbone(
         name=name or str(path),
@@ -245,27 +256,6 @@ def _scales_pixels(config: dict[str, Any]) -> bool:
             if isinstance(factor, (int, float)):
                 return abs(factor) < 0.1
     return False
-
-
-def _load(
-    path: Path,
-    module_output: str | None,
-    height: int,
-    width: int,
-    scaling: Scaling,
-    what: str,
-    trust: bool,
-) -> BackboneGraph:
-    with quietly():
-        network = _network(path, module_output, (height, width), what, trust)
-    return freeze(
-        lambda images: network(images, training=False),
-        height,
-        width,
-        scaling,
-        what=what,
-        trust=trust,
-    )
 
 
 def _network(

@@ -1,4 +1,4 @@
-"""What the user may say about a model beside its name."""
+"""What the user may give for a model apart from its name."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class ModelOptions:
-    """How a model becomes a backbone; None where the model itself tells.
+    """How a model becomes a backbone; None: as the model itself has it.
 
     Attributes:
         input_layer: where images go in: a tensor of a frozen graph, an input of a signature.
@@ -15,9 +15,9 @@ class ModelOptions:
             signature or an output of one, a layer of a Keras model.
         input_height: in pixels.
         input_width: in pixels.
-        input_mean: taken off pixels of 0..255; zero is a value.
+        input_mean: subtracted from pixels of 0..255; zero is a value.
         input_std: what the rest is divided by.
-        trust: True lets a model run operations, or Python code, that inference does not need.
+        trust: True allows operations, or Python code, that inference does not need.
     """
 
     input_layer: str | None = None
@@ -29,5 +29,5 @@ class ModelOptions:
     trust: bool = False
 
 
-AS_IT_SAYS = ModelOptions()
-"""Everything as the model itself tells."""
+DEFAULT_OPTIONS = ModelOptions()
+"""Everything as the model itself has it."""

@@ -28,7 +28,8 @@ _MESSAGES: Messages = {
         (3, "method_name", "string"),
     ],
     "NodeList": [(1, "value", "*string")],
-    "Collection": [(1, "node_list", "NodeList")],
+    "BytesList": [(1, "value", "*bytes")],
+    "Collection": [(1, "node_list", "NodeList"), (2, "bytes_list", "BytesList")],
     "Saver": [
         (1, "filename_tensor_name", "string"),
         (2, "save_tensor_name", "string"),
@@ -43,10 +44,14 @@ _MESSAGES: Messages = {
         (5, "signature_def", "map:Signature"),
     ],
     "SavedModel": [(1, "schema_version", "int64"), (2, "meta_graphs", "*MetaGraph")],
+    # Of tensorflow_hub, which stores them in a collection.
+    "ModuleAttachment": [(1, "key", "bytes"), (2, "value", "bytes")],
+    "ImageSize": [(1, "height", "uint32"), (2, "width", "uint32")],
+    "ImageModuleInfo": [(1, "default_image_size", "ImageSize")],
 }
 
 
-def _build() -> Any:
+def _build() -> list[Any]:
     file = descriptor_pb2.FileDescriptorProto(
         name="tlcli/saved_model.proto",
         package=_PACKAGE,
@@ -55,9 +60,13 @@ def _build() -> Any:
     )
     add_messages(file, _MESSAGES, _GRAPH.package)
     _GRAPH.pool.Add(file)
-    return message_factory.GetMessageClass(
-        _GRAPH.pool.FindMessageTypeByName(f"{_PACKAGE}.SavedModel")
-    )
+    return [
+        message_factory.GetMessageClass(_GRAPH.pool.FindMessageTypeByName(f"{_PACKAGE}.{name}"))
+        for name in ("SavedModel", "ModuleAttachment", "ImageModuleInfo")
+    ]
 
 
-SavedModel: Any = _build()
+SavedModel: Any
+ModuleAttachment: Any
+ImageModuleInfo: Any
+SavedModel, ModuleAttachment, ImageModuleInfo = _build()

@@ -13,14 +13,18 @@ _TOO_LARGE = ("OOM when allocating", "Cannot parse tensor from proto", "std::bad
 
 
 def first_line(error: BaseException) -> str:
-    """Return the first line of an error's text with a reason; its type where there is none."""
+    """Return the first line of an error's text with a reason; its type where there is none.
+
+    At most 200 characters, as it ends sentences.
+    """
     text = str(error).strip()
     if any(sign in text for sign in _TOO_LARGE):
         return "it needs more memory than there is"
     lines = (line.strip() for line in text.splitlines())
-    return next(
+    line = next(
         (line for line in lines if line and not line.startswith(_PREAMBLE)), type(error).__name__
     )
+    return line if len(line) <= 200 else f"{line[:197]}..."
 
 
 class Watchdog:

@@ -20,7 +20,7 @@ from tlcli.backbone import Backbone
 from tlcli.backbones.catalogue import search_folders
 from tlcli.backbones.download.archives import ArchiveRefused, unpack
 from tlcli.backbones.download.hub_addresses import Address, address, moved_family, size_hint
-from tlcli.backbones.model_options import AS_IT_SAYS, ModelOptions
+from tlcli.backbones.model_options import DEFAULT_OPTIONS, ModelOptions
 from tlcli.errors import BackboneError, DownloadError
 
 _FOLDER = "hub"
@@ -33,7 +33,7 @@ _log = logging.getLogger("tlcli")
 
 
 def find(
-    module: str, options: ModelOptions = AS_IT_SAYS, *, model_dir: Path | None = None
+    module: str, options: ModelOptions = DEFAULT_OPTIONS, *, model_dir: Path | None = None
 ) -> Backbone:
     """Return the backbone of a handle or address, fetched unless it is on this machine.
 
@@ -56,9 +56,11 @@ def find(
         folder,
         options,
         name=module,
-        source=f"Hub module {wanted.urls[0]}",
-        licence="Apache-2.0" if known else "unknown",
-        size_hint=size_hint(wanted.kaggle),
+        info=saved_model.ModuleInfo(
+            source=f"Hub module {wanted.urls[0]}",
+            licence="Apache-2.0" if known else "unknown",
+            size=size_hint(wanted.kaggle),
+        ),
     )
 
 

@@ -1,0 +1,220 @@
+"""Choose the graph, signature, image input and output of a SavedModel, from its messages alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from tlcli.errors import TlcliError
+from tlcli.graph.nodes import DataType, shape_dims
+
+_SERVE = "serve"
+_NO_NUMBERS = (DataType.STRING, DataType.BOOL)
+
+
+@dataclass(frozen=True)
+class Purpose:
+    """What a SavedModel is read for, and how messages about it are worded.
+
+    Attributes:
+        signatures: names that are preferred, best first.
+        outputs: keys of outputs that are preferred, best first.
+        input_types: data types that an input of images may have where the user named none.
+        output_types: data types that an output may have where the user named none.
+        first_signature: without a preferred one, take the first by name; else ask.
+        input_option: names the input.
+        output_option: names the output.
+        error: raised where nothing fits.
+        unknown: raised where the user named what is not there.
+    """
+
+    signatures: tuple[str, ...]
+    outputs: tuple[str, ...]
+    input_types: frozenset[DataType]
+    output_types: frozenset[DataType]
+    first_signature: bool
+    input_option: str
+    output_option: str
+    error: type[TlcliError]
+    unknown: type[TlcliError]
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """Where images go into a SavedModel and results come out.
+
+    Attributes:
+        tags: of the graph inside the SavedModel.
+        key: of the input in its signature.
+        input: name of the input tensor, "NAME:0".
+        output: name of the output tensor.
+        dtype: number of the input's data type.
+        shape: of the input; None or () where the signature has none.
+        output_shape: of the output, likewise.
+    """
+
+    tags: tuple[str, ...]
+    key: str
+    input: str
+    output: str
+    dtype: int
+    shape: tuple[int | None, ...] | None
+    output_shape: tuple[int | None, ...] | None
+
+    @property
+    def size(self) -> tuple[int | None, int | None]:
+        """The height and width that the signature declares."""
+        if self.shape is None or len(self.shape) != 4:
+            return None, None
+        return self.shape[1], self.shape[2]
+
+    @property
+    def batch(self) -> int | None:
+        """The number of images that the signature takes at once; None: any."""
+        return self.shape[0] if self.shape is not None and len(self.shape) == 4 else None
+
+
+def inference_graph(model: Any, what: str, purpose: Purpose) -> Any:
+    """Return the ``MetaGraphDef`` of a SavedModel that is for inference.
+
+    The one tagged "serve" goes first, then one without tags, as in modules of TensorFlow 1.
+
+    Args:
+        model: a ``SavedModel`` message.
+        what: the model, for messages.
+        purpose: holds the error to raise where there is none.
+    """
+    by_tags: dict[tuple[str, ...], Any] = {}
+    for meta in model.meta_graphs:
+        by_tags.setdefault(tuple(sorted(meta.meta_info_def.tags)), meta)
+    for tags in ((_SERVE,), ()):
+        if tags in by_tags:
+            return by_tags[tags]
+    usable = [tags for tags in by_tags if "train" not in tags]
+    served = [tags for tags in usable if _SERVE in tags]
+    if served or len(usable) == 1:
+        return by_tags[(served or usable)[0]]
+    raise purpose.error(
+        f"{what} has no graph for inference (no tag {_SERVE!r}), only graphs with the tags "
+        f"{'; '.join(' '.join(tags) or 'none' for tags in by_tags)}; export it again"
+    )
+
+
+def find_endpoint(
+    meta: Any, what: str, purpose: Purpose, input_name: str | None, output_name: str | None
+) -> Endpoint:
+    """Return where images go into a graph of a SavedModel and results come out.
+
+    Args:
+        meta: see `inference_graph`.
+        what: the model, for messages.
+        purpose: preferences and errors.
+        input_name: as the user named the input: its key in a signature, or its tensor.
+        output_name: as the user named a signature, or an output in one of these ways.
+    """
+    signatures = {
+        name: signature
+        for name, signature in meta.signature_def.items()
+        if not name.startswith("__")  # TensorFlow's own
+    }
+    if not signatures:
+        raise purpose.error(
+            f"{what} has no signature, so the input for images is unknown; save it again with "
+            "tf.saved_model.save(model, folder, signatures=...)"
+        )
+    preferred = [name for name in purpose.signatures if name in signatures]
+    names = preferred + sorted(set(signatures) - set(preferred))
+    if output_name in signatures:
+        names, output_name = [output_name], None
+    elif output_name is not None:
+        having = [name for name in names if _named(signatures[name].outputs, output_name)]
+        if not having:
+            outputs = sorted({key for name in names for key in signatures[name].outputs})
+            raise purpose.unknown(
+                f"{what} has no signature or output {output_name!r}; its signatures are "
+                f"{_listed(names)}, their outputs {_listed(outputs)}"
+            )
+        names = having
+    images = {
+        name: key
+        for name in names
+        if (key := _image_key(signatures[name], purpose, input_name)) is not None
+    }
+    if not images:
+        raise _no_image_input({name: signatures[name] for name in names}, what, purpose, input_name)
+    name = next(iter(images))
+    if not (len(images) == 1 or name in preferred or output_name or purpose.first_signature):
+        raise purpose.error(
+            f"{what} has the signatures {_listed(images)}; choose one with {purpose.output_option}"
+        )
+    source = signatures[name].inputs[images[name]]
+    target = _output(signatures[name], f"the signature {name!r} of {what}", purpose, output_name)
+    return Endpoint(
+        tags=tuple(sorted(meta.meta_info_def.tags)),
+        key=images[name],
+        input=source.name,
+        output=target.name,
+        dtype=source.dtype,
+        shape=shape_dims(source.tensor_shape),
+        output_shape=shape_dims(target.tensor_shape),
+    )
+
+
+def _no_image_input(
+    signatures: dict[str, Any], what: str, purpose: Purpose, input_name: str | None
+) -> TlcliError:
+    known = "; ".join(
+        f"{name} with the input {_listed(s.inputs)}" for name, s in signatures.items()
+    )
+    if input_name is not None:
+        return purpose.unknown(
+            f"no signature of {what} takes images at {input_name!r} (it has: {known}); name "
+            f"another input, or leave {purpose.input_option} out"
+        )
+    return purpose.error(
+        f"no signature of {what} takes one batch of images [?, height, width, 3] alone (it has: "
+        f"{known}); give another model, or name its input with {purpose.input_option}"
+    )
+
+
+def _image_key(signature: Any, purpose: Purpose, wanted: str | None) -> str | None:
+    """Return the key of the input that takes images, if there is one."""
+    if wanted is not None:
+        key = _named(signature.inputs, wanted)
+        fits = key is not None and signature.inputs[key].dtype not in _NO_NUMBERS
+    else:
+        key = next(iter(signature.inputs)) if len(signature.inputs) == 1 else None
+        fits = key is not None and signature.inputs[key].dtype in purpose.input_types
+    if key is None or not fits:
+        return None
+    dims = shape_dims(signature.inputs[key].tensor_shape)
+    return key if not dims or (len(dims) == 4 and dims[3] in (3, None)) else None
+
+
+def _output(signature: Any, what: str, purpose: Purpose, wanted: str | None) -> Any:
+    outputs = signature.outputs
+    if wanted is not None:
+        return outputs[_named(outputs, wanted)]
+    fitting = [key for key in outputs if outputs[key].dtype in purpose.output_types]
+    if len(fitting) == 1:
+        return outputs[fitting[0]]
+    for key in purpose.outputs:
+        if key in fitting:
+            return outputs[key]
+    raise purpose.error(
+        f"{what} has the outputs {_listed(sorted(outputs))}; choose one with "
+        f"{purpose.output_option}"
+    )
+
+
+def _named(tensors: Any, wanted: str) -> str | None:
+    """Return the key of the tensor that is called ``wanted`` by key, tensor or node."""
+    if wanted in tensors:
+        return wanted
+    names = ((key, tensors[key].name) for key in sorted(tensors))
+    return next((key for key, name in names if wanted in (name, name.rpartition(":")[0])), None)
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(names) or "none"
