@@ -123,8 +123,8 @@ def _find_scaling(layers: Layers, fed: str, output: str, options: ModelOptions) 
     found = found.override(mean, std)
     if found.assumed:
         _log.warning(
-            "The range that the layer %r expects cannot be inferred: pixels from 0 to 1 are assumed; "
-            "give --input_mean and --input_std if that is wrong.",
+            "The range that the layer %r expects cannot be inferred: pixels from 0 to 1 are "
+            "assumed; give --input_mean and --input_std if that is wrong.",
             node.name,
         )
     return found
