@@ -13,7 +13,7 @@ Result = TypeVar("Result")
 
 # A list yields its next path in microseconds. A person who types paths takes longer, and gets
 # each result at once instead of waiting until a batch is full.
-_PATIENCE_SECONDS = 0.02
+_BATCH_WAIT_SECONDS = 0.02
 # Results of a group are handed over together for so long: waking the reader for each costs.
 _HAND_OVER_SECONDS = 0.1
 # How often the waiting reader wakes up, so that Ctrl-C reaches it on every system.
@@ -118,26 +118,26 @@ class Prefetcher(Generic[Item, Result]):
         """Return the next batch, which is empty at the end."""
         batch: list[tuple[Item, Result]] = []
         while len(batch) < size:
-            pair = self._next(patience=_PATIENCE_SECONDS if batch else None)
+            pair = self._next(timeout=_BATCH_WAIT_SECONDS if batch else None)
             if pair is None:
                 break
             batch.append(pair)
         return batch
 
-    def _next(self, patience: float | None) -> tuple[Item, Result] | None:
-        """Return the next pair; None at the end, or if there is none after ``patience``."""
+    def _next(self, timeout: float | None) -> tuple[Item, Result] | None:
+        """Return the next pair; None at the end, or if there is none after ``timeout``."""
         with self._reader:
             number = self._handed_out
             while number not in self._results:
                 drawn = number < self._drawn
-                if not drawn and (self._ended or patience == 0):
+                if not drawn and (self._ended or timeout == 0):
                     return None
-                self._reader.wait(_POLL_SECONDS if drawn or patience is None else patience)
-                if not drawn and patience is not None:
-                    patience = 0
+                self._reader.wait(_POLL_SECONDS if drawn or timeout is None else timeout)
+                if not drawn and timeout is not None:
+                    timeout = 0
             item, value = self._results[number]
             if isinstance(value, _Failure):
-                if patience is not None:
+                if timeout is not None:
                     return None  # the batch before it comes first
                 raise value.error
             del self._results[number]

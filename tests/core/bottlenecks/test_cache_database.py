@@ -85,8 +85,8 @@ def test_whatever_happens_to_the_file_no_wrong_vector_is_returned(
             store.put("net", None, many)
         path = Path(folder) / FILE_NAME
         data = bytearray(path.read_bytes())
-        for place, written in writes:
-            start = int(place * len(data))
+        for position, written in writes:
+            start = int(position * len(data))
             data[start : start + len(written)] = written
         path.write_bytes(data)
         try:

@@ -240,7 +240,7 @@ def test_a_label_of_copies_that_leave_it_nothing_to_train_on_is_one_sentence() -
         numbered = [f"{label}/{number}.jpg" for number in range(300)]
         tested = next(name for name in numbered if hash_percentage(name) < 10)
         trained = next(name for name in numbered if hash_percentage(name) >= 10)
-        # The only test image of its label lies under c too, so it cannot move.
+        # The only test image of its label is under c too, so it cannot move.
         names += [tested, trained, f"c/{content}.jpg"]
         contents += [content, f"{label} trained", content]
     with pytest.raises(DataError, match="'c' has no image to train on"):

@@ -138,8 +138,8 @@ def test_kinds_that_are_read_quickly(kind: str, both: Both) -> None:
 
 def changed(content: bytes, marker: bytes, offset: int, value: int) -> bytes:
     """Return a JPEG with one byte after a marker changed."""
-    place = content.index(marker) + offset
-    return content[:place] + bytes([value]) + content[place + 1 :]
+    position = content.index(marker) + offset
+    return content[:position] + bytes([value]) + content[position + 1 :]
 
 
 def cmyk() -> bytes:
@@ -152,8 +152,8 @@ LEFT = {
     "lossless": lambda: changed(jpeg(noise(120, 90)), b"\xff\xc0", 1, 0xC3),
     "two components": lambda: changed(jpeg(noise(120, 90)), b"\xff\xc0", 9, 2),
     "no end": lambda: jpeg(noise(120, 90))[:-2],
-    "higher than it says": lambda: changed(jpeg(noise(120, 90)), b"\xff\xc0", 6, 40),
-    "lower than it says": lambda: changed(jpeg(noise(120, 90)), b"\xff\xc0", 6, 140),
+    "higher than its header": lambda: changed(jpeg(noise(120, 90)), b"\xff\xc0", 6, 40),
+    "lower than its header": lambda: changed(jpeg(noise(120, 90)), b"\xff\xc0", 6, 140),
     "no rows": lambda: changed(jpeg(noise(120, 90)), b"\xff\xc0", 6, 0),
     "PNG": lambda: encoded(noise(120, 90)),
 }
@@ -212,8 +212,8 @@ def test_damage(both: Both, data: st.DataObject) -> None:
     for _ in range(data.draw(st.integers(1, 4))):
         # Most marks and tables lie at the start.
         top = data.draw(st.sampled_from([len(content) - 1, 700]))
-        place = data.draw(st.integers(2, min(top, len(content) - 1)))
-        content[place] = data.draw(st.integers(0, 255))
+        position = data.draw(st.integers(2, min(top, len(content) - 1)))
+        content[position] = data.draw(st.integers(0, 255))
     # A size of millions of pixels would only take time.
     try:
         with decoding.open_image(bytes(content)) as image:
