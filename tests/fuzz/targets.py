@@ -247,7 +247,7 @@ def _graph_seeds() -> list[bytes]:
 
 
 def _saved_model_seeds() -> list[bytes]:
-    from tlcli.graph.saved_model_messages import SavedModel
+    from tlcli.graph.messages import SavedModel
 
     model = SavedModel()
     meta = model.meta_graphs.add()

@@ -13,14 +13,11 @@ from tlcli.backbones import frozen_graph
 from tlcli.backbones.model_options import ModelOptions
 from tlcli.core.classifier.loading import load
 from tlcli.errors import GraphError, TlcliError
-from tlcli.graph import folding as graph_folding
-from tlcli.graph import limits as graph_limits
 from tlcli.graph.folding import fold_constants
-from tlcli.graph.limits import check_constants, check_messages, check_sizes
-from tlcli.graph.messages import GraphDef
+from tlcli.graph.limits import MessageLimits, check_constants, check_messages, check_sizes
+from tlcli.graph.messages import GraphDef, SavedModel
 from tlcli.graph.nodes import const, new_graph, node, placeholder
 from tlcli.graph.safety import check_operations, check_saved_model, read_graph
-from tlcli.graph.saved_model_messages import SavedModel
 
 
 def filled(name: str, *dims: int) -> Any:
@@ -147,15 +144,14 @@ def test_a_repeated_value_in_a_saved_model_is_refused(tmp_path: Path) -> None:
         check_saved_model(tmp_path)
 
 
-def test_many_computed_constants_together(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(graph_folding, "_FOLDED_LIMIT", 5000)
+def test_many_computed_constants_together() -> None:
     nodes = [const("dims", np.array([1000], np.int32)), const("one", np.float32(1))]
     nodes += [node(f"fill{n}", "Fill", ["dims", "one"], T=np.float32) for n in range(2)]
     nodes.append(node("sum", "AddV2", ["fill0", "fill1"], T=np.float32))
     with pytest.raises(GraphError, match="constants of more than"):
-        fold_constants(new_graph(nodes), ["sum"])
-    monkeypatch.setattr(graph_folding, "_FOLDED_LIMIT", 50_000)
-    assert [each.name for each in fold_constants(new_graph(nodes), ["sum"]).node] == ["sum"]
+        fold_constants(new_graph(nodes), ["sum"], 5000)
+    folded = fold_constants(new_graph(nodes), ["sum"], 50_000)
+    assert [each.name for each in folded.node] == ["sum"]
 
 
 def test_sizes_that_networks_have_pass(shared: Path) -> None:
@@ -167,22 +163,21 @@ def test_sizes_that_networks_have_pass(shared: Path) -> None:
         check_sizes(graph, name, [graph.node[-1].name], (224, 224), path.name)
 
 
-def test_messages_of_empty_messages_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(graph_limits, "_SMALL_FILE", 1000)
-    monkeypatch.setattr(graph_limits, "_MOST_MESSAGES", 7500)
+def test_messages_of_empty_messages_are_counted() -> None:
+    limits = MessageLimits(small_file=1000, most_messages=7500)
     graph = new_graph()
     graph.node.extend([const(f"n{number}", 1.0) for number in range(500)])
-    check_messages(graph.SerializeToString(), GraphDef, "x.pb")
+    check_messages(graph.SerializeToString(), GraphDef, "x.pb", limits)
     with pytest.raises(GraphError, match="more than 7,500 parts"):
-        check_messages(b"\x0a\x00" * 8000, GraphDef, "x.pb")  # empty nodes
+        check_messages(b"\x0a\x00" * 8000, GraphDef, "x.pb", limits)  # empty nodes
     holder = node("list", "IdentityN")
     for _ in range(8000):
         holder.attr["values"].list.tensor.add()
     with pytest.raises(GraphError, match="more than 7,500 parts"):
-        check_messages(new_graph([holder]).SerializeToString(), GraphDef, "x.pb")
+        check_messages(new_graph([holder]).SerializeToString(), GraphDef, "x.pb", limits)
     # Damage is left to the reader.
     for damaged in (b"\x0a\xff\xff\xff\xff\x0f" * 500, b"\xff" * 3000, b"\x0f" * 3000):
-        check_messages(damaged, GraphDef, "x.pb")
+        check_messages(damaged, GraphDef, "x.pb", limits)
 
 
 def test_nesting_ends_in_a_sentence(tmp_path: Path) -> None:
@@ -200,8 +195,8 @@ def test_nesting_ends_in_a_sentence(tmp_path: Path) -> None:
 
 
 def _length(content: bytes) -> bytes:
-    size, spelled = len(content), b""
+    size, written = len(content), b""
     while size > 127:
-        spelled += bytes([size & 127 | 128])
+        written += bytes([size & 127 | 128])
         size >>= 7
-    return spelled + bytes([size]) + content
+    return written + bytes([size]) + content

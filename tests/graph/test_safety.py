@@ -13,7 +13,7 @@ from tlcli.backbones import frozen_graph
 from tlcli.core.classifier.loading import load
 from tlcli.errors import BackboneError, GraphError
 from tlcli.graph import safety as graph_safety
-from tlcli.graph.messages import GraphDef
+from tlcli.graph.messages import GraphDef, SavedModel
 from tlcli.graph.nodes import const, new_graph, node, placeholder
 from tlcli.graph.safety import (
     check_operations,
@@ -21,7 +21,6 @@ from tlcli.graph.safety import (
     read_graph,
     read_saved_model,
 )
-from tlcli.graph.saved_model_messages import SavedModel
 
 FROZEN = [
     "plates_128/graph.pb",

@@ -141,7 +141,7 @@ def _attached_size(meta: Any) -> tuple[int, int] | None:
     """Return the image size that a TensorFlow 1 module of the Hub carries as an attachment."""
     if _ATTACHMENTS not in meta.collection_def:
         return None
-    from tlcli.graph.saved_model_messages import ImageModuleInfo, ModuleAttachment
+    from tlcli.graph.messages import ImageModuleInfo, ModuleAttachment
 
     try:
         for value in meta.collection_def[_ATTACHMENTS].bytes_list.value:

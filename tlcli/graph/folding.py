@@ -43,11 +43,11 @@ _GROWING = frozenset(
     """.split()  # noqa: SIM905
 )
 # Each is limited where it is computed; a graph of thousands must not take all memory.
-_FOLDED_LIMIT = 2 << 30
+FOLDED_LIMIT = 2 << 30
 _FOLDABLE = (PLAIN_OPERATIONS | {"Dequantize", "Concat", "FloorDiv", "FloorMod"}) - {"Placeholder"}
 
 
-def fold_constants(graph: Any, outputs: Sequence[str]) -> Any:
+def fold_constants(graph: Any, outputs: Sequence[str], limit: int = FOLDED_LIMIT) -> Any:
     """Evaluate what depends on no placeholder, and prune to ``outputs``.
 
     NumPy does the usual operations; the rest of the plain ones are left to TensorFlow,
@@ -90,10 +90,8 @@ def fold_constants(graph: Any, outputs: Sequence[str]) -> Any:
         if value is None:
             value = _evaluate_with_tensorflow(found, [constants[name] for name, _ in sources])
         folded += value.nbytes
-        if folded > _FOLDED_LIMIT:
-            raise GraphError(
-                f"the graph computes constants of more than {_FOLDED_LIMIT >> 30} GB in all"
-            )
+        if folded > limit:
+            raise GraphError(f"the graph computes constants of more than {limit >> 30} GB in all")
         constants[found.name] = const(found.name, value)
         arrays[found.name] = value
         result.node.append(constants[found.name])

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from tlcli.errors import GraphError
 from tlcli.graph.constant_ops import attribute_value
+from tlcli.graph.messages import length_fields
 from tlcli.graph.nodes import DTYPES, VALUE_FIELDS
 from tlcli.graph.shape_inference import Inference, Shape
 from tlcli.graph.surgery import needed_nodes
@@ -22,11 +24,25 @@ LARGEST_TENSOR = 1 << 30
 FILLED_LIMIT = 1 << 30
 """Bytes in all of constants that are filled from fewer values than they hold."""
 
-# A smaller file cannot become more than some 1 GB of messages.
-_SMALL_FILE = 16 << 20
-_MOST_MESSAGES = 1_000_000
 _LARGEST_DIM = 1 << 40
 _RESIZES = frozenset({"ResizeBicubic", "ResizeArea"})
+
+
+@dataclass(frozen=True)
+class MessageLimits:
+    """How many messages a file may contain.
+
+    Attributes:
+        small_file: bytes up to which a file is not counted: it cannot become more than about
+            1 GB of messages.
+        most_messages: parts that a larger file may have.
+    """
+
+    small_file: int = 16 << 20
+    most_messages: int = 1_000_000
+
+
+_MESSAGE_LIMITS = MessageLimits()
 
 
 def check_constants(nodes: Iterable[Any], name: str) -> None:
@@ -149,7 +165,9 @@ class _Sizes(Inference):
         )
 
 
-def check_messages(content: bytes, message: Any, name: str) -> None:
+def check_messages(
+    content: bytes, message: Any, name: str, limits: MessageLimits = _MESSAGE_LIMITS
+) -> None:
     """Refuse a protobuf message of so many messages that reading it would fill the memory.
 
     An empty message takes two bytes in a file and a hundred in memory.
@@ -158,23 +176,24 @@ def check_messages(content: bytes, message: Any, name: str) -> None:
         content: of the file.
         message: the class that is going to read it.
         name: what the error calls it.
+        limits: from which size on parts are counted, and how many there may be.
 
     Raises:
         GraphError: more messages than any network has.
     """
-    if len(content) <= _SMALL_FILE:
+    if len(content) <= limits.small_file:
         return
     waiting = [(0, len(content), _nested(message.DESCRIPTOR))]
     count = 0
     while waiting:
         start, end, nested = waiting.pop()
-        for number, first, last in _fields(content, start, end):
+        for number, first, last in length_fields(content, start, end):
             # Text and numbers one by one take memory of their own too.
             count += 1
-            if count > _MOST_MESSAGES:
+            if count > limits.most_messages:
                 raise GraphError(
-                    f"{name} was not read: it holds more than {_MOST_MESSAGES:,} parts, which no "
-                    "network has; give another file"
+                    f"{name} was not read: it holds more than {limits.most_messages:,} parts, "
+                    "which no network has; give another file"
                 )
             if number in nested:
                 waiting.append((first, last, _nested(nested[number])))
@@ -182,37 +201,3 @@ def check_messages(content: bytes, message: Any, name: str) -> None:
 
 def _nested(descriptor: Any) -> dict[int, Any]:
     return {field.number: field.message_type for field in descriptor.fields if field.message_type}
-
-
-def _fields(content: bytes, start: int, end: int) -> Iterable[tuple[int, int, int]]:
-    """Yield (number, start, end) of the fields that have a length; stop where it is damaged."""
-    place = start
-    while place < end:
-        key, place = _varint(content, place, end)
-        kind = key & 7
-        if kind == 0:
-            _, place = _varint(content, place, end)
-        elif kind == 1:
-            place += 8
-        elif kind == 5:
-            place += 4
-        elif kind == 2:
-            length, place = _varint(content, place, end)
-            if length > end - place:
-                return  # the reader refuses it
-            yield key >> 3, place, place + length
-            place += length
-        else:
-            return
-
-
-def _varint(content: bytes, place: int, end: int) -> tuple[int, int]:
-    value = shift = 0
-    while place < end and shift < 70:
-        byte = content[place]
-        place += 1
-        value |= (byte & 127) << shift
-        if byte < 128:
-            return value, place
-        shift += 7
-    return value, end

@@ -13,8 +13,8 @@ from tlcli.core.classifier.input_spec import InputOverrides, Scaling
 from tlcli.core.classifier.load_saved_model import SavedModelSpec, infer_saved_model_spec
 from tlcli.core.classifier.loading import load
 from tlcli.errors import GraphError
+from tlcli.graph.messages import SavedModel
 from tlcli.graph.nodes import DataType, shape_message
-from tlcli.graph.saved_model_messages import SavedModel
 
 IMAGE = (DataType.FLOAT, (None, 8, 9, 3))
 SCORES = (DataType.FLOAT, (None, 4))

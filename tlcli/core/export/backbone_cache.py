@@ -9,7 +9,6 @@ replace those in it.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ import numpy as np
 
 from tlcli.core.export.frozen_graph import FINAL_NODES, final_nodes, serialise
 from tlcli.core.final_layer.sgd import FinalLayer
+from tlcli.graph.messages import serialise_nodes
 from tlcli.system.cache_folders import compiled_folder
 from tlcli.system.file_cache import FileCache
 
@@ -55,7 +55,7 @@ class BackboneCache:
         if found is None or found.facts["size"] != len(layer.weights):
             return None
         end = found.facts["nodes_end"]
-        nodes = _serialise_nodes(final_nodes(found.facts["bottleneck"], layer, self._name))
+        nodes = serialise_nodes(final_nodes(found.facts["bottleneck"], layer, self._name))
         return b"".join([found.content[:end], nodes, found.content[end:]])
 
     def store_graph(self, graph: Any, content: bytes) -> None:
@@ -70,7 +70,7 @@ class BackboneCache:
         rest = type(graph)()
         rest.CopyFrom(graph)
         rest.ClearField("node")
-        nodes, tail = _serialise_nodes(last), serialise(rest)
+        nodes, tail = serialise_nodes(last), serialise(rest)
         end = len(content) - len(tail) - len(nodes)
         # What is appended later replaces these nodes, so they must be a part of their own, and
         # no name may occur twice.
@@ -105,13 +105,6 @@ class BackboneCache:
                 _log.debug("the LiteRT file is not cached: it has the %s not exactly once", name)
                 return
         self._files.store((*self._key, "litert", len(layer.biases)), facts, content)
-
-
-def _serialise_nodes(nodes: Sequence[Any]) -> bytes:
-    """Return nodes as a serialised GraphDef that contains nothing else."""
-    from tlcli.graph.messages import GraphDef
-
-    return serialise(GraphDef(node=nodes))
 
 
 def _litert_numbers(layer: FinalLayer) -> dict[str, bytes]:

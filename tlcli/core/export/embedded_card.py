@@ -53,7 +53,10 @@ def embed_card(content: bytes, *, labels: Sequence[str], input: CardInput, outpu
 
 
 def _head(record: int) -> bytes:
-    """Return the tag of the field and the length of what follows, as protobuf writes them."""
+    """Return the tag of the field and the length of what follows, as protobuf writes them.
+
+    Written here, as labelling with a LiteRT file needs no protobuf and importing it is slow.
+    """
     size = record + _FOOTER
     length = bytearray()
     while size >= 0x80:
