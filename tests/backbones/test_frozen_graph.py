@@ -122,6 +122,13 @@ def test_2015_style(shared: Path) -> None:
     np.testing.assert_allclose(vectors, np.repeat(expected, 2, 0), rtol=0, atol=1e-4)
 
 
+@pytest.mark.parametrize("layer", ["DecodeJpeg/contents:0", "import/ResizeBilinear"])
+def test_input_of_a_decoder_stands_for_its_resize(shared: Path, layer: str) -> None:
+    path = shared / "legacy" / "inception2015_style_synthetic" / "graph.pb"
+    backbone = find(path, ModelOptions(input_layer=layer))
+    assert backbone.fingerprint == find(path).fingerprint
+
+
 def inception_of_2015(contents: Any, middle: str = "Mul") -> list[Any]:
     """Return a network of one layer with the operations and names of the real file."""
     rng = np.random.default_rng(5)
@@ -209,7 +216,7 @@ def inception_of_2015(contents: Any, middle: str = "Mul") -> list[Any]:
 
 @pytest.mark.parametrize("stored", [True, False])
 def test_operations_of_the_real_2015_file(tmp_path: Path, stored: bool) -> None:
-    if stored:  # the published file holds a JPEG there, which clients replace
+    if stored:  # the published file contains a JPEG there, which clients replace
         contents = const("DecodeJpeg/contents", np.array(b"no JPEG", object))
     else:
         contents = node("DecodeJpeg/contents", "Placeholder", (), dtype=np.dtype(object))
@@ -293,6 +300,27 @@ def test_batch_that_cannot_be_widened(tmp_path: Path) -> None:
     loaded = backbone.load_graph()
     assert (loaded.any_batch, loaded.bottleneck_size) == (False, 12)
     assert run(backbone, np.ones((1, 2, 2, 3), FLOAT)).shape == (1, 12)
+
+
+def test_given_range_replaces_one_that_cannot_be_inferred(tmp_path: Path) -> None:
+    nodes = [
+        node("contents", "Placeholder", (), dtype=np.dtype(object)),
+        node("decoded", "DecodeJpeg", ["contents"], channels=3),
+        node("cast", "Cast", ["decoded"], SrcT=np.uint8, DstT=FLOAT),
+        const("axis", np.int32(0)),
+        node("batch", "ExpandDims", ["cast", "axis"], T=FLOAT, Tdim=np.int32),
+        const("mean", FLOAT(10)),
+        node("shifted", "Sub", ["batch", "mean"], T=FLOAT),
+        const("size", np.array([4, 4], np.int32)),
+        node("resized", "ResizeBilinear", ["shifted", "size"], T=FLOAT),
+        *pooled(source="resized"),
+    ]
+    path = written(tmp_path, nodes)
+    with pytest.raises(BackboneError, match=r"changes pixels by Sub \('shifted'\)"):
+        find(path)
+    backbone = find(path, ModelOptions(input_mean=10, input_std=1))
+    image = np.full((1, 4, 4, 3), 0.2, FLOAT)
+    np.testing.assert_allclose(run(backbone, image), np.full((1, 3), 41), rtol=1e-6)
 
 
 def test_own_names_in_the_graph_do_not_collide(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Frozen graphs that cannot be used, and what is said of them."""
+"""Frozen graphs that cannot be used, and the messages about them."""
 
 from __future__ import annotations
 

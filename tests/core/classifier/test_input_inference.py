@@ -1,4 +1,4 @@
-"""What graphs of every generation want; no TensorFlow here."""
+"""Input specs of graphs of every generation; no TensorFlow here."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def network(
     )
 
 
-def wants(graph: Any, **options: Any) -> FrozenGraphSpec:
+def spec_of(graph: Any, **options: Any) -> FrozenGraphSpec:
     return infer_spec(graph, InputOverrides(**options), "old.pb")
 
 
@@ -94,7 +94,7 @@ def test_an_unknown_input_is_scaled_to_one_and_that_is_said(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     with caplog.at_level(logging.INFO, "tlcli"):
-        found = wants(network())
+        found = spec_of(network())
     assert (found.input, found.output, found.scaling, found.labels) == (
         "photo",
         "scores",
@@ -109,27 +109,27 @@ def test_zero_is_a_value_and_a_given_scaling_is_not_commented(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     with caplog.at_level(logging.INFO, "tlcli"):
-        assert wants(network(), input_mean=0.0).scaling == Scaling(0.0, 255.0)
-        assert wants(network("input"), input_mean=0.0).scaling == Scaling(0.0, 128.0)
-        assert wants(network("input"), input_std=1.0).scaling == Scaling(128.0, 1.0)
+        assert spec_of(network(), input_mean=0.0).scaling == Scaling(0.0, 255.0)
+        assert spec_of(network("input"), input_mean=0.0).scaling == Scaling(0.0, 128.0)
+        assert spec_of(network("input"), input_std=1.0).scaling == Scaling(128.0, 1.0)
     assert not caplog.records
 
 
 def test_sizes_are_overridden_one_by_one() -> None:
-    found = wants(network(), input_height=16)
+    found = spec_of(network(), input_height=16)
     assert (found.height, found.width) == (16, 8)
 
 
 def test_a_size_that_nothing_tells_is_asked_for() -> None:
     with pytest.raises(GraphError, match=r"old\.pb .* --input_height and --input_width"):
-        wants(network(shape=None))
-    found = wants(network(shape=None), input_height=4, input_width=6)
+        spec_of(network(shape=None))
+    found = spec_of(network(shape=None), input_height=4, input_width=6)
     assert (found.height, found.width) == (4, 6)
-    assert wants(network("Mul", shape=None)).height == 299
+    assert spec_of(network("Mul", shape=None)).height == 299
 
 
 def test_an_input_of_bytes_is_fed_raw() -> None:
-    found = wants(network(dtype="uint8"))
+    found = spec_of(network(dtype="uint8"))
     assert (found.dtype, found.scaling) == ("uint8", Scaling(0.0, 1.0))
 
 
@@ -141,26 +141,26 @@ def test_a_final_layer_alone_is_said_to_take_bottlenecks() -> None:
         ]
     )
     with pytest.raises(GraphError, match="it takes bottlenecks"):
-        wants(graph)
+        spec_of(graph)
 
 
 def test_a_misspelled_layer_gets_a_suggestion() -> None:
     with pytest.raises(GraphError, match=r"no layer 'phto'.*--input_layer.*'photo'"):
-        wants(network(), input_layer="phto")
+        spec_of(network(), input_layer="phto")
     with pytest.raises(GraphError, match=r"--output_layer.*'scores'"):
-        wants(network(), output_layer="score:0")
+        spec_of(network(), output_layer="score:0")
 
 
 def test_an_output_that_does_not_depend_on_the_input_is_refused() -> None:
     with pytest.raises(GraphError, match="does not depend on the input"):
-        wants(network(), input_layer="photo", output_layer="weights")
+        spec_of(network(), input_layer="photo", output_layer="weights")
 
 
 def test_two_outputs_are_named_and_asked_for() -> None:
     graph = network("photo", (None, 8, 8, 3), "float32", "one", node("two", "Softmax", ["product"]))
     with pytest.raises(GraphError, match=r"\('one', 'two'\).*--output_layer"):
-        wants(graph)
-    assert wants(graph, output_layer="two").output == "two"
+        spec_of(graph)
+    assert spec_of(graph, output_layer="two").output == "two"
 
 
 def test_two_inputs_are_named_and_asked_for() -> None:
@@ -168,14 +168,14 @@ def test_two_inputs_are_named_and_asked_for() -> None:
     graph = network("photo", (None, 8, 8, 3), "float32", "one", other)
     graph.node.append(node("final_result", "Mul", ["one", "second"]))
     with pytest.raises(GraphError, match=r"candidates are 'photo', 'second'\).*--input_layer"):
-        wants(graph)
+        spec_of(graph)
 
 
 def test_a_switch_beside_the_images_is_no_image() -> None:
     switch = placeholder("is_training", "bool", [])
     graph = network("photo", (None, 8, 8, 3), "float32", "one", switch)
     graph.node.append(node("final_result", "Select", ["is_training", "one", "one"]))
-    assert wants(graph).input == "photo"
+    assert spec_of(graph).input == "photo"
 
 
 @pytest.mark.parametrize("op", ["FloorDiv", "Sub"])
@@ -195,9 +195,9 @@ def test_pixels_that_are_changed_before_the_resize_are_not_guessed(op: str) -> N
         ]
     )
     with pytest.raises(GraphError, match=f"{op}.*--input_layer"):
-        wants(graph)
+        spec_of(graph)
     graph.node[4].op = "Mul"
-    scaling = wants(graph).scaling
+    scaling = spec_of(graph).scaling
     assert scaling.mean == 0.0
     assert scaling.std == pytest.approx(0.1)
 

@@ -83,7 +83,7 @@ def inference_graph(model: Any, what: str, purpose: Purpose) -> Any:
     Args:
         model: a ``SavedModel`` message.
         what: the model, for messages.
-        purpose: holds the error to raise where there is none.
+        purpose: carries the error to raise where there is none.
     """
     by_tags: dict[tuple[str, ...], Any] = {}
     for meta in model.meta_graphs:
