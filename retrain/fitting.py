@@ -12,7 +12,6 @@ import numpy as np
 
 from retrain.inputs import Inputs
 from retrain.options import RetrainOptions
-from retrain.summaries import summarise_step
 from tlcli.core.data.splits import sort_key
 from tlcli.core.evaluation.metrics import CrossValidation, cross_validate
 from tlcli.core.final_layer.checkpoint import Checkpoint, fit_digest
@@ -30,9 +29,12 @@ from tlcli.core.final_layer.sgd import (
 from tlcli.progress import Progress
 
 if TYPE_CHECKING:
-    from tlcli.report.tensorboard import Summaries
+    from tlcli.report.tensorboard import Kind, Summaries
 
 logger = logging.getLogger("tlcli")
+
+# Images whose activations a histogram covers: as many as the originals' batch.
+_HISTOGRAM_IMAGES = 100
 
 
 @dataclass
@@ -42,7 +44,7 @@ class Fitted:
     Attributes:
         layer: the result.
         untrained: the layer before the first step, for the report's before and after.
-        history: what was measured at the evaluation steps; empty for the optimum.
+        history: what was measured at the evaluation steps; empty for logistic regression.
     """
 
     layer: FinalLayer
@@ -50,33 +52,36 @@ class Fitted:
     history: list[StepStatistics] = field(default_factory=list)
 
 
-def fit(
-    inputs: Inputs,
-    options: RetrainOptions,
-    write_intermediate: Callable[[int, FinalLayer], None] | None = None,
-    summaries: Summaries | None = None,
-    progress: Progress | None = None,
-) -> Fitted:
+@dataclass(frozen=True)
+class Observers:
+    """What hears of a fit while it runs.
+
+    Attributes:
+        write_intermediate: called with the number of steps and the layer each
+            ``intermediate_store_frequency`` steps.
+        summaries: receives what is measured.
+        progress: called with ("fit", steps done, steps) at the evaluation steps.
+    """
+
+    write_intermediate: Callable[[int, FinalLayer], None] | None = None
+    summaries: Summaries | None = None
+    progress: Progress | None = None
+
+
+def fit(inputs: Inputs, options: RetrainOptions, observers: Observers = Observers()) -> Fitted:
     """Fit the final layer on the training split.
 
     Args:
         inputs: vectors and splits.
         options: solver, steps, rate, batch sizes, seed, checkpoint.
-        write_intermediate: called with the number of steps and the layer each
-            ``intermediate_store_frequency`` steps.
-        summaries: gets what is measured.
-        progress: called with ("fit", steps done, steps) at the evaluation steps.
+        observers: called at the steps; none by default.
 
     Raises:
         TlcliError: the fit diverged, or an output cannot be written.
     """
-    training, validation = training_samples(inputs), samples(inputs, "validation")
-    settings = sgd_settings(options)
     if options.solver == "lbfgs":
-        return _fit_optimum(inputs, training, validation, settings)
-    return _fit_steps(
-        inputs, options, training, validation, settings, summaries, write_intermediate, progress
-    )
+        return _fit_logistic_regression(inputs, options)
+    return _fit_steps(inputs, options, observers)
 
 
 def samples(inputs: Inputs, split: str) -> Samples:
@@ -104,16 +109,10 @@ def sgd_settings(options: RetrainOptions) -> SgdSettings:
     )
 
 
-def _fit_steps(
-    inputs: Inputs,
-    options: RetrainOptions,
-    training: Samples,
-    validation: Samples,
-    settings: SgdSettings,
-    summaries: Summaries | None,
-    write_intermediate: Callable[[int, FinalLayer], None] | None,
-    progress: Progress | None,
-) -> Fitted:
+def _fit_steps(inputs: Inputs, options: RetrainOptions, observers: Observers) -> Fitted:
+    training, validation = training_samples(inputs), samples(inputs, "validation")
+    settings = sgd_settings(options)
+    write_intermediate = observers.write_intermediate
     label_count = len(inputs.labels)
     checkpoint: Checkpoint | None = None
     start: SgdState | None = None
@@ -131,10 +130,12 @@ def _fit_steps(
     def on_evaluation(statistics: StepStatistics) -> None:
         fitted.history.append(statistics)
         _log(statistics)
-        if summaries is not None:
-            summarise_step(summaries, statistics, run.state.layer(), training, validation)
-        if progress is not None:
-            progress("fit", statistics.step + 1, settings.steps)
+        if observers.summaries is not None:
+            _summarise_step(
+                observers.summaries, statistics, run.state.layer(), training, validation
+            )
+        if observers.progress is not None:
+            observers.progress("fit", statistics.step + 1, settings.steps)
 
     def on_step(state: SgdState) -> None:
         if checkpoint is not None:
@@ -170,14 +171,12 @@ def _log(statistics: StepStatistics) -> None:
         )
 
 
-def _fit_optimum(
-    inputs: Inputs, training: Samples, validation: Samples, settings: SgdSettings
-) -> Fitted:
-    label_count = len(inputs.labels)
-    untrained = SgdFit(training, label_count, settings).state.layer()
-    optimum = fit_lbfgs(training, label_count, validation=validation)
-    logger.info("Regularisation strength %.3g, chosen by %s", optimum.strength, optimum.selection)
-    return Fitted(optimum.layer, untrained)
+def _fit_logistic_regression(inputs: Inputs, options: RetrainOptions) -> Fitted:
+    training, label_count = training_samples(inputs), len(inputs.labels)
+    untrained = SgdFit(training, label_count, sgd_settings(options)).state.layer()
+    fitted = fit_lbfgs(training, label_count, validation=samples(inputs, "validation"))
+    logger.info("Regularisation strength %.3g, chosen by %s", fitted.strength, fitted.selection)
+    return Fitted(fitted.layer, untrained)
 
 
 def cross_validate_fit(
@@ -195,11 +194,11 @@ def cross_validate_fit(
     # In the order of names, so that folds do not depend on the split.
     names = [image.name for image in inputs.images]
     order = sorted(range(len(names)), key=lambda row: (sort_key(names[row]), names[row]))
-    places = np.array(order, np.intp)
-    targets = inputs.targets[places]
+    rows_by_name = np.array(order, np.intp)
+    targets = inputs.targets[rows_by_name]
 
     def fit_fold(rows: Indices) -> FinalLayer:
-        training = Samples(inputs.vectors, targets[rows], places[rows])
+        training = Samples(inputs.vectors, targets[rows], rows_by_name[rows])
         if options.solver == "lbfgs":
             return fit_lbfgs(training, label_count).layer
         return fit_sgd(training, label_count, settings)
@@ -210,9 +209,43 @@ def cross_validate_fit(
         [inputs.contents[row] or names[row] for row in order],
         options.cross_validate,
         fit_fold,
-        rows=places,
+        rows=rows_by_name,
         label_count=label_count,
         label_names=inputs.labels,
         seed=options.seed,
         progress=progress,
     )
+
+
+def _summarise_step(
+    summaries: Summaries,
+    statistics: StepStatistics,
+    layer: FinalLayer,
+    training: Samples,
+    validation: Samples,
+) -> None:
+    """Write what was measured at a step, the layer, and what it gives for some images."""
+    step = statistics.step
+    summaries.step("train", step, statistics.train_accuracy, statistics.cross_entropy)
+    if statistics.validation_accuracy is not None:
+        summaries.step(
+            "validation",
+            step,
+            statistics.validation_accuracy,
+            statistics.validation_cross_entropy,
+        )
+    summaries.layer(step, layer.weights, layer.biases)
+    batches: dict[Kind, Samples] = {"train": training, "validation": validation}
+    for kind, samples in batches.items():
+        shown = _spread(samples)
+        if len(shown):
+            summaries.activations(kind, step, layer.logits(shown), layer.probabilities(shown))
+
+
+def _spread(samples: Samples) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+    """Return some vectors, evenly over all rows, which lie sorted by label."""
+    count = len(samples)
+    rows = np.unique(
+        np.linspace(0, max(count - 1, 0), min(count, _HISTOGRAM_IMAGES)).astype(np.intp)
+    )
+    return samples.vectors[rows if samples.rows is None else samples.rows[rows]]

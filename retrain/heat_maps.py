@@ -1,7 +1,7 @@
 """Where the network looked in the test images that the report shows.
 
 An image costs some 15 ms of processor time and preparing the network 300 ms, so the feature
-maps are kept in the bottleneck cache: the same run again computes none.
+maps are stored in the bottleneck cache: the same run again computes none.
 """
 
 from __future__ import annotations
@@ -41,7 +41,6 @@ class HeatMaps:
 def heat_maps(
     inputs: Inputs,
     options: RetrainOptions,
-    backbone: Backbone | None,
     layer: FinalLayer,
     wanted: Mapping[int, int],
 ) -> HeatMaps:
@@ -50,11 +49,11 @@ def heat_maps(
     Args:
         inputs: the images.
         options: where the cache is.
-        backbone: what made the vectors; None: they were imported.
         layer: the fitted layer.
         wanted: row in ``inputs`` -> index of the label to explain.
     """
     shown = {row: label for row, label in wanted.items() if inputs.images[row].file is not None}
+    backbone = inputs.backbone
     if options.final_layer_only or backbone is None:
         return HeatMaps(missing="No heat maps: the final layer was trained alone.")
     if not shown:

@@ -11,9 +11,13 @@ import numpy as np
 import numpy.typing as npt
 
 from retrain.options import RetrainOptions
-from retrain.precision import in_its_precision
 from retrain.result import Skipped
-from retrain.sources import Imported, Vectors, imported_vector, report_skipped
+from retrain.sources import (
+    Sources,
+    Vectors,
+    in_its_precision,
+    report_skipped,
+)
 from tlcli.backbone import Backbone
 from tlcli.core.data.image_folder import Dataset, ImageFile
 from tlcli.core.data.splits import SPLITS, assign_splits, cross_label_duplicates
@@ -28,8 +32,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger("tlcli")
 
 # What a warning of duplicates names; the report holds all of them.
-_GROUPS_NAMED = 20
-_NAMES_SAID = 10
+_GROUPS_SHOWN = 20
+_NAMES_SHOWN = 10
 
 
 # What sorting the rows of a matrix in its own memory takes beside it.
@@ -98,10 +102,19 @@ class Inputs:
         return int(self.vectors.shape[1])
 
 
+@dataclass(frozen=True)
+class _Found:
+    """Images that have a vector; ``rows`` are theirs in ``vectors``, int64 [N]."""
+
+    images: Sequence[ImageFile]
+    contents: Sequence[str | None]
+    vectors: Vectors
+    rows: npt.NDArray[np.int64]
+
+
 def gather(
     options: RetrainOptions,
-    dataset: Dataset,
-    imported: Imported,
+    sources: Sources,
     backbone: Backbone | None,
     progress: Progress | None = None,
 ) -> Inputs:
@@ -113,36 +126,36 @@ def gather(
         CacheError: the cache cannot be used.
     """
     if backbone is None:
-        return _from_imports_alone(options, dataset, imported)
+        return _from_imports_alone(options, sources)
     # Imported vectors alone need neither the cache nor what decodes images.
     from tlcli.core.bottlenecks.cache import BottleneckStore
 
     with BottleneckStore(options.bottleneck_dir) as store:
-        return _with_store(options, dataset, imported, backbone, store, progress)
+        return _with_store(options, sources, backbone, store, progress)
 
 
-def _from_imports_alone(options: RetrainOptions, dataset: Dataset, imported: Imported) -> Inputs:
-    vectors = [imported_vector(image, imported) for image in dataset.images]
+def _from_imports_alone(options: RetrainOptions, sources: Sources) -> Inputs:
+    images = sources.dataset.images
+    vectors = [sources.imported_vector(image) for image in images]
     matrix = _stack([vector for vector in vectors if vector is not None], None)
     count = len(matrix)
-    return _assemble(
-        options, dataset, dataset.images, [None] * count, matrix, range(count), {"imported": count}
-    )
+    found = _Found(images, [None] * count, matrix, np.arange(count))
+    return _assemble(options, sources, found, {"imported": count})
 
 
 def _with_store(
     options: RetrainOptions,
-    dataset: Dataset,
-    imported: Imported,
+    sources: Sources,
     backbone: Backbone,
     store: BottleneckStore,
     progress: Progress | None,
 ) -> Inputs:
     from tlcli.core.bottlenecks.extraction import Request, compute
 
+    dataset = sources.dataset
     from_text: dict[int, Vectors] = {}
-    for number, image in enumerate(dataset.images if imported else ()):
-        vector = imported_vector(image, imported)
+    for number, image in enumerate(dataset.images if sources.imported else ()):
+        vector = sources.imported_vector(image)
         if vector is not None:
             from_text[number] = vector
     contents, unreadable = _contents(dataset, store, from_text, progress)
@@ -157,29 +170,25 @@ def _with_store(
     skipped = tuple(Skipped(path, reason) for path, reason in sorted(unreadable.items()))
     report_skipped(options, skipped)
 
-    # The row of each image in the matrix; -1: it has no vector.
-    places = np.full(len(dataset.images), -1, np.int64)
-    places[np.array(numbers, np.int64)[plain.found]] = np.flatnonzero(plain.found)
+    # -1: the image has no vector.
+    rows = np.full(len(dataset.images), -1, np.int64)
+    rows[np.array(numbers, np.int64)[plain.found]] = np.flatnonzero(plain.found)
     vectors = plain.vectors
     if from_text:
-        places[list(from_text)] = len(vectors) + np.arange(len(from_text))
+        rows[list(from_text)] = len(vectors) + np.arange(len(from_text))
         texts = _stack(list(from_text.values()), backbone, vectors.shape[1] or None)
         vectors = np.concatenate([vectors, texts]) if len(vectors) else texts
-    kept = np.flatnonzero(places >= 0).tolist()
-    inputs = _assemble(
-        options,
-        dataset,
-        [dataset.images[number] for number in kept],
-        [contents[number] for number in kept],
+    usable = np.flatnonzero(rows >= 0).tolist()
+    found = _Found(
+        [dataset.images[number] for number in usable],
+        [contents[number] for number in usable],
         vectors,
-        places[kept],
-        {"hits": plain.hits, "computed": plain.computed, "imported": len(from_text)},
-        skipped,
+        rows[usable],
     )
+    counts = {"hits": plain.hits, "computed": plain.computed, "imported": len(from_text)}
+    inputs = _assemble(options, sources, found, counts, skipped)
     inputs = replace(inputs, backbone=backbone)
-    if options.distorts:
-        inputs = _with_views(options, inputs, backbone, store, progress)
-    return inputs
+    return _with_views(options, inputs, store, progress) if options.distorts else inputs
 
 
 def _contents(
@@ -253,13 +262,15 @@ def _address(array: Vectors) -> int:
     return int(array.__array_interface__["data"][0])
 
 
-def _take_rows(matrix: Vectors, rows: npt.NDArray[np.int64]) -> Vectors:
+def _take_rows(
+    matrix: Vectors, rows: npt.NDArray[np.int64], block_bytes: int = _REORDERED_BYTES
+) -> Vectors:
     """Return ``matrix[rows]`` in the matrix's own memory, which it overwrites.
 
     ``rows`` has at most as many numbers as the matrix has rows.
     """
     result = matrix[: len(rows)]
-    width = max(1, _REORDERED_BYTES // (4 * max(1, len(rows))))
+    width = max(1, block_bytes // (4 * max(1, len(rows))))
     for start in range(0, matrix.shape[1], width):
         columns = slice(start, start + width)
         result[:, columns] = matrix[rows, columns]
@@ -269,15 +280,13 @@ def _take_rows(matrix: Vectors, rows: npt.NDArray[np.int64]) -> Vectors:
 @gc_paused()
 def _assemble(
     options: RetrainOptions,
-    dataset: Dataset,
-    images: Sequence[ImageFile],
-    contents: Sequence[str | None],
-    vectors: Vectors,
-    places: npt.ArrayLike,
+    sources: Sources,
+    found: _Found,
     cache: dict[str, int],
     skipped: Sequence[Skipped] = (),
 ) -> Inputs:
-    """Split the images and sort all by split; ``places`` are their rows in ``vectors``."""
+    """Split the images and sort all by split."""
+    images, contents, dataset = found.images, found.contents, sources.dataset
     _check_labels(options, dataset, images, skipped)
     names = [image.name for image in images]
     labels = [image.label for image in images]
@@ -287,31 +296,31 @@ def _assemble(
     duplicates = cross_label_duplicates(names, labels, contents)
     _warn_of_duplicates(duplicates)
     index = {label: position for position, label in enumerate(dataset.labels)}
-    order = [row for split in SPLITS for row, found in enumerate(splits) if found == split]
+    order = [row for split in SPLITS for row, own in enumerate(splits) if own == split]
     return Inputs(
         labels=dataset.labels,
         images=tuple(images[row] for row in order),
         contents=tuple(contents[row] for row in order),
         targets=np.array([index[labels[row]] for row in order], np.int64),
         splits=tuple(splits[row] for row in order),
-        vectors=_take_rows(vectors, np.asarray(places, np.int64)[order]),
-        views=np.zeros((0, vectors.shape[1]), np.float32),
+        vectors=_take_rows(found.vectors, found.rows[order]),
+        views=np.zeros((0, found.vectors.shape[1]), np.float32),
         view_rows=np.zeros(0, np.int64),
-        skipped=tuple(skipped),
+        skipped=(*sources.skipped, *skipped),
         duplicates=tuple(tuple(group) for group in duplicates),
         cache={"hits": 0, "computed": 0, "imported": 0, **cache},
     )
 
 
 def _warn_of_duplicates(groups: Sequence[Sequence[str]]) -> None:
-    for group in groups[:_GROUPS_NAMED]:
-        more = f" and {len(group) - _NAMES_SAID} more" if len(group) > _NAMES_SAID else ""
-        names = ", ".join(group[:_NAMES_SAID])
-        logger.warning("the same image lies under different labels: %s%s", names, more)
-    if len(groups) > _GROUPS_NAMED:
-        rest = len(groups) - _GROUPS_NAMED
-        lie = "image lies" if rest == 1 else "images lie"
-        logger.warning("%d more %s under different labels; the report lists them", rest, lie)
+    for group in groups[:_GROUPS_SHOWN]:
+        more = f" and {len(group) - _NAMES_SHOWN} more" if len(group) > _NAMES_SHOWN else ""
+        names = ", ".join(group[:_NAMES_SHOWN])
+        logger.warning("the same image has different labels: %s%s", names, more)
+    if len(groups) > _GROUPS_SHOWN:
+        rest = len(groups) - _GROUPS_SHOWN
+        have = "image has" if rest == 1 else "images have"
+        logger.warning("%d more %s different labels; the report lists them", rest, have)
 
 
 def _check_labels(
@@ -333,7 +342,6 @@ def _check_labels(
 def _with_views(
     options: RetrainOptions,
     inputs: Inputs,
-    backbone: Backbone,
     store: BottleneckStore,
     progress: Progress | None,
 ) -> Inputs:
@@ -360,7 +368,8 @@ def _with_views(
         for view in range(options.distortion_views):
             rows.append(int(row))
             requests.append(Request(path, content, view))
-    found = compute(backbone, requests, store, distortions=distortions, progress=progress)
+    assert inputs.backbone is not None
+    found = compute(inputs.backbone, requests, store, distortions=distortions, progress=progress)
     if found.failures:
         path, reason = next(iter(found.failures.items()))
         raise DataError(f"{path} changed while it was read ({reason}); run the command again")

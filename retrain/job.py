@@ -11,21 +11,20 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from retrain.earlier_report import earlier_report
-from retrain.fitting import cross_validate_fit, fit
+from retrain.fitting import Observers, cross_validate_fit, fit
 from retrain.inputs import Inputs, gather
 from retrain.options import RetrainOptions
 from retrain.outputs import (
-    GraphBuilder,
+    ClassifierBuilder,
     checked_places,
-    describe,
+    describe_backbone,
+    earlier_report,
     intermediate_writer,
     write_classifier,
 )
-from retrain.report import write_report
+from retrain.report import Run, check_summaries, open_summaries, summarise_result, write_report
 from retrain.result import CrossValidationSummary, LabelCounts, RetrainResult
 from retrain.sources import find_backbone, find_images, needs_backbone
-from retrain.summaries import check_summaries, open_summaries, summarise_result
 from retrain.testing import evaluate_fit
 from tlcli.core.data.splits import SPLITS
 from tlcli.core.evaluation.metrics import Evaluation
@@ -94,35 +93,32 @@ def retrain(
 def _retrain(chosen: RetrainOptions, progress: Progress | None) -> RetrainResult:
     clock = Clock()
     with clock.stage("images"):
-        dataset, imported, unusable = find_images(chosen)
+        sources = find_images(chosen)
     with clock.stage("backbone"):
-        backbone = find_backbone(chosen) if needs_backbone(chosen, dataset, imported) else None
+        backbone = find_backbone(chosen) if needs_backbone(chosen, sources) else None
     with clock.stage("bottlenecks"):
-        inputs = gather(chosen, dataset, imported, backbone, progress)
-        inputs = replace(inputs, skipped=(*unusable, *inputs.skipped))
-        backbone = inputs.backbone
+        inputs = gather(chosen, sources, backbone, progress)
     logger.info(
         "%d images, %d labels: %d for training, %d for validation, %d for testing",
         len(inputs.images),
         len(inputs.labels),
         *(int(inputs.counts(split).sum()) for split in SPLITS),
     )
-    builder = GraphBuilder(chosen, backbone)
+    builder = ClassifierBuilder(chosen, inputs)
     with open_summaries(chosen) as summaries:
         with clock.stage("fit"):
-            writer = intermediate_writer(chosen, inputs, backbone, builder)
-            fitted = fit(inputs, chosen, writer, summaries, progress)
+            observers = Observers(intermediate_writer(builder), summaries, progress)
+            fitted = fit(inputs, chosen, observers)
         with clock.stage("evaluation"):
             tests = evaluate_fit(inputs, chosen, fitted)
+            run = Run(chosen, inputs, fitted, tests)
             cross = _cross_validate(inputs, chosen, progress)
         if summaries is not None:
             with clock.stage("summaries"):
-                summarise_result(summaries, inputs, chosen, tests, progress)
+                summarise_result(summaries, run, progress)
     with OutputSet() as files:
         with clock.stage("export"):
-            written = write_classifier(
-                files, chosen, inputs, backbone, fitted.layer, builder, tests.after
-            )
+            written = write_classifier(files, builder, fitted.layer, tests.after)
         accuracy, minimum = tests.after.accuracy, chosen.min_accuracy
         result = RetrainResult(
             test_accuracy=accuracy,
@@ -131,7 +127,7 @@ def _retrain(chosen: RetrainOptions, progress: Progress | None) -> RetrainResult
             validation_accuracy=tests.validation.accuracy,
             labels=_label_counts(inputs, tests.after),
             skipped=inputs.skipped,
-            backbone=describe(backbone, inputs),
+            backbone=describe_backbone(inputs),
             outputs=written.outputs,
             seconds=clock.seconds,
             cache=inputs.cache,
@@ -145,8 +141,8 @@ def _retrain(chosen: RetrainOptions, progress: Progress | None) -> RetrainResult
         if chosen.report_path is not None:
             with clock.stage("report"):
                 written.outputs["report"] = chosen.report_path
-                place = files.stage(chosen.report_path)
-                shown = write_report(place, result, inputs, chosen, fitted, tests, backbone)
+                staged = files.stage(chosen.report_path)
+                shown = write_report(staged, result, run)
                 result = replace(result, report=shown)
         else:
             outdated = earlier_report(chosen.output_graph)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -11,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from retrain.inputs import Inputs
-from retrain.options import RetrainOptions
-from tlcli.backbone import Backbone, BackboneGraph
+from retrain.options import DEFAULT_REPORT, RetrainOptions
+from tlcli.backbone import BackboneGraph
 from tlcli.core.bottlenecks.text_files import export_folder
+from tlcli.core.data.splits import SPLITS
 from tlcli.core.evaluation.metrics import Evaluation
 from tlcli.core.export import model_card
 from tlcli.core.export.backbone_cache import BackboneCache
@@ -40,6 +42,9 @@ from tlcli.system.atomic_files import (
 
 logger = logging.getLogger("tlcli")
 
+_REPORT_MARK = b'<script type="application/json" id="report-data">'
+_REPORT_END = b"</script>"
+
 
 # What a SavedModel consists of, made by anyone, and what file managers leave beside it.
 _SAVED_MODEL_NAMES = {
@@ -50,7 +55,7 @@ _SAVED_MODEL_NAMES = {
 
 @dataclass(frozen=True)
 class Written:
-    """What was written beside its place.
+    """Outputs that are staged next to their final paths.
 
     Attributes:
         outputs: kind of output to path, the card's included.
@@ -115,104 +120,154 @@ def _check_saved_model_dir(folder: Path) -> None:
         )
 
 
-class GraphBuilder:
-    """The classifier's graph for a final layer; the backbone is loaded once, or not at all.
+class ClassifierBuilder:
+    """What a run's outputs are made of; the backbone is loaded once, or not at all.
 
     A backbone that was exported before is taken out of the cache (see `BackboneCache`).
+
+    Args:
+        options: of the run.
+        inputs: its labels, splits and backbone.
     """
 
-    def __init__(self, options: RetrainOptions, backbone: Backbone | None) -> None:
+    def __init__(self, options: RetrainOptions, inputs: Inputs) -> None:
+        self.options, self.inputs = options, inputs
         self._name = options.final_tensor_name
-        self._backbone = None if options.final_layer_only else backbone
+        self._backbone = None if options.final_layer_only else inputs.backbone
         self._loaded: BackboneGraph | None = None
-        self.kept: BackboneCache | None = None
+        self._cache: BackboneCache | None = None
         if self._backbone is not None:
-            self.kept = BackboneCache(self._backbone.fingerprint, self._name, trust=options.trust)
+            self._cache = BackboneCache(self._backbone.fingerprint, self._name, trust=options.trust)
 
-    def build(self, layer: FinalLayer) -> Any:
-        """Return the ``GraphDef`` from images (or from bottlenecks) to probabilities."""
-        if self._backbone is None:
-            return final_layer_graph(layer, self._name)
-        if self._loaded is None:
-            self._loaded = self._backbone.load_graph()
-        return append_final_layer(self._loaded, layer, self._name)
-
-    def content(self, layer: FinalLayer) -> bytes:
-        """Return the same as the bytes of a frozen graph.
+    def graph(self, layer: FinalLayer) -> bytes:
+        """Return the frozen graph from images (or from bottlenecks) to probabilities.
 
         Raises:
-            OutputError: there would be more than a file may have.
+            OutputError: there would be more bytes than a file may have.
         """
-        if self.kept is not None:
-            content = self.kept.graph(layer)
-            if content is not None:
-                return content
-        graph = self.build(layer)
+        content = None if self._cache is None else self._cache.graph(layer)
+        if content is not None:
+            return content
+        if self._backbone is None or self._cache is None:
+            return serialise(final_layer_graph(layer, self._name))
+        if self._loaded is None:
+            self._loaded = self._backbone.load_graph()
+        graph = append_final_layer(self._loaded, layer, self._name)
         content = serialise(graph)
-        if self.kept is not None:
-            self.kept.store_graph(graph, content)
+        self._cache.store_graph(graph, content)
         return content
 
+    def litert(self, graph: bytes, layer: FinalLayer) -> bytes | None:
+        """Return the LiteRT file; by default only of small networks, and then never fatal."""
+        wanted = self.options.output_tflite is not None
+        if self._cache is None or not (wanted or len(graph) <= SMALL_GRAPH):
+            return None
+        content = self._cache.litert(layer)
+        if content is not None:
+            return content
+        from tlcli.core.export import tflite
 
-def intermediate_writer(
-    options: RetrainOptions, inputs: Inputs, backbone: Backbone | None, builder: GraphBuilder
-) -> Callable[[int, FinalLayer], None] | None:
+        try:
+            content = tflite.convert(self.parsed(graph))
+        except OutputError as error:
+            if wanted:
+                raise
+            logger.warning("No LiteRT file is written: %s", error)
+            return None
+        self._cache.store_litert(layer, content)
+        return content
+
+    def parsed(self, graph: bytes) -> ClassifierGraph:
+        """Return a graph that takes images, with its size and the names of its ends."""
+        assert self._backbone is not None
+        return ClassifierGraph(
+            parse_graph(graph), self._backbone.height, self._backbone.width, self._name
+        )
+
+    def with_card(self, content: bytes) -> bytes:
+        """Return a graph or LiteRT file with the embedded model card at its end."""
+        return embed_card(
+            content, labels=self.inputs.labels, input=self._input(), output=self._name
+        )
+
+    def card(
+        self, path: Path, files: Mapping[Path, Path], tested: Evaluation | None
+    ) -> model_card.ModelCard:
+        """Return the model card that will lie at ``path``, for outputs and where they are now."""
+        counts = {
+            split: dict(zip(self.inputs.labels, self.inputs.counts(split).tolist(), strict=True))
+            for split in SPLITS
+        }
+        accuracy: dict[str, Any] = {}
+        if tested is not None and tested.accuracy is not None:
+            accuracy = {"test": tested.accuracy, "count": tested.count, "interval": tested.interval}
+        card = model_card.ModelCard(
+            labels=tuple(self.inputs.labels),
+            input=self._input(),
+            output=self._name,
+            backbone=describe_backbone(self.inputs),
+            training={**self.options.to_dict(), "images": counts},
+            accuracy=accuracy,
+        )
+        return model_card.complete(card, path, files)
+
+    def _input(self) -> model_card.CardInput:
+        if self._backbone is None:
+            return model_card.CardInput(name=BOTTLENECK_INPUT)
+        from tlcli.core.images.preprocessing import Preprocessing
+
+        height, width = self._backbone.height, self._backbone.width
+        preprocessing = Preprocessing("tlcli-1", height, width).to_dict()
+        return model_card.CardInput(height=height, width=width, preprocessing=preprocessing)
+
+
+def intermediate_writer(builder: ClassifierBuilder) -> Callable[[int, FinalLayer], None] | None:
     """Return what writes ``intermediate_N.pb`` with its card, or None when none is wanted."""
-    folder = options.intermediate_output_graphs_dir
+    folder = builder.options.intermediate_output_graphs_dir
     if folder is None:
         return None
 
     def write(step: int, layer: FinalLayer) -> None:
         path = folder / f"intermediate_{step}.pb"
-        write_bytes(path, _sealed(builder.content(layer), options, inputs, backbone))
+        write_bytes(path, builder.with_card(builder.graph(layer)))
         card = model_card.card_path(path)
-        _card(card, options, inputs, backbone, {path: path}, None).write(card)
+        builder.card(card, {path: path}, None).write(card)
         logger.info("Saved the intermediate graph %s", path)
 
     return write
 
 
 def write_classifier(
-    files: OutputSet,
-    options: RetrainOptions,
-    inputs: Inputs,
-    backbone: Backbone | None,
-    layer: FinalLayer,
-    builder: GraphBuilder,
-    tested: Evaluation,
+    files: OutputSet, builder: ClassifierBuilder, layer: FinalLayer, tested: Evaluation
 ) -> Written:
-    """Write everything but the report beside its place; nothing is replaced yet.
+    """Stage everything but the report; nothing is replaced yet.
 
     Raises:
         OutputError: something cannot be written or converted.
     """
-    graph = builder.content(layer)
-    tflite = _litert(options, graph, backbone, builder.kept, layer)
+    options, inputs = builder.options, builder.inputs
+    graph = builder.graph(layer)
+    tflite = builder.litert(graph, layer)
     if options.export_bottlenecks is not None:
-        _export_bottlenecks(options.export_bottlenecks, inputs, backbone)
+        _export_bottlenecks(options.export_bottlenecks, inputs)
     outputs = {"graph": options.output_graph, "labels": options.labels_path}
     if tflite is not None:
         outputs["tflite"] = options.output_tflite or options.output_graph.with_suffix(".tflite")
-    beside = {path: files.stage(path) for path in outputs.values()}
-    write_bytes(beside[outputs["graph"]], _sealed(graph, options, inputs, backbone))
-    write_labels(beside[outputs["labels"]], inputs.labels)
+    staged = {path: files.stage(path) for path in outputs.values()}
+    write_bytes(staged[outputs["graph"]], builder.with_card(graph))
+    write_labels(staged[outputs["labels"]], inputs.labels)
     if tflite is not None:
-        sealed = _sealed(tflite, options, inputs, backbone)
-        write_bytes(beside[outputs["tflite"]], sealed)
+        write_bytes(staged[outputs["tflite"]], builder.with_card(tflite))
     earlier = options.output_graph.with_suffix(".tflite")
     if tflite is None and earlier != options.output_graph and earlier.is_file():
         logger.warning("%s is not of this run, which writes no LiteRT file", earlier)
     path = model_card.card_path(options.output_graph)
-    card = _card(path, options, inputs, backbone, beside, tested)
-    if options.saved_model_dir is not None and backbone is not None:
+    card = builder.card(path, staged, tested)
+    if options.saved_model_dir is not None and inputs.backbone is not None:
         from tlcli.core.export.saved_model import write_saved_model
 
-        write_saved_model(
-            files.stage(options.saved_model_dir),
-            _parsed(graph, options, backbone),
-            inputs.labels,
-            card,
-        )
+        folder = files.stage(options.saved_model_dir)
+        write_saved_model(folder, builder.parsed(graph), inputs.labels, card)
         outputs["saved_model"] = options.saved_model_dir
     if options.export_bottlenecks is not None:
         outputs["bottlenecks"] = options.export_bottlenecks
@@ -225,92 +280,10 @@ def write_classifier(
     return Written(outputs, path)
 
 
-def _litert(
-    options: RetrainOptions,
-    graph: bytes,
-    backbone: Backbone | None,
-    kept: BackboneCache | None,
-    layer: FinalLayer,
-) -> bytes | None:
-    """Return the LiteRT file; by default only of small networks, and then never fatal."""
-    if options.final_layer_only or backbone is None or kept is None:
-        return None
-    if options.output_tflite is None and len(graph) > SMALL_GRAPH:
-        return None
-    content = kept.litert(layer)
-    if content is not None:
-        return content
-    from tlcli.core.export import tflite as litert
-
-    try:
-        content = litert.convert(_parsed(graph, options, backbone))
-    except OutputError as error:
-        if options.output_tflite is not None:
-            raise
-        logger.warning("No LiteRT file is written: %s", error)
-        return None
-    kept.store_litert(layer, content)
-    return content
-
-
-def _parsed(graph: bytes, options: RetrainOptions, backbone: Backbone) -> ClassifierGraph:
-    return ClassifierGraph(
-        parse_graph(graph), backbone.height, backbone.width, options.final_tensor_name
-    )
-
-
-def _sealed(
-    content: bytes, options: RetrainOptions, inputs: Inputs, backbone: Backbone | None
-) -> bytes:
-    return embed_card(
-        content,
-        labels=inputs.labels,
-        input=_input(options, backbone),
-        output=options.final_tensor_name,
-    )
-
-
-def _input(options: RetrainOptions, backbone: Backbone | None) -> model_card.CardInput:
-    if backbone is None or options.final_layer_only:
-        return model_card.CardInput(name=BOTTLENECK_INPUT)
-    from tlcli.core.images.preprocessing import Preprocessing
-
-    preprocessing = Preprocessing("tlcli-1", backbone.height, backbone.width)
-    return model_card.CardInput(
-        height=backbone.height, width=backbone.width, preprocessing=preprocessing.to_dict()
-    )
-
-
-def _card(
-    path: Path,
-    options: RetrainOptions,
-    inputs: Inputs,
-    backbone: Backbone | None,
-    files: Mapping[Path, Path],
-    tested: Evaluation | None,
-) -> model_card.ModelCard:
-    counts = {
-        split: dict(zip(inputs.labels, inputs.counts(split).tolist(), strict=True))
-        for split in ("training", "validation", "testing")
-    }
-    accuracy: dict[str, Any] = {}
-    if tested is not None and tested.accuracy is not None:
-        accuracy = {"test": tested.accuracy, "count": tested.count, "interval": tested.interval}
-    card = model_card.ModelCard(
-        labels=tuple(inputs.labels),
-        input=_input(options, backbone),
-        output=options.final_tensor_name,
-        backbone=describe(backbone, inputs),
-        training={**options.to_dict(), "images": counts},
-        accuracy=accuracy,
-    )
-    return model_card.complete(card, path, files)
-
-
-def describe(backbone: Backbone | None, inputs: Inputs) -> dict[str, Any]:
+def describe_backbone(inputs: Inputs) -> dict[str, Any]:
     """Return name, source, licence, fingerprint, D and precision of what made the vectors."""
-    if backbone is not None:
-        return model_card.describe_backbone(backbone, inputs.bottleneck_size)
+    if inputs.backbone is not None:
+        return model_card.describe_backbone(inputs.backbone, inputs.bottleneck_size)
     return {
         "name": "imported",
         "source": "imported text bottlenecks",
@@ -321,6 +294,32 @@ def describe(backbone: Backbone | None, inputs: Inputs) -> dict[str, Any]:
     }
 
 
-def _export_bottlenecks(folder: Path, inputs: Inputs, backbone: Backbone | None) -> None:
+def _export_bottlenecks(folder: Path, inputs: Inputs) -> None:
     items = zip((image.name for image in inputs.images), inputs.vectors, strict=True)
+    backbone = inputs.backbone
     export_folder(folder, items, backbone.name if backbone is not None else None)
+
+
+def earlier_report(graph: Path) -> Path | None:
+    """Return the report of the graph that lies, or lay, at ``graph``, where reports lie by default.
+
+    None where there is none, and where the file is another graph's report, or none of tlcli's.
+    """
+    path = graph.parent / DEFAULT_REPORT
+    outputs = _reported_outputs(path)
+    # Paths are relative to the current folder of that run; only their being neighbours is certain.
+    expected = [graph.name, DEFAULT_REPORT]
+    found = [Path(str(outputs.get(kind))) for kind in ("graph", "report")]
+    together = found[0].parent == found[1].parent
+    return path if together and [each.name for each in found] == expected else None
+
+
+def _reported_outputs(path: Path) -> dict[str, Any]:
+    """Return the paths of the outputs that a report lists; empty where it is none."""
+    try:
+        content = path.read_bytes() if path.is_file() and not path.is_symlink() else b""
+        _, mark, rest = content.rpartition(_REPORT_MARK)
+        outputs = json.loads(rest.partition(_REPORT_END)[0])["outputs"] if mark else {}
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return {}
+    return outputs if isinstance(outputs, dict) else {}

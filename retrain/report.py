@@ -1,10 +1,12 @@
-"""The report of one run, gathered from what the run already knows."""
+"""What one run shows of itself: the report page and the summaries for TensorBoard."""
 
 from __future__ import annotations
 
 import platform
 import shlex
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,10 +17,11 @@ from retrain.inputs import Inputs
 from retrain.options import RetrainOptions
 from retrain.result import RetrainResult
 from retrain.testing import Tests
-from tlcli.backbone import Backbone
+from tlcli.core.data.splits import SPLITS
 from tlcli.core.evaluation.metrics import Proportion
 from tlcli.core.export.model_card import recorded_versions
 from tlcli.core.final_layer.sgd import StepStatistics
+from tlcli.progress import Progress
 from tlcli.report.collect import Picks, data_uri, pick
 from tlcli.report.data import (
     BackboneFacts,
@@ -36,44 +39,45 @@ from tlcli.system.atomic_files import write_text
 if TYPE_CHECKING:
     from PIL import Image
 
+    from tlcli.report.tensorboard import Summaries
+
 THUMBNAIL_SIDE = 160
+# A confusion picture has at least three pixels per label; of 10,000 labels it would take gigabytes.
+PICTURE_LABELS = 1000
 
 
-def write_report(
-    path: Path,
-    result: RetrainResult,
-    inputs: Inputs,
-    options: RetrainOptions,
-    fitted: Fitted,
-    tests: Tests,
-    backbone: Backbone | None,
-) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Run:
+    """What a finished run learned from, with which options, and how its layer was tested."""
+
+    options: RetrainOptions
+    inputs: Inputs
+    fitted: Fitted
+    tests: Tests
+
+
+def write_report(path: Path, result: RetrainResult, run: Run) -> dict[str, Any]:
     """Write the report page and return its content as JSON types.
 
     Raises:
         OutputError: it cannot be written.
     """
-    data = _data(result, inputs, options, fitted, tests, backbone)
+    data = _data(result, run)
     write_text(path, render(data))
     return data.to_dict()
 
 
-def _data(
-    result: RetrainResult,
-    inputs: Inputs,
-    options: RetrainOptions,
-    fitted: Fitted,
-    tests: Tests,
-    backbone: Backbone | None,
-) -> ReportData:
+def _data(result: RetrainResult, run: Run) -> ReportData:
+    options, inputs, fitted, tests = run.options, run.inputs, run.fitted, run.tests
+    backbone = inputs.backbone
     chosen = pick(
         tests.predictions.given,
         tests.predictions.score,
         tests.truth,
         misclassified=MISCLASSIFIED_SHOWN,
     )
-    maps = _heat_maps(chosen, inputs, options, fitted, tests, backbone)
-    pictures = _Pictures(inputs, fitted, tests, maps)
+    maps = _heat_maps(chosen, run)
+    pictures = _Pictures(run, maps)
     cross = result.cross_validation
     return ReportData(
         title=(options.image_dir or options.import_bottlenecks or Path()).name,
@@ -129,27 +133,22 @@ def _arguments(options: RetrainOptions) -> list[str]:
     return arguments
 
 
-def _heat_maps(
-    chosen: Picks,
-    inputs: Inputs,
-    options: RetrainOptions,
-    fitted: Fitted,
-    tests: Tests,
-    backbone: Backbone | None,
-) -> HeatMaps:
+def _heat_maps(chosen: Picks, run: Run) -> HeatMaps:
     """Return where the network saw the label that it gave to each image that is shown."""
     rows = [*chosen.misclassified, *chosen.most_confident, *chosen.least_confident]
     if not rows:
         return HeatMaps()
-    wanted = {int(tests.rows[row]): int(tests.predictions.given[row]) for row in rows}
-    return heat_maps(inputs, options, backbone, fitted.layer, wanted)
+    tests = run.tests
+    labels = {int(tests.rows[row]): int(tests.predictions.given[row]) for row in rows}
+    return heat_maps(run.inputs, run.options, run.fitted.layer, labels)
 
 
 class _Pictures:
     """Test images as the page shows them; each is read once."""
 
-    def __init__(self, inputs: Inputs, fitted: Fitted, tests: Tests, maps: HeatMaps) -> None:
-        self._inputs, self._fitted, self._tests, self._maps = inputs, fitted, tests, maps
+    def __init__(self, run: Run, maps: HeatMaps) -> None:
+        self._inputs, self._fitted, self._tests = run.inputs, run.fitted, run.tests
+        self._maps = maps
         self._pictures: dict[int, Image.Image | None] = {}
 
     def _picture(self, row: int) -> Image.Image | None:
@@ -171,13 +170,13 @@ class _Pictures:
         return data_uri(overlay(image, found))
 
     def image(self, row: int) -> TestImage:
-        labels, answers = self._inputs.labels, self._tests.predictions
+        labels, predictions = self._inputs.labels, self._tests.predictions
         return TestImage(
             name=self._inputs.images[self._tests.rows[row]].name,
             label=labels[self._tests.truth[row]],
-            predicted=labels[answers.given[row]],
-            score=float(answers.score[row]),
-            true_score=float(answers.true_score[row]),
+            predicted=labels[predictions.given[row]],
+            score=float(predictions.score[row]),
+            true_score=float(predictions.true_score[row]),
             thumbnail=self._thumbnail(row),
             heat_map=self._heat_map(row),
         )
@@ -201,7 +200,7 @@ def _picture(path: Path) -> Image.Image | None:
 
 
 def _label_figures(inputs: Inputs, tests: Tests) -> list[LabelFigures]:
-    counts = {split: inputs.counts(split) for split in ("training", "validation", "testing")}
+    counts = {split: inputs.counts(split) for split in SPLITS}
     return [
         LabelFigures(
             label=label,
@@ -221,12 +220,12 @@ def _label_figures(inputs: Inputs, tests: Tests) -> list[LabelFigures]:
     ]
 
 
-def _value(share: Proportion | None) -> float | None:
-    return None if share is None else share.value
+def _value(proportion: Proportion | None) -> float | None:
+    return None if proportion is None else proportion.value
 
 
-def _interval(share: Proportion | None) -> tuple[float, float] | None:
-    return None if share is None else (share.low, share.high)
+def _interval(proportion: Proportion | None) -> tuple[float, float] | None:
+    return None if proportion is None else (proportion.low, proportion.high)
 
 
 def _training_curve(history: Sequence[StepStatistics]) -> Curve | None:
@@ -249,3 +248,56 @@ def _validation_curve(history: Sequence[StepStatistics]) -> Curve | None:
         return None
     steps, accuracies, losses = zip(*measured, strict=True)
     return Curve(list(steps), list(accuracies), list(losses))
+
+
+def check_summaries(options: RetrainOptions) -> None:
+    """Find out before the work that summaries, where asked for, can be written.
+
+    Raises:
+        OutputError: the package for it is not installed.
+    """
+    if options.summaries_dir is not None:
+        from tlcli.report.tensorboard import check_installed
+
+        check_installed()
+
+
+def open_summaries(options: RetrainOptions) -> AbstractContextManager[Summaries | None]:
+    """Return the writer of a run; None where no summaries are wanted.
+
+    Raises:
+        OutputError: the folder cannot be written.
+    """
+    if options.summaries_dir is None:
+        return nullcontext()
+    from tlcli.report.tensorboard import Summaries
+
+    return Summaries(options.summaries_dir)
+
+
+def summarise_result(summaries: Summaries, run: Run, progress: Progress | None = None) -> None:
+    """Write the confusion matrices as pictures, and the bottlenecks for the projector.
+
+    There are no pictures of more than `PICTURE_LABELS` labels.
+
+    Raises:
+        OutputError: a file cannot be written.
+    """
+    options, inputs, tests = run.options, run.inputs, run.tests
+    # Logistic regression has no steps and so no curves; its pictures are those of step 0.
+    steps = options.how_many_training_steps if options.solver == "sgd" else 0
+    last = max(steps - 1, 0)
+    for tag, tested in (
+        ("confusion_matrix", tests.validation),
+        ("confusion_matrix_test", tests.after),
+    ):
+        if tested.count and len(inputs.labels) <= PICTURE_LABELS:
+            summaries.confusion(last, tested.confusion, inputs.labels, tag=tag)
+    summaries.projector(
+        inputs.vectors,
+        [inputs.labels[target] for target in inputs.targets],
+        # Points of imported vectors alone have no pictures.
+        [image.file for image in inputs.images] if any(i.file for i in inputs.images) else None,
+        {"split": inputs.splits, "image": [image.name for image in inputs.images]},
+        progress,
+    )

@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 import logging
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -18,23 +19,47 @@ from tlcli.core.data.image_folder import Dataset, ImageFile, scan_folder, with_i
 from tlcli.core.data.splits import sort_key
 from tlcli.errors import DataError
 
+if TYPE_CHECKING:
+    from tlcli.core.bottlenecks.cache import BottleneckStore
+    from tlcli.core.bottlenecks.extraction import Request
+
 logger = logging.getLogger("tlcli")
 
 Vectors = npt.NDArray[np.float32]
-Imported = dict[tuple[str, str], Vectors]
 
 
-def find_images(options: RetrainOptions) -> tuple[Dataset, Imported, tuple[Skipped, ...]]:
+@dataclass(frozen=True)
+class Sources:
+    """What a run learns from, before any vector is computed.
+
+    Attributes:
+        dataset: the images and their labels.
+        imported: vectors imported as text, by (folder, image name).
+        skipped: text files that could not be used.
+    """
+
+    dataset: Dataset
+    imported: dict[tuple[str, str], Vectors]
+    skipped: tuple[Skipped, ...] = ()
+
+    def imported_vector(self, image: ImageFile) -> Vectors | None:
+        """Return the vector imported for an image, whether or not its file is there."""
+        folder = sort_key(image.folder)
+        below_label = sort_key(image.name.removeprefix(f"{image.folder}/"))
+        vector = self.imported.get((folder, below_label))
+        if vector is not None:
+            return vector
+        # The originals knew no nested folders: a file of theirs has the image's own name only.
+        return self.imported.get((folder, below_label.rsplit("/", 1)[-1]))
+
+
+def find_images(options: RetrainOptions) -> Sources:
     """List the images of a run and read the vectors imported for them.
-
-    Returns:
-        The dataset, the imported vectors by (folder, image name), and the text files that
-        could not be used.
 
     Raises:
         DataError: there is too little to learn from, or two folders share a label.
     """
-    imported: Imported = {}
+    imported: dict[tuple[str, str], Vectors] = {}
     skipped: list[Skipped] = []
     if options.import_bottlenecks is not None:
         texts = _import(options)
@@ -58,7 +83,7 @@ def find_images(options: RetrainOptions) -> tuple[Dataset, Imported, tuple[Skipp
     if imported:
         dataset = with_imported(dataset, list(imported), options.keep_label_names)
     assert dataset is not None
-    return dataset, imported, tuple(skipped)
+    return Sources(dataset, imported, tuple(skipped))
 
 
 def _import(options: RetrainOptions) -> TextImport:
@@ -79,20 +104,11 @@ def _is_empty_folder(options: RetrainOptions) -> bool:
     return folder.is_dir() and not any(folder.iterdir())
 
 
-def imported_vector(image: ImageFile, imported: Imported) -> Vectors | None:
-    """Return the vector imported for an image, whether or not its file is there."""
-    folder = sort_key(image.folder)
-    below_label = sort_key(image.name.removeprefix(f"{image.folder}/"))
-    vector = imported.get((folder, below_label))
-    # The originals knew no nested folders: a file of theirs has the image's own name only.
-    return vector if vector is not None else imported.get((folder, below_label.rsplit("/", 1)[-1]))
-
-
-def needs_backbone(options: RetrainOptions, dataset: Dataset, imported: Imported) -> bool:
+def needs_backbone(options: RetrainOptions, sources: Sources) -> bool:
     """Return whether anything must be computed by, or exported with, a backbone."""
     if not options.final_layer_only or options.distorts:
         return True
-    return any(imported_vector(image, imported) is None for image in dataset.images)
+    return any(sources.imported_vector(image) is None for image in sources.dataset.images)
 
 
 def find_backbone(options: RetrainOptions) -> Backbone:
@@ -132,3 +148,55 @@ def report_skipped(options: RetrainOptions, skipped: Sequence[Skipped]) -> None:
         )
     for bad in skipped:
         logger.warning("%s is skipped: %s", bad.path, bad.reason)
+
+
+def in_its_precision(
+    options: RetrainOptions, backbone: Backbone, requests: Sequence[Request], store: BottleneckStore
+) -> Backbone:
+    """Return the backbone in the requested precision, or the one that pays.
+
+    Args:
+        options: of the run.
+        backbone: in float32.
+        requests: the undistorted vectors that the run needs.
+        store: the cache.
+    """
+    if options.precision == "float32" or options.import_bottlenecks is not None:
+        return backbone
+    # These imports load the image readers, which the lines above do not need.
+    from tlcli.core.bottlenecks import precision
+    from tlcli.core.bottlenecks.engine_choice import bfloat16_backend
+    from tlcli.core.bottlenecks.engines import NO_BACKEND
+
+    if options.precision == "bfloat16":
+        backend = bfloat16_backend()
+        if backend == NO_BACKEND:
+            logger.warning(
+                "this machine has no instructions for bfloat16, so that --precision bfloat16 is "
+                "slower here than float32"
+            )
+        logger.debug("precision bfloat16, as asked for, computed by: %s", backend)
+        return precision.in_bfloat16(backbone, backend)
+
+    views = 1 + (options.distortion_views if options.distorts else 0)
+    contents = list(dict.fromkeys(request.content for request in requests))
+
+    def new(found: Backbone) -> int:
+        # Views are cached with the plain image, or not at all.
+        return views * (len(contents) - store.count(found.fingerprint, contents))
+
+    # Few images need no look into the cache.
+    many = views * len(contents) >= precision.WORTH_MEASURING
+    new_in_float32 = new(backbone) if many else views * len(contents)
+    trial = precision.Trial(backbone, [request.path for request in requests], new_in_float32)
+    choice = precision.choose(
+        new_in_float32,
+        lambda backend: new(precision.in_bfloat16(backbone, backend)),
+        bfloat16_backend,
+        trial,
+    )
+    if choice.backend is None:
+        logger.debug("precision float32: %s", choice.reason)
+        return trial.backbone
+    logger.info("Precision bfloat16 (%s): %s", choice.backend, choice.reason)
+    return precision.in_bfloat16(trial.backbone, choice.backend)

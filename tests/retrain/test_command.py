@@ -106,7 +106,7 @@ def test_label_gives_the_accuracy_that_retrain_printed_image_by_image(trained: T
     from retrain.sources import find_images
     from tlcli.core.data.splits import assign_splits
 
-    dataset, _, _ = find_images(RetrainOptions(image_dir=trained.photos))
+    dataset = find_images(RetrainOptions(image_dir=trained.photos)).dataset
     images = [image for image in dataset.images if image.path and image.path.stat().st_size]
     splits = assign_splits(
         [image.name for image in images],
@@ -213,7 +213,7 @@ def test_intermediate_graphs_are_written(shared: Path, tmp_path: Path) -> None:
         assert load_for(tmp_path / "between" / name) is not None
 
 
-def test_the_optimum_and_cross_validation(shared: Path, tmp_path: Path) -> None:
+def test_logistic_regression_and_cross_validation(shared: Path, tmp_path: Path) -> None:
     run = import_houses(shared, tmp_path, "--solver", "lbfgs", "--cross_validate", 5)
     assert run.code == 0, run.err
     cross = run.json["cross_validation"]

@@ -62,7 +62,9 @@ def options(tmp_path: Path, **changes: bool) -> RetrainOptions:
 
 
 def test_each_image_gets_the_map_of_its_label(inputs: Inputs, tmp_path: Path) -> None:
-    found = heat_maps(inputs, options(tmp_path), backbone(), LAYER, {0: 0, 1: 0, 2: 0, 3: 1})
+    found = heat_maps(
+        replace(inputs, backbone=backbone()), options(tmp_path), LAYER, {0: 0, 1: 0, 2: 0, 3: 1}
+    )
     assert found.missing is None
     assert set(found.maps) == {0, 1}
     np.testing.assert_allclose(found.maps[0], np.ones((4, 4)))
@@ -73,26 +75,31 @@ def test_what_was_computed_once_is_read_from_the_cache(
     inputs: Inputs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wanted = {0: 0, 1: 1}
-    first = heat_maps(inputs, options(tmp_path), backbone(), LAYER, wanted)
+    first = heat_maps(replace(inputs, backbone=backbone()), options(tmp_path), LAYER, wanted)
     monkeypatch.setattr(ActivationMapper, "maps", None)
     # Not even the graph is loaded, which takes as long as all the rest of a report.
     unloaded = replace(backbone(), load_graph=None)  # type: ignore[arg-type]
-    again = heat_maps(inputs, options(tmp_path), unloaded, LAYER, wanted)
+    again = heat_maps(replace(inputs, backbone=unloaded), options(tmp_path), LAYER, wanted)
     for row in wanted:
         np.testing.assert_array_equal(first.maps[row], again.maps[row])
     with pytest.raises(TypeError, match="not callable"):
-        heat_maps(inputs, options(tmp_path), backbone(fingerprint="other"), LAYER, wanted)
+        heat_maps(
+            replace(inputs, backbone=backbone(fingerprint="other")),
+            options(tmp_path),
+            LAYER,
+            wanted,
+        )
 
 
 def test_another_layer_reads_the_same_features(inputs: Inputs, tmp_path: Path) -> None:
-    heat_maps(inputs, options(tmp_path), backbone(), LAYER, {0: 0})
+    heat_maps(replace(inputs, backbone=backbone()), options(tmp_path), LAYER, {0: 0})
     doubled = FinalLayer(2 * LAYER.weights, LAYER.biases)
-    found = heat_maps(inputs, options(tmp_path), backbone(), doubled, {0: 1})
+    found = heat_maps(replace(inputs, backbone=backbone()), options(tmp_path), doubled, {0: 1})
     np.testing.assert_allclose(found.maps[0], np.full((4, 4), -2))
 
 
 def test_a_backbone_without_an_average_says_so(inputs: Inputs, tmp_path: Path) -> None:
-    found = heat_maps(inputs, options(tmp_path), backbone((2, 3)), LAYER, {0: 0})
+    found = heat_maps(replace(inputs, backbone=backbone((2, 3))), options(tmp_path), LAYER, {0: 0})
     assert found.maps == {}
     assert found.missing is not None
     assert found.missing.startswith("No heat maps of this backbone: its operation Mean ")
@@ -100,12 +107,17 @@ def test_a_backbone_without_an_average_says_so(inputs: Inputs, tmp_path: Path) -
 
 
 def test_no_photos(inputs: Inputs, tmp_path: Path) -> None:
-    found = heat_maps(inputs, options(tmp_path), backbone(), LAYER, {3: 0})
+    found = heat_maps(replace(inputs, backbone=backbone()), options(tmp_path), LAYER, {3: 0})
     assert found.missing == "No heat maps: there are no photos of these images."
 
 
 @pytest.mark.parametrize("without", ["backbone", "network"])
 def test_a_final_layer_alone(inputs: Inputs, tmp_path: Path, without: str) -> None:
     chosen = options(tmp_path, final_layer_only=without == "network")
-    found = heat_maps(inputs, chosen, None if without == "backbone" else backbone(), LAYER, {0: 0})
+    found = heat_maps(
+        replace(inputs, backbone=None if without == "backbone" else backbone()),
+        chosen,
+        LAYER,
+        {0: 0},
+    )
     assert found.missing == "No heat maps: the final layer was trained alone."

@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from retrain import inputs as inputs_module
 from retrain.fitting import cross_validate_fit, samples, training_samples
 from retrain.inputs import Inputs, _stack, _take_rows, gather
 from retrain.options import RetrainOptions
@@ -54,8 +53,7 @@ def photos(tmp_path: Path) -> Path:
 
 def gathered(photos: Path, **options: object) -> Inputs:
     chosen = RetrainOptions(image_dir=photos, bottleneck_dir=photos.parent / "cache", **options)
-    dataset, imported, _ = find_images(chosen)
-    return gather(chosen, dataset, imported, BACKBONE)
+    return gather(chosen, find_images(chosen), BACKBONE)
 
 
 def check(inputs: Inputs) -> None:
@@ -156,9 +154,7 @@ def test_rows_are_taken_in_the_matrixs_own_memory(
         data.draw(st.lists(st.integers(0, count - 1), max_size=count, unique=True)), np.int64
     )
     expected = matrix[rows]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(inputs_module, "_REORDERED_BYTES", room)
-        result = _take_rows(matrix, rows)
+    result = _take_rows(matrix, rows, room)
     np.testing.assert_array_equal(result, expected)
     assert not len(rows) or np.shares_memory(result, matrix)
 
@@ -172,21 +168,18 @@ def test_rows_of_one_matrix_are_stacked_without_a_copy() -> None:
         np.testing.assert_array_equal(stacked, np.array(other))
 
 
-def test_warnings_of_duplicates_stay_short(
-    photos: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(inputs_module, "_GROUPS_NAMED", 2)
-    monkeypatch.setattr(inputs_module, "_NAMES_SAID", 3)
-    for number in range(3):
+def test_warnings_of_duplicates_stay_short(photos: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for number in range(21):
         first = photos / "daisy" / f"{number:02d}.jpg"
-        for copy in range(4):
-            (photos / "rose" / f"9{number}{copy}.jpg").write_bytes(first.read_bytes())
+        for copy in range(11 if number == 0 else 1):
+            (photos / "rose" / f"9{number:02d}{copy:02d}.jpg").write_bytes(first.read_bytes())
     found = gathered(photos)
-    assert [len(group) for group in found.duplicates] == [5, 5, 5]
-    said = [record.getMessage() for record in caplog.records]
-    beginning = "the same image lies under different labels: "
-    assert said == [
-        beginning + "daisy/00.jpg, rose/900.jpg, rose/901.jpg and 2 more",
-        beginning + "daisy/01.jpg, rose/910.jpg, rose/911.jpg and 2 more",
-        "1 more image lies under different labels; the report lists them",
+    assert [len(group) for group in found.duplicates] == [12, *[2] * 20]
+    messages = [record.getMessage() for record in caplog.records]
+    beginning = "the same image has different labels: "
+    names = ", ".join(["daisy/00.jpg", *(f"rose/900{copy:02d}.jpg" for copy in range(9))])
+    assert messages == [
+        f"{beginning}{names} and 2 more",
+        *(f"{beginning}daisy/{row:02d}.jpg, rose/9{row:02d}00.jpg" for row in range(1, 20)),
+        "1 more image has different labels; the report lists them",
     ]

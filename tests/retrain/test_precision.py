@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 import tlcli
-from retrain import precision as settling
 from retrain.options import RetrainOptions
+from retrain.sources import in_its_precision
 from tests.support import Trained
 from tests.support import tlcli as command
 from tlcli.backbone import Backbone, BackboneGraph
@@ -51,7 +51,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-unt
 
     def settle(**options: object) -> str:
         chosen = RetrainOptions(image_dir=tmp_path, **options)
-        return settling.in_its_precision(chosen, BACKBONE, requests, store).precision
+        return in_its_precision(chosen, BACKBONE, requests, store).precision
 
     def cached(backbone: Backbone, count: int) -> None:
         vectors = {request.content: np.ones(3, np.float32) for request in requests[:count]}

@@ -171,8 +171,7 @@ def test_a_final_layer_alone_has_no_heat_maps_and_says_so(tmp_path: Path) -> Non
     assert not [image for image in page.all("img") if "Heat map" in str(image["alt"])]
 
 
-def test_no_report_means_none_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("retrain.job.write_report", None)
+def test_no_report_means_none_of_it(tmp_path: Path) -> None:
     result = small_run(tmp_path, no_report=True)
     assert result.report is None
     assert "report" not in json.loads(result.to_json())

@@ -17,6 +17,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from retrain import report
+from retrain.job import retrain
 from retrain.result import RetrainResult
 from tests.report.test_browser import browser, fetched, run
 from tests.retrain.test_report import HOSTILE, small_run
@@ -93,7 +95,7 @@ def test_confusion_matrices_are_pictures_of_the_last_step(
 def test_more_labels_than_a_picture_holds_have_none(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("retrain.summaries.PICTURE_LABELS", 1)
+    monkeypatch.setattr(report, "PICTURE_LABELS", 1)
     small_run(tmp_path, summaries_dir=tmp_path / "logs", validation_percentage=20)
     assert read(tmp_path / "logs" / "validation").Tags()["images"] == []
 
@@ -127,7 +129,7 @@ def test_the_projector_has_every_bottleneck_with_its_label_and_photo(
     assert sheet[-side:, -side:].std() == pytest.approx(np.std([200, 204, 209]))
 
 
-def test_the_optimum_has_pictures_and_points_but_no_curves(tmp_path: Path) -> None:
+def test_logistic_regression_has_pictures_and_points_but_no_curves(tmp_path: Path) -> None:
     logs = tmp_path / "logs"
     small_run(tmp_path, summaries_dir=logs, solver="lbfgs")
     events = read(logs / "validation")
@@ -141,9 +143,8 @@ def test_tensorboard_that_is_missing_is_named_before_the_work(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(writer, "find_spec", lambda name: None)
-    monkeypatch.setattr("retrain.job.find_images", None)
     with pytest.raises(OutputError, match=r"pip install 'tlcli\[summaries\]'") as found:
-        small_run(tmp_path, summaries_dir=tmp_path / "logs")
+        retrain(tmp_path / "absent", summaries_dir=tmp_path / "logs")
     assert found.value.exit_code == 1
     assert not (tmp_path / "logs").exists()
 

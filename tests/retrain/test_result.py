@@ -12,8 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from retrain.result import LabelCounts, RetrainResult, Skipped
-from retrain.summary import LABELS_SHOWN, next_command, summary
+from retrain.result import LABELS_SHOWN, LabelCounts, RetrainResult, Skipped, next_command, summary
 from tests.support import Trained, tlcli
 
 RESULT = RetrainResult(
