@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hypothesis_numpy
 
 from tlcli.backbones import resolve
-from tlcli.graph.bfloat16 import bfloat16_graph, from_bfloat16, to_bfloat16
+from tlcli.graph.bfloat16 import bfloat16_graph, to_bfloat16
 from tlcli.graph.nodes import DataType, const, new_graph, node, placeholder
 from tlcli.graph.surgery import needed_nodes, nodes_by_name
 from tlcli.runtime.tensorflow import GraphEngine
@@ -20,6 +20,11 @@ from tlcli.runtime.tensorflow import GraphEngine
 F = np.float32
 Array = np.ndarray[Any, Any]
 ONES = [1, 1, 1, 1]
+
+
+def from_bfloat16(bits: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Return the values of bfloat16 bits as float32, which represents them all."""
+    return (bits.astype(np.uint32) << 16).view(np.float32)
 
 
 def rounded(values: Array) -> Array:

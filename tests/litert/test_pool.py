@@ -85,7 +85,7 @@ def test_single_images_have_all_threads(engine: type[FakeEngine]) -> None:
 def test_more_interpreters_come_when_images_have_waited(
     engine: type[FakeEngine], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(litert_pool, "_FEW_IMAGES", 3)
+    monkeypatch.setattr(litert_pool, "FEW_IMAGES", 3)
     pool = LiteRTPool(b"model", 2)
     for _ in range(3):
         pool.run_one(image())
@@ -107,7 +107,7 @@ def test_many_images_need_no_interpreter_with_all_threads(engine: type[FakeEngin
 def test_large_models_get_fewer_interpreters(
     engine: type[FakeEngine], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(litert_pool, "_WEIGHTS_IN_MEMORY", 400)
+    monkeypatch.setattr(litert_pool, "WEIGHTS_IN_MEMORY", 400)
     path = tmp_path / "model"
     path.write_bytes(b"x" * 100)
     for source in (path, path.read_bytes()):

@@ -71,11 +71,6 @@ def to_bfloat16(values: npt.ArrayLike) -> npt.NDArray[np.uint16]:
     return (rounded >> 16).astype(np.uint16)
 
 
-def from_bfloat16(bits: npt.NDArray[np.uint16]) -> npt.NDArray[np.float32]:
-    """Return the values of bfloat16 bits as float32, which holds them all."""
-    return (bits.astype(np.uint32) << 16).view(np.float32)
-
-
 def bfloat16_graph(graph: Any, input: str, output: str, depthwise: bool = True) -> Any:
     """Return the network with its heavy layers in bfloat16.
 

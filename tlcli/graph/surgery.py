@@ -1,11 +1,11 @@
 """Turn any frozen inference graph into a plain one, without importing TensorFlow.
 
 A plain graph has one input, no training leftovers and only operations that other readers
-of frozen graphs know. This module holds the structure (who reads what) and `simplify`,
-which chains everything; the numbers are in `graph_folding`, the shapes in `graph_shapes`.
+of frozen graphs know. This module holds the structure (who reads what); the numbers are in
+`tlcli.graph.folding`, the shapes in `tlcli.graph.shapes`, and `tlcli.graph.simplify` runs all.
 
-Every function takes a ``graph_messages.GraphDef`` and returns a new one. A tensor is
-spelled as in the graph itself: ``NAME`` (output 0), ``NAME:1``.
+Every function takes a ``GraphDef`` and returns a new one. A tensor is written as in the graph
+itself: ``NAME`` (output 0), ``NAME:1``.
 """
 
 from __future__ import annotations
@@ -16,8 +16,7 @@ from typing import Any
 from tlcli.errors import GraphError
 from tlcli.graph.messages import GraphDef
 
-# They pass on what they read when nothing is being trained or debugged.
-_PASSING = frozenset(
+PASSING = frozenset(
     {
         "Identity",
         "StopGradient",
@@ -28,6 +27,7 @@ _PASSING = frozenset(
         "IdentityN",
     }
 )
+"""Operations that pass on what they read when nothing is being trained or debugged."""
 # What lies between a frozen weight and its reader.
 _CONSTANT_PASSING = frozenset({"Identity", "Dequantize", "StopGradient"})
 # Notes for TensorFlow's own tools; other readers stumble over some of them.
@@ -250,7 +250,7 @@ def replace_input(graph: Any, old_tensor: str, new_nodes: Sequence[Any]) -> Any:
 
 
 def strip_identities(graph: Any, keep: Sequence[str] = ()) -> Any:
-    """Remove the nodes that only pass on their input (see ``_PASSING``).
+    """Remove the nodes that only pass on their input (see `PASSING`).
 
     A ``PlaceholderWithDefault`` is taken as its default. Nodes named in ``keep`` stay, the
     one that is an output of the graph among them, as ``Identity`` where it was another.
@@ -259,7 +259,7 @@ def strip_identities(graph: Any, keep: Sequence[str] = ()) -> Any:
     passing = {
         (node.name, number): source
         for node in graph.node
-        if node.op in _PASSING and node.name not in kept
+        if node.op in PASSING and node.name not in kept
         for number, source in enumerate(data_inputs(node))
     }
     gone = {name for name, _ in passing}
@@ -276,7 +276,7 @@ def strip_identities(graph: Any, keep: Sequence[str] = ()) -> Any:
         copy_graph(graph, (node for node in graph.node if node.name not in gone)), targets
     )
     for node in result.node:
-        if node.op in _PASSING - {"Identity", "IdentityN"} and data_inputs(node):
+        if node.op in PASSING - {"Identity", "IdentityN"} and data_inputs(node):
             node.op = "Identity"
             for key in [key for key in node.attr if key not in ("T", "dtype")]:
                 del node.attr[key]
@@ -284,8 +284,3 @@ def strip_identities(graph: Any, keep: Sequence[str] = ()) -> Any:
                 node.attr["T"].CopyFrom(node.attr["dtype"])
                 del node.attr["dtype"]
     return result
-
-
-def check_plain(graph: Any) -> list[str]:
-    """Return the operations of ``graph`` that are not plain, sorted; none: it is plain."""
-    return sorted({node.op for node in graph.node} - PLAIN_OPERATIONS)

@@ -93,8 +93,10 @@ class LiteRTModel:
         """Add an operator; those that give its inputs come before it."""
         self._operators.append(_Operator(code, version, tuple(inputs), tuple(outputs), options))
 
-    def serialise(self, inputs: Sequence[int], outputs: Sequence[int]) -> bytes:
-        """Return the file; the same tables give the same bytes.
+    def serialise(
+        self, inputs: Sequence[int], outputs: Sequence[int], largest: int = _LARGEST_FILE
+    ) -> bytes:
+        """Return the file, of at most ``largest`` bytes; the same tables give the same bytes.
 
         Raises:
             OutputError: it would be larger than a LiteRT file may be (2 GB).
@@ -102,7 +104,7 @@ class LiteRTModel:
         constants = sum(each.data.nbytes for each in self._tensors if each.data is not None)
         # Enough at once: a builder that grows copies everything each time.
         size = constants + 512 * (len(self._tensors) + len(self._operators)) + 4096
-        if size > _LARGEST_FILE:
+        if size > largest:
             raise OutputError(
                 f"the LiteRT file would take {size / 1e9:.1f} GB and 2 GB is the most; choose a "
                 "smaller backbone"

@@ -24,10 +24,10 @@ from tlcli.system.cpus import available_cpus
 
 Array = np.ndarray[Any, Any]
 
-# Each interpreter holds weights of its own, arranged for its processor.
-_WEIGHTS_IN_MEMORY = 512 << 20
-# Making interpreters takes as long as they save on about so many images.
-_FEW_IMAGES = 16
+WEIGHTS_IN_MEMORY = 512 << 20
+"""Bytes of weights in all interpreters: each has its own, arranged for its processor."""
+FEW_IMAGES = 16
+"""Images on which interpreters save about as much time as making them takes."""
 
 
 class LiteRTPool:
@@ -67,7 +67,7 @@ class LiteRTPool:
         # Read once: interpreters share it.
         self._source = source if mapped else litert_content(source, trust)
         self._mapped = mapped
-        self.workers = min(processors, max(1, _WEIGHTS_IN_MEMORY // max(1, _size(self._source))))
+        self.workers = min(processors, max(1, WEIGHTS_IN_MEMORY // max(1, _size(self._source))))
         self._threads = max(1, processors // self.workers)
         name = None if isinstance(source, bytes) else str(source)
         threads = self._threads if many else processors
@@ -82,7 +82,7 @@ class LiteRTPool:
         self._free = [first] if several else []
         self._wide_is_free = not several
         self._made = int(several)
-        self._waited = _FEW_IMAGES if several else 0
+        self._waited = FEW_IMAGES if several else 0
         self._changed = threading.Condition()
         self._executor: ThreadPoolExecutor | None = None
         self._closed = False
@@ -159,7 +159,7 @@ class LiteRTPool:
             while True:
                 if self._closed:
                     raise GraphError("the LiteRT model was closed")
-                several = self._wide is None or self._waited > _FEW_IMAGES
+                several = self._wide is None or self._waited > FEW_IMAGES
                 if self._wide is not None and self._wide_is_free and not (crowded and several):
                     self._wide_is_free = False
                     return self._wide

@@ -13,23 +13,12 @@ import numpy as np
 
 from tlcli.errors import GraphError
 from tlcli.graph.nodes import tensor_to_array
-from tlcli.graph.surgery import data_inputs, nodes_by_name, split_tensor
+from tlcli.graph.surgery import PASSING, constant_behind, data_inputs, nodes_by_name, split_tensor
 
 Array = np.ndarray[Any, Any]
 
-# What only renames or reshapes the pooled vector.
-_PASSING = frozenset(
-    {
-        "Identity",
-        "StopGradient",
-        "PreventGradient",
-        "Snapshot",
-        "Reshape",
-        "Squeeze",
-        "PlaceholderWithDefault",
-        "CheckNumerics",
-    }
-)
+# What only renames or reshapes the pooled vector. An ``IdentityN`` has several outputs.
+_PASSING = (PASSING - {"IdentityN"}) | {"Reshape", "Squeeze"}
 _ADDING = frozenset({"Add", "AddV2", "BiasAdd"})
 
 
@@ -129,12 +118,8 @@ def _flag(node: Any, name: str) -> bool:
 
 def _constant(tensor: tuple[str, int], nodes: dict[str, Any]) -> Array | None:
     """Return a constant of float32 behind identities; None: it is computed."""
-    node = nodes.get(tensor[0])
-    for _ in range(len(nodes)):
-        if node is None or node.op != "Identity" or not data_inputs(node):
-            break
-        node = nodes.get(data_inputs(node)[0][0])
-    if node is None or node.op != "Const":
+    node = constant_behind(nodes, tensor[0])
+    if node is None:
         return None
     values = tensor_to_array(node.attr["value"].tensor)
     return values if values.dtype == np.float32 else None
@@ -151,10 +136,8 @@ def _averages_places(node: Any, nodes: dict[str, Any]) -> bool:
     sources = data_inputs(node)
     if len(sources) < 2:
         return False
-    axes = nodes.get(sources[1][0])
-    while axes is not None and axes.op == "Identity" and data_inputs(axes):
-        axes = nodes.get(data_inputs(axes)[0][0])
-    if axes is None or axes.op != "Const":
+    axes = constant_behind(nodes, sources[1][0])
+    if axes is None:
         return False
     found = np.atleast_1d(tensor_to_array(axes.attr["value"].tensor))
     return {int(axis) % 4 for axis in found} == {1, 2}
