@@ -1,4 +1,4 @@
-"""Write the tables of options in the documents anew from the commands; --check only compares."""
+"""Write the tables of options in the documents from the commands; --check only compares."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def table(name: str) -> str:
 
 
 def updated(text: str) -> str:
-    """Return the document with every marked table written anew."""
+    """Return the document with every marked table regenerated."""
     return re.sub(
         r"(<!-- options: ([\w ]+?) -->\n).*?(<!-- end -->)",
         lambda found: f"{found[1]}{table(found[2])}\n{found[3]}",

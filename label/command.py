@@ -58,7 +58,7 @@ FORMATS = ("text", "json", "jsonl", "csv")
     default=5,
     show_default=True,
     metavar="N",
-    help="Labels to print of each image, best first.",
+    help="Labels to print per image, best first.",
 )
 @click.option(
     "--format",

@@ -26,9 +26,7 @@ BELOW_MINIMUM = 3
 
 
 @click.command(cls=ImageDirCommand, context_settings=CONTEXT_SETTINGS)
-@click.option(
-    "--image_dir", type=ANY_PATH, help="Folder of folders: one folder of images per label."
-)
+@click.option("--image_dir", type=ANY_PATH, help="Folder with one subfolder of images per label.")
 @click.option("--keep_label_names", is_flag=True, help="Use folder names as labels unchanged.")
 @click.option(
     "--output_graph",
@@ -87,9 +85,13 @@ BELOW_MINIMUM = 3
 @click.option("--input_width", type=int, help="Input width of the backbone in pixels.")
 @click.option("--input_mean", type=float, help="Subtracted from pixels of 0 to 255.")
 @click.option("--input_std", type=float, help="Pixels are divided by this after --input_mean.")
-@click.option("--model_dir", type=ANY_PATH, help="Where backbones lie.  [default: cache folder]")
 @click.option(
-    "--bottleneck_dir", type=ANY_PATH, help="Where the cache lies.  [default: cache folder]"
+    "--model_dir", type=ANY_PATH, help="Folder of downloaded backbones.  [default: cache folder]"
+)
+@click.option(
+    "--bottleneck_dir",
+    type=ANY_PATH,
+    help="Folder of the bottleneck cache.  [default: cache folder]",
 )
 @click.option(
     "--import_bottlenecks", type=ANY_PATH, help="Text bottlenecks of the original tools to use."
@@ -139,14 +141,14 @@ BELOW_MINIMUM = 3
     type=int,
     default=10,
     show_default=True,
-    help="Share of images kept for the final test.",
+    help="Percentage of images for the final test.",
 )
 @click.option(
     "--validation_percentage",
     type=int,
     default=10,
     show_default=True,
-    help="Share of images kept for validation.",
+    help="Percentage of images for validation.",
 )
 @click.option(
     "--print_misclassified_test_images",

@@ -59,7 +59,7 @@ class LazyGroup(click.Group):
         return [*found, *click.Command.shell_complete(self, ctx, incomplete)]
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
-        """Run, or say what a shell may complete."""
+        """Run, or print completions for a shell."""
         if "_TLCLI_COMPLETE" in os.environ:
             from tlcli.commands.completion import prepare
 
