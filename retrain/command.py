@@ -17,12 +17,11 @@ from tlcli.commands.options import (
     from_home,
     talk_options,
 )
+from tlcli.errors import BELOW_MINIMUM
 from tlcli.terminal import CONTEXT_SETTINGS, progress_bars, say_below_minimum, set_up_logging
 from tlcli.text import harmless
 
 logger = logging.getLogger("tlcli")
-
-BELOW_MINIMUM = 3
 
 
 @click.command(cls=ImageDirCommand, context_settings=CONTEXT_SETTINGS)

@@ -11,10 +11,15 @@
     `-- OutputError       an output cannot be written
 
 A message is one sentence that says what is wrong, where, and what to do.
-Commands print it and leave with ``exit_code``; nothing else decides exit codes.
+Commands print it and leave with ``exit_code``; the other exit codes are below, and nothing else
+decides exit codes.
 """
 
 from __future__ import annotations
+
+BELOW_MINIMUM = 3  # the accuracy is below --min_accuracy
+INTERRUPTED = 130  # by SIGINT, which is Ctrl-C
+TERMINATED = 143  # by SIGTERM
 
 
 class TlcliError(Exception):

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 import click
 
-from tlcli.errors import TlcliError
+from tlcli.errors import INTERRUPTED, TERMINATED, TlcliError
 from tlcli.runtime.watchdog import watchdog
 from tlcli.system.memory import bound_memory
 from tlcli.text import harmless
@@ -37,9 +37,6 @@ else:
 
 LOG_LEVELS = ("DEBUG", "INFO", "WARN", "WARNING", "ERROR", "FATAL")
 """The names the originals took for ``--logging_verbosity``, and Python's own."""
-
-INTERRUPTED = 130
-TERMINATED = 143
 
 # A batch takes less; a graph with an endless loop never ends.
 _PATIENCE = 5.0

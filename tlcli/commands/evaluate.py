@@ -19,7 +19,7 @@ from tlcli.commands.options import (
     graph_options,
     talk_options,
 )
-from tlcli.errors import GraphError
+from tlcli.errors import BELOW_MINIMUM, GraphError
 from tlcli.terminal import (
     CONTEXT_SETTINGS,
     is_plain,
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from tlcli.core.evaluation.comparison import GraphComparison
     from tlcli.core.evaluation.graph_accuracy import GraphAccuracy
 
-BELOW_MINIMUM = 3
 FORMATS = ("text", "json", "csv", "html")
 _BY_SUFFIX = {".json": "json", ".csv": "csv", ".html": "html", ".htm": "html"}
 
