@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 from PIL import Image
 
 from tlcli.core.evaluation.confusion import ConfusionMatrix
@@ -40,7 +42,7 @@ def usual(**changes: Any) -> ReportData:
             LabelFigures("daisy", 10, 2, 4, 1.0, (0.4, 1.0), 0.5, (0.15, 0.85), 0.667),
             LabelFigures("roses", 12, 2, 4, 0.667, (0.3, 0.9), 1.0, (0.51, 1.0), 0.8),
         ],
-        confusion=ConfusionMatrix.of_dense([[2, 2], [0, 4]]),
+        confusion=confusion_of([[2, 2], [0, 4]]),
         backbone=BackboneFacts("net", "a file", "Apache-2.0", "ab" * 32, 1280, 224, 224),
         command="tlcli retrain --image_dir 'flower photos' --seed 0",
         settings={"seed": 0, "strict": False, "output_report": None, "learning_rate": 0.01},
@@ -86,3 +88,10 @@ def hostile() -> ReportData:
         versions={HOSTILE: QUOTED},
         seconds={QUOTED: 1.0},
     )
+
+
+def confusion_of(matrix: npt.ArrayLike) -> ConfusionMatrix:
+    """Return the confusion matrix of counts [L, L]."""
+    counts = np.asarray(matrix, np.int64)
+    truth, predicted = (np.repeat(each, counts[counts.nonzero()]) for each in counts.nonzero())
+    return ConfusionMatrix.of(truth, predicted, len(counts))

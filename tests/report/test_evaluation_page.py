@@ -16,6 +16,7 @@ from tests.chromium import Chromium, find
 from tlcli.core.evaluation.comparison import Difference, GraphComparison
 from tlcli.core.evaluation.graph_accuracy import GraphAccuracy, Misclassified
 from tlcli.core.evaluation.metrics import evaluate
+from tlcli.report import evaluation_page
 from tlcli.report.evaluation_page import render
 
 FIGURES_FIT = """[...document.querySelectorAll("[aria-label='Figures by label']")].map(
@@ -174,7 +175,7 @@ def with_pictures(folder: Path) -> GraphComparison:
 @pytest.mark.parametrize("compared", [False, True])
 def test_axe_finds_nothing(tmp_path: Path, compared: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     # Of five images that differ two are rows of a table.
-    monkeypatch.setattr("tlcli.report.evaluation_page.PICTURES_SHOWN", 3)
+    monkeypatch.setattr(evaluation_page, "PICTURES_SHOWN", 3)
     program = find()
     if program is None:
         pytest.skip("no Chromium on this machine")

@@ -71,7 +71,7 @@ def many(count: int) -> ReportData:
     ]
     return samples.usual(
         labels=labels,
-        confusion=ConfusionMatrix.of_dense(np.eye(count, dtype=int)),
+        confusion=samples.confusion_of(np.eye(count, dtype=int)),
         comparisons=[
             Comparison("a.jpg", f"label {count - 1}", [1 / count] * count, [1 / count] * count)
         ],
@@ -100,7 +100,7 @@ EVERY = {
         interval=None,
         test_count=1,
         labels=[LabelFigures("a", 1, 0, 1), LabelFigures("b", 1, 0, 0)],
-        confusion=ConfusionMatrix.of_dense([[1, 0], [0, 0]]),
+        confusion=samples.confusion_of([[1, 0], [0, 0]]),
         backbone=samples.usual().backbone,
         command="",
         settings={},

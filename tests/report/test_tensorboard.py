@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tlcli.core.evaluation.confusion import ConfusionMatrix
+from tests.report import samples
 from tlcli.errors import OutputError
 from tlcli.report import tensorboard as module
 from tlcli.report import tensorboard_pictures as summary_pictures
@@ -37,7 +37,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
             summaries.step("validation", step, 0.25, 0.9)
             logits = generator.normal(size=(20, 2))
             summaries.layer(step, weights, np.zeros(2), logits, 1 / (1 + np.exp(-logits)))
-        summaries.confusion(10, ConfusionMatrix.of_dense([[3, 1], [0, 4]]), ["daisy", "roses"])
+        summaries.confusion(10, samples.confusion_of([[3, 1], [0, 4]]), ["daisy", "roses"])
     return folder
 
 

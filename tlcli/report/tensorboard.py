@@ -11,7 +11,7 @@ import io
 import os
 import socket
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -22,6 +22,7 @@ from PIL import Image
 
 from tlcli.core.evaluation.confusion import ConfusionMatrix
 from tlcli.errors import OutputError
+from tlcli.progress import Progress
 from tlcli.report.tensorboard_pictures import confusion_image, one_line, sprite
 from tlcli.system.atomic_files import output_error, write_bytes, write_text
 
@@ -181,7 +182,7 @@ class Summaries:
         labels: Sequence[str],
         thumbnails: Sequence[Path | str | bytes | Image.Image | None] | None = None,
         columns: Mapping[str, Sequence[str]] | None = None,
-        progress: Callable[[str, int, int], None] | None = None,
+        progress: Progress | None = None,
     ) -> None:
         """Write bottlenecks for TensorBoard's projector, at most `PROJECTOR_POINTS` of them.
 
@@ -230,18 +231,6 @@ class Summaries:
                 "  }",
             ]
         write_text(self.folder / "projector_config.pbtxt", "\n".join([*config, "}", ""]))
-
-    def flush(self) -> None:
-        """Write what is buffered, so that a running TensorBoard sees it.
-
-        Raises:
-            OutputError: the disk is full.
-        """
-        try:
-            for writer in self._writers.values():
-                writer.flush()
-        except OSError as error:
-            raise output_error(self.folder, error) from error
 
     def close(self) -> None:
         """Write what is buffered and close the files; closing twice is fine.

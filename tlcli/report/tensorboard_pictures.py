@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from tlcli.core.images.thumbnails import picture
+from tlcli.progress import Progress
 from tlcli.system.cpus import available_cpus
 
 Array = np.ndarray[Any, Any]
@@ -28,7 +29,7 @@ def one_line(label: str) -> str:
 
 def sprite(
     images: Sequence[Path | str | bytes | Image.Image | None],
-    progress: Callable[[str, int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> tuple[int, Image.Image]:
     """Return the side of one thumbnail in pixels and a square sheet of all, row by row.
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +22,7 @@ import numpy.typing as npt
 
 from tlcli.core.bottlenecks.text_numbers import parse_numbers
 from tlcli.errors import DataError, OutputError
+from tlcli.progress import Progress
 from tlcli.system.atomic_files import TEMPORARY_PREFIX, atomic_path, sweep_temporary
 from tlcli.text import counted
 
@@ -97,7 +98,7 @@ def parse_file_name(file_name: str) -> tuple[str, str] | None:
 def import_folder(
     directory: Path,
     module: str | None = None,
-    progress: Callable[[str, int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> TextImport:
     """Read the text bottlenecks under ``directory``/LABEL/.
 
@@ -290,7 +291,7 @@ def export_folder(
     directory: Path,
     items: Iterable[tuple[str, Floats]],
     module: str | None,
-    progress: Callable[[str, int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> int:
     """Write vectors as the original did and return how many were written.
 

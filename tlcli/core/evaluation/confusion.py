@@ -32,14 +32,6 @@ class ConfusionMatrix:
         columns_of = [(places // size).tolist(), (places % size).tolist(), counts.tolist()]
         return cls(size, tuple(zip(*columns_of, strict=True)))
 
-    @classmethod
-    def of_dense(cls, matrix: npt.ArrayLike) -> ConfusionMatrix:
-        """Return the matrix of counts [L, L]."""
-        counts = np.asarray(matrix, np.int64)
-        rows, columns = counts.nonzero()
-        found = zip(rows.tolist(), columns.tolist(), counts[rows, columns].tolist(), strict=True)
-        return cls(len(counts), tuple(found))
-
     def dense(self) -> npt.NDArray[np.int32]:
         """Return all counts: int [L, L], rows by true label, columns by predicted label."""
         matrix = np.zeros((self.size, self.size), np.int32)
