@@ -71,7 +71,7 @@ def _data(result: RetrainResult, run: Run) -> ReportData:
     options, inputs, fitted, tests = run.options, run.inputs, run.fitted, run.tests
     backbone = inputs.backbone
     chosen = pick(
-        tests.predictions.given,
+        tests.predictions.labels,
         tests.predictions.score,
         tests.truth,
         misclassified=MISCLASSIFIED_SHOWN,
@@ -139,7 +139,7 @@ def _heat_maps(chosen: Picks, run: Run) -> HeatMaps:
     if not rows:
         return HeatMaps()
     tests = run.tests
-    labels = {int(tests.rows[row]): int(tests.predictions.given[row]) for row in rows}
+    labels = {int(tests.rows[row]): int(tests.predictions.labels[row]) for row in rows}
     return heat_maps(run.inputs, run.options, run.fitted.layer, labels)
 
 
@@ -174,7 +174,7 @@ class _Pictures:
         return TestImage(
             name=self._inputs.images[self._tests.rows[row]].name,
             label=labels[self._tests.truth[row]],
-            predicted=labels[predictions.given[row]],
+            predicted=labels[predictions.labels[row]],
             score=float(predictions.score[row]),
             true_score=float(predictions.true_score[row]),
             thumbnail=self._thumbnail(row),

@@ -61,14 +61,14 @@ def evaluate_fit(inputs: Inputs, options: RetrainOptions, fitted: Fitted) -> Tes
         rows=rows,
         truth=truth,
         predictions=predicted,
-        after=evaluate(predicted.given, truth, label_count),
+        after=evaluate(predicted.labels, truth, label_count),
         before=evaluate_layer(fitted.untrained, vectors, truth),
         validation=evaluate_layer(
             fitted.layer, inputs.vectors[validation], inputs.targets[validation]
         ),
         misclassified=tuple(
             (_shown(inputs, int(row)), inputs.labels[true], inputs.labels[given])
-            for row, true, given in zip(rows, truth, predicted.given, strict=True)
+            for row, true, given in zip(rows, truth, predicted.labels, strict=True)
             if true != given
         ),
     )

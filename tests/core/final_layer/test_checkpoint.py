@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from pathlib import Path
 
 import numpy as np
@@ -142,7 +143,7 @@ def test_digest_of_rows_is_that_of_a_copy_of_them(monkeypatch: pytest.MonkeyPatc
 
 def test_saves_now_and_then_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
-    monkeypatch.setattr("tlcli.core.final_layer.checkpoint.time.monotonic", lambda: now[0])
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
     checkpoint = Checkpoint(tmp_path / "c", "d")
     checkpoint.save_now_and_then(a_state(1))
     assert not checkpoint.path.exists()

@@ -13,6 +13,7 @@ from tlcli.core.evaluation.confusion import ConfusionMatrix
 from tlcli.core.final_layer.sampling import philox
 from tlcli.core.final_layer.sgd import FinalLayer, Floats, Indices
 from tlcli.errors import UsageError
+from tlcli.progress import Progress
 
 Interval = tuple[float, float]
 # The 97.5 % point of the normal distribution: intervals of 95 %.
@@ -123,12 +124,12 @@ class LayerPredictions:
     """What a final layer says of N vectors.
 
     Attributes:
-        given: index of the best label, [N].
+        labels: index of the best label, [N].
         score: probability of the best label, float32 [N], 0 to 1.
         true_score: probability of the true label, float32 [N], 0 to 1.
     """
 
-    given: Indices
+    labels: Indices
     score: Floats
     true_score: Floats
 
@@ -143,8 +144,8 @@ def predict(layer: FinalLayer, vectors: Floats, truth: Indices) -> LayerPredicti
     for part in _parts(len(vectors), layer):
         scores = layer.probabilities(vectors[part])
         each = np.arange(len(scores))
-        found.given[part] = scores.argmax(axis=1)
-        found.score[part] = scores[each, found.given[part]]
+        found.labels[part] = scores.argmax(axis=1)
+        found.score[part] = scores[each, found.labels[part]]
         found.true_score[part] = scores[each, truth[part]]
     return found
 
@@ -197,7 +198,7 @@ def cross_validate(
     label_count: int | None = None,
     label_names: Sequence[str] | None = None,
     seed: int = 0,
-    progress: Callable[[str, int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> CrossValidation:
     """Fit on all folds but one and test on that one, for each.
 

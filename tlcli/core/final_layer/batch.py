@@ -54,7 +54,7 @@ class Batch:
         self._targets = np.empty_like(self._scores)
         self._row_values = np.empty(rows, np.float32)
         self._numbers = np.arange(rows)
-        self._slope = np.empty((label_count, size), np.float32)
+        self._gradient = np.empty((label_count, size), np.float32)
         self._unit = np.empty((0, 0), np.float32)
         self._rate = 0.0
         pieces = -(-rows * size * label_count // SINGLE_THREAD_WORK)
@@ -99,7 +99,9 @@ class Batch:
         scores += biases[:, np.newaxis]
         return scores
 
-    def slope(self, weights: Floats, biases: Floats, rate: float) -> tuple[Floats, Floats]:
+    def scaled_gradient(
+        self, weights: Floats, biases: Floats, rate: float
+    ) -> tuple[Floats, Floats]:
         """Return ``rate`` times the gradient of the mean cross entropy, [L, D] and [L].
 
         Args:
@@ -119,11 +121,11 @@ class Batch:
         scores *= row_values
         self._unit.take(self.labels, 1, self._targets, "clip")
         scores -= self._targets
-        np.matmul(scores, self._stacked, out=self._stack(self._slope))
+        np.matmul(scores, self._stacked, out=self._stack(self._gradient))
         tail = self._pieces * self._width
         if tail < weights.shape[1]:
-            self._slope[:, tail:] = scores @ self._vectors[:, tail:]
-        return self._slope, scores.sum(axis=1)
+            self._gradient[:, tail:] = scores @ self._vectors[:, tail:]
+        return self._gradient, scores.sum(axis=1)
 
     def measure(self, weights: Floats, biases: Floats) -> tuple[float, float]:
         """Return the share of right rows (0 to 1) and the mean cross entropy in nats.

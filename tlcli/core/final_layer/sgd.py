@@ -239,9 +239,9 @@ class SgdFit:
         with np.errstate(all="ignore"):
             for step in range(started, settings.steps):
                 batch.take(step)
-                slope, bias_slope = batch.slope(current, biases, settings.learning_rate)
-                np.subtract(current, slope, out=following)
-                np.subtract(biases, bias_slope, out=next_biases)
+                change, bias_change = batch.scaled_gradient(current, biases, settings.learning_rate)
+                np.subtract(current, change, out=following)
+                np.subtract(biases, bias_change, out=next_biases)
                 # A sum is finite only if all that it is of is.
                 total = float(following.sum()) + float(next_biases.sum())
                 if not math.isfinite(total):
