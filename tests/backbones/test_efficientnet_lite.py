@@ -21,7 +21,6 @@ from tlcli.backbones.efficientnet_lite import (
     read_verified,
     weight_file,
 )
-from tlcli.backbones.torch_file import parse_state, read_weights
 from tlcli.core.images.preprocessing import Preprocessing
 from tlcli.errors import BackboneError
 from tlcli.graph.nodes import shape_dims, tensor_to_array
@@ -41,7 +40,7 @@ def installed(name: str) -> Path:
 @pytest.mark.parametrize("name", SIZES)
 def test_finding_reads_no_weights(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     installed(name)
-    monkeypatch.setattr(efficientnet_lite, "read_weights", lambda path: pytest.fail("read"))
+    monkeypatch.setattr(efficientnet_lite, "read_tensors", lambda *_: pytest.fail("read"))
     found = find(name)
     assert (found.name, found.licence, found.bottleneck_size) == (name, "Apache-2.0", 1280)
     assert (found.height, found.width) == (SIZES[name], SIZES[name])
@@ -98,8 +97,7 @@ def test_changed_weights_are_refused(tmp_path: Path) -> None:
 
 def test_the_stem_is_stored_with_mixed_strides_and_read_in_order() -> None:
     # It lies as [h, w, in, out]; reading it as if it were contiguous gives other numbers.
-    path = installed("efficientnet_lite0")
-    stem = parse_state(read_weights(path))["_conv_stem.weight"]
+    stem = read_verified(LITE0, installed("efficientnet_lite0"))["_conv_stem.weight"]
     assert stem.shape == (32, 3, 3, 3)
     raw = np.frombuffer(stem.transpose(2, 3, 1, 0).tobytes(), "<f4")
     # Neighbouring filters are unlike each other, neighbouring pixels of one are alike.

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import struct
-import time
 import tracemalloc
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,8 +15,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tlcli.backbones import torch_file, torch_pickle
-from tlcli.backbones.torch_file import parse_state, read_weights
+from tlcli.backbones import torch_file
+from tlcli.backbones.torch_file import read_tensors
 from tlcli.errors import BackboneError
 
 MAGIC = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."
@@ -99,11 +100,21 @@ def one(**changes: object) -> bytes:
     return legacy({"w": Made(**values)})
 
 
+@pytest.fixture(scope="session")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("torch") / "weights.pth"
+
+
+def read(path: Path, data: bytes, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
+    path.write_bytes(data)
+    return read_tensors(path, hashlib.sha256(data).hexdigest(), shapes, "install it again")
+
+
 @st.composite
 def states(draw: st.DrawFn) -> tuple[dict[str, Made], dict[str, np.ndarray]]:
     """Draw tensors whose axes lie in memory in any order, and what they should read as."""
     state, truth = {}, {}
-    kinds = {"FloatStorage": "<f4", "LongStorage": "<i8", "HalfStorage": "<f2"}
+    kinds = {"FloatStorage": "<f4", "LongStorage": "<i8"}
     for index in range(draw(st.integers(0, 4))):
         shape = tuple(draw(st.lists(st.integers(1, 4), max_size=4)))
         order = draw(st.permutations(range(len(shape))))
@@ -125,62 +136,64 @@ def states(draw: st.DrawFn) -> tuple[dict[str, Made], dict[str, np.ndarray]]:
 
 @settings(deadline=None)
 @given(states())
-def test_any_strides_read_as_their_elements(drawn: tuple) -> None:
+def test_any_strides_read_as_their_elements(weights: Path, drawn: tuple) -> None:
     state, truth = drawn
-    read = parse_state(legacy(state), {key: value.shape for key, value in truth.items()})
-    assert list(read) == list(truth)
+    found = read(weights, legacy(state), {key: value.shape for key, value in truth.items()})
+    assert list(found) == list(truth)
     for key, value in truth.items():
-        assert read[key].dtype == value.dtype
-        assert read[key].flags.c_contiguous
-        np.testing.assert_array_equal(read[key], value)
+        assert found[key].dtype == value.dtype
+        assert found[key].flags.c_contiguous
+        np.testing.assert_array_equal(found[key], value)
 
 
-def test_a_file_without_tensors_is_read() -> None:
-    assert parse_state(legacy({})) == {}  # what the attacks below start from is sound
-
-
-def test_tensors_may_share_a_storage() -> None:
+def test_tensors_may_share_a_storage(weights: Path) -> None:
     shared = floats(6)
     data = legacy({"a": Made("k", shared, (6,), (1,)), "b": Made("k", shared, (2,), (2,), 1)})
-    assert parse_state(data)["b"].tolist() == [1, 3]
+    assert read(weights, data, {"a": (6,), "b": (2,)})["b"].tolist() == [1, 3]
 
 
-def test_empty_tensors_and_scalars_are_read() -> None:
+def test_empty_tensors_and_scalars_are_read(weights: Path) -> None:
     state = {"none": Made("a", floats(0), (0, 3), (3, 1)), "one": Made("b", floats(1), (), ())}
-    read = parse_state(legacy(state))
-    assert read["none"].shape == (0, 3)
-    assert read["one"].tolist() == 0
+    found = read(weights, legacy(state), {"none": (0, 3), "one": ()})
+    assert found["none"].shape == (0, 3)
+    assert found["one"].tolist() == 0
 
 
 WHOLE = one()
+SHAPES = {"w": (2, 3)}
+
+
+def test_a_file_with_another_hash_is_never_unpickled(weights: Path) -> None:
+    weights.write_bytes(WHOLE)
+    with pytest.raises(BackboneError, match=r"damaged or was changed; install it again$"):
+        read_tensors(weights, "0" * 64, SHAPES, "install it again")
 
 
 @pytest.mark.parametrize("length", range(len(WHOLE)))
-def test_every_shortened_file_is_refused(length: int) -> None:
-    with pytest.raises(BackboneError, match="cannot be read"):
-        parse_state(WHOLE[:length])
+def test_every_shortened_file_is_refused(weights: Path, length: int) -> None:
+    with pytest.raises(BackboneError, match="cannot read the weights"):
+        read(weights, WHOLE[:length], SHAPES)
 
 
 @settings(max_examples=300, deadline=None)
 @given(st.integers(0, len(WHOLE) - 1), st.integers(0, 255))
-def test_a_changed_byte_gives_tensors_or_one_sentence(position: int, value: int) -> None:
+def test_a_changed_byte_gives_tensors_or_one_sentence(
+    weights: Path, position: int, value: int
+) -> None:
     data = bytearray(WHOLE)
     data[position] = value
     try:
-        read = parse_state(bytes(data))
+        found = read(weights, bytes(data), SHAPES)
     except BackboneError:
         return
-    assert sum(tensor.nbytes for tensor in read.values()) <= 2 * len(data)
+    assert {name: tensor.shape for name, tensor in found.items()} == SHAPES
 
 
 @settings(max_examples=150, deadline=None)
 @given(st.sampled_from([b"", MAGIC, MAGIC + PROTOCOL, HEAD, HEAD + b"\x80\x02}"]), st.binary())
-def test_any_bytes_are_refused(head: bytes, rest: bytes) -> None:
+def test_any_bytes_are_refused(weights: Path, head: bytes, rest: bytes) -> None:
     with pytest.raises(BackboneError):
-        parse_state(head + rest)
-
-
-SHARED = floats(4096)
+        read(weights, head + rest, SHAPES)
 
 
 def attack(pickle: bytes) -> bytes:
@@ -202,7 +215,6 @@ ATTACKS = {
     "no utf-8": attack(b"\x80\x02}X\x01\0\0\0\xffK\x01s."),
     "far memo": attack(b"\x80\x02}r\xff\xff\xff\x7fj\xff\xff\xff\x7fs."),
     "no memo": attack(b"\x80\x02h\x05."),
-    "nested key": attack(b"\x80\x02}" + b")" + b"q\0h\0\x86" * 60 + b"K\x01s."),
     "long text": attack(b"\x80\x02X\xff\xff\xff\x7f."),
     "empty stack": attack(b"\x80\x02."),
     "mark left": attack(b"\x80\x02(."),
@@ -213,6 +225,8 @@ ATTACKS = {
     "far offset": one(offset=1),
     "long stride": one(strides=(4, 1)),
     "huge": one(shape=(1 << 40, 1), strides=(0, 0)),
+    "strides past 64 bits": one(shape=(5, 1), strides=(1 << 60, 1)),
+    "negative strides past 64 bits": one(shape=(5, 1), strides=(-1 << 60, 1)),
     "repeated row": one(storage=floats(3), strides=(0, 1)),
     "blown up": one(shape=(1000, 1000), strides=(0, 0)),
     "overflow": one(shape=(1 << 29,) * 8, strides=(1 << 29,) * 8),
@@ -229,46 +243,43 @@ ATTACKS = {
     "untyped": one(kind="UntypedStorage"),
     "tail": WHOLE + b"\0",
     "zip": b"PK\x03\x04" + WHOLE,
-    "big-endian": legacy({}, MAGIC + PROTOCOL + SYSTEM.replace(b"\x88s.", b"\x89s.")),
     "protocol": legacy({}, MAGIC + PROTOCOL.replace(b"\xe9", b"\xea") + SYSTEM),
     "two sizes": legacy(
         {"a": Made("k", floats(2), (2,), (1,)), "b": Made("k", floats(2), (2,), (1,), count=3)}
     ),
-    "copies": legacy({f"t{i}": Made("k", SHARED, (4096,), (1,)) for i in range(50)}),
 }
 
 
+@pytest.mark.parametrize(
+    "case", ["system", "builtins", "stack global", "inst", "obj", "escaped name", "untyped"]
+)
+def test_no_other_name_is_looked_up(weights: Path, case: str) -> None:
+    with pytest.raises(BackboneError, match="which a state dict does not need"):
+        read(weights, ATTACKS[case], SHAPES)
+
+
 @pytest.mark.parametrize("case", ATTACKS)
-def test_attacks_end_in_one_sentence_and_take_no_memory(case: str) -> None:
+def test_attacks_end_in_one_sentence_and_take_no_memory(weights: Path, case: str) -> None:
     tracemalloc.start()
-    started = time.process_time()
     try:
-        with pytest.raises(BackboneError, match="cannot be read"):
-            parse_state(ATTACKS[case])
+        with pytest.raises(BackboneError, match="cannot read the weights"):
+            read(weights, ATTACKS[case], SHAPES)
         assert tracemalloc.get_traced_memory()[1] < 20_000_000
     finally:
         tracemalloc.stop()
-    assert time.process_time() - started < 20  # not a speed test: the key bomb would take years
 
 
-def test_a_storage_list_that_does_not_fit_is_refused() -> None:
-    broken = WHOLE.replace(b"\x80\x02](" + text("7"), b"\x80\x02](" + text("8"))
+def test_a_storage_list_that_does_not_fit_is_refused(weights: Path) -> None:
+    broken = WHOLE.replace(b"\x80\x02](" + text("7") + b"e.", b"\x80\x02].")
     assert broken != WHOLE
     with pytest.raises(BackboneError, match="does not fit its tensors"):
-        parse_state(broken)
+        read(weights, broken, SHAPES)
 
 
-@pytest.mark.parametrize(
-    ("expected", "message"),
-    [
-        ({"w": (3, 2)}, "instead of"),
-        ({"w": (2, 3), "b": (1,)}, "tensor b is missing"),
-        ({}, "tensors that this network does not have"),
-    ],
-)
-def test_other_tensors_than_expected_are_refused(expected: dict, message: str) -> None:
-    with pytest.raises(BackboneError, match=message):
-        parse_state(WHOLE, expected)
+@pytest.mark.parametrize("shapes", [{"w": (3, 2)}, {"w": (2, 3), "b": (1,)}, {}])
+def test_other_tensors_than_expected_are_refused(weights: Path, shapes: dict) -> None:
+    with pytest.raises(BackboneError, match="does not hold the tensors of this network"):
+        read(weights, WHOLE, shapes)
 
 
 def test_an_absent_and_an_oversized_file_are_named(
@@ -276,16 +287,8 @@ def test_an_absent_and_an_oversized_file_are_named(
 ) -> None:
     path = tmp_path / "weights.pth"
     with pytest.raises(BackboneError, match=r"weights\.pth: No such file"):
-        read_weights(path)
-    path.write_bytes(WHOLE)
-    state = parse_state(read_weights(path), {"w": (2, 3)}, str(path))
-    assert state["w"].tolist() == [[0, 1, 2], [3, 4, 5]]
+        read_tensors(path, "0" * 64, SHAPES, "install it again")
+    assert read(path, WHOLE, SHAPES)["w"].tolist() == [[0, 1, 2], [3, 4, 5]]
     monkeypatch.setattr(torch_file, "MAXIMUM_BYTES", len(WHOLE) - 1)
     with pytest.raises(BackboneError, match="larger than"):
-        read_weights(path)
-
-
-def test_an_endless_state_dict_is_cut_short(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch_pickle, "MAXIMUM_INSTRUCTIONS", 100)
-    with pytest.raises(BackboneError, match="too long"):
-        parse_state(attack(b"\x80\x02" + b"N" * 200 + b"."))
+        read(path, WHOLE, SHAPES)

