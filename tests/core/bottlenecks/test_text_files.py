@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-import weakref
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +9,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from tlcli.core.bottlenecks import text_files as text_bottlenecks
 from tlcli.core.bottlenecks.text_files import (
     export_folder,
     format_vector,
@@ -67,6 +66,63 @@ def test_floats_read_back_to_the_same_bits(
     path = tmp_path_factory.getbasetemp() / "vector.txt"
     path.write_text(format_vector(vector))
     assert read_vector(path).tobytes() == vector.tobytes()
+
+
+# As many tools write a float: shortest, C's %g, plain decimals, single precision.
+SPELLINGS = (repr, "{:g}".format, "{:.6f}".format, lambda value: str(np.float32(value)))
+
+
+def check_against_float(path: Path, data: bytes) -> None:
+    path.write_bytes(data)
+    try:
+        expected = np.array([float(part) for part in data.split(b",")]).astype(np.float32)
+    except ValueError:
+        with pytest.raises(DataError, match=r"^(not comma-separated numbers, or cut short|empty)$"):
+            read_vector(path)
+    else:
+        assert read_vector(path).tobytes() == expected.tobytes()
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.floats(-1e7, 1e7), min_size=1, max_size=40),
+    st.lists(st.sampled_from(SPELLINGS), min_size=1, max_size=4),
+)
+def test_numbers_have_the_very_bits_of_float(tmp_path_factory, values, spellings):
+    texts = [spellings[i % len(spellings)](value) for i, value in enumerate(values)]
+    check_against_float(tmp_path_factory.getbasetemp() / "v.txt", ",".join(texts).encode())
+
+
+@settings(deadline=None)
+@given(st.text("0123456789.,-+ \n\tx", min_size=1, max_size=30))
+def test_what_float_refuses_is_refused(tmp_path_factory, text):
+    check_against_float(tmp_path_factory.getbasetemp() / "v.txt", text.encode())
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "0.5",
+        "-0.0,0.0",
+        "12345678.1234567,0.12345678,0.123456789,123456.123456789",
+        "99999999.9999999,0.99999999999999,1.00000000000001",
+        "0.0735578,6.76e-05,1.42926,0.1,0.2,0.3,0.4,0.5,0.6,0.7",
+        " 0.5,0.25\n",
+        "0.5,\n0.25\n",
+        "0.5\n0.25",
+        "1.2.3,4",
+        "1.,.5",
+        "1:.5,2.5",
+        "0./5,2.5",
+        "\u0661.5",
+        "",
+        ",",
+        "0.5,",
+        "0.5\x00,1.5",
+    ],
+)
+def test_forms_are_read_as_float_reads_them(tmp_path: Path, text: str) -> None:
+    check_against_float(tmp_path / "v.txt", text.encode())
 
 
 image_names = st.builds(
@@ -225,28 +281,20 @@ def test_real_vectors_are_those_of_the_archive(shared: Path) -> None:
         np.testing.assert_allclose(item.vector, stored, atol=0.004)
 
 
-def test_vectors_are_rows_of_one_matrix_and_held_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_vectors_are_rows_of_one_matrix_and_held_once(tmp_path: Path) -> None:
     count, size = 60, 2048
     vectors = np.random.default_rng(0).random((count, size), dtype=np.float32)
     # The order of files is not that of names: "a.jpg" sorts behind "a-2.jpg", its file before.
     names = [f"label/{'ab'[row % 2]}{'' if row < 2 else f'-{row:02d}'}.jpg" for row in range(count)]
     export_folder(tmp_path, zip(names, vectors, strict=True), None)
     write(tmp_path / "label", "short.jpg.txt")
-    monkeypatch.setattr(text_bottlenecks, "_BLOCK_BYTES", 4 * 4 * size)
-    blocks = []
-    put = text_bottlenecks._Room.put
-
-    def watched(room: text_bottlenecks._Room, vector: np.ndarray) -> np.ndarray:
-        place = put(room, vector)
-        blocks.append(weakref.ref(room._block))
-        return place
-
-    monkeypatch.setattr(text_bottlenecks._Room, "put", watched)
-    found = import_folder(tmp_path)
-    assert len(blocks) == count + 1
-    assert all(block() is None for block in blocks)
+    tracemalloc.start()
+    try:
+        found = import_folder(tmp_path, block_bytes=4 * 4 * size)
+        used = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    assert used < 1.3 * vectors.nbytes  # no block is left
     assert [item.name for item in found.bottlenecks] == sorted(names)
     for item in found.bottlenecks:
         np.testing.assert_array_equal(item.vector, vectors[names.index(item.name)])

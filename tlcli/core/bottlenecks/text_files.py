@@ -1,4 +1,4 @@
-"""The original tools' bottleneck files: one text file of comma-separated floats an image.
+"""The original tools' bottleneck files: one text file of comma-separated floats per image.
 
 Four generations named them differently, all under DIR/LABEL/:
 
@@ -20,7 +20,6 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from tlcli.core.bottlenecks.text_numbers import parse_numbers
 from tlcli.errors import DataError, OutputError
 from tlcli.progress import Progress
 from tlcli.system.atomic_files import TEMPORARY_PREFIX, atomic_path, sweep_temporary
@@ -63,7 +62,7 @@ class TextBottleneck:
 
 @dataclass(frozen=True)
 class TextImport:
-    """What a folder of text files held.
+    """The content of a folder of text files.
 
     Attributes:
         bottlenecks: sorted by name, all of one length and one module; their vectors are the rows
@@ -99,6 +98,7 @@ def import_folder(
     directory: Path,
     module: str | None = None,
     progress: Progress | None = None,
+    block_bytes: int = _BLOCK_BYTES,
 ) -> TextImport:
     """Read the text bottlenecks under ``directory``/LABEL/.
 
@@ -107,6 +107,7 @@ def import_folder(
         module: read only files of this module, as typed or as in file names; "" for the form
             of 2015. None: there must be one only.
         progress: called with ("import", done, total).
+        block_bytes: size of the blocks that vectors are read into.
 
     Raises:
         DataError: no folder, no bottleneck in it, or files of several modules.
@@ -117,14 +118,14 @@ def import_folder(
     files, skipped = _list_files(directory)
     files = _of_one_module(files, module)
     found: list[TextBottleneck] = []
-    room = _Room()
+    blocks = _Blocks(block_bytes)
     for done, file in enumerate(files, 1):
         try:
             vector = read_vector(file.path)
         except DataError as error:
             skipped.append((file.path, str(error)))
         else:
-            vector = room.put(vector)
+            vector = blocks.add(vector)
             found.append(TextBottleneck(file.folder, file.image_name, vector, file.path))
         if progress is not None:
             progress("import", done, len(files))
@@ -141,7 +142,7 @@ def import_folder(
             skipped.append(
                 (item.path, f"{counted(len(item.vector), 'value')} where most files have {size}")
             )
-    del room, item
+    del blocks, item
     found = [each for each in found if len(each.vector) == size]
     return TextImport(
         bottlenecks=_in_one_matrix(found, size),
@@ -151,26 +152,27 @@ def import_folder(
     )
 
 
-class _Room:
-    """Blocks that vectors are put into as they are read.
+class _Blocks:
+    """Blocks that vectors are copied into as they are read.
 
-    A million vectors of their own would leave the system's heap in pieces that it does not get
-    back; a block is given back as a whole once its vectors are gone.
+    A million arrays of their own would fragment the heap; a block is freed as a whole once
+    none of its vectors is used.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, block_bytes: int) -> None:
+        self._block_bytes = block_bytes
         self._block = np.empty((0, 0), np.float32)
         self._used = 0
 
-    def put(self, vector: Floats) -> Floats:
-        """Return the same vector, within a block."""
+    def add(self, vector: Floats) -> Floats:
+        """Return a copy of the vector within a block."""
         if self._used == len(self._block) or len(vector) != self._block.shape[1]:
-            rows = max(1, _BLOCK_BYTES // max(1, vector.nbytes))
+            rows = max(1, self._block_bytes // max(1, vector.nbytes))
             self._block, self._used = np.empty((rows, len(vector)), np.float32), 0
-        place: Floats = self._block[self._used]
-        place[:] = vector
+        row: Floats = self._block[self._used]
+        row[:] = vector
         self._used += 1
-        return place
+        return row
 
 
 def _in_one_matrix(found: list[TextBottleneck], size: int) -> tuple[TextBottleneck, ...]:
@@ -179,7 +181,7 @@ def _in_one_matrix(found: list[TextBottleneck], size: int) -> tuple[TextBottlene
     matrix = np.empty((len(found), size), np.float32)
     result = []
     for row in matrix:
-        item = found.pop()  # so that the blocks go while the matrix fills
+        item = found.pop()  # so that blocks are freed while the matrix fills
         row[:] = item.vector
         result.append(TextBottleneck(item.folder, item.image_name, row, item.path))
     return tuple(result)
@@ -226,8 +228,8 @@ def _of_one_module(files: list[_File], module: str | None) -> list[_File]:
         if other.module != file.module:
             raise _several_modules(other, file)
         first.setdefault(file.module, file)
-    # Vectors of two networks must not be mixed, also where no image has both; notes in the
-    # form of 2015 ("readme.txt") are told from vectors by reading them.
+    # Vectors of two networks must not be mixed, also where no image has both. Notes named like
+    # files of 2015 ("readme.txt") are distinguished from vectors by reading them.
     if len(first) > 1 and "" in first and not any(map(_looks_like_vector, _plain(files))):
         return [file for file in files if file.module]
     if len(first) > 1:
@@ -269,12 +271,11 @@ def read_vector(path: Path) -> Floats:
     if not text.strip():
         raise DataError("empty")
     try:
-        # float() takes "1_000", which no tool ever wrote for a number.
-        values = None if b"_" in text else parse_numbers(text)
-    except ValueError:
-        values = None
-    if values is None:
-        raise DataError("not comma-separated numbers, or cut short")
+        # The text as one row: any whitespace in it is that around a number.
+        row = b" ".join(text.split()).decode("ascii")
+        values = np.loadtxt([row], delimiter=",", comments=None, ndmin=1)
+    except ValueError as error:
+        raise DataError("not comma-separated numbers, or cut short") from error
     with np.errstate(over="ignore"):
         vector = values.astype(np.float32)
     if not np.isfinite(vector).all():
