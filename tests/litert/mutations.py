@@ -1,6 +1,6 @@
 """Change a LiteRT file's tables at random, check it, and run what passes in a child.
 
-    python litert_mutations.py FILE.tflite COUNT [FIRST_SEED]
+    python mutations.py FILE.tflite COUNT [FIRST_SEED]
 
 Prints how many children died by a signal, how many ran or raised, how many were refused.
 """

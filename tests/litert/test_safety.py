@@ -218,7 +218,7 @@ def test_any_bytes_are_refused(rest: bytes) -> None:
 def test_whatever_passes_does_not_end_the_process(shared: Path) -> None:
     """Change what a real file says, and run in a process of its own what is let through."""
     pytest.importorskip("ai_edge_litert.schema_py_generated")
-    script = Path(__file__).with_name("litert_mutations.py")
+    script = Path(__file__).with_name("mutations.py")
     done = subprocess.run(
         [sys.executable, str(script), str(shared / "legacy/plates_128/graph.tflite"), "80"],
         capture_output=True,
