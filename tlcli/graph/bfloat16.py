@@ -62,13 +62,14 @@ _TYPED_INPUTS: dict[str, tuple[int, ...]] = {
 
 
 def to_bfloat16(values: npt.ArrayLike) -> npt.NDArray[np.uint16]:
-    """Return float32 values as the bits of bfloat16, rounded to nearest, ties to even."""
-    array = np.asarray(values, np.float32, order="C")
-    bits = array.view(np.uint32)
-    odd = (bits >> 16) & 1
-    # A NaN must not be rounded up into an infinity.
-    rounded = np.where(np.isnan(array), bits | 0x400000, bits + 0x7FFF + odd)
-    return (rounded >> 16).astype(np.uint16)
+    """Return float32 values as the bits of bfloat16, rounded to nearest, ties to even.
+
+    A NaN stays a NaN; its payload is not preserved.
+    """
+    import ml_dtypes
+
+    with np.errstate(invalid="ignore"):  # signalling NaNs
+        return np.asarray(values, np.float32).astype(ml_dtypes.bfloat16).view(np.uint16)
 
 
 def bfloat16_graph(graph: Any, input: str, output: str, depthwise: bool = True) -> Any:
