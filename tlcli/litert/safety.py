@@ -12,7 +12,8 @@ import math
 import mmap
 import struct
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from dataclasses import dataclass
+from typing import NoReturn
 
 from tlcli.errors import GraphError
 from tlcli.litert.safety_rules import OTHER_OPERATORS, RULES
@@ -195,28 +196,71 @@ def _outside(name: str, what: str) -> GraphError:
     )
 
 
-def _check_graph(graph: _Table, codes: Sequence[int], buffers: Sequence[int], name: str) -> None:
-    tensors = graph.tables(0)
-    constants = [_check_tensor(tensor, buffers) for tensor in tensors]
-    inputs, outputs = graph.integers(1), graph.integers(2)
-    known = set()
+@dataclass(frozen=True)
+class _Graph:
+    """A graph whose operators are checked in the order in which they run.
+
+    Attributes:
+        name: what errors call the file.
+        codes: numbers of the operators that the file lists.
+        constants: for each tensor, whether it is one.
+        known: indices of the tensors that are fed, constant or computed by now.
+    """
+
+    name: str
+    codes: Sequence[int]
+    constants: Sequence[bool]
+    known: set[int]
+
+    def check_index(self, index: int) -> None:
+        if not 0 <= index < len(self.constants):
+            _damaged(f"it names the tensor {index} of {len(self.constants)}")
+
+    def check_operator(self, operator: _Table) -> None:
+        number = operator.number(0, "<I")
+        if number >= len(self.codes):
+            _damaged(f"it names the operator {number} of {len(self.codes)}")
+        kind, rule = RULES[self.codes[number]]
+        inputs, outputs = operator.integers(1), operator.integers(2)
+        for what, found, (fewest, most) in (
+            ("inputs", inputs, rule.inputs),
+            ("outputs", outputs, rule.outputs),
+        ):
+            if not fewest <= len(found) <= most:
+                _damaged(f"one of its {kind} has {len(found)} {what}")
+        for position, index in enumerate(inputs):
+            if index == -1 and position in rule.optional:
+                continue
+            self.check_index(index)
+            if index not in self.known:
+                _damaged(f"one of its {kind} reads what nothing computed")
+            if position in rule.constant and not self.constants[index]:
+                raise _outside(self.name, f"a {kind} whose result's size is computed")
+        if len(set(outputs)) != len(outputs):
+            _damaged(f"one of its {kind} gives a tensor twice")
+        for index in outputs:
+            self.check_index(index)
+            if index in self.known:
+                _damaged(f"one of its {kind} gives a tensor that was there before")
+            self.known.add(index)
+
+
+def _check_graph(table: _Table, codes: Sequence[int], buffers: Sequence[int], name: str) -> None:
+    constants = [_check_tensor(tensor, buffers) for tensor in table.tables(0)]
+    inputs, outputs = table.integers(1), table.integers(2)
+    known = {index for index, constant in enumerate(constants) if constant}
+    graph = _Graph(name, codes, constants, known)
     for index in inputs:
-        _check_index(index, tensors)
+        graph.check_index(index)
         if constants[index]:
             _damaged("one of its inputs is a constant")
         known.add(index)
-    known.update(index for index, constant in enumerate(constants) if constant)
-    for operator in graph.tables(3):
-        _check_operator(operator, codes, tensors, constants, known, name)
+    for operator in table.tables(3):
+        graph.check_operator(operator)
     for index in outputs:
-        _check_index(index, tensors)
+        graph.check_index(index)
         if index not in known:
             _damaged("nothing computes one of its outputs")
-
-
-def _check_index(index: int, tensors: Sequence[Any]) -> None:
-    if not 0 <= index < len(tensors):
-        _damaged(f"it names the tensor {index} of {len(tensors)}")
 
 
 def _check_tensor(tensor: _Table, buffers: Sequence[int]) -> bool:
@@ -240,40 +284,3 @@ def _check_tensor(tensor: _Table, buffers: Sequence[int]) -> bool:
     if length and length != size:
         _damaged(f"a constant of the shape {list(shape)} has {counted(length, 'byte')}")
     return length > 0 or size == 0
-
-
-def _check_operator(
-    operator: _Table,
-    codes: Sequence[int],
-    tensors: Sequence[_Table],
-    constants: Sequence[bool],
-    known: set[int],
-    name: str,
-) -> None:
-    number = operator.number(0, "<I")
-    if number >= len(codes):
-        _damaged(f"it names the operator {number} of {len(codes)}")
-    code = codes[number]
-    kind, rule = RULES[code]
-    inputs, outputs = operator.integers(1), operator.integers(2)
-    for what, found, (fewest, most) in (
-        ("inputs", inputs, rule.inputs),
-        ("outputs", outputs, rule.outputs),
-    ):
-        if not fewest <= len(found) <= most:
-            _damaged(f"one of its {kind} has {len(found)} {what}")
-    for place, index in enumerate(inputs):
-        if index == -1 and place in rule.optional:
-            continue
-        _check_index(index, tensors)
-        if index not in known:
-            _damaged(f"one of its {kind} reads what nothing computed")
-        if place in rule.constant and not constants[index]:
-            raise _outside(name, f"a {kind} whose result's size is computed")
-    if len(set(outputs)) != len(outputs):
-        _damaged(f"one of its {kind} gives a tensor twice")
-    for index in outputs:
-        _check_index(index, tensors)
-        if index in known:
-            _damaged(f"one of its {kind} gives a tensor that was there before")
-        known.add(index)
