@@ -14,7 +14,7 @@ from tlcli.graph.nodes import (
     DTYPES,
     FILL_LIMIT,
     DataType,
-    Shape,
+    ShapeAttribute,
     array_to_tensor,
     const,
     data_type,
@@ -116,7 +116,8 @@ def test_attributes_follow_the_python_type() -> None:
         "a", "Op", ["b", "^c"],
         T=np.float32, U=DataType.QUINT8, flag=True, count=3, rate=0.5, padding="SAME", raw=b"x",
         strides=[1, 2], empty=[], kinds=[np.int32], names=["p"], flags=[False], rates=[1.5],
-        shape=Shape([None, 3]), shapes=[Shape(None)], value=np.array([1, 2], np.int32),
+        shape=ShapeAttribute([None, 3]), shapes=[ShapeAttribute(None)],
+        value=np.array([1, 2], np.int32),
     )  # fmt: skip
     attr = made.attr
     assert list(made.input) == ["b", "^c"]

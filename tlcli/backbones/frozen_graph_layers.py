@@ -20,13 +20,16 @@ from tlcli.errors import GraphError
 from tlcli.graph.endpoints import BOTTLENECK_INPUT, PLACEHOLDERS, RESIZE, Layers, data_type, listed
 from tlcli.graph.nodes import DataType
 from tlcli.graph.shapes import infer_shapes
-from tlcli.graph.surgery import constant_behind, data_inputs, spell_tensor, split_tensor
+from tlcli.graph.surgery import (
+    AFTER_LOGITS,
+    constant_behind,
+    data_inputs,
+    spell_tensor,
+    split_tensor,
+)
 
 _log = logging.getLogger("tlcli")
 
-_AFTER_LOGITS = frozenset(
-    {"Softmax", "Sigmoid", "Identity", "Reshape", "Squeeze", "Add", "AddV2", "BiasAdd"}
-)
 _MOBILENET_LOGITS = re.compile(r"(^|.*/)MobilenetV\d/Predictions/Reshape")
 # Networks of TensorFlow's slim, all trained on [-1, 1].
 _SLIM = re.compile(r"(^|/)(MobilenetV|InceptionV|InceptionResnetV|NASNet|cell_stem)")
@@ -97,7 +100,7 @@ def _before_logits(nodes: dict[str, Any], end: str) -> str:
                 if found.op == "MatMul" or dims[:2] == [1, 1]:
                     return spell_tensor(*sources[0])
             return end
-        if found.op not in _AFTER_LOGITS or not sources or sources[0][0] not in nodes:
+        if found.op not in AFTER_LOGITS or not sources or sources[0][0] not in nodes:
             return end
         found = nodes[sources[0][0]]
     return end

@@ -14,6 +14,7 @@ from tlcli.errors import GraphError
 from tlcli.graph.nodes import DataType, tensor_to_array
 from tlcli.graph.shapes import placeholder_shape, static_input_size
 from tlcli.graph.surgery import (
+    PIXEL_PASSING,
     constant_behind,
     data_inputs,
     needed_nodes,
@@ -28,10 +29,6 @@ BOTTLENECK_INPUT = "BottleneckInputPlaceholder"
 RESIZE = "ResizeBilinear"
 
 _DECODERS = frozenset({"DecodeJpeg", "DecodePng", "DecodeImage", "DecodeBmp", "DecodeGif"})
-# They leave the values of pixels as they are.
-_UNCHANGED = frozenset(
-    {"Identity", "Cast", "ExpandDims", "Squeeze", "Reshape", "StopGradient", "CheckNumerics"}
-)
 # No results: constants, side effects, and choices that are made of the scores.
 _NO_RESULT = PLACEHOLDERS | {"Const", "NoOp", "Assert", "ArgMax", "TopK", "TopKV2"}
 _PIXEL_TYPES = (DataType.FLOAT, DataType.UINT8)
@@ -186,7 +183,7 @@ class Layers:
             if len(constants) == 2 and len(factors) == 1 and factors[0].any():
                 scale *= float(factors[0].reshape(()))
                 node = self.nodes.get(sources[0] if constants[0] is None else sources[1])
-            elif node.op in _UNCHANGED and sources:
+            elif node.op in PIXEL_PASSING and sources:
                 node = self.nodes.get(sources[0])
             else:
                 raise GraphError(

@@ -18,6 +18,7 @@ from tlcli.graph.constant_ops import Array, attribute_value, compute
 from tlcli.graph.messages import GraphDef
 from tlcli.graph.nodes import DataType, const, node, tensor_to_array
 from tlcli.graph.surgery import (
+    ADDING,
     PLAIN_OPERATIONS,
     consumers,
     copy_graph,
@@ -32,7 +33,6 @@ from tlcli.graph.surgery import (
 
 _FUSED = frozenset({"FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3"})
 _LINEAR = frozenset({"Conv2D", "DepthwiseConv2dNative", "MatMul"})
-_ADDING = frozenset({"Add", "AddV2", "BiasAdd"})
 # Evaluated when all inputs are constant. Nothing outside this list ever is: an operation
 # of an unknown file might read other files or draw random numbers.
 # Of these, TensorFlow is given none whose result may be far larger than its inputs.
@@ -188,7 +188,7 @@ class _Folder:
             return self._batch_norm(found, sources)
         if op == "Neg" and attribute_value(found, "T", 0) == DataType.FLOAT:
             return _Affine(sources[0], -one, zero, False)
-        if op not in _ADDING | {"Sub", "Mul", "RealDiv"} or len(sources) != 2:
+        if op not in ADDING | {"Sub", "Mul", "RealDiv"} or len(sources) != 2:
             return None
         if op == "BiasAdd" and attribute_value(found, "data_format", "NHWC") != "NHWC":
             return None
@@ -199,7 +199,7 @@ class _Folder:
             image, value = sources[1], left
         else:
             return None
-        if op in _ADDING:
+        if op in ADDING:
             return _Affine(image, one, value, False)
         if op == "Mul":
             return _Affine(image, value, zero, False)

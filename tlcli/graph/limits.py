@@ -15,8 +15,8 @@ from typing import Any
 from tlcli.errors import GraphError
 from tlcli.graph.constant_ops import attribute_value
 from tlcli.graph.messages import length_fields
-from tlcli.graph.nodes import DTYPES, VALUE_FIELDS
-from tlcli.graph.shape_inference import Inference, Shape
+from tlcli.graph.nodes import DTYPES, VALUE_FIELDS, Shape
+from tlcli.graph.shape_inference import Inference
 from tlcli.graph.surgery import needed_nodes
 
 LARGEST_TENSOR = 1 << 30

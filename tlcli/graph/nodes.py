@@ -92,8 +92,12 @@ VALUE_FIELDS = {
 }
 
 
+Shape = tuple[int | None, ...]
+"""Sizes of a tensor; ``None`` is unknown, as the batch is."""
+
+
 @dataclass(frozen=True)
-class Shape:
+class ShapeAttribute:
     """A shape attribute: ``None`` for an unknown size, ``dims=None`` for an unknown rank."""
 
     dims: Sequence[int | None] | None
@@ -254,7 +258,7 @@ def _list_attribute(attribute: Any, values: Sequence[Any]) -> None:
             target.f.append(float(value))
         elif isinstance(value, (str, bytes)):
             target.s.append(value.encode() if isinstance(value, str) else value)
-        elif isinstance(value, Shape):
+        elif isinstance(value, ShapeAttribute):
             target.shape.append(shape_message(value.dims))
         else:
             raise TypeError(f"no list attribute holds a {type(value).__name__}")
@@ -264,7 +268,7 @@ def make_attribute(value: Any) -> Any:
     """Return the ``AttrValue`` message of a Python value.
 
     ``bool``, ``int``, ``float``, ``str`` and ``bytes`` are themselves; a NumPy type or a
-    `DataType` is a type; `Shape` a shape; an array a tensor; a list or tuple a list of the
+    `DataType` is a type; `ShapeAttribute` a shape; an array a tensor; a list or tuple a list of the
     same. ``AttrValue``, ``Tensor`` and ``TensorShape`` messages are copied.
     """
     result = AttrValue()
@@ -284,7 +288,7 @@ def make_attribute(value: Any) -> Any:
         result.f = float(value)
     elif isinstance(value, (str, bytes)):
         result.s = value.encode() if isinstance(value, str) else value
-    elif isinstance(value, Shape):
+    elif isinstance(value, ShapeAttribute):
         result.shape.CopyFrom(shape_message(value.dims))
     elif isinstance(value, np.ndarray):
         result.tensor.CopyFrom(array_to_tensor(value))
@@ -313,7 +317,7 @@ def placeholder(
     name: str, dtype: DataType | npt.DTypeLike, shape: Sequence[int | None] | None
 ) -> Any:
     """Return a ``Placeholder`` node; ``None`` in ``shape`` is a free size."""
-    return node(name, "Placeholder", (), dtype=data_type(dtype), shape=Shape(shape))
+    return node(name, "Placeholder", (), dtype=data_type(dtype), shape=ShapeAttribute(shape))
 
 
 def new_graph(nodes: Iterable[Any] = ()) -> Any:

@@ -13,12 +13,8 @@ from typing import Any
 import numpy as np
 
 from tlcli.graph.constant_ops import Array, attribute_value, strided_slice
-from tlcli.graph.nodes import DataType, shape_dims, tensor_to_array
-from tlcli.graph.surgery import (
-    data_inputs,
-)
-
-Shape = tuple[int | None, ...]
+from tlcli.graph.nodes import DataType, Shape, shape_dims, tensor_to_array
+from tlcli.graph.surgery import data_inputs
 
 _KEEPING = """
     Identity StopGradient PlaceholderWithDefault CheckNumerics Snapshot PreventGradient BiasAdd

@@ -16,6 +16,7 @@ from tlcli.graph.constant_ops import Array, attribute_value
 from tlcli.graph.nodes import (
     DTYPES,
     DataType,
+    Shape,
     const,
     shape_dims,
     shape_message,
@@ -26,7 +27,6 @@ from tlcli.graph.shape_inference import (
     SAME,
     WINDOWS,
     Inference,
-    Shape,
     windows,
 )
 from tlcli.graph.surgery import (

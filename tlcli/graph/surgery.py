@@ -28,8 +28,18 @@ PASSING = frozenset(
     }
 )
 """Operations that pass on what they read when nothing is being trained or debugged."""
-# What lies between a frozen weight and its reader.
-_CONSTANT_PASSING = frozenset({"Identity", "Dequantize", "StopGradient"})
+ADDING = frozenset({"Add", "AddV2", "BiasAdd"})
+RESHAPING = frozenset({"Reshape", "Squeeze"})
+# Between a frozen weight and its reader. Dequantize changes the values and not their shape.
+_CONSTANT_PASSING = frozenset({"Identity", "StopGradient", "Dequantize"})
+PIXEL_PASSING = frozenset({"Identity", "StopGradient", "CheckNumerics"}) | (
+    RESHAPING | {"ExpandDims", "Cast"}
+)
+"""Between a decoder and a resize: also what changes the type or the shape of pixels."""
+LINEAR_PASSING = (PASSING - {"IdentityN"}) | RESHAPING
+"""Between pooled features and scores; an ``IdentityN`` has several outputs."""
+AFTER_LOGITS = frozenset({"Identity", "Softmax", "Sigmoid"}) | RESHAPING | ADDING
+"""Between the last matrix product and the scores: also what changes the values."""
 # Notes for TensorFlow's own tools; other readers stumble over some of them.
 _NOTES = ("_class", "_output_shapes", "_XlaCompile", "_XlaScope", "_grappler:")
 

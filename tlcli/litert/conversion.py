@@ -10,16 +10,15 @@ import numpy as np
 
 from tlcli.errors import GraphError
 from tlcli.graph.constant_ops import attribute_value
-from tlcli.graph.nodes import DataType, tensor_to_array
+from tlcli.graph.nodes import DataType, Shape, tensor_to_array
 from tlcli.graph.shapes import infer_shapes
-from tlcli.graph.surgery import data_inputs, spell_tensor
-from tlcli.litert.flatbuffer import Array, LiteRTModel, OperatorOptions, Shape
+from tlcli.graph.surgery import ADDING, data_inputs, spell_tensor
+from tlcli.litert.flatbuffer import Array, LiteRTModel, OperatorOptions
 
 Tensor = tuple[str, int]
 
 NO_ACTIVATION = 0
 _ACTIVATIONS = {"Relu": 1, "Relu6": 3}
-_ADDING = frozenset({"Add", "AddV2", "BiasAdd"})
 
 
 class UnsupportedGraphError(GraphError):
@@ -161,7 +160,7 @@ class Conversion:
         """
         bias: Array = np.zeros(channels, np.float32)
         reader = self.only_reader(tensor)
-        if reader is None or reader.op not in _ADDING:
+        if reader is None or reader.op not in ADDING:
             return tensor, bias
         if reader.op == "BiasAdd" and attribute_value(reader, "data_format", "NHWC") != "NHWC":
             return tensor, bias

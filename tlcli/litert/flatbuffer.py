@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from tlcli.errors import OutputError
+from tlcli.graph.nodes import Shape
 
 Array = np.ndarray[Any, Any]
-Shape = tuple["int | None", ...]
 
 _IDENTIFIER = b"TFL3"
 _SCHEMA_VERSION = 3

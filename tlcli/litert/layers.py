@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 
 from tlcli.graph.constant_ops import attribute_value
+from tlcli.graph.nodes import Shape
 from tlcli.graph.shape_inference import windows
 from tlcli.graph.surgery import data_inputs
 from tlcli.litert.conversion import Conversion, unsupported
-from tlcli.litert.flatbuffer import Array, OperatorOptions, Shape
+from tlcli.litert.flatbuffer import Array, OperatorOptions
 
 _AVERAGE_POOL, _CONV, _DEPTHWISE, _DENSE, _MAX_POOL, _PAD = 1, 3, 4, 9, 17, 34
 _PADDINGS = {"SAME": 0, "VALID": 1}

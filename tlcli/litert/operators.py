@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 
 from tlcli.graph.constant_ops import attribute_value
-from tlcli.graph.nodes import DataType
+from tlcli.graph.nodes import DataType, Shape
 from tlcli.graph.surgery import data_inputs
 from tlcli.litert.conversion import Conversion, Tensor, unsupported
-from tlcli.litert.flatbuffer import OperatorOptions, Shape
+from tlcli.litert.flatbuffer import OperatorOptions
 from tlcli.litert.layers import convolution, dense, fits_same, pool
 
 Converter = Callable[[Conversion, Any], None]

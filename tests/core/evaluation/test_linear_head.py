@@ -134,3 +134,21 @@ def test_a_softmax_between_two_layers_is_not_linear() -> None:
     )
     with pytest.raises(NoActivationMapError, match="Softmax"):
         find_linear_end(graph, "product")
+
+
+@pytest.mark.parametrize(
+    ("op", "found"), [("Identity", True), ("StopGradient", True), ("Dequantize", False)]
+)
+def test_weights_behind_what_leaves_their_values_unchanged(op: str, found: bool) -> None:
+    stored = WEIGHTS if found else WEIGHTS.astype(np.uint8)
+    graph = averaged(
+        [1, 2],
+        const("stored", stored),
+        node("weights", op, ["stored"], T=np.float32),
+        node("logits", "MatMul", ["output", "weights"], T=np.float32),
+    )
+    if found:
+        np.testing.assert_array_equal(find_linear_end(graph, "logits").weights, WEIGHTS)
+    else:
+        with pytest.raises(NoActivationMapError, match="MatMul"):
+            find_linear_end(graph, "logits")

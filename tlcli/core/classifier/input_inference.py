@@ -28,11 +28,10 @@ from tlcli.graph.endpoints import (
 )
 from tlcli.graph.nodes import DataType, placeholder
 from tlcli.graph.shapes import placeholder_shape, widen_batch
-from tlcli.graph.surgery import data_inputs, prune, replace_input
+from tlcli.graph.surgery import AFTER_LOGITS, data_inputs, prune, replace_input
 
 # They end a search for the final layer's width: their constant's last size is the width.
 _WEIGHTED = {"MatMul": "transpose_b", "Conv2D": None, "BiasAdd": None, "BiasAddV1": None}
-_AFTER_LOGITS = ("Softmax", "Sigmoid", "Identity", "Reshape", "Squeeze", "Add", "AddV2")
 _IMAGE_TYPES = {DataType.FLOAT: "float32", DataType.UINT8: "uint8"}
 
 
@@ -162,7 +161,7 @@ def _count_labels(layers: Layers, output: str) -> int | None:
             flag = _WEIGHTED[node.op]
             transposed = flag is not None and node.attr[flag].b
             return int(vectors[0].shape[0 if transposed else -1])
-        if node.op not in _AFTER_LOGITS:
+        if node.op not in AFTER_LOGITS - _WEIGHTED.keys():
             return None
         node = layers.nodes.get(sources[0]) if sources else None
     return None

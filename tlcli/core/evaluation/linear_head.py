@@ -13,13 +13,16 @@ import numpy as np
 
 from tlcli.errors import GraphError
 from tlcli.graph.nodes import tensor_to_array
-from tlcli.graph.surgery import PASSING, constant_behind, data_inputs, nodes_by_name, split_tensor
+from tlcli.graph.surgery import (
+    ADDING,
+    LINEAR_PASSING,
+    constant_behind,
+    data_inputs,
+    nodes_by_name,
+    split_tensor,
+)
 
 Array = np.ndarray[Any, Any]
-
-# What only renames or reshapes the pooled vector. An ``IdentityN`` has several outputs.
-_PASSING = (PASSING - {"IdentityN"}) | {"Reshape", "Squeeze"}
-_ADDING = frozenset({"Add", "AddV2", "BiasAdd"})
 
 
 class NoActivationMapError(GraphError):
@@ -77,7 +80,7 @@ def find_linear_end(graph: Any, output: str) -> LinearEnd:
                 biases = moved if biases is None else moved + biases
             if matrix is not None:
                 weights = matrix if weights is None else matrix @ weights
-        elif sources and (node.op in _PASSING or (node.op == "Softmax" and is_last)):
+        elif sources and (node.op in LINEAR_PASSING or (node.op == "Softmax" and is_last)):
             tensor = sources[0]
         else:
             raise NoActivationMapError(
@@ -93,7 +96,7 @@ def _linear_step(
     if len(sources) != 2:
         return None
     second = _constant(sources[1], nodes)
-    if node.op in _ADDING:
+    if node.op in ADDING:
         first = _constant(sources[0], nodes)
         added = first if second is None else second
         if added is None or (added.ndim and added.size != added.shape[-1]):
@@ -117,7 +120,7 @@ def _flag(node: Any, name: str) -> bool:
 
 
 def _constant(tensor: tuple[str, int], nodes: dict[str, Any]) -> Array | None:
-    """Return a constant of float32 behind identities; None: it is computed."""
+    """Return a float32 constant, also behind identities; None: it is computed or no float32."""
     node = constant_behind(nodes, tensor[0])
     if node is None:
         return None

@@ -17,6 +17,7 @@ from tlcli.litert.interpreter import LiteRTEngine
 from tlcli.litert.writer import write_model
 from tlcli.runtime.native_stderr import quiet_stderr
 from tlcli.runtime.tensorflow import GraphEngine, import_tensorflow
+from tlcli.runtime.watchdog import first_line
 
 _log = logging.getLogger("tlcli")
 
@@ -110,7 +111,7 @@ def _convert_by_tensorflow(classifier: ClassifierGraph) -> bytes:
                 )
                 return bytes(converter.convert())
         except Exception as error:  # the converter has its own kinds, ValueError among them
-            raise _failure(_first_line(error)) from error
+            raise _failure(first_line(error).rstrip(".")) from error
 
 
 def _failure(reason: str) -> OutputError:
@@ -118,11 +119,6 @@ def _failure(reason: str) -> OutputError:
         f"no LiteRT file can be made of this graph: {reason}; do without --output_tflite or "
         "choose another backbone"
     )
-
-
-def _first_line(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0].rstrip(".") if lines else type(error).__name__
 
 
 def smooth_images(count: int, height: int, width: int) -> npt.NDArray[np.float32]:
