@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tlcli.backbones import resolve
+from tlcli.backbones.resolve import resolve
 from tlcli.core.bottlenecks.cache import BottleneckStore
 from tlcli.core.bottlenecks.engine_choice import bfloat16_backend
 from tlcli.core.bottlenecks.extraction import Request, compute

@@ -274,7 +274,7 @@ def write(cache: str, count: str) -> dict[str, float]:
 
 def default_fingerprint() -> str:
     """Return what the default backbone's vectors are found by."""
-    from tlcli.backbones import resolve
+    from tlcli.backbones.resolve import resolve
 
     return resolve("efficientnet_lite0").fingerprint
 

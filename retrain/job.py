@@ -169,7 +169,7 @@ def _with_module(
             f"{named[0]} and {named[1]} both name a backbone; give --module or --architecture once"
         )
     if architecture is not None:
-        from tlcli.backbones import architecture_to_module
+        from tlcli.backbones.resolve import architecture_to_module
 
         named = [architecture_to_module(architecture, options.get("model_dir"))]
     return {**options, "module": named[0] if named else None}

@@ -117,7 +117,8 @@ def find_backbone(options: RetrainOptions) -> Backbone:
     Raises:
         BackboneError: it cannot be found.
     """
-    from tlcli.backbones import ModelOptions, resolve
+    from tlcli.backbones.model_options import ModelOptions
+    from tlcli.backbones.resolve import resolve
 
     asked = ModelOptions(
         input_layer=options.module_input,

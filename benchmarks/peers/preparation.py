@@ -99,7 +99,7 @@ def fill_cache(folder: str, cache: str) -> dict[str, Any]:
 
     import numpy as np
 
-    from tlcli.backbones import resolve
+    from tlcli.backbones.resolve import resolve
     from tlcli.core.bottlenecks.cache import BottleneckStore
 
     backbone = resolve("efficientnet_lite0")

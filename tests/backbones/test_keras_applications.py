@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from tlcli.backbone import INPUT, Backbone, BackboneGraph
-from tlcli.backbones import catalogue, keras_applications, resolve
+from tlcli.backbones import catalogue, keras_applications
 from tlcli.backbones.catalogue import Entry
 from tlcli.backbones.model_options import ModelOptions
+from tlcli.backbones.resolve import resolve
 from tlcli.errors import BackboneError, DownloadError, UsageError
 from tlcli.graph.surgery import PLAIN_OPERATIONS
 from tlcli.runtime.tensorflow import GraphEngine
@@ -182,7 +183,7 @@ def test_find_says_all_without_tensorflow(placed: Path) -> None:
     import subprocess
 
     code = (
-        "import sys; from tlcli.backbones import resolve;"
+        "import sys; from tlcli.backbones.resolve import resolve;"
         f"found = resolve({SMALL!r}, model_dir={str(placed.parent)!r});"
         "assert (found.height, found.width, found.bottleneck_size) == (96, 96, 1280);"
         "assert found.licence == 'Apache-2.0' and len(found.fingerprint) == 64;"

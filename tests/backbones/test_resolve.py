@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tlcli.backbones import architecture_to_module, fetch, resolve
 from tlcli.backbones.model_options import ModelOptions
+from tlcli.backbones.resolve import architecture_to_module, fetch, resolve
 from tlcli.errors import BackboneError, UsageError
 
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hypothesis_numpy
 
-from tlcli.backbones import resolve
+from tlcli.backbones.resolve import resolve
 from tlcli.graph.bfloat16 import bfloat16_graph, to_bfloat16
 from tlcli.graph.nodes import DataType, const, new_graph, node, placeholder
 from tlcli.graph.surgery import needed_nodes, nodes_by_name

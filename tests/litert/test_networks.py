@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from tlcli.backbone import INPUT, BackboneGraph
-from tlcli.backbones import keras_applications, resolve
+from tlcli.backbones import keras_applications
 from tlcli.backbones.freezing import SIGNED, NetworkInput, freeze
+from tlcli.backbones.resolve import resolve
 from tlcli.core.export import tflite as litert
 from tlcli.graph.simplify import simplify
 from tlcli.litert.interpreter import LiteRTEngine

@@ -18,7 +18,7 @@ from retrain.sources import in_its_precision
 from tests.support import Trained
 from tests.support import tlcli as command
 from tlcli.backbone import Backbone, BackboneGraph
-from tlcli.backbones import resolve
+from tlcli.backbones.resolve import resolve
 from tlcli.core.bottlenecks import engine_choice, precision
 from tlcli.core.bottlenecks.cache import BottleneckStore
 from tlcli.core.bottlenecks.engine_choice import largest_difference

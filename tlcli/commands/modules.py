@@ -78,7 +78,7 @@ def fetch_command(
     context: click.Context, name: str, model_dir: Path | None, output_format: str | None
 ) -> None:
     """Get a backbone by NAME, Hub or Kaggle handle or address, for use without a network."""
-    from tlcli.backbones import fetch
+    from tlcli.backbones.resolve import fetch
 
     with progress_bars(in_bytes=True) as progress:
         place = fetch(name, model_dir=model_dir or context.obj["model_dir"], progress=progress)

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from tests.backbones import modules
-from tlcli.backbones import resolve
 from tlcli.backbones.download import http as downloads
 from tlcli.backbones.download import hub
 from tlcli.backbones.model_options import ModelOptions
+from tlcli.backbones.resolve import resolve
 from tlcli.errors import DownloadError
 
 
@@ -119,7 +119,7 @@ def test_archive_that_leaves_its_folder_is_refused(
     server.files["/evil"] = content.getvalue()
 
     with pytest.raises(DownloadError, match="was refused"):
-        hub.fetch(f"{server.url}/evil", model_dir=tmp_path / "models")
+        hub.fetch(f"{server.url}/evil", [tmp_path / "models"])
 
     assert not list(tmp_path.rglob("escaped"))
     assert not [path for path in (tmp_path / "models").rglob("*") if path.suffix != ".lock"][1:]
@@ -140,7 +140,7 @@ def test_failed_download_is_one_sentence(
         server.files["/module"] = content
 
     with pytest.raises(DownloadError, match=reason) as caught:
-        hub.fetch(f"{server.url}/module", model_dir=tmp_path)
+        hub.fetch(f"{server.url}/module", [tmp_path])
 
     assert "\n" not in str(caught.value)
     assert "efficientnet_lite0" in str(caught.value)
@@ -151,9 +151,9 @@ def test_archive_cut_short_leaves_nothing(server: Server, tmp_path: Path) -> Non
     server.files["/module"] = whole[: len(whole) // 2]
 
     with pytest.raises(DownloadError, match="archive"):
-        hub.fetch(f"{server.url}/module", model_dir=tmp_path / "models")
+        hub.fetch(f"{server.url}/module", [tmp_path / "models"])
     server.files["/module"] = whole
-    assert (hub.fetch(f"{server.url}/module", model_dir=tmp_path / "models")).is_dir()
+    assert (hub.fetch(f"{server.url}/module", [tmp_path / "models"])).is_dir()
 
 
 def test_archive_cut_between_two_files_leaves_nothing(server: Server, tmp_path: Path) -> None:
@@ -168,10 +168,10 @@ def test_archive_cut_between_two_files_leaves_nothing(server: Server, tmp_path: 
     server.missing = len(content.getvalue()) - cut
 
     with pytest.raises(DownloadError, match="ended before"):
-        hub.fetch(f"{server.url}/module", model_dir=tmp_path / "models")
+        hub.fetch(f"{server.url}/module", [tmp_path / "models"])
     assert not list((tmp_path / "models").rglob("saved_model.pb"))
     server.files["/module"], server.missing = content.getvalue(), 0
-    folder = hub.fetch(f"{server.url}/module", model_dir=tmp_path / "models")
+    folder = hub.fetch(f"{server.url}/module", [tmp_path / "models"])
     assert (folder / "variables" / "variables.index").is_file()
 
 
@@ -182,7 +182,7 @@ def test_archive_without_a_model_is_not_kept(server: Server, tmp_path: Path) -> 
 
     for _ in range(2):
         with pytest.raises(DownloadError, match="no SavedModel"):
-            hub.fetch(f"{server.url}/module", model_dir=tmp_path / "models")
+            hub.fetch(f"{server.url}/module", [tmp_path / "models"])
     assert len(server.asked) == 2
 
 
@@ -193,7 +193,7 @@ def test_refused_connection(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         port = free.getsockname()[1]
 
     with pytest.raises(DownloadError, match="connection is refused"):
-        hub.fetch(f"http://127.0.0.1:{port}/module", model_dir=tmp_path)
+        hub.fetch(f"http://127.0.0.1:{port}/module", [tmp_path])
 
 
 def test_server_that_never_answers_is_given_up(
@@ -206,7 +206,7 @@ def test_server_that_never_answers_is_given_up(
         silent.listen()
         url = f"http://127.0.0.1:{silent.getsockname()[1]}/module"
         with pytest.raises(DownloadError, match="does not answer"):
-            hub.fetch(url, model_dir=tmp_path)
+            hub.fetch(url, [tmp_path])
 
 
 def test_name_that_cannot_be_resolved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -215,7 +215,7 @@ def test_name_that_cannot_be_resolved(tmp_path: Path, monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(socket, "create_connection", refuse)
     with pytest.raises(DownloadError, match=r"kaggle\.com.*cannot be resolved.*offline"):
-        hub.fetch("google/mobilenet-v2/tensorFlow2/100-224-feature-vector/2", model_dir=tmp_path)
+        hub.fetch("google/mobilenet-v2/tensorFlow2/100-224-feature-vector/2", [tmp_path])
 
 
 def test_slow_name_server_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -224,7 +224,7 @@ def test_slow_name_server_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(socket, "create_connection", lambda *_, **__: released.wait(30))
 
     with pytest.raises(DownloadError, match="does not answer"):
-        hub.fetch("https://example.org/module", model_dir=tmp_path)
+        hub.fetch("https://example.org/module", [tmp_path])
     released.set()
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from tlcli.backbone import BackboneGraph
-from tlcli.backbones import resolve
+from tlcli.backbones.resolve import resolve
 from tlcli.core.bottlenecks import engine_choice
 from tlcli.core.bottlenecks.engine_choice import AGREEMENT, backbone_engine, largest_difference
 from tlcli.core.bottlenecks.engines import (
@@ -229,7 +229,7 @@ def test_a_cold_extraction_imports_no_tensorflow(tmp_path: Path, shared: Path) -
     program = (
         "import sys\n"
         "from pathlib import Path\n"
-        "from tlcli.backbones import resolve\n"
+        "from tlcli.backbones.resolve import resolve\n"
         "from tlcli.core.bottlenecks.extraction import Request, compute\n"
         "from tlcli.core.bottlenecks.cache import BottleneckStore\n"
         "photos = [Path(name) for name in sys.argv[1:]]\n"

