@@ -83,12 +83,12 @@ NORMALISATIONS = {
 
 def sgd(data: Data, split: list[Samples], steps: int, seed: int) -> float:
     layer = fit_sgd(split[0], data.label_count, SgdSettings(steps=steps, seed=seed))
-    return 100 * (evaluate_layer(layer, split[2].vectors, split[2].labels).accuracy or 0.0)
+    return 100 * (evaluate_layer(layer, split[2]).accuracy or 0.0)
 
 
 def lbfgs(data: Data, split: list[Samples]) -> float:
     layer = fit_lbfgs(split[0], data.label_count, validation=split[1]).layer
-    return 100 * (evaluate_layer(layer, split[2].vectors, split[2].labels).accuracy or 0.0)
+    return 100 * (evaluate_layer(layer, split[2]).accuracy or 0.0)
 
 
 def line(data: Data, what: str, figures: list[float], seconds: float, seeds: int) -> str:

@@ -21,7 +21,7 @@ from tlcli.core.bottlenecks.engine_choice import bfloat16_backend
 from tlcli.core.bottlenecks.extraction import Request, compute
 from tlcli.core.bottlenecks.precision import in_bfloat16
 from tlcli.core.data.image_folder import scan_folder
-from tlcli.core.evaluation.metrics import cross_validate
+from tlcli.core.evaluation.metrics import assign_folds, cross_validate
 from tlcli.core.final_layer.logistic_regression import fit_lbfgs
 from tlcli.core.final_layer.sgd import FinalLayer, Samples, SgdSettings, fit_sgd
 
@@ -72,19 +72,14 @@ def report(
 ) -> None:
     count = int(labels.max()) + 1
 
-    def sgd(rows: np.ndarray) -> FinalLayer:
-        return fit_sgd(Samples(vectors[rows], labels[rows]), count, SgdSettings())
-
-    def lbfgs(rows: np.ndarray) -> FinalLayer:
-        return fit_lbfgs(Samples(vectors[rows], labels[rows]), count).layer
-
-    solvers: dict[str, Callable[[np.ndarray], FinalLayer]] = {
-        "sgd, 4000 steps": sgd,
-        "lbfgs": lbfgs,
+    solvers: dict[str, Callable[[Samples], FinalLayer]] = {
+        "sgd, 4000 steps": lambda training: fit_sgd(training, count, SgdSettings()),
+        "lbfgs": lambda training: fit_lbfgs(training, count).layer,
     }
+    samples = Samples(vectors, labels)
     for name, fit in solvers.items():
         results = [
-            cross_validate(vectors, labels, contents, folds, fit, seed=seed)
+            cross_validate(samples, assign_folds(labels, contents, folds, seed=seed), fit)
             for seed in range(seeds)
         ]
         accuracies = [fold.accuracy for result in results for fold in result.per_fold]

@@ -25,7 +25,7 @@ import numpy as np
 from accuracy import Data, load
 
 from tlcli.core.evaluation.metrics import evaluate_layer
-from tlcli.core.final_layer.logistic_regression import STRENGTHS, fit_lbfgs
+from tlcli.core.final_layer.logistic_regression import L2_STRENGTHS, fit_lbfgs
 from tlcli.core.final_layer.sgd import FinalLayer, Samples, SgdSettings, fit_sgd
 
 Job = Callable[[], FinalLayer]
@@ -72,7 +72,7 @@ def scikit_learn(training: Samples, validation: Samples, label_count: int) -> Fi
     rises = 0
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
-        for strength in STRENGTHS:
+        for strength in L2_STRENGTHS:
             model = LogisticRegression(C=1 / (strength * len(training)), tol=1e-3, max_iter=1000)
             model.fit(centred, training.labels)
             chosen = model.predict_proba(held_out)[np.arange(len(validation)), validation.labels]
@@ -101,7 +101,7 @@ def compare(data: str, jobs: dict[str, Job], testing: Samples, repeats: int) -> 
             layer = job()
             times = (time.process_time() - processor, time.perf_counter() - wall)
             best[name] = min(best.get(name, times), times)
-            evaluation = evaluate_layer(layer, testing.vectors, testing.labels)
+            evaluation = evaluate_layer(layer, testing)
             accuracy[name] = 100 * (evaluation.accuracy or 0.0)
     first = next(iter(best.values()))[0]
     for name, (processor, wall) in best.items():

@@ -13,12 +13,11 @@ import numpy as np
 from retrain.inputs import Inputs
 from retrain.options import RetrainOptions
 from tlcli.core.data.splits import sort_key
-from tlcli.core.evaluation.metrics import CrossValidation, cross_validate
+from tlcli.core.evaluation.metrics import CrossValidation, assign_folds, cross_validate
 from tlcli.core.final_layer.checkpoint import Checkpoint, fit_digest
 from tlcli.core.final_layer.logistic_regression import fit_lbfgs
 from tlcli.core.final_layer.sgd import (
     FinalLayer,
-    Indices,
     Samples,
     SgdFit,
     SgdSettings,
@@ -139,7 +138,7 @@ def _fit_steps(inputs: Inputs, options: RetrainOptions, observers: Observers) ->
 
     def on_step(state: SgdState) -> None:
         if checkpoint is not None:
-            checkpoint.save_now_and_then(state)
+            checkpoint.save_when_due(state)
         # The original stored after step N, counted from 0, and never after the first.
         step = state.steps_done - 1
         if write_intermediate and frequency and step > 0 and step % frequency == 0:
@@ -175,7 +174,7 @@ def _fit_logistic_regression(inputs: Inputs, options: RetrainOptions) -> Fitted:
     training, label_count = training_samples(inputs), len(inputs.labels)
     untrained = SgdFit(training, label_count, sgd_settings(options)).state.layer()
     fitted = fit_lbfgs(training, label_count, validation=samples(inputs, "validation"))
-    logger.info("Regularisation strength %.3g, chosen by %s", fitted.strength, fitted.selection)
+    logger.info("Regularisation strength %.3g, chosen by %s", fitted.l2_strength, fitted.selection)
     return Fitted(fitted.layer, untrained)
 
 
@@ -197,24 +196,20 @@ def cross_validate_fit(
     rows_by_name = np.array(order, np.intp)
     targets = inputs.targets[rows_by_name]
 
-    def fit_fold(rows: Indices) -> FinalLayer:
-        training = Samples(inputs.vectors, targets[rows], rows_by_name[rows])
+    def fit_fold(training: Samples) -> FinalLayer:
         if options.solver == "lbfgs":
             return fit_lbfgs(training, label_count).layer
         return fit_sgd(training, label_count, settings)
 
-    return cross_validate(
-        inputs.vectors,
+    fold_of = assign_folds(
         targets,
         [inputs.contents[row] or names[row] for row in order],
         options.cross_validate,
-        fit_fold,
-        rows=rows_by_name,
-        label_count=label_count,
-        label_names=inputs.labels,
         seed=options.seed,
-        progress=progress,
+        label_names=inputs.labels,
     )
+    samples_by_name = Samples(inputs.vectors, targets, rows_by_name)
+    return cross_validate(samples_by_name, fold_of, fit_fold, progress)
 
 
 def _summarise_step(

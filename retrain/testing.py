@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from retrain.fitting import Fitted
+from retrain.fitting import Fitted, samples
 from retrain.inputs import Inputs
 from retrain.options import RetrainOptions
 from tlcli.core.evaluation.metrics import (
@@ -19,6 +19,7 @@ from tlcli.core.evaluation.metrics import (
     evaluate_layer,
     predict,
 )
+from tlcli.core.final_layer.sgd import Samples
 
 logger = logging.getLogger("tlcli")
 
@@ -53,19 +54,17 @@ class Tests:
 def evaluate_fit(inputs: Inputs, options: RetrainOptions, fitted: Fitted) -> Tests:
     """Test the fitted layer, and the untrained one beside it, and log the accuracy."""
     rows = _tested_rows(inputs, options)
-    vectors, truth = inputs.vectors_at(rows), inputs.targets[rows]
-    predicted = predict(fitted.layer, vectors, truth)
-    validation = inputs.part("validation")
+    truth = inputs.targets[rows]
+    tested = Samples(inputs.vectors_at(rows), truth)
+    predicted = predict(fitted.layer, tested)
     label_count = len(inputs.labels)
     tests = Tests(
         rows=rows,
         truth=truth,
         predictions=predicted,
         after=evaluate(predicted.labels, truth, label_count),
-        before=evaluate_layer(fitted.untrained, vectors, truth),
-        validation=evaluate_layer(
-            fitted.layer, inputs.vectors[validation], inputs.targets[validation]
-        ),
+        before=evaluate_layer(fitted.untrained, tested),
+        validation=evaluate_layer(fitted.layer, samples(inputs, "validation")),
         misclassified=tuple(
             (_shown(inputs, int(row)), inputs.labels[true], inputs.labels[given])
             for row, true, given in zip(rows, truth, predicted.labels, strict=True)

@@ -33,7 +33,7 @@ def test_the_flowers_have_the_accuracy_of_the_originals_recipe(shared: Path) -> 
     parts = {name: splits == name for name in ("training", "testing")}
     training = Samples(vectors[parts["training"]], targets[parts["training"]])
     fitted = fit_sgd(training, len(labels), SgdSettings(steps=4000))
-    found = evaluate_layer(fitted, vectors[parts["testing"]], targets[parts["testing"]])
+    found = evaluate_layer(fitted, Samples(vectors[parts["testing"]], targets[parts["testing"]]))
     assert found.accuracy is not None
     assert 0.886 - 4 * 0.004 <= found.accuracy <= 0.886 + 4 * 0.004
 

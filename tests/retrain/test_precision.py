@@ -26,7 +26,7 @@ from tlcli.core.bottlenecks.engines import NO_BACKEND
 from tlcli.core.bottlenecks.extraction import Request, compute
 from tlcli.core.bottlenecks.precision import in_bfloat16
 from tlcli.core.data.image_folder import scan_folder
-from tlcli.core.evaluation.metrics import cross_validate
+from tlcli.core.evaluation.metrics import assign_folds, cross_validate
 from tlcli.core.final_layer.sgd import FinalLayer, Samples, SgdSettings, fit_sgd
 from tlcli.errors import UsageError
 
@@ -177,11 +177,13 @@ def test_bfloat16_is_near_float32_on_photos(shared: Path, tmp_path: Path) -> Non
     assert largest_difference(found, expected) < 8e-2
     _, labels = np.unique([image.folder for image in images], return_inverse=True)
 
-    def accuracy(vectors: np.ndarray) -> float:
-        def fit(rows: np.ndarray) -> FinalLayer:
-            return fit_sgd(Samples(vectors[rows], labels[rows]), 5, SgdSettings(steps=1000))
+    folds = assign_folds(labels, contents, 5)
 
-        return cross_validate(vectors, labels, contents, 5, fit, seed=0).accuracy
+    def accuracy(vectors: np.ndarray) -> float:
+        def fit(training: Samples) -> FinalLayer:
+            return fit_sgd(training, 5, SgdSettings(steps=1000))
+
+        return cross_validate(Samples(vectors, labels), folds, fit).accuracy
 
     # One image of a hundred is a point.
     assert abs(accuracy(found) - accuracy(expected)) <= 0.0201

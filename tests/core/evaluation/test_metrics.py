@@ -5,16 +5,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tlcli.core.evaluation import metrics as evaluation
 from tlcli.core.evaluation.metrics import (
     assign_folds,
     cross_validate,
     evaluate,
     evaluate_layer,
     predict,
+    predicted_labels,
     wilson_interval,
 )
-from tlcli.core.final_layer.sgd import FinalLayer, Indices
+from tlcli.core.final_layer.sgd import FinalLayer, Samples
 from tlcli.errors import UsageError
 
 
@@ -27,7 +27,7 @@ def test_wilson_interval_of_known_cases() -> None:
 
 @settings(deadline=None)
 @given(st.integers(1, 5000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
-def test_wilson_interval_holds_the_share(case: tuple[int, int]) -> None:
+def test_wilson_interval_contains_the_proportion(case: tuple[int, int]) -> None:
     successes, count = case
     low, high = wilson_interval(successes, count)
     assert 0 <= low <= successes / count <= high <= 1
@@ -66,7 +66,8 @@ def test_evaluation_of_a_small_case() -> None:
 
 def test_empty_split_has_no_accuracy() -> None:
     layer = FinalLayer(np.zeros((4, 2), np.float32), np.zeros(2, np.float32))
-    for result in (evaluate([], [], 2), evaluate_layer(layer, np.empty((0, 4), np.float32), [])):
+    nothing = Samples(np.empty((0, 4), np.float32), np.empty(0, np.intp))
+    for result in (evaluate([], [], 2), evaluate_layer(layer, nothing)):
         assert result.count == 0
         assert result.accuracy is None
         assert result.interval is None
@@ -89,7 +90,9 @@ def test_f1_is_the_harmonic_mean(pairs: list[tuple[int, int]]) -> None:
 
 def test_layer_is_evaluated() -> None:
     layer = FinalLayer(np.eye(2, dtype=np.float32), np.zeros(2, np.float32))
-    result = evaluate_layer(layer, np.array([[2, 1], [0, 1]], np.float32), [0, 0])
+    result = evaluate_layer(
+        layer, Samples(np.array([[2, 1], [0, 1]], np.float32), np.zeros(2, np.intp))
+    )
     assert result.accuracy == 0.5
     assert result.misclassified.tolist() == [1]
 
@@ -143,7 +146,9 @@ def test_cross_validation_tests_each_row_once_on_a_fit_without_it() -> None:
     labels = np.arange(12) % 2
     trained: list[set[int]] = []
 
-    def fit(rows: Indices) -> FinalLayer:
+    def fit(training: Samples) -> FinalLayer:
+        rows = training.rows
+        assert rows is not None
         trained.append(set(rows.tolist()))
         # Knows its training rows and calls all others label 0.
         weights = np.zeros((12, 2), np.float32)
@@ -152,7 +157,10 @@ def test_cross_validation_tests_each_row_once_on_a_fit_without_it() -> None:
 
     done: list[tuple[str, int, int]] = []
     result = cross_validate(
-        vectors, labels, None, 3, fit, progress=lambda *report: done.append(report)
+        Samples(vectors, labels),
+        assign_folds(labels, None, 3),
+        fit,
+        lambda *report: done.append(report),
     )
     assert result.folds == 3
     assert result.accuracy == pytest.approx(0.5)
@@ -166,39 +174,44 @@ def test_cross_validation_tests_each_row_once_on_a_fit_without_it() -> None:
 def test_deviation_is_that_of_a_sample() -> None:
     labels = np.array([0, 0, 1, 1])
 
-    def fit(rows: Indices) -> FinalLayer:
-        right = 0 in rows
+    def fit(training: Samples) -> FinalLayer:
+        right = training.rows is not None and 0 in training.rows
         biases = np.zeros(2, np.float32)
         weights = np.eye(2, dtype=np.float32) * (1 if right else -1)
         return FinalLayer(weights, biases)
 
-    result = cross_validate(np.eye(2, dtype=np.float32)[labels], labels, None, 2, fit)
+    result = cross_validate(
+        Samples(np.eye(2, dtype=np.float32)[labels], labels), assign_folds(labels, None, 2), fit
+    )
     assert result.accuracy == pytest.approx(0.5)
     assert result.deviation == pytest.approx(np.sqrt(0.5))
 
 
-def test_folds_of_chosen_rows_are_those_of_their_copy(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(evaluation, "_ROWS_AT_ONCE", 4)
+def test_folds_of_chosen_rows_are_those_of_their_copy() -> None:
     random = np.random.default_rng(0)
     vectors, weights = random.standard_normal((2, 40, 6)).astype(np.float32)
     rows = random.permutation(40)[:30]
     labels = np.arange(30) % 3
 
-    def fit(trained: Indices) -> FinalLayer:
+    def fit(training: Samples) -> FinalLayer:
         # Depends on what it was trained on, so that a wrong row would be seen.
-        return FinalLayer(weights[:6, :3] * len(trained), weights[trained[:3], 0])
+        return FinalLayer(weights[:6, :3] * len(training), training.gathered(0, 3)[:, 0])
 
-    copied = cross_validate(vectors[rows], labels, None, 4, fit)
-    given = cross_validate(vectors, labels, None, 4, fit, rows=rows)
+    chosen, copy = Samples(vectors, labels, rows), Samples(vectors[rows], labels)
+    fold_of = assign_folds(labels, None, 4)
+    copied = cross_validate(copy, fold_of, fit)
+    given = cross_validate(chosen, fold_of, fit)
+    layer = FinalLayer(weights[:6, :3], weights[:3, 0])
+    np.testing.assert_array_equal(
+        predicted_labels(layer, chosen, rows_at_once=4), predicted_labels(layer, copy)
+    )
     assert [fold.predicted.tolist() for fold in given.per_fold] == [
         fold.predicted.tolist() for fold in copied.per_fold
     ]
     assert given.accuracy == copied.accuracy
 
 
-def test_answers_are_the_same_however_many_are_scored_at_once(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_predictions_are_the_same_however_many_are_scored_at_once() -> None:
     random = np.random.default_rng(3)
     layer = FinalLayer(
         random.normal(size=(4, 7)).astype(np.float32), random.normal(size=7).astype(np.float32)
@@ -206,9 +219,9 @@ def test_answers_are_the_same_however_many_are_scored_at_once(
     vectors = random.normal(size=(50, 4)).astype(np.float32)
     truth = random.integers(7, size=50)
     scores = layer.probabilities(vectors)
-    monkeypatch.setattr(evaluation, "_SCORES_AT_ONCE", 7 * 3)
-    found = predict(layer, vectors, truth)
+    samples = Samples(vectors, truth)
+    found = predict(layer, samples, rows_at_once=3)
     np.testing.assert_array_equal(found.labels, scores.argmax(axis=1))
     np.testing.assert_allclose(found.score, scores.max(axis=1), rtol=1e-6)
     np.testing.assert_allclose(found.true_score, scores[np.arange(50), truth], rtol=1e-6)
-    assert evaluate_layer(layer, vectors, truth).accuracy == (found.labels == truth).mean()
+    assert evaluate_layer(layer, samples).accuracy == (found.labels == truth).mean()

@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 
 from tlcli.core.bottlenecks.text_files import import_folder
-from tlcli.core.final_layer import centred_vectors as features
-from tlcli.core.final_layer import logistic_regression as optimum
-from tlcli.core.final_layer.logistic_regression import fit_lbfgs
+from tlcli.core.final_layer.centred_vectors import BlockLimits
+from tlcli.core.final_layer.logistic_regression import L2_STRENGTHS, LbfgsSettings, fit_lbfgs
 from tlcli.core.final_layer.sgd import FinalLayer, Samples, SgdSettings, fit_sgd
 from tlcli.errors import DataError
 
@@ -22,30 +21,30 @@ def make_samples(rows: int, size: int = 12, labels: int = 3, seed: int = 1) -> S
     return Samples(vectors.astype(np.float32), truth)
 
 
-def objective_slope(layer: FinalLayer, samples: Samples, strength: float) -> float:
+def objective_gradient(layer: FinalLayer, samples: Samples, l2_strength: float) -> float:
     """Return the norm of the objective's gradient, in float64, over centred and scaled vectors."""
     vectors = samples.vectors.astype(np.float64)
     mean = vectors.mean(axis=0)
     scale = np.sqrt(((vectors - mean) ** 2).sum(axis=1).mean())
-    features = (vectors - mean) / scale
+    centred = (vectors - mean) / scale
     weights = layer.weights.astype(np.float64) * scale
     biases = layer.biases + mean @ layer.weights.astype(np.float64)
-    scores = features @ weights + biases
-    shares = np.exp(scores - scores.max(axis=1, keepdims=True))
-    shares /= shares.sum(axis=1, keepdims=True)
-    shares -= np.eye(len(layer.biases))[samples.labels]
-    slope = features.T @ shares / len(samples) + strength * weights
-    return float(np.linalg.norm(slope) + np.linalg.norm(shares.mean(axis=0)))
+    scores = centred @ weights + biases
+    residuals = np.exp(scores - scores.max(axis=1, keepdims=True))
+    residuals /= residuals.sum(axis=1, keepdims=True)
+    residuals -= np.eye(len(layer.biases))[samples.labels]
+    gradient = centred.T @ residuals / len(samples) + l2_strength * weights
+    return float(np.linalg.norm(gradient) + np.linalg.norm(residuals.mean(axis=0)))
 
 
 @pytest.mark.parametrize(("rows", "size"), [(200, 12), (30, 80), (40, 79), (50, 60)])
-def test_is_the_optimum_of_its_objective(rows: int, size: int) -> None:
+def test_layer_is_the_minimum_of_its_objective(rows: int, size: int) -> None:
     samples = make_samples(rows, size)
-    for strength in (0.1, 1e-3):
-        layer = fit_lbfgs(samples, 3, strength=strength).layer
+    for l2_strength in (0.1, 1e-3):
+        layer = fit_lbfgs(samples, 3, l2_strength=l2_strength).layer
         start = FinalLayer(np.zeros((size, 3), np.float32), np.zeros(3, np.float32))
-        assert objective_slope(layer, samples, strength) < 2e-3 * objective_slope(
-            start, samples, strength
+        assert objective_gradient(layer, samples, l2_strength) < 2e-3 * objective_gradient(
+            start, samples, l2_strength
         )
 
 
@@ -56,11 +55,12 @@ def test_same_bits_each_time() -> None:
     assert one.layer.weights.dtype == one.layer.biases.dtype == np.float32
 
 
-def test_rotated_and_plain_fits_agree(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rotated_and_plain_fits_agree() -> None:
     samples = make_samples(40, 100)
-    rotated = fit_lbfgs(samples, 3, strength=0.01).layer
-    monkeypatch.setattr(optimum, "_MOST_ROTATED_IMAGES", 0)
-    plain = fit_lbfgs(samples, 3, strength=0.01).layer
+    rotated = fit_lbfgs(samples, 3, l2_strength=0.01).layer
+    plain = fit_lbfgs(
+        samples, 3, l2_strength=0.01, settings=LbfgsSettings(most_rotated_images=0)
+    ).layer
     others = make_samples(50, 100, seed=3).vectors
     np.testing.assert_allclose(
         rotated.probabilities(others), plain.probabilities(others), atol=2e-3
@@ -70,15 +70,15 @@ def test_rotated_and_plain_fits_agree(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_strength_with_the_lowest_validation_loss_is_taken() -> None:
     result = fit_lbfgs(make_samples(60, 40), 3, validation=make_samples(90, 40, seed=2))
     assert result.selection == "validation"
-    assert result.losses[result.strength] == min(result.losses.values())
-    assert 2 < len(result.losses) <= len(optimum.STRENGTHS)
+    assert result.losses[result.l2_strength] == min(result.losses.values())
+    assert 2 < len(result.losses) <= len(L2_STRENGTHS)
 
 
 @pytest.mark.parametrize("count", [0, 5])
 def test_few_validation_images_give_way_to_folds(count: int) -> None:
     result = fit_lbfgs(make_samples(60, 40), 3, validation=make_samples(count, 40, seed=2))
     assert result.selection == "folds"
-    assert set(result.losses) == set(optimum.STRENGTHS)
+    assert set(result.losses) == set(L2_STRENGTHS)
     tested = make_samples(300, 40, seed=4)
     assert (result.layer.logits(tested.vectors).argmax(axis=1) == tested.labels).mean() > 0.75
 
@@ -106,26 +106,26 @@ def test_a_label_without_training_rows_gets_almost_nothing() -> None:
     assert (probabilities.argmax(axis=1) == samples.labels).mean() > 0.8
 
 
-def test_probabilities_keep_the_shares_of_the_labels() -> None:
+def test_probabilities_keep_the_proportions_of_the_labels() -> None:
     samples = make_samples(90)
-    kept = np.flatnonzero((samples.labels != 0) | (np.arange(90) % 5 == 0))
-    uneven = Samples(samples.vectors[kept], samples.labels[kept])
-    layer = fit_lbfgs(uneven, 3, strength=0.01).layer
-    shares = np.bincount(uneven.labels) / len(uneven)
+    chosen = np.flatnonzero((samples.labels != 0) | (np.arange(90) % 5 == 0))
+    uneven = Samples(samples.vectors[chosen], samples.labels[chosen])
+    layer = fit_lbfgs(uneven, 3, l2_strength=0.01).layer
+    proportions = np.bincount(uneven.labels) / len(uneven)
     means = layer.probabilities(uneven.vectors).mean(axis=0)
-    np.testing.assert_allclose(means, shares, atol=2e-3)
+    np.testing.assert_allclose(means, proportions, atol=2e-3)
 
 
 @pytest.mark.parametrize("scale", [1e-12, 1e12])
 def test_scale_and_offset_of_the_vectors_do_not_matter(scale: float) -> None:
     samples = make_samples(90)
     scaled = Samples(samples.vectors * np.float32(scale), samples.labels)
-    one = fit_lbfgs(samples, 3, strength=0.01).layer.probabilities(samples.vectors)
-    two = fit_lbfgs(scaled, 3, strength=0.01).layer.probabilities(scaled.vectors)
+    one = fit_lbfgs(samples, 3, l2_strength=0.01).layer.probabilities(samples.vectors)
+    two = fit_lbfgs(scaled, 3, l2_strength=0.01).layer.probabilities(scaled.vectors)
     np.testing.assert_allclose(one, two, atol=2e-3)
 
 
-def test_equal_vectors_give_the_shares_of_the_labels() -> None:
+def test_equal_vectors_give_the_proportions_of_the_labels() -> None:
     samples = Samples(np.ones((8, 3), np.float32), np.array([0] * 6 + [1] * 2))
     probabilities = fit_lbfgs(samples, 2).layer.probabilities(np.ones((1, 3)))
     np.testing.assert_allclose(probabilities, [[0.75, 0.25]], atol=1e-3)
@@ -163,42 +163,39 @@ def test_has_a_lower_validation_loss_than_sgd_on_the_houses(shared: Path) -> Non
 
 
 @pytest.mark.parametrize("indexed", [False, True])
-def test_blocks_give_the_layer_of_a_copy(monkeypatch: pytest.MonkeyPatch, indexed: bool) -> None:
+def test_blocks_give_the_layer_of_a_copy(indexed: bool) -> None:
     training, validation = make_samples(300), make_samples(120, seed=2)
     if indexed:  # as a fold of a large matrix is given
         chosen = np.arange(300) % 4 != 1
         training, validation = training.subset(chosen), validation.subset(np.arange(120) % 3 != 0)
     copied = fit_lbfgs(training, 3, validation=validation)
     folds = fit_lbfgs(training, 3)
-    monkeypatch.setattr(features, "LARGEST_COPY", 0)
-    monkeypatch.setattr(features, "_BLOCK_BYTES", 7 * 4 * 12)  # blocks of 7 rows
+    settings = LbfgsSettings(blocks=BlockLimits(0, 7 * 4 * 12))  # blocks of 7 rows
     for expected, given in (
-        (copied, fit_lbfgs(training, 3, validation=validation)),
-        (folds, fit_lbfgs(training, 3)),
+        (copied, fit_lbfgs(training, 3, validation=validation, settings=settings)),
+        (folds, fit_lbfgs(training, 3, settings=settings)),
     ):
-        assert given.strength == expected.strength
+        assert given.l2_strength == expected.l2_strength
         assert given.selection == expected.selection
         np.testing.assert_allclose(given.layer.weights, expected.layer.weights, atol=2e-3)
         np.testing.assert_allclose(given.layer.biases, expected.layer.biases, atol=5e-3)
 
 
-def test_a_large_matrix_is_never_copied(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_large_matrix_is_never_copied() -> None:
     training, validation = make_samples(4000, size=64), make_samples(1000, size=64, seed=2)
-    monkeypatch.setattr(features, "LARGEST_COPY", 0)
-    monkeypatch.setattr(features, "_BLOCK_BYTES", 1 << 14)
+    settings = LbfgsSettings(blocks=BlockLimits(0, 1 << 14))
     tracemalloc.start()
     try:
-        fit_lbfgs(training, 3, validation=validation)
+        fit_lbfgs(training, 3, validation=validation, settings=settings)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
     assert peak < training.vectors.nbytes / 2
 
 
-def test_enough_held_out_rows_need_no_further_fold(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_enough_held_out_rows_need_no_further_fold() -> None:
     samples = make_samples(200)
     all_folds = fit_lbfgs(samples, 3)
-    monkeypatch.setattr(optimum, "_ENOUGH_HELD_OUT", 40)
-    one_fold = fit_lbfgs(samples, 3)
+    one_fold = fit_lbfgs(samples, 3, settings=LbfgsSettings(enough_held_out=40))
     assert one_fold.selection == all_folds.selection == "folds"
     assert one_fold.iterations < all_folds.iterations / 3

@@ -1,4 +1,4 @@
-"""How good a final layer is, and how sure one may be of it."""
+"""Accuracy, precision, recall and F1 of a final layer, with confidence intervals."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import numpy.typing as npt
 
 from tlcli.core.evaluation.confusion import ConfusionMatrix
 from tlcli.core.final_layer.sampling import philox
-from tlcli.core.final_layer.sgd import FinalLayer, Floats, Indices
+from tlcli.core.final_layer.sgd import FinalLayer, Floats, Indices, Samples
 from tlcli.errors import UsageError
 from tlcli.progress import Progress
 
 Interval = tuple[float, float]
-# The 97.5 % point of the normal distribution: intervals of 95 %.
+# The 97.5% point of the normal distribution: intervals of 95%.
 _Z = 1.959963984540054
 _FOLD_STREAM = 4
 # Rows are copied and scored a few at a time: 10,000 of them by 10,000 labels have 400 MB.
@@ -26,10 +26,10 @@ _SCORES_AT_ONCE = 1 << 22
 
 @dataclass(frozen=True)
 class Proportion:
-    """A share of some count, with its Wilson 95 % interval; all of 0 to 1.
+    """A proportion with its Wilson 95% confidence interval; all of 0 to 1.
 
     Attributes:
-        value: the share.
+        value: the proportion.
         low: lower end.
         high: upper end.
     """
@@ -40,12 +40,12 @@ class Proportion:
 
 
 def wilson_interval(successes: float, count: float) -> Interval:
-    """Return the Wilson 95 % interval, each end in 0 to 1, of a share of ``count`` above 0."""
-    share, square = successes / count, _Z * _Z / count
-    middle = (share + square / 2) / (1 + square)
-    half = _Z / (1 + square) * math.sqrt(share * (1 - share) / count + square / (4 * count))
-    # Rounding must not push an end past the share itself.
-    return max(0.0, min(middle - half, share)), min(1.0, max(middle + half, share))
+    """Return the Wilson 95% interval, each end in 0 to 1, of a proportion of ``count`` above 0."""
+    value, square = successes / count, _Z * _Z / count
+    middle = (value + square / 2) / (1 + square)
+    half = _Z / (1 + square) * math.sqrt(value * (1 - value) / count + square / (4 * count))
+    # Rounding must not push an end past the value itself.
+    return max(0.0, min(middle - half, value)), min(1.0, max(middle + half, value))
 
 
 def _proportion(successes: int, count: int) -> Proportion | None:
@@ -54,14 +54,14 @@ def _proportion(successes: int, count: int) -> Proportion | None:
 
 @dataclass(frozen=True)
 class LabelMetrics:
-    """Figures of one label; None where nothing was there to count.
+    """Figures of one label; None where there was nothing to count.
 
     Attributes:
         count: images of the label.
-        predicted: images that were given the label.
-        precision: of those given the label, the share that has it.
-        recall: of those that have the label, the share that was given it.
-        f1: harmonic mean of both; its interval is that of the share of agreement.
+        predicted: images that were predicted to have the label.
+        precision: the proportion of those predicted that have the label.
+        recall: the proportion of those that have the label that were predicted.
+        f1: harmonic mean of both; its interval follows from that of the agreement.
     """
 
     count: int
@@ -73,7 +73,7 @@ class LabelMetrics:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What predictions for labelled rows amount to.
+    """Figures of predictions for labelled rows.
 
     Attributes:
         count: rows.
@@ -95,7 +95,7 @@ class Evaluation:
 
     @property
     def confusion(self) -> ConfusionMatrix:
-        """Which labels were taken for which."""
+        """How often each label was predicted for each true one."""
         return ConfusionMatrix.of(self.truth, self.predicted, len(self.labels))
 
 
@@ -121,7 +121,7 @@ def evaluate(predicted: npt.ArrayLike, truth: npt.ArrayLike, label_count: int) -
 
 @dataclass(frozen=True)
 class LayerPredictions:
-    """What a final layer says of N vectors.
+    """Predictions of a final layer for N vectors.
 
     Attributes:
         labels: index of the best label, [N].
@@ -134,30 +134,48 @@ class LayerPredictions:
     true_score: Floats
 
 
-def predict(layer: FinalLayer, vectors: Floats, truth: Indices) -> LayerPredictions:
-    """Return what the layer says of vectors [N, D] with true labels [N]."""
+def predict(
+    layer: FinalLayer, samples: Samples, rows_at_once: int | None = None
+) -> LayerPredictions:
+    """Return the predictions for samples, scored ``rows_at_once`` rows at a time."""
+    count = len(samples)
     found = LayerPredictions(
-        np.empty(len(vectors), np.intp),
-        np.empty(len(vectors), np.float32),
-        np.empty(len(vectors), np.float32),
+        np.empty(count, np.intp), np.empty(count, np.float32), np.empty(count, np.float32)
     )
-    for part in _parts(len(vectors), layer):
-        scores = layer.probabilities(vectors[part])
+    for part in _parts(count, layer, rows_at_once):
+        scores = layer.probabilities(samples.gathered(part.start, part.stop))
         each = np.arange(len(scores))
         found.labels[part] = scores.argmax(axis=1)
         found.score[part] = scores[each, found.labels[part]]
-        found.true_score[part] = scores[each, truth[part]]
+        found.true_score[part] = scores[each, samples.labels[part]]
     return found
 
 
-def evaluate_layer(layer: FinalLayer, vectors: Floats, truth: npt.ArrayLike) -> Evaluation:
-    """Return the evaluation of a final layer on vectors [N, D] with true labels [N]."""
-    return evaluate(_guesses(layer, vectors, None), truth, len(layer.biases))
+def predicted_labels(
+    layer: FinalLayer, samples: Samples, rows_at_once: int | None = None
+) -> Indices:
+    """Return the best label of each sample, [N], scored ``rows_at_once`` rows at a time."""
+    labels = np.empty(len(samples), np.intp)
+    for part in _parts(len(samples), layer, rows_at_once):
+        logits = layer.logits(samples.gathered(part.start, part.stop))
+        labels[part] = logits.argmax(axis=1)
+    return labels
+
+
+def _parts(count: int, layer: FinalLayer, rows_at_once: int | None) -> Iterator[slice]:
+    size = rows_at_once or max(1, min(_ROWS_AT_ONCE, _SCORES_AT_ONCE // len(layer.biases)))
+    for start in range(0, count, size):
+        yield slice(start, start + size)
+
+
+def evaluate_layer(layer: FinalLayer, samples: Samples) -> Evaluation:
+    """Return the evaluation of a final layer on samples."""
+    return evaluate(predicted_labels(layer, samples), samples.labels, len(layer.biases))
 
 
 def _figures(right: int, count: int, predicted: int) -> LabelMetrics:
-    # F1 is 2 J / (1 + J) of J, the share of right ones among all that are or were given the
-    # label; J is a plain share, so its interval carries over.
+    # F1 is 2 J / (1 + J) of J, the proportion of right ones among all that have the label or were
+    # predicted to; J is a plain proportion, so its interval carries over.
     agreement = _proportion(right, count + predicted - right)
     f1 = None
     if agreement is not None:
@@ -188,45 +206,24 @@ class CrossValidation:
 
 
 def cross_validate(
-    vectors: Floats,
-    labels: Indices,
-    groups: Sequence[object] | None,
-    folds: int,
-    fit: Callable[[Indices], FinalLayer],
-    *,
-    rows: Indices | None = None,
-    label_count: int | None = None,
-    label_names: Sequence[str] | None = None,
-    seed: int = 0,
+    samples: Samples,
+    fold_of: Indices,
+    fit: Callable[[Samples], FinalLayer],
     progress: Progress | None = None,
 ) -> CrossValidation:
     """Fit on all folds but one and test on that one, for each.
 
     Args:
-        vectors: float32 [M, D]; never copied as a whole.
-        labels: label index of each row, [N].
-        groups: rows of equal group (copies of one image) share a fold; None: all rows differ.
-        folds: K, 2 or more.
-        fit: takes the row numbers to train on, of 0 to N - 1, returns the layer.
-        rows: which of ``vectors`` each row is, [N]; None: row i is vector i.
-        label_count: L; None: the highest label and one.
-        label_names: for messages.
-        seed: decides the folds.
+        samples: N of them; their vectors are never copied as a whole.
+        fold_of: fold of each sample, [N]; see `assign_folds`.
+        fit: takes the samples to train on and returns the layer.
         progress: called with ("folds", done, K).
-
-    Raises:
-        UsageError: K is below 2 or above what some label's images allow.
     """
-    labels = np.asarray(labels, dtype=np.intp)
-    label_count = int(labels.max()) + 1 if label_count is None else label_count
-    fold_of = assign_folds(labels, groups, folds, seed=seed, label_names=label_names)
+    folds = int(fold_of.max()) + 1
     evaluations = []
     for fold in range(folds):
-        tested = fold_of == fold
-        layer = fit(np.flatnonzero(~tested))
-        where = np.flatnonzero(tested) if rows is None else rows[tested]
-        guesses = _guesses(layer, vectors, where)
-        evaluations.append(evaluate(guesses, labels[tested], label_count))
+        layer = fit(samples.subset(fold_of != fold))
+        evaluations.append(evaluate_layer(layer, samples.subset(fold_of == fold)))
         if progress is not None:
             progress("folds", fold + 1, folds)
     accuracies = [evaluation.accuracy or 0.0 for evaluation in evaluations]
@@ -237,20 +234,6 @@ def cross_validate(
         per_fold=tuple(evaluations),
         fold_of=fold_of,
     )
-
-
-def _guesses(layer: FinalLayer, vectors: Floats, rows: Indices | None) -> Indices:
-    """Return the best label of each of those rows, or of all."""
-    guesses = np.empty(len(vectors) if rows is None else len(rows), np.intp)
-    for part in _parts(len(guesses), layer):
-        guesses[part] = layer.logits(vectors[part if rows is None else rows[part]]).argmax(axis=1)
-    return guesses
-
-
-def _parts(count: int, layer: FinalLayer) -> Iterator[slice]:
-    size = max(1, min(_ROWS_AT_ONCE, _SCORES_AT_ONCE // len(layer.biases)))
-    for start in range(0, count, size):
-        yield slice(start, start + size)
 
 
 def assign_folds(

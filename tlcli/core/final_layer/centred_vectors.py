@@ -1,4 +1,4 @@
-"""Vectors as the optimum is fitted to them: centred and divided by one number.
+"""Vectors as logistic regression is fitted to them: centred and divided by one number.
 
 A matrix of gigabytes is not copied for that: its rows are centred block by block, each time they
 are needed, in a buffer that stays in the processor's caches.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -16,22 +17,35 @@ from tlcli.core.final_layer.samples import Floats, Samples
 
 Doubles = npt.NDArray[np.float64]
 
-# Copies of more bytes are not made.
-LARGEST_COPY = 512 << 20
-# Bytes of a block of rows.
-_BLOCK_BYTES = 2 << 20
+
+@dataclass(frozen=True)
+class BlockLimits:
+    """When vectors are centred block by block, and how large a block is.
+
+    Attributes:
+        largest_copy: in bytes; a larger matrix is not copied as a whole.
+        block_bytes: bytes of a block of rows.
+    """
+
+    largest_copy: int = 512 << 20
+    block_bytes: int = 2 << 20
+
+    def require_blocks(self, samples: Samples) -> bool:
+        """Return whether ``samples`` are too large to be copied as a whole."""
+        return 4 * len(samples) * samples.size > self.largest_copy
 
 
-class Features:
-    """Rows of vectors less their mean, times a number."""
+class CentredVectors:
+    """Rows of vectors minus their mean, times a number."""
 
-    def __init__(self, samples: Samples, mean: Doubles) -> None:
-        """Prepare the rows of ``samples`` less ``mean`` [D]."""
+    def __init__(self, samples: Samples, mean: Doubles, limits: BlockLimits) -> None:
+        """Prepare the rows of ``samples`` minus ``mean`` [D]."""
         self._samples = samples
+        self._limits = limits
         self._mean = mean.astype(np.float32)
         self._factor = np.float32(1)
         self._whole: Floats | None = None
-        if not _is_large(samples):
+        if not limits.require_blocks(samples):
             self._whole = samples.gathered() - self._mean
 
     def __len__(self) -> int:
@@ -48,7 +62,7 @@ class Features:
         return self._whole
 
     def replace(self, rows: Floats) -> None:
-        """Put other rows, [N, R], in the place of the whole."""
+        """Use other rows, [N, R], instead of the whole matrix."""
         self._whole = rows
 
     def multiply(self, factor: float) -> None:
@@ -65,38 +79,34 @@ class Features:
         return math.sqrt(total / len(self)) if math.isfinite(total) else math.inf
 
     def blocks(self) -> Iterator[tuple[slice, Floats]]:
-        """Yield rows with their places, all or block by block; a block holds until the next."""
+        """Yield ranges with their rows, all or block by block; a block is valid until the next."""
         if self._whole is not None:
             yield slice(0, len(self)), self._whole
             return
-        for place, block in _blocks(self._samples):
+        for part, block in _blocks(self._samples, self._limits.block_bytes):
             block -= self._mean
             block *= self._factor
-            yield place, block
+            yield part, block
 
 
-def mean_vector(samples: Samples) -> Doubles:
+def mean_vector(samples: Samples, limits: BlockLimits) -> Doubles:
     """Return the mean of the vectors, [D]."""
-    if not _is_large(samples):
+    if not limits.require_blocks(samples):
         mean: Doubles = samples.gathered().mean(axis=0, dtype=np.float64)
         return mean
     total = np.zeros(samples.size)
-    for _, block in _blocks(samples):
+    for _, block in _blocks(samples, limits.block_bytes):
         total += block.sum(axis=0, dtype=np.float64)
     return total / len(samples)
 
 
-def _is_large(samples: Samples) -> bool:
-    return 4 * len(samples) * samples.size > LARGEST_COPY
-
-
-def _blocks(samples: Samples) -> Iterator[tuple[slice, Floats]]:
+def _blocks(samples: Samples, block_bytes: int) -> Iterator[tuple[slice, Floats]]:
     """Yield copies of a few rows at a time, all in one buffer."""
-    height = max(1, _BLOCK_BYTES // (4 * samples.size))
-    room = np.empty((height, samples.size), np.float32)
+    height = max(1, block_bytes // (4 * samples.size))
+    buffer = np.empty((height, samples.size), np.float32)
     for start in range(0, len(samples), height):
         stop = min(start + height, len(samples))
-        block = room[: stop - start]
+        block = buffer[: stop - start]
         if samples.rows is None:
             np.copyto(block, samples.vectors[start:stop])
         else:

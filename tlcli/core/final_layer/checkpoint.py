@@ -1,4 +1,4 @@
-"""A fit in progress on disk, so that one that was cut short goes on where it stopped."""
+"""A fit in progress on disk, so that an interrupted one continues where it stopped."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import hashlib
 import io
 import logging
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -19,14 +20,15 @@ LOG = logging.getLogger("tlcli")
 FORMAT = 1
 # A save takes milliseconds; once a second loses little and costs less than a hundredth.
 SAVE_SECONDS = 1.0
-_ROWS_HASHED = 1024
 
 
-def fit_digest(training: Samples, label_count: int, settings: SgdSettings) -> str:
+def fit_digest(
+    training: Samples, label_count: int, settings: SgdSettings, rows_at_once: int = 1024
+) -> str:
     """Return a SHA-256 (hex) over all that decides the steps of a fit.
 
-    The number of steps is left out, so that a finished fit may be given more of them, and so is
-    what only measures: validation and intervals.
+    The number of steps is left out, so that a finished fit can be continued, and so is what only
+    measures: validation and intervals. Rows are copied ``rows_at_once`` at a time.
     """
     digest = hashlib.sha256()
     rows, size = len(training), training.size
@@ -34,9 +36,8 @@ def fit_digest(training: Samples, label_count: int, settings: SgdSettings) -> st
         f"tlcli sgd {FORMAT}: {rows} x {size}, {label_count} labels, seed {settings.seed}, "
         f"rate {settings.learning_rate!r}, batch {settings.train_batch_size}\n".encode()
     )
-    # In parts, so that the rows of a split are never copied all at once.
-    for start in range(0, rows, _ROWS_HASHED):
-        part = training.gathered(start, start + _ROWS_HASHED)
+    for start in range(0, rows, rows_at_once):
+        part = training.gathered(start, start + rows_at_once)
         digest.update(part.astype("<f4", copy=False).data)
     digest.update(training.labels.astype("<i8", copy=False).data)
     return digest.hexdigest()
@@ -45,18 +46,24 @@ def fit_digest(training: Samples, label_count: int, settings: SgdSettings) -> st
 class Checkpoint:
     """The file PREFIX.npz of one fit."""
 
-    def __init__(self, prefix: Path | str, digest: str) -> None:
-        """Name the checkpoint at ``prefix`` for the fit of ``digest`` (see `fit_digest`)."""
+    def __init__(
+        self, prefix: Path | str, digest: str, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """Name the checkpoint at ``prefix`` for the fit of ``digest`` (see `fit_digest`).
+
+        ``clock`` returns seconds.
+        """
         # Not with_suffix: a prefix such as "run.1" keeps its own dot.
         self.path = Path(f"{prefix}.npz")
         self._digest = digest
-        self._saved_at = time.monotonic()
+        self._clock = clock
+        self._saved_at = self._clock()
 
     def load(self, steps: int, size: int, label_count: int) -> SgdState | None:
-        """Return the state to go on from in a fit of ``steps`` steps, or None to start anew.
+        """Return the state that a fit of ``steps`` steps continues from, or None to start again.
 
-        A file that is damaged, of another fit or beyond ``steps`` is warned of and left to be
-        overwritten. Args ``size`` (D) and ``label_count`` (L) are the shape that must be met.
+        A file that is damaged, of another fit or beyond ``steps`` gets a warning and will be
+        overwritten. The weights must be of ``size`` (D) by ``label_count`` (L).
         """
         if not self.path.exists():
             return None
@@ -108,9 +115,9 @@ class Checkpoint:
             biases=state.biases,
         )
         write_bytes(self.path, buffer.getvalue())
-        self._saved_at = time.monotonic()
+        self._saved_at = self._clock()
 
-    def save_now_and_then(self, state: SgdState) -> None:
+    def save_when_due(self, state: SgdState) -> None:
         """Write ``state`` when the last save is `SAVE_SECONDS` ago; call it after every step."""
-        if time.monotonic() - self._saved_at >= SAVE_SECONDS:
+        if self._clock() - self._saved_at >= SAVE_SECONDS:
             self.save(state)

@@ -1,7 +1,7 @@
-"""L-BFGS, and the products that it needs, small enough for one thread where labels are few.
+"""L-BFGS and its matrix products, small enough for one thread where labels are few.
 
 OpenBLAS gives larger products to all cores; on a busy machine its threads then wait for each
-other longer than they work, and what they give depends on their number.
+other longer than they work, and the bits of the result depend on their number.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ Doubles = npt.NDArray[np.float64]
 # Of thinner pieces (many labels) the calls cost more than threads do: the product stays whole.
 _FEWEST_ROWS = 8
 _HISTORY = 10
-_MOST_ITERATIONS = 300
 
 
 def product(left: npt.NDArray[Any], right: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -77,18 +76,26 @@ def minimise_lbfgs(
     start: Doubles,
     smallest_gradient: float,
     inverse: Callable[[Doubles], Doubles],
+    most_iterations: int = 300,
 ) -> tuple[Doubles, int]:
     """Return the minimum of a smooth convex function and how often it was evaluated.
 
-    L-BFGS with backtracking; ends when the gradient's norm is below ``smallest_gradient``, when
-    no step gets lower any more (rounding), or after 300 steps.
+    L-BFGS with backtracking. It ends when the gradient's norm is below ``smallest_gradient``, when
+    no step lowers the value any more (rounding), or after ``most_iterations`` steps.
+
+    Args:
+        function: returns the value and the gradient at a point.
+        start: first point.
+        smallest_gradient: norm at which the search ends.
+        inverse: returns a rough inverse Hessian times a gradient.
+        most_iterations: at most so many steps.
     """
     point = start
     value, gradient = function(point)
     evaluations = 1
     steps: list[Doubles] = []
     changes: list[Doubles] = []
-    for _ in range(_MOST_ITERATIONS):
+    for _ in range(most_iterations):
         if norm(gradient) <= smallest_gradient:
             break
         direction = -_two_loops(gradient, steps, changes, inverse)
@@ -103,7 +110,7 @@ def minimise_lbfgs(
             evaluations += 1
             if new_value <= value + 1e-4 * length * descent:
                 break
-            # The minimum of the parabola through both values and the slope, kept within bounds.
+            # The minimum of the parabola through both values and the gradient, within bounds.
             rise = new_value - value - length * descent
             length *= min(0.5, max(0.1, -length * descent / (2 * rise))) if rise > 0 else 0.5
         else:
@@ -116,8 +123,8 @@ def minimise_lbfgs(
             del steps[:-_HISTORY], changes[:-_HISTORY]
     else:
         LOG.debug(
-            "the optimum was not reached in %d steps: gradient %.3g, wanted %.3g",
-            _MOST_ITERATIONS,
+            "L-BFGS did not converge in %d steps: gradient norm %.3g, tolerance %.3g",
+            most_iterations,
             norm(gradient),
             smallest_gradient,
         )

@@ -1,21 +1,21 @@
-"""The final layer as the optimum of regularised multinomial logistic regression.
+"""The final layer by multinomial logistic regression with L2 regularisation, fitted by L-BFGS.
 
 Nothing is drawn at random: the same vectors give the same layer. The vectors are centred and
-divided by one number, so that the strength means the same for every backbone, and both are
-folded back into weights and biases. Dividing each feature by its own deviation instead, or each
-vector by its length, was measured and is no better; see docs/accuracy.md.
+divided by one number, so that an L2 regularisation strength means the same for every backbone.
+Both are folded back into weights and biases. Dividing each value by its own deviation instead, or
+each vector by its length, was measured and is no better; see docs/accuracy.md.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
-from tlcli.core.final_layer.centred_vectors import Features, mean_vector
+from tlcli.core.final_layer.centred_vectors import BlockLimits, CentredVectors, mean_vector
 from tlcli.core.final_layer.lbfgs import (
     dot,
     inner_product,
@@ -32,43 +32,55 @@ from tlcli.errors import DataError
 LOG = logging.getLogger("tlcli")
 Doubles = npt.NDArray[np.float64]
 
-# Strengths tried, strongest first, relative to the mean squared length of a centred vector:
-# the best of every data set measured lies well inside.
-STRENGTHS = tuple(float(10.0 ** (-exponent / 2)) for exponent in range(4, 13))
-# The validation loss has passed its lowest point when it rose this often in a row.
-_PATIENCE = 2
-# Fewer validation images than this say too little; folds of the training images are used.
+# L2 regularisation strengths tried, strongest first, relative to the mean squared length of a
+# centred vector: the best of every data set measured lies well inside.
+L2_STRENGTHS = tuple(float(10.0 ** (-exponent / 2)) for exponent in range(4, 13))
+# The validation loss has passed its minimum when it rose this often in a row.
+_RISES_AT_END = 2
+# Fewer validation images than this are too few to choose by; folds of the training images are used.
 FEWEST_VALIDATION_IMAGES = 40
 _INNER_FOLDS = 5
-# Axes of the largest variance that the first guess of the Hessian knows.
+# Axes of the largest variance that the first estimate of the Hessian covers.
 _MAIN_AXES = 24
 _AXES_ROUNDS = 2
 _AXES_STREAM = 3
 # Norm of the gradient at which a fit ends, relative to the norm at zero weights.
 _PATH_TOLERANCE = 1e-2
 _FINAL_TOLERANCE = 3e-4
-# Features that say nothing have a norm of rounding only; lengths are 1 here, real norms 0.1 to 1.
+# Vectors without information have a norm of rounding only; lengths are 1 here, real norms 0.1 to 1.
 _LEAST_NORM = 1e-2
-# Rotating the features pays when the images are this few and fewer than half the features.
-_MOST_ROTATED_IMAGES = 1200
-# Folds that held out this many rows in all say enough about a strength.
-_ENOUGH_HELD_OUT = 10_000
+
+
+@dataclass(frozen=True)
+class LbfgsSettings:
+    """Limits that bound time and memory of a fit.
+
+    Attributes:
+        most_rotated_images: rotating the vectors pays up to so many images, where they are also at
+            most half as many as the values of a vector.
+        enough_held_out: no further fold is fitted once so many rows were held out.
+        blocks: when vectors are centred block by block.
+    """
+
+    most_rotated_images: int = 1200
+    enough_held_out: int = 10_000
+    blocks: BlockLimits = field(default_factory=BlockLimits)
 
 
 @dataclass(frozen=True)
 class LogisticRegression:
-    """A fitted layer and how its strength was found.
+    """A fitted layer and how its L2 regularisation strength was chosen.
 
     Attributes:
         layer: the final layer.
-        strength: weight of the squared norm, relative to the mean squared length of a vector.
+        l2_strength: weight of the squared norm, relative to the mean squared length of a vector.
         selection: "validation", "folds" (of the training images) or "fixed".
         losses: {strength: mean cross entropy in nats} of the strengths tried.
         iterations: gradients computed, over all strengths.
     """
 
     layer: FinalLayer
-    strength: float
+    l2_strength: float
     selection: str
     losses: dict[float, float]
     iterations: int
@@ -79,77 +91,87 @@ def fit_lbfgs(
     label_count: int,
     *,
     validation: Samples | None = None,
-    strength: float | None = None,
+    l2_strength: float | None = None,
+    settings: LbfgsSettings | None = None,
 ) -> LogisticRegression:
-    """Fit a final layer to its regularised optimum.
+    """Fit a final layer by logistic regression.
 
     Args:
         training: at least one row.
         label_count: L; a label without training rows gets a probability of almost 0.
-        validation: rows on which the strength is chosen; when they are few or none, folds of
-            the training rows take their place.
-        strength: use this one instead of choosing.
+        validation: rows on which the strength is chosen; where they are few or none, folds of
+            the training rows are used instead.
+        l2_strength: use this one instead of choosing.
+        settings: limits of time and memory.
 
     Raises:
         DataError: no training rows.
     """
     if not len(training):
         raise DataError("there is no training image; add images to the labels' folders")
-    # A large finite vector may overflow when squared; the sum tells, in _Problem.
+    # A large finite vector may overflow when squared; _Problem checks the sum.
     with np.errstate(over="ignore", invalid="ignore", under="ignore"):
-        return _fit(training, label_count, validation, strength)
+        return _fit(training, label_count, validation, l2_strength, settings or LbfgsSettings())
 
 
 def _fit(
-    training: Samples, label_count: int, validation: Samples | None, strength: float | None
+    training: Samples,
+    label_count: int,
+    validation: Samples | None,
+    l2_strength: float | None,
+    settings: LbfgsSettings,
 ) -> LogisticRegression:
     losses: dict[float, float] = {}
     selection, iterations = "fixed", 0
-    problem = _Problem(training, label_count)
-    if strength is None and validation is not None and _is_enough(validation, label_count):
+    problem = _Problem(training, label_count, settings)
+    enough = max(FEWEST_VALIDATION_IMAGES, 2 * label_count)
+    point: Doubles | None = None
+    if l2_strength is None and validation is not None and len(validation) >= enough:
         selection = "validation"
         losses, point, iterations = _follow_path(problem, validation)
-        strength = min(losses, key=losses.__getitem__)
-    elif strength is None:
+        l2_strength = min(losses, key=losses.__getitem__)
+    elif l2_strength is None:
         selection = "folds"
-        losses, iterations = _fold_losses(training, label_count)
-        strength = min(losses, key=losses.__getitem__) if losses else STRENGTHS[len(STRENGTHS) // 2]
-        point = None
-    else:
-        point = None
-    point, used = problem.minimise(strength, point, _FINAL_TOLERANCE)
-    LOG.debug("strength %.3g by %s, %d gradients", strength, selection, iterations + used)
-    return LogisticRegression(problem.layer(point), strength, selection, losses, iterations + used)
-
-
-def _is_enough(validation: Samples, label_count: int) -> bool:
-    return len(validation) >= max(FEWEST_VALIDATION_IMAGES, 2 * label_count)
+        losses, iterations = _fold_losses(training, label_count, settings)
+        l2_strength = (
+            min(losses, key=losses.__getitem__) if losses else L2_STRENGTHS[len(L2_STRENGTHS) // 2]
+        )
+    point, used = problem.minimise(l2_strength, point, _FINAL_TOLERANCE)
+    LOG.debug("L2 strength %.3g by %s, %d gradients", l2_strength, selection, iterations + used)
+    return LogisticRegression(
+        problem.layer(point), l2_strength, selection, losses, iterations + used
+    )
 
 
 def _follow_path(
     problem: _Problem, validation: Samples
 ) -> tuple[dict[float, float], Doubles | None, int]:
-    """Fit strength after strength, each from the one before; return losses and the best point."""
+    """Fit one strength after the other, each from the last point.
+
+    Returns the losses, the point of the lowest and the number of gradients.
+    """
     losses: dict[float, float] = {}
     point: Doubles | None = None
     best_point: Doubles | None = None
     lowest, rises, iterations = np.inf, 0, 0
     held_out = problem.project(validation)
-    for strength in STRENGTHS:
-        point, used = problem.minimise(strength, point, _PATH_TOLERANCE)
+    for l2_strength in L2_STRENGTHS:
+        point, used = problem.minimise(l2_strength, point, _PATH_TOLERANCE)
         iterations += used
-        losses[strength] = loss = problem.loss(point, held_out)
+        losses[l2_strength] = loss = problem.loss(point, held_out)
         if loss < lowest:
             lowest, best_point, rises = loss, point, 0
         else:
             rises += 1
-        if rises == _PATIENCE:
+        if rises == _RISES_AT_END:
             break
     return losses, best_point, iterations
 
 
-def _fold_losses(training: Samples, label_count: int) -> tuple[dict[float, float], int]:
-    """Return the mean loss of each strength over stratified folds of the training rows."""
+def _fold_losses(
+    training: Samples, label_count: int, settings: LbfgsSettings
+) -> tuple[dict[float, float], int]:
+    """Return the mean loss of each strength over stratified folds, and the number of gradients."""
     folds = _folds(training.labels)
     total: dict[float, float] = {}
     held_out_rows, iterations = 0, 0
@@ -158,22 +180,23 @@ def _fold_losses(training: Samples, label_count: int) -> tuple[dict[float, float
         count = int(held_out.sum())
         if not count:
             continue
-        rest, kept = training.subset(~held_out), training.subset(held_out)
-        problem = _Problem(rest, label_count)
-        projected = problem.project(kept)
+        problem = _Problem(training.subset(~held_out), label_count, settings)
+        projected = problem.project(training.subset(held_out))
         point: Doubles | None = None
-        for strength in STRENGTHS:
-            point, used = problem.minimise(strength, point, _PATH_TOLERANCE)
+        for l2_strength in L2_STRENGTHS:
+            point, used = problem.minimise(l2_strength, point, _PATH_TOLERANCE)
             iterations += used
-            total[strength] = total.get(strength, 0.0) + count * problem.loss(point, projected)
+            total[l2_strength] = total.get(l2_strength, 0.0) + count * problem.loss(
+                point, projected
+            )
         held_out_rows += count
-        if held_out_rows >= _ENOUGH_HELD_OUT:
+        if held_out_rows >= settings.enough_held_out:
             break
-    return {strength: loss / held_out_rows for strength, loss in total.items()}, iterations
+    return {l2_strength: loss / held_out_rows for l2_strength, loss in total.items()}, iterations
 
 
 def _folds(labels: Indices) -> Indices:
-    """Give each row a fold, 0 to 4, labels spread evenly; -1 where a label has one row only."""
+    """Return the fold of each row, 0 to 4, labels spread evenly; -1 for a label with one row."""
     folds = np.full(len(labels), -1, np.intp)
     offset = 0
     for label in np.unique(labels):
@@ -186,82 +209,83 @@ def _folds(labels: Indices) -> Indices:
 
 
 class _Problem:
-    """Mean cross entropy plus strength / 2 times the squared weights, over normalised vectors.
+    """Mean cross entropy plus half the strength times the squared weights, over normalised vectors.
 
-    A point is float64 [L, R + 1]: weights over R (rotated) features, then the bias.
+    A point is float64 [L, R + 1]: weights over R (rotated) values, then the bias.
     """
 
-    def __init__(self, training: Samples, label_count: int) -> None:
+    def __init__(self, training: Samples, label_count: int, settings: LbfgsSettings) -> None:
         self._label_count = label_count
-        # Labels without rows would push their bias towards minus infinity, for ever.
+        # Labels without rows would push their bias towards minus infinity.
         self._present, self._labels = np.unique(training.labels, return_inverse=True)
-        self._mean = mean_vector(training)
-        self._features = Features(training, self._mean)
-        length = self._features.length()
+        self._blocks = settings.blocks
+        self._mean = mean_vector(training, self._blocks)
+        self._vectors = CentredVectors(training, self._mean, self._blocks)
+        length = self._vectors.length()
         if not np.isfinite(length):
             raise DataError("the bottleneck vectors are too large to fit a final layer to")
         self._scale = 1 / length if length > 0 else 1.0
-        self._features.multiply(self._scale)
+        self._vectors.multiply(self._scale)
         self._rotation: Floats | None = None
         count, size = len(training), training.size
-        centred = self._features.whole
-        if centred is not None and 2 * count <= size and count <= _MOST_ROTATED_IMAGES:
-            self._features.replace(self._rotate(centred))
+        centred = self._vectors.whole
+        if centred is not None and 2 * count <= size and count <= settings.most_rotated_images:
+            self._vectors.replace(self._rotate(centred))
         self._zero_norm = 0.0
-        self._axes, self._variances = _main_axes(self._features)
+        self._axes, self._variances = _main_axes(self._vectors)
 
     def _rotate(self, centred: Floats) -> Floats:
-        """Turn N vectors into the space that they span: the optimum lies in it."""
+        """Rotate N vectors into the space that they span: the minimum lies in it."""
         gram = centred.astype(np.float64) @ centred.T.astype(np.float64)
         values, axes = np.linalg.eigh(gram)
-        kept = values > values[-1] * 1e-9
-        if not kept.any():
+        spanned = values > values[-1] * 1e-9
+        if not spanned.any():
             return np.zeros((len(centred), 1), np.float32)
-        lengths = np.sqrt(values[kept])
-        self._rotation = (centred.T @ (axes[:, kept] / lengths)).astype(np.float32)
-        rotated: Floats = (axes[:, kept] * lengths).astype(np.float32)
+        lengths = np.sqrt(values[spanned])
+        self._rotation = (centred.T @ (axes[:, spanned] / lengths)).astype(np.float32)
+        rotated: Floats = (axes[:, spanned] * lengths).astype(np.float32)
         return rotated
 
-    def project(self, samples: Samples) -> tuple[Features, Indices]:
-        """Return rows as this problem sees vectors, and their labels."""
-        features = Features(samples, self._mean)
-        features.multiply(self._scale)
-        whole = features.whole
+    def project(self, samples: Samples) -> tuple[CentredVectors, Indices]:
+        """Return rows centred, scaled and rotated as the training rows are, and their labels."""
+        vectors = CentredVectors(samples, self._mean, self._blocks)
+        vectors.multiply(self._scale)
+        whole = vectors.whole
         if whole is not None:
             if self._rotation is not None:
                 whole = whole @ self._rotation
-            features.replace(whole[:, : self._features.size])
-        return features, samples.labels
+            vectors.replace(whole[:, : self._vectors.size])
+        return vectors, samples.labels
 
-    def loss(self, point: Doubles, projected: tuple[Features, Indices]) -> float:
+    def loss(self, point: Doubles, projected: tuple[CentredVectors, Indices]) -> float:
         """Return the mean cross entropy of projected rows; rows of absent labels do not count."""
-        features, labels = projected
+        vectors, labels = projected
         where = np.searchsorted(self._present, labels)
         where = np.minimum(where, len(self._present) - 1)
         known = self._present[where] == labels
         if not known.any():
             return 0.0
-        scores = self._scores(point, features)[:, known]
+        scores = self._scores(point, vectors)[:, known]
         return float(_losses(scores, where[known]).mean(dtype=np.float64))
 
-    def _scores(self, point: Doubles, features: Features) -> Floats:
-        result = np.empty((len(point), len(features)), np.float32)
+    def _scores(self, point: Doubles, vectors: CentredVectors) -> Floats:
+        result = np.empty((len(point), len(vectors)), np.float32)
         weights = point[:, :-1].astype(np.float32)
-        for place, block in features.blocks():
-            result[:, place] = label_scores(weights, block)
+        for part, block in vectors.blocks():
+            result[:, part] = label_scores(weights, block)
         result += point[:, -1:].astype(np.float32)
         return result
 
-    def value_and_gradient(self, point: Doubles, strength: float) -> tuple[float, Doubles]:
+    def value_and_gradient(self, point: Doubles, l2_strength: float) -> tuple[float, Doubles]:
         """Return the objective and its gradient, shaped like ``point``."""
         weights, plain = point[:, :-1], point[:, :-1].astype(np.float32)
         gradient = np.zeros_like(point)
         total = 0.0
         # Both products at once, so that a block is made once.
-        for place, block in self._features.blocks():
+        for part, block in self._vectors.blocks():
             scores = label_scores(plain, block)
             scores += point[:, -1:].astype(np.float32)
-            labels = self._labels[place]
+            labels = self._labels[part]
             numbers = np.arange(len(labels))
             scores -= scores.max(axis=0)
             chosen = scores[labels, numbers]
@@ -273,39 +297,41 @@ class _Problem:
             gradient[:, :-1] += inner_product(scores, block)
             gradient[:, -1] += scores.sum(axis=1, dtype=np.float64)
         gradient /= len(self._labels)
-        gradient[:, :-1] += strength * weights
-        value = total / len(self._labels) + strength / 2 * dot(weights, weights)
+        gradient[:, :-1] += l2_strength * weights
+        value = total / len(self._labels) + l2_strength / 2 * dot(weights, weights)
         return value, gradient
 
     def minimise(
-        self, strength: float, start: Doubles | None, tolerance: float
+        self, l2_strength: float, start: Doubles | None, tolerance: float
     ) -> tuple[Doubles, int]:
-        """Return the optimum from ``start`` and the number of gradients that it took."""
-        shape = (len(self._present), self._features.size + 1)
+        """Return the minimum, searched from ``start``, and the number of gradients that it took."""
+        shape = (len(self._present), self._vectors.size + 1)
         zero = np.zeros(shape)
-        # At zero weights and the labels' own shares: the scale that gradients are judged by.
+        # Zero weights and the proportions of the labels: the scale that gradients are judged by.
         zero[:, -1] = np.log(np.bincount(self._labels, minlength=shape[0]) / len(self._labels))
         if self._zero_norm == 0.0:
             self._zero_norm = norm(self.value_and_gradient(zero, 0.0)[1])
         start = zero if start is None else start
         return minimise_lbfgs(
-            lambda point: self.value_and_gradient(point, strength),
+            lambda point: self.value_and_gradient(point, l2_strength),
             start,
             tolerance * max(self._zero_norm, _LEAST_NORM),
-            self._inverse_curvature(start, strength),
+            self._inverse_curvature(start, l2_strength),
         )
 
-    def _inverse_curvature(self, start: Doubles, strength: float) -> Callable[[Doubles], Doubles]:
+    def _inverse_curvature(
+        self, start: Doubles, l2_strength: float
+    ) -> Callable[[Doubles], Doubles]:
         """Return a rough inverse Hessian: exact in shape along the main axes, flat elsewhere."""
-        scores = self._scores(start, self._features)
+        scores = self._scores(start, self._vectors)
         scores -= scores.max(axis=0)
         np.exp(scores, out=scores)
         scores /= scores.sum(axis=0)
         # Of each label, [L, 1]: the more certain, the flatter.
         spread = (scores * (1 - scores)).mean(axis=1, keepdims=True, dtype=np.float64)
-        curvatures = spread * self._variances + strength
-        # Below the last axis known, variances fall on; half of it stands for all of them.
-        flat = 0.5 * spread * float(self._variances[-1]) + strength
+        curvatures = spread * self._variances + l2_strength
+        # Variances keep falling beyond the last known axis; half of its variance stands for them.
+        flat = 0.5 * spread * float(self._variances[-1]) + l2_strength
         factors = 1 / curvatures - 1 / flat
         bias_factor = 1 / np.maximum(spread[:, 0], 1e-12)
 
@@ -321,7 +347,7 @@ class _Problem:
         return apply
 
     def layer(self, point: Doubles) -> FinalLayer:
-        """Return the layer over plain vectors that a point stands for."""
+        """Return the layer over plain vectors at a point."""
         weights = point[:, :-1]
         if self._rotation is not None:
             weights = weights @ self._rotation.T.astype(np.float64)
@@ -331,27 +357,27 @@ class _Problem:
         biases = point[:, -1] - weights @ self._mean
         all_weights = np.zeros((len(self._mean), self._label_count), np.float32)
         all_weights[:, self._present] = weights.T
-        # 30 nats below the lowest of the others at the mean vector: a share of 1e-13.
+        # 30 nats below the lowest of the others at the mean vector: a probability of 1e-13.
         all_biases = np.full(self._label_count, float(point[:, -1].min()) - 30, np.float32)
         all_biases[self._present] = biases
         return FinalLayer(all_weights, all_biases)
 
 
-def _main_axes(features: Features) -> tuple[Doubles, Doubles]:
+def _main_axes(vectors: CentredVectors) -> tuple[Doubles, Doubles]:
     """Return the axes [R, k] along which rows vary most, and the mean squares [k], falling."""
-    count, size = len(features), features.size
-    kept = min(_MAIN_AXES, count, size)
+    count, size = len(vectors), vectors.size
+    axis_count = min(_MAIN_AXES, count, size)
     # Any start that is not orthogonal to the axes will do; this one is the same each time.
-    axes = np.random.Generator(philox(0, _AXES_STREAM, 0)).standard_normal((size, kept))
+    axes = np.random.Generator(philox(0, _AXES_STREAM, 0)).standard_normal((size, axis_count))
     for _ in range(_AXES_ROUNDS):
-        plain, turned = axes.astype(np.float32), np.zeros((size, kept))
-        for _, block in features.blocks():
+        plain, turned = axes.astype(np.float32), np.zeros((size, axis_count))
+        for _, block in vectors.blocks():
             turned += block.T @ (block @ plain)
         axes = np.linalg.qr(turned)[0]
-    plain, squares = axes.astype(np.float32), np.zeros((kept, kept))
-    for _, block in features.blocks():
-        seen = (block @ plain).astype(np.float64)
-        squares += seen.T @ seen
+    plain, squares = axes.astype(np.float32), np.zeros((axis_count, axis_count))
+    for _, block in vectors.blocks():
+        along_axes = (block @ plain).astype(np.float64)
+        squares += along_axes.T @ along_axes
     variances, turn = np.linalg.eigh(squares / count)
     return axes @ turn[:, ::-1], np.maximum(variances[::-1], 0.0)
 
