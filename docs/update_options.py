@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from tlcli.cli import command as tlcli
+from tlcli.commands.options import GroupedCommand, help_rows
 
 FOLDER = Path(__file__).resolve().parent
 DOCUMENTS = [*sorted(FOLDER.parent.glob("README*.md")), *sorted(FOLDER.glob("*.md"))]
@@ -26,20 +27,28 @@ def find(name: str) -> click.Command:
 
 
 def table(name: str) -> str:
-    """Return the Markdown table of one command's options."""
+    """Return the Markdown tables of a command's options, one per group where it has groups."""
     command = find(name)
     context = click.Context(command, info_name=name)
+    if isinstance(command, GroupedCommand):
+        groups = command.option_groups(context)
+        return "\n\n".join(f"**{heading}**\n\n{rows(each)}" for heading, each in groups.items())
+    # Older click has no help record for arguments.
+    arguments = [
+        (each.make_metavar(context), "")
+        for each in command.params
+        if isinstance(each, click.Argument)
+    ]
+    options = [each for each in command.get_params(context) if isinstance(each, click.Option)]
+    return rows([*arguments, *help_rows(context, options)])
+
+
+def rows(records: list[tuple[str, str]]) -> str:
+    """Return a Markdown table of (option, description)."""
     lines = ["| option | meaning |", "|---|---|"]
-    for parameter in command.params:
-        record = parameter.get_help_record(context)
-        if isinstance(parameter, click.Argument):
-            # Older click has no record for these.
-            record = (parameter.make_metavar(context), "")
-        if record is not None:
-            option, meaning = (
-                re.sub(r"\s+", " ", text).strip().replace("|", "\\|") for text in record
-            )
-            lines.append(f"| `{option}` | {meaning} |")
+    for record in records:
+        option, meaning = (re.sub(r"\s+", " ", text).replace("|", "\\|") for text in record)
+        lines.append(f"| `{option}` | {meaning} |")
     return "\n".join(lines)
 
 

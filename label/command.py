@@ -12,12 +12,15 @@ import click
 
 from tlcli.commands.options import (
     ANY_PATH,
+    GRAPH_GROUP,
+    LOGGING_GROUP,
     SCORE,
     SPREADSHEET,
+    GroupedCommand,
     complete_files,
     from_home,
     graph_options,
-    talk_options,
+    log_options,
 )
 from tlcli.errors import OutputError
 from tlcli.terminal import (
@@ -38,7 +41,18 @@ if TYPE_CHECKING:
 FORMATS = ("text", "json", "jsonl", "csv")
 
 
-@click.command(context_settings=CONTEXT_SETTINGS)
+GROUPS = {
+    "Input": ("images",),
+    "Output": (
+        *("top_k", "threshold", "output_format", "spreadsheet"),
+        *("sort_into", "link", "explain"),
+    ),
+    "Graph": GRAPH_GROUP,
+    "Logging": LOGGING_GROUP,
+}
+
+
+@click.command(cls=GroupedCommand, groups=GROUPS, context_settings=CONTEXT_SETTINGS)
 @click.argument("more_images", nargs=-1, metavar="[IMAGE]...", shell_complete=complete_files)
 @click.option(
     "--image",
@@ -47,7 +61,7 @@ FORMATS = ("text", "json", "jsonl", "csv")
     metavar="X",
     shell_complete=complete_files,
     help="Image to label: a file, a folder (recursive), a quoted pattern, @LIST (a file of "
-    "paths) or - (paths on standard input). May be given several times, and without --image.",
+    "paths) or - (paths on standard input). Repeatable; --image itself may be left out.",
 )
 @graph_options
 @click.option(
@@ -58,7 +72,7 @@ FORMATS = ("text", "json", "jsonl", "csv")
     default=5,
     show_default=True,
     metavar="N",
-    help="Labels to print per image, best first.",
+    help="Labels per image, best first.",
 )
 @click.option(
     "--format",
@@ -74,30 +88,30 @@ FORMATS = ("text", "json", "jsonl", "csv")
     default=0.0,
     show_default=True,
     metavar="P",
-    help="Scores below are not printed; images whose best score is below are unsure (0.8 or 80%).",
+    help="Omit lower scores; an image without a score of at least P is unsure (0.8 or 80%).",
 )
 @SPREADSHEET
 @click.option(
     "--sort_into",
     type=ANY_PATH,
     metavar="DIR",
-    help="Copy each image into DIR/LABEL, or into DIR/unsure when its best score is below "
-    "--threshold. Nothing is overwritten: a name that is taken gets a number. Images that could "
-    "not be labelled are left and named.",
+    help="Copy each image into DIR/LABEL, or into DIR/unsure if its best score is below "
+    "--threshold. Existing files stay: a duplicate name gets a number.",
 )
 @click.option(
     "--link",
     is_flag=True,
-    help="With --sort_into: hard links instead of copies (symbolic ones across file systems).",
+    help="With --sort_into: make hard links instead of copies, or symbolic links across file "
+    "systems.",
 )
 @click.option(
     "--explain",
     type=ANY_PATH,
     metavar="DIR",
-    help="Write a picture for each image into DIR: the image, a heat map of where the network saw "
-    "its best label, and the scores.",
+    help="Write one picture per image into DIR: the image, a heat map of the regions that "
+    "contributed to its best label, and the scores.",
 )
-@talk_options
+@log_options
 def command(
     images: tuple[str, ...],
     more_images: tuple[str, ...],
@@ -116,15 +130,16 @@ def command(
     """Label images with a retrained graph, made by tlcli or by any of the original tools.
 
     \b
-    tlcli label --image new.jpg
-    tlcli label --graph old/graph.pb photos --format csv > scores.csv
-    tlcli label photos --sort_into sorted --threshold 0.8
+    Examples:
+      tlcli label new.jpg
+      tlcli label photos --graph old/graph.pb --format csv > scores.csv
+      tlcli label photos --sort_into sorted --threshold 80%
     """
     if not images and not more_images:
         raise click.UsageError(
             "no image was named; give files, folders or patterns, with or without --image"
         )
-    if "" in (*images, *more_images):  # an unset variable of a shell script
+    if "" in (*images, *more_images):  # an unset variable in a shell script
         raise click.UsageError("the name of an image is empty; give a file, folder or pattern")
     if spreadsheet and output_format != "csv":
         raise click.UsageError("--spreadsheet is for --format csv")

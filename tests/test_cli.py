@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import importlib
 import json
+import re
 import subprocess
 import sys
+from collections.abc import Iterator
 
+import click
 import pytest
 
-from tlcli.cli import COMMANDS
+from tlcli.cli import COMMANDS, command
+from tlcli.commands.options import GroupedCommand
 
 
 def tlcli(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -18,12 +21,13 @@ def tlcli(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_help_names_every_command() -> None:
+def test_help_has_one_line_per_command() -> None:
     done = tlcli("--help")
     assert done.returncode == 0
-    for name, (_, line) in COMMANDS.items():
-        assert name in done.stdout
-        assert line in " ".join(done.stdout.split())
+    _, _, listed = done.stdout.partition("\nCommands:\n")
+    listed = re.sub(r"\n {4,}", " ", listed)  # wrapped lines
+    rows = [re.split(r" {2,}", line.strip(), maxsplit=1) for line in listed.strip().splitlines()]
+    assert rows == [[name, line] for name, (_, line) in COMMANDS.items()]
 
 
 def test_version_is_that_of_the_package() -> None:
@@ -48,38 +52,75 @@ def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
     assert not heavy & set(loaded)
 
 
-@pytest.mark.parametrize("name", COMMANDS)
-def test_every_option_of_every_command_has_help(name: str) -> None:
-    command = importlib.import_module(COMMANDS[name][0]).command
-    assert command.help
-    self_explaining = {
-        "how_many_training_steps",
-        "learning_rate",
-        "print_misclassified_test_images",
-        "final_tensor_name",
-        "seed",
-        "logging_verbosity",
-    }
-    for parameter in command.params:
-        if parameter.param_type_name == "option" and parameter.name not in self_explaining:
+def commands(command: click.Command, name: str) -> Iterator[tuple[str, click.Command]]:
+    """Yield a command and all below it, by their names."""
+    yield name, command
+    if isinstance(command, click.Group):
+        context = click.Context(command, info_name=name)
+        for each in command.list_commands(context):
+            found = command.get_command(context, each)
+            assert found is not None
+            yield from commands(found, f"{name} {each}")
+
+
+EVERY_COMMAND = dict(commands(command, "tlcli"))
+
+
+@pytest.mark.parametrize("name", EVERY_COMMAND)
+def test_every_command_and_option_has_help(name: str) -> None:
+    assert EVERY_COMMAND[name].help
+    for parameter in EVERY_COMMAND[name].params:
+        if isinstance(parameter, click.Option):
             assert parameter.help, parameter.name
 
 
-def test_an_unknown_command_is_wrong_use_with_a_suggestion() -> None:
+@pytest.mark.parametrize("name", EVERY_COMMAND)
+def test_every_option_of_a_long_help_is_in_one_group(name: str) -> None:
+    found = EVERY_COMMAND[name]
+    options = [each.name for each in found.params if isinstance(each, click.Option)]
+    if not isinstance(found, GroupedCommand):
+        assert len(options) <= 8
+        return
+    grouped = [option for names in found.groups.values() for option in names]
+    assert sorted(grouped) == sorted(options)
+
+
+@pytest.mark.parametrize("width", [80, 120])
+@pytest.mark.parametrize("name", ["retrain", "label", "evaluate", "serve"])
+def test_the_descriptions_of_all_groups_are_aligned(name: str, width: int) -> None:
+    found = EVERY_COMMAND[f"tlcli {name}"]
+    assert isinstance(found, GroupedCommand)
+    context = click.Context(found, info_name=name, terminal_width=width)
+    _, _, text = found.get_help(context).partition(f"\n{next(iter(found.groups))}:\n")
+    lines = [line for line in text.splitlines() if line.startswith(" ")]
+    columns = {len(start[0]) for line in lines if (start := re.match(r" {10,}|  -.*?  +", line))}
+    assert len(columns) == 1
+    assert max(map(len, lines)) <= width
+    assert "\xa0" not in text
+
+
+def test_required_options_and_defaults_are_marked() -> None:
+    text = " ".join(tlcli("evaluate", "--help").stdout.split())
+    assert "--image_dir DIR Folder with one subfolder of images per label. [required]" in text
+    assert "--input_height N Input height in pixels. [default: inferred; 1<=x<=8192]" in text
+    assert re.search(r"^ +\[default: 127\.0\.0\.1\]$", tlcli("serve", "--help").stdout, re.M)
+
+
+def test_an_unknown_command_is_a_usage_error_with_a_suggestion() -> None:
     done = tlcli("retrian")
     assert done.returncode == 2
     assert "Did you mean 'retrain'?" in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_an_unknown_option_is_wrong_use_with_a_suggestion() -> None:
+def test_an_unknown_option_is_a_usage_error_with_a_suggestion() -> None:
     done = tlcli("retrain", "--image_dri", "x")
     assert done.returncode == 2
     assert "--image_dir" in done.stderr
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["retrain", "--steps", "5"], "Did you mean '--how_many_training_steps'?"),
         (
@@ -94,34 +135,19 @@ def test_an_unknown_option_is_wrong_use_with_a_suggestion() -> None:
         (["label", ""], "the name of an image is empty"),
     ],
 )
-def test_wrong_use_is_told_what_to_type(
-    arguments: list[str],
-    said: str,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    from tlcli.cli import command
-    from tlcli.terminal import run
-
-    # What a command does to its process is not for that of the tests.
-    monkeypatch.setattr("signal.signal", lambda *_: None)
-    monkeypatch.setattr("tlcli.terminal._watch_signals", lambda: None)
-    monkeypatch.setattr("tlcli.terminal._keep_signals", lambda: None)
-    monkeypatch.setattr("tlcli.terminal.bound_memory", lambda: None)
-    monkeypatch.setattr(sys, "argv", ["tlcli", *arguments])
-    with pytest.raises(SystemExit) as ended:
-        run(command, "tlcli")
-    assert ended.value.code == 2
-    assert said in capsys.readouterr().err
+def test_a_usage_error_names_what_to_type(arguments: list[str], message: str) -> None:
+    done = tlcli(*arguments)
+    assert done.returncode == 2
+    assert message in done.stderr
 
 
-def test_hyphens_are_taken_for_underscores() -> None:
+def test_hyphens_are_accepted_for_underscores() -> None:
     done = tlcli("retrain", "--image-dir=/nowhere/at/all")
     assert done.returncode == 1
     assert "/nowhere/at/all" in done.stderr
 
 
-def test_a_missing_image_dir_is_wrong_use() -> None:
+def test_a_missing_image_dir_is_a_usage_error() -> None:
     done = tlcli("retrain")
     assert done.returncode == 2
     assert "--image_dir" in done.stderr

@@ -15,28 +15,28 @@ from tlcli.terminal import CONTEXT_SETTINGS, run
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
-# name -> (module that holds the click object `command`, the line `tlcli --help` shows).
-# The line stands here so that help imports no command.
+# name -> (module with the click object `command`, its line in `tlcli --help`).
+# The line is here so that help imports no command.
 COMMANDS = {
     "retrain": ("retrain.command", "Fit a new final layer on folders of images and export it."),
     "label": ("label.command", "Label images with a retrained graph."),
     "evaluate": ("tlcli.commands.evaluate", "Measure a graph's accuracy on labelled images."),
-    "serve": ("tlcli.commands.serve", "Open a page to try a graph on, and answer over HTTP."),
-    "modules": ("tlcli.commands.modules", "List the known backbones, or fetch one."),
+    "serve": ("tlcli.commands.serve", "Serve a page and a REST API for a graph."),
+    "modules": ("tlcli.commands.modules", "List the known backbones, or download one."),
     "doctor": ("tlcli.commands.doctor", "Show versions, caches and a self-test."),
-    "completion": ("tlcli.commands.completion", "Print the script for completion in a shell."),
+    "completion": ("tlcli.commands.completion", "Print the completion script for a shell."),
 }
 
 
 class LazyGroup(click.Group):
-    """A group whose commands are imported when they are called, not when it is."""
+    """A group that imports a command when it is called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the names of all commands, in the order of the job."""
+        """Return the names of all commands in the order of `COMMANDS`."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import and return one command, or None where there is none of that name."""
+        """Import and return a command, or None if there is none of that name."""
         if cmd_name not in COMMANDS:
             return None
         command: click.Command = import_own(COMMANDS[cmd_name][0]).command
@@ -70,7 +70,7 @@ class LazyGroup(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Find the command that ``args`` names; suggest the closest one for a misspelled name."""
-        # A shell that asks for completions wants no errors.
+        # Shell completion must not end with an error.
         resilient = ctx.resilient_parsing
         if args and not resilient and not args[0].startswith("-") and args[0] not in COMMANDS:
             close = difflib.get_close_matches(args[0], COMMANDS, n=1)
@@ -82,14 +82,16 @@ class LazyGroup(click.Group):
 @click.group(cls=LazyGroup, context_settings=CONTEXT_SETTINGS)
 @click.version_option(__version__, message="%(prog)s %(version)s")
 def command() -> None:
-    """Retrain the last layer of an image network on your own images; label new ones with it.
+    """Retrain the final layer of an image network on your own images, and label new ones.
 
     \b
-    tlcli retrain --image_dir photos     one folder of images per label
-    tlcli label --image new.jpg          label and score of each image
+    Examples:
+      tlcli retrain --image_dir photos         one subfolder of images per label
+      tlcli label new.jpg                      labels and scores
+      tlcli evaluate --image_dir new_photos    accuracy on labelled images
     """
 
 
 def main() -> NoReturn:
-    """Run `tlcli` and leave the process with the contract's exit code."""
+    """Run `tlcli` and end the process with its exit code (see `tlcli.errors`)."""
     run(command, "tlcli")

@@ -46,25 +46,25 @@ def test_locks_of_downloads_are_no_models(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize(
-    ("instructions", "card", "said"),
+    ("instructions", "gpu", "shown"),
     [
         ("amx_bf16", False, "yes, by amx_bf16"),
         (None, False, "no"),
-        (None, True, "no; a graphics card may have it"),
+        (None, True, "no; the GPU may have it"),
         ("avx512_bf16", True, "yes, by avx512_bf16"),
     ],
 )
-def test_bfloat16_is_said(
-    instructions: str | None, card: bool, said: str, monkeypatch: pytest.MonkeyPatch
+def test_bfloat16(
+    instructions: str | None, gpu: bool, shown: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(machine, "bfloat16_instructions", lambda: instructions)
-    monkeypatch.setattr(machine, "has_gpu", lambda: card)
+    monkeypatch.setattr(machine, "has_gpu", lambda: gpu)
     lines = [" ".join(line.split()) for line in doctor.to_text(doctor.examine()).splitlines()]
-    assert f"bfloat16 {said}" in lines
+    assert f"bfloat16 {shown}" in lines
 
 
 @pytest.mark.parametrize(
-    ("state", "said"),
+    ("state", "shown"),
     [
         ({"used": True, "instructions": "avx2", "reason": None}, "yes, by avx2"),
         ({"used": True, "instructions": "plain", "reason": None}, "yes"),
@@ -74,12 +74,10 @@ def test_bfloat16_is_said(
         ),
     ],
 )
-def test_quick_jpegs_are_said(
-    state: dict[str, Any], said: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_quick_jpegs(state: dict[str, Any], shown: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fast_jpeg, "state", lambda: state)
     lines = [" ".join(line.split()) for line in doctor.to_text(doctor.examine()).splitlines()]
-    assert f"Quick JPEGs {said}" in lines
+    assert f"Quick JPEGs {shown}" in lines
 
 
 def test_json_with_the_self_test(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -187,7 +185,7 @@ def test_processor_of_other_machines(tmp_path: Path) -> None:
     assert machine._from_cpuinfo(tmp_path / "absent") == (None, None)
 
 
-def test_text_where_little_can_be_told() -> None:
+def test_text_where_little_is_known() -> None:
     found = doctor.examine()
     found["processor"] = {"name": "unknown", "features": None, "cores": 1, "bfloat16": None}
     found["memory"] = {"total": None, "available": None, "limit": None}

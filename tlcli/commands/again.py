@@ -1,4 +1,4 @@
-"""The command line that was typed, spelled so that it can be pasted, with changes."""
+"""The current command line, with changes, quoted for pasting into a shell."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from click.core import ParameterSource
 
 
 def command_line(context: click.Context, **changed: Any) -> str:
-    """Return the command as a line for a shell, quoted where it must be.
+    """Return the command as a line for a shell, quoted where necessary.
 
     Args:
-        context: of the command that runs.
-        changed: parameters by name; None leaves one out.
+        context: of the running command.
+        changed: new values by parameter name; None omits a parameter.
     """
     options: list[str] = []
     arguments: list[str] = []

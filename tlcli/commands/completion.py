@@ -1,4 +1,4 @@
-"""``tlcli completion``: the script that makes a shell complete commands, options and names."""
+"""``tlcli completion``: print the script by which a shell completes commands and options."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ VARIABLE = "_TLCLI_COMPLETE"
 @click.command(context_settings=CONTEXT_SETTINGS)
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"], case_sensitive=False))
 def command(shell: str) -> None:
-    """Print the script that makes a shell complete commands, options, files and backbones.
+    """Print the script by which a shell completes commands, options, files and backbones.
 
     \b
     bash   eval "$(tlcli completion bash)"     in ~/.bashrc
@@ -30,14 +30,14 @@ def script(shell: str) -> str:
     """Return the script for "bash" (4.4 or newer), "zsh" or "fish"."""
     found = shell_completion.get_completion_class(shell)
     assert found is not None
-    # Not the class's own source(): that of bash looks for a bash to ask for its version.
+    # Not the subclass's source(): for bash it runs bash to check its version.
     return shell_completion.ShellComplete.source(
         found(click.Group(), {}, prog_name=PROGRAM, complete_var=VARIABLE)
     )
 
 
 class _Bash(shell_completion.BashComplete):
-    """Bash breaks ``--name=value`` into three words; here they are two."""
+    """Join ``--name=value``, which bash splits into three words, to two."""
 
     def get_completion_args(self) -> tuple[list[str], str]:
         args, incomplete = super().get_completion_args()
@@ -54,6 +54,6 @@ class _Bash(shell_completion.BashComplete):
 
 
 def prepare() -> None:
-    """Make ready to answer a shell, where one asks: it sets a variable and runs the program."""
+    """Register `_Bash` if bash runs the program for completions, as its variable shows."""
     if os.environ.get(VARIABLE, "").startswith("bash"):
         shell_completion.add_completion_class(_Bash)

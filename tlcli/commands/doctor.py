@@ -1,4 +1,4 @@
-"""``tlcli doctor``: what a bug report needs, and whether the tool works here."""
+"""``tlcli doctor``: facts for a bug report, and a self-test."""
 
 from __future__ import annotations
 
@@ -22,15 +22,17 @@ _UNITS = ("KB", "MB", "GB", "TB")
     show_default=True,
     help="Output format.",
 )
-@click.option("--no_self_test", is_flag=True, help="Do not retrain on drawn images.")
+@click.option("--no_self_test", is_flag=True, help="Skip the self-test.")
 def command(output_format: str, no_self_test: bool) -> int:
-    """Show versions, processor, memory, caches and backbones; retrain on a few drawn images.
+    """Show versions, processor, memory, caches and backbones, and run a self-test.
 
-    Paste what it prints into a bug report. Exit code 1 when the self-test failed.
+    The self-test retrains on a few drawn images; the exit code is 1 if it fails. Paste the
+    output into a bug report.
 
     \b
-    tlcli doctor
-    tlcli doctor --format json --no_self_test
+    Examples:
+      tlcli doctor
+      tlcli doctor --format json --no_self_test
     """
     set_up_logging()
     found = examine()
@@ -38,7 +40,7 @@ def command(output_format: str, no_self_test: bool) -> int:
         from tlcli.commands.self_test import run
 
         if output_format == "text":
-            click.echo("Self-test: some seconds ...", err=True)
+            click.echo("Self-test: this takes some seconds ...", err=True)
         test = run()
         found["self_test"] = {
             "ok": test.ok,
@@ -53,7 +55,7 @@ def command(output_format: str, no_self_test: bool) -> int:
 
 
 def examine() -> dict[str, Any]:
-    """Return all but the self-test, as JSON values."""
+    """Return everything except for the self-test, as JSON values."""
     import platform
 
     from tlcli.backbones import catalogue
@@ -83,7 +85,7 @@ def examine() -> dict[str, Any]:
 
 
 def to_text(found: dict[str, Any]) -> str:
-    """Spell what `examine` and the self-test found, one fact a line."""
+    """Format the results of `examine` and the self-test, one fact per line."""
     processor, memory = found["processor"], found["memory"]
     features = processor["features"]
     rows = [
@@ -94,8 +96,8 @@ def to_text(found: dict[str, Any]) -> str:
         ("Memory", _memory(memory)),
         ("Quick JPEGs", _quick_jpegs(found["quick_jpegs"])),
         *(
-            (name.capitalize(), f"{place['path']} ({_contents(place)})")
-            for name, place in found["folders"].items()
+            (name.capitalize(), f"{folder['path']} ({_contents(folder)})")
+            for name, folder in found["folders"].items()
         ),
         ("Backbones", ", ".join(found["backbones"]) or "none on this machine"),
         *((name, value) for name, value in found["environment"].items()),
@@ -118,9 +120,8 @@ def _bfloat16(instructions: str | None) -> str:
     from tlcli.system.machine import has_gpu
 
     found = f"yes, by {instructions}" if instructions else "no"
-    # Which one it is, only TensorFlow could tell, seconds later.
-    card = has_gpu()
-    return f"{found}; a graphics card may have it" if card and not instructions else found
+    # Finding out which GPU it is takes TensorFlow some seconds.
+    return f"{found}; the GPU may have it" if has_gpu() and not instructions else found
 
 
 def _quick_jpegs(state: dict[str, Any]) -> str:
@@ -142,11 +143,11 @@ def _memory(memory: dict[str, int | None]) -> str:
     return ", ".join(parts)
 
 
-def _contents(place: dict[str, Any]) -> str:
-    if not place["exists"]:
+def _contents(folder: dict[str, Any]) -> str:
+    if not folder["exists"]:
         return "not there yet"
-    files = place["files"]
-    return f"{counted(files, 'file')}, {_size(place['bytes'])}"
+    files = folder["files"]
+    return f"{counted(files, 'file')}, {_size(folder['bytes'])}"
 
 
 def _size(count: float) -> str:

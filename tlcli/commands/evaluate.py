@@ -14,10 +14,12 @@ from tlcli.commands.options import (
     ACCURACY,
     ANY_PATH,
     FILE_PATH,
+    GRAPH_GROUP,
+    LOGGING_GROUP,
     SPREADSHEET,
     ImageDirCommand,
     graph_options,
-    talk_options,
+    log_options,
 )
 from tlcli.errors import BELOW_MINIMUM, GraphError
 from tlcli.terminal import (
@@ -37,50 +39,59 @@ FORMATS = ("text", "json", "csv", "html")
 _BY_SUFFIX = {".json": "json", ".csv": "csv", ".html": "html", ".htm": "html"}
 
 
-@click.command(cls=ImageDirCommand, context_settings=CONTEXT_SETTINGS)
+GROUPS = {
+    "Input": ("image_dir",),
+    "Output": ("output_format", "output", "spreadsheet"),
+    "Measuring": ("compare", "compare_labels", "min_accuracy"),
+    "Graph": GRAPH_GROUP,
+    "Logging": LOGGING_GROUP,
+}
+
+
+@click.command(cls=ImageDirCommand, groups=GROUPS, context_settings=CONTEXT_SETTINGS)
 @click.option(
     "--image_dir",
     type=ANY_PATH,
     required=True,
     metavar="DIR",
-    help="Folder of folders: one folder of images per label.",
+    help="Folder with one subfolder of images per label.",
 )
 @graph_options
 @click.option(
     "--compare",
     type=ANY_PATH,
-    metavar="OTHER_GRAPH",
+    metavar="GRAPH",
     help="Run a second graph on the same images: both accuracies, the images on which they "
-    "differ, and whether the difference is more than chance (McNemar's exact test). Its layers "
-    "and sizes are inferred; --batch_size and --trust hold for both.",
+    "differ, and the significance of the difference (McNemar's exact test). Its layers and sizes "
+    "are inferred; --batch_size and --trust apply to both.",
 )
 @click.option(
     "--compare_labels",
     type=ANY_PATH,
     metavar="PATH",
-    help="Labels file of the second graph.  [default: found as for --labels]",
+    help="Labels file of the second graph.  [default: as for --labels]",
 )
 @click.option(
     "--min_accuracy",
     type=ACCURACY,
     metavar="P",
-    help="Exit 3 when the accuracy of --graph is below (0.9 or 90%).",
+    help="Exit with code 3 if the accuracy of --graph is lower (0.9 or 90%).",
 )
 @click.option(
     "--format",
     "output_format",
     type=click.Choice(FORMATS, case_sensitive=False),
-    help="What is written; csv has one figure a row, html is one page that needs no network.  "
-    "[default: by the ending of --output, else text]",
+    help="Output format; csv has one value per row, html is one page that needs no network.  "
+    "[default: by the suffix of --output, else text]",
 )
 @click.option(
     "--output",
     type=FILE_PATH,
     metavar="FILE",
-    help="Write there; standard output then has the accuracy alone.  [default: standard output]",
+    help="Output file; standard output then has the accuracy only.  [default: standard output]",
 )
 @SPREADSHEET
-@talk_options
+@log_options
 def command(
     image_dir: Path,
     graph: Path | None,
@@ -94,12 +105,13 @@ def command(
     quiet: bool,
     **options: Any,
 ) -> int:
-    """Measure the accuracy of a graph, made by anyone, on labelled images.
+    """Measure the accuracy of a graph from any tool on labelled images.
 
     \b
-    tlcli evaluate --graph output_graph.pb --image_dir new_photos
-    tlcli evaluate --image_dir new_photos --output evaluation.html
-    tlcli evaluate --graph new.pb --compare old.pb --image_dir new_photos
+    Examples:
+      tlcli evaluate --image_dir new_photos
+      tlcli evaluate --image_dir new_photos --output evaluation.html
+      tlcli evaluate --image_dir new_photos --graph new.pb --compare old.pb
     """
     if compare_labels is not None and compare is None:
         raise click.UsageError("--compare_labels is of the second graph; name that by --compare")

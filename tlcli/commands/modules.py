@@ -1,4 +1,4 @@
-"""``tlcli modules``: the backbones known by name, and getting one ahead of time."""
+"""``tlcli modules``: list the backbones known by name, and download one ahead of time."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ _MODEL_DIR = click.option(
     "--model_dir",
     type=click.Path(path_type=Path, file_okay=False),
     metavar="DIR",
-    help="Where fetched or hand-placed backbones lie.  [default: the cache folder]",
+    help="Folder of downloaded backbones.  [default: in the cache folder]",
 )
 _ALL = click.option(
-    "--all", "show_all", is_flag=True, help="List every size of the MobileNets as well."
+    "--all", "show_all", is_flag=True, help="Also list every size of the MobileNets."
 )
 
 
@@ -38,16 +38,17 @@ _ALL = click.option(
 def command(
     context: click.Context, output_format: str | None, model_dir: Path | None, show_all: bool
 ) -> None:
-    """List the backbones known by name, or fetch one ahead of time.
+    """List the backbones known by name, or download one ahead of time.
 
-    D is the number of floats in a bottleneck; weights are megabytes of float32.
+    D is the number of values in a bottleneck; weights are in megabytes of float32.
 
     \b
-    tlcli modules                       what there is
-    tlcli modules fetch inception_v3    get one while there is a network
+    Examples:
+      tlcli modules
+      tlcli modules fetch inception_v3    download for later use without a network
     """
     set_up_logging()
-    # Options may stand before the subcommand or after it.
+    # Options may precede or follow the subcommand.
     context.obj = {"format": output_format, "model_dir": model_dir, "all": show_all}
     if context.invoked_subcommand is None:
         _print_list(output_format, model_dir, show_all)
@@ -77,17 +78,17 @@ def list_command(
 def fetch_command(
     context: click.Context, name: str, model_dir: Path | None, output_format: str | None
 ) -> None:
-    """Get a backbone by NAME, Hub or Kaggle handle or address, for use without a network."""
+    """Download a backbone by NAME, Hub or Kaggle handle or URL, for use without a network."""
     from tlcli.backbones.resolve import fetch
 
     with progress_bars(in_bytes=True) as progress:
-        place = fetch(name, model_dir=model_dir or context.obj["model_dir"], progress=progress)
+        path = fetch(name, model_dir=model_dir or context.obj["model_dir"], progress=progress)
     if (output_format or context.obj["format"]) == "json":
-        click.echo(json.dumps({"name": name, "path": None if place is None else str(place)}))
-    elif place is None:
+        click.echo(json.dumps({"name": name, "path": None if path is None else str(path)}))
+    elif path is None:
         click.echo(f"{name} is on this machine: its weights came with its package")
     else:
-        click.echo(f"{name} is on this machine: {place}")
+        click.echo(f"{name} is on this machine: {path}")
 
 
 def _print_list(output_format: str | None, model_dir: Path | None, show_all: bool) -> None:
@@ -122,7 +123,7 @@ def table(model_dir: Path | None = None, show_all: bool = False) -> list[dict[st
 
 
 def to_text(found: list[dict[str, Any]]) -> str:
-    """Return the backbones as an aligned table, numbers to the right."""
+    """Return the backbones as an aligned table, with numbers on the right."""
     rows = [_HEADINGS] + [
         (
             row["name"],

@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import math
 import os
+import re
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -24,21 +25,21 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
 def from_home(path: str) -> str:
-    """Return a path with ``~`` at its beginning as a shell spells it out.
+    """Return a path with ``~`` at its beginning replaced by the home folder, as shells do.
 
-    Shells do not in ``--graph=~/new.pb``, nor in quotes, where a folder named "~" would be made.
+    Shells leave it in ``--graph=~/new.pb`` and in quotes, and a folder named "~" would be made.
     """
     first = path.split("/", 1)[0]
     if not first.startswith("~") or os.path.lexists(first):
         return path
-    return os.path.expanduser(path)  # noqa: PTH111 - keeps the spelling
+    return os.path.expanduser(path)  # noqa: PTH111 - leaves the rest unchanged
 
 
-class _Place(click.Path):
-    """A path; what is wrong with it is said by the job, in one sentence and with its exit code.
+class _Path(click.Path):
+    """A path that need not exist: the job checks it, with its own message and exit code.
 
     Args:
-        is_file: it cannot be a folder.
+        is_file: refuse the name of a folder, which ends with a slash.
     """
 
     def __init__(self, *, is_file: bool = False) -> None:
@@ -55,11 +56,70 @@ class _Place(click.Path):
         return super().convert(value, param, ctx)
 
 
-class ImageDirCommand(click.Command):
-    """A command that takes no arguments, and says where the folder of images goes."""
+class GroupedCommand(click.Command):
+    """A command whose help lists the options under headings.
+
+    Args:
+        groups: heading -> names of parameters, in the order of the help. ``--help`` is added to
+            the last group.
+    """
+
+    def __init__(self, *args: Any, groups: dict[str, tuple[str, ...]], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.groups = groups
+
+    def option_groups(self, ctx: click.Context) -> dict[str, list[tuple[str, str]]]:
+        """Return the rows (option, description) of the help under each heading."""
+        parameters = {parameter.name: parameter for parameter in self.get_params(ctx)}
+        grouped = {
+            heading: help_rows(ctx, (parameters[name] for name in names))
+            for heading, names in self.groups.items()
+        }
+        help_option = self.get_help_option(ctx)
+        if help_option is not None:
+            grouped[list(grouped)[-1]] += help_rows(ctx, [help_option])
+        return grouped
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write every group; the descriptions of all groups start in one column."""
+
+        def unbroken(bracket: re.Match[str]) -> str:
+            return bracket[0].replace(" ", _NO_BREAK)
+
+        groups = self.option_groups(ctx)
+        names = [name for rows in groups.values() for name, _ in rows]
+        width = max(len(name) for name in names if len(name) <= _COLUMN)
+        for heading, rows in groups.items():
+            with formatter.section(heading):
+                padded = [
+                    (name.ljust(width), _SHORT_BRACKET.sub(unbroken, text)) for name, text in rows
+                ]
+                formatter.write_dl(padded, col_max=width)
+        formatter.buffer[:] = [part.replace(_NO_BREAK, " ") for part in formatter.buffer]
+
+
+# Longer options have their description on the next line.
+_COLUMN = 28
+# "[default: 10]" and the like are not split between two lines.
+_SHORT_BRACKET = re.compile(r"\[[^\]]{1,30}\]$")
+_NO_BREAK = "\xa0"
+
+
+def help_rows(ctx: click.Context, parameters: Iterable[click.Parameter]) -> list[tuple[str, str]]:
+    """Return (option, description) of each option; default and range share one bracket."""
+    records = [parameter.get_help_record(ctx) for parameter in parameters]
+    return [
+        (record[0].strip(), re.sub(r"\]\s+\[", "; ", record[1]))
+        for record in records
+        if record is not None
+    ]
+
+
+class ImageDirCommand(GroupedCommand):
+    """A command without arguments; for stray words it names ``--image_dir``."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Parse the command line; what no option takes is a usage error."""
+        """Parse the command line; a word that belongs to no option is a usage error."""
         ctx.allow_extra_args = True
         rest = super().parse_args(ctx, args)
         if rest and not ctx.resilient_parsing:
@@ -84,7 +144,7 @@ def complete_files(
 def complete_backbones(
     ctx: click.Context, param: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:
-    """Complete the names of backbones; where none fits, those of files."""
+    """Complete the names of backbones; where none matches, those of files."""
     from click.shell_completion import CompletionItem
 
     from tlcli.backbones.catalogue import entries
@@ -108,14 +168,16 @@ SWITCH: dict[str, Any] = {
     "metavar": "",
 }
 
-ANY_PATH = _Place()
-FILE_PATH = _Place(is_file=True)
+DEFAULT_GRAPH = "output_graph.pb"
+
+ANY_PATH = _Path()
+FILE_PATH = _Path(is_file=True)
 
 SPREADSHEET = click.option(
     "--spreadsheet",
     is_flag=True,
-    help="Make csv open well in a spreadsheet: a byte order mark, by which Excel knows UTF-8, and "
-    "an apostrophe before text that would be taken for a formula (= + - @).",
+    help="Write CSV for spreadsheets: a byte order mark, by which Excel detects UTF-8, and an "
+    "apostrophe before text that would be read as a formula (= + - @).",
 )
 
 
@@ -127,11 +189,11 @@ def parse_accuracy(text: str) -> float:
     """
     from decimal import Decimal
 
-    spelled = text.strip()
+    stripped = text.strip()
     try:
         # Decimal: 99.9 / 100 is more than 0.999 in binary, and 999 of 1000 would be too few.
-        number = Decimal(spelled.removesuffix("%").strip())
-        value = float(number.scaleb(-2) if spelled.endswith("%") else number)
+        number = Decimal(stripped.removesuffix("%").strip())
+        value = float(number.scaleb(-2) if stripped.endswith("%") else number)
     except ArithmeticError:
         raise ValueError(text) from None
     if not 0 <= value <= 1:  # also false for nan
@@ -139,8 +201,8 @@ def parse_accuracy(text: str) -> float:
     return value
 
 
-class _Share(click.ParamType):  # type: ignore[type-arg, unused-ignore]
-    """A fraction from 0 to 1 such as 0.9, or a percentage such as 90%."""
+class _Proportion(click.ParamType):  # type: ignore[type-arg, unused-ignore]
+    """A proportion from 0 to 1 such as 0.9, or a percentage such as 90%."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -158,12 +220,12 @@ class _Share(click.ParamType):  # type: ignore[type-arg, unused-ignore]
             )
 
 
-ACCURACY = _Share("accuracy")
-SCORE = _Share("score")
+ACCURACY = _Proportion("accuracy")
+SCORE = _Proportion("score")
 
 
 class _Finite(click.ParamType):  # type: ignore[type-arg, unused-ignore]
-    """A finite number; "nan" and "inf" would turn every score into nonsense."""
+    """A finite number: with NaN or infinity every score would be NaN."""
 
     name = "float"
 
@@ -183,14 +245,14 @@ FINITE = _Finite()
 
 
 def _decorate(options: list[Callable[[_Function], _Function]], function: _Function) -> _Function:
-    # Reversed: click lists options in the order in which they stand above the function.
+    # Reversed, because a decorator that is written first is applied last.
     for option in reversed(options):
         function = option(function)
     return function
 
 
 def graph_options(function: _Function) -> _Function:
-    """Add the options that name a graph, its labels and what it is fed.
+    """Add the options for a graph, its labels and its input spec.
 
     They arrive as ``graph``, ``labels``, ``input_layer``, ``output_layer``, ``input_height``,
     ``input_width``, ``input_mean``, ``input_std``, ``batch_size`` and ``trust``.
@@ -201,21 +263,19 @@ def graph_options(function: _Function) -> _Function:
                 "--graph",
                 type=ANY_PATH,
                 metavar="PATH",
-                help="Graph to run: .pb, .tflite or a SavedModel folder, made by anyone.  "
+                help="Graph to run: .pb, .tflite or a SavedModel folder, from any tool.  "
                 "[default: output_graph.pb here, else in the system's temporary folder]",
             ),
             click.option(
                 "--labels",
                 type=ANY_PATH,
                 metavar="PATH",
-                help="Labels file, one label a line.  [default: the graph's model card, else "
-                "output_labels.txt, retrained_labels.txt, labels.txt or GRAPH.txt beside it]",
+                help="Labels file with one label per line.  [default: the graph's model card, else "
+                "output_labels.txt, retrained_labels.txt, labels.txt or GRAPH.txt next to it]",
             ),
+            click.option("--input_layer", metavar="NAME", help="Input layer.  [default: inferred]"),
             click.option(
-                "--input_layer", metavar="NAME", help="Where images go in.  [default: inferred]"
-            ),
-            click.option(
-                "--output_layer", metavar="NAME", help="Where scores come out.  [default: inferred]"
+                "--output_layer", metavar="NAME", help="Output layer.  [default: inferred]"
             ),
             click.option(
                 "--input_height",
@@ -233,31 +293,38 @@ def graph_options(function: _Function) -> _Function:
                 "--input_mean",
                 type=FINITE,
                 metavar="X",
-                help="Subtracted from pixels of 0 to 255.  [default: inferred]",
+                help="Subtracted from pixel values of 0 to 255.  [default: inferred]",
             ),
             click.option(
                 "--input_std",
                 type=FINITE,
                 metavar="X",
-                help="Pixels are divided by this after --input_mean.  [default: inferred]",
+                help="Divisor of pixel values, after --input_mean.  [default: inferred]",
             ),
             click.option(
                 "--batch_size",
                 type=click.IntRange(min=1, max=4096),
                 metavar="N",
-                help="Images run at once.  [default: chosen for the graph]",
+                help="Images per batch.  [default: chosen for the graph]",
             ),
             click.option(
                 "--trust",
                 is_flag=True,
-                help="Run a graph with operations that inference does not need.",
+                help="Allow operations outside the allow-list.",
             ),
         ],
         function,
     )
 
 
-def talk_options(function: _Function) -> _Function:
+GRAPH_GROUP = (
+    *("graph", "labels", "input_layer", "output_layer", "input_height", "input_width"),
+    *("input_mean", "input_std", "batch_size", "trust"),
+)
+LOGGING_GROUP = ("logging_verbosity", "quiet")
+
+
+def log_options(function: _Function) -> _Function:
     """Add ``--logging_verbosity`` and ``--quiet``."""
     return _decorate(
         [
@@ -266,42 +333,40 @@ def talk_options(function: _Function) -> _Function:
                 type=click.Choice(LOG_LEVELS, case_sensitive=False),
                 default="INFO",
                 show_default=True,
-                help="Lowest level of log lines; DEBUG also shows tracebacks.",
+                metavar="LEVEL",
+                help="DEBUG (with tracebacks), INFO, WARN, ERROR or FATAL.",
             ),
             click.option(
-                "--quiet", is_flag=True, help="Only warnings and errors on standard error."
+                "--quiet", is_flag=True, help="Log warnings and errors only; show no progress bar."
             ),
         ],
         function,
     )
 
 
-DEFAULT_GRAPH = "output_graph.pb"
-
-
 def find_graph(graph: Path | None) -> Path:
-    """Return the graph to use: ``graph``, else the default's place, else the original's.
+    """Return ``graph``, else `DEFAULT_GRAPH` in the current folder or the temporary one.
 
     Raises:
-        GraphError: none was given and none lies there.
+        GraphError: none was given, and there is none in these folders.
     """
     if graph is not None:
         return graph
-    here = Path(DEFAULT_GRAPH)
-    if here.exists():
-        return here
-    places = [str(Path.cwd())]
+    default = Path(DEFAULT_GRAPH)
+    if default.exists():
+        return default
+    folders = [str(Path.cwd())]
     try:
         # Where retrain.py wrote by default.
-        there = Path(tempfile.gettempdir()) / DEFAULT_GRAPH
+        original = Path(tempfile.gettempdir()) / DEFAULT_GRAPH
     except OSError:  # a machine without a temporary folder
         pass
     else:
-        if there.exists():
-            _log.info("Using the graph %s; name another with --graph.", there)
-            return there
-        places.append(str(there.parent))
+        if original.exists():
+            _log.info("Using the graph %s; name another with --graph.", original)
+            return original
+        folders.append(str(original.parent))
     raise GraphError(
-        f"there is no {DEFAULT_GRAPH} in {' or in '.join(places)}; name the graph with --graph, "
+        f"there is no {DEFAULT_GRAPH} in {' or in '.join(folders)}; name the graph with --graph, "
         "or make one with tlcli retrain"
     )

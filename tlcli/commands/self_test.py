@@ -1,7 +1,7 @@
-"""A small retraining from nothing, in a process of its own.
+"""A small retraining on drawn images, in a separate process.
 
-A process of its own, because what is wrong with a machine may end the process: a processor
-without an instruction that TensorFlow was built for, or too little memory.
+Separate, because a fault of the machine may end the process: a processor without an instruction
+that TensorFlow was built for, or too little memory.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from typing import Any
 LABELS = ("disc", "square")
 IMAGES = 8
 STEPS = 20
-# On two cores it takes under ten seconds; a machine that needs this long is in trouble.
+# Two cores need less than ten seconds.
 LIMIT_SECONDS = 120
 
 
 @dataclass(frozen=True)
 class SelfTest:
-    """How the self-test ended: ``ok``, one sentence, and the seconds it took."""
+    """Outcome of the self-test: ``ok``, one sentence, and the duration in seconds."""
 
     ok: bool
     sentence: str
@@ -33,7 +33,7 @@ class SelfTest:
 
 
 def run(limit: float = LIMIT_SECONDS) -> SelfTest:
-    """Draw images, retrain on them, label one; never raises for what is wrong there."""
+    """Draw images, retrain on them and label one; a failure is returned, not raised."""
     start = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="tlcli-doctor-", ignore_cleanup_errors=True) as folder:
         try:
@@ -44,7 +44,7 @@ def run(limit: float = LIMIT_SECONDS) -> SelfTest:
                 errors="replace",
                 check=False,
                 timeout=limit,
-                # Elsewhere a retrain.py of the user could stand in for our package.
+                # In another folder, a retrain.py of the user would be imported first.
                 cwd=folder,
             )
             ok, sentence = _outcome(done)
@@ -68,8 +68,8 @@ def _outcome(done: subprocess.CompletedProcess[str]) -> tuple[bool, str]:
             "SIGKILL": ": most likely there was too little memory",
         }.get(name, "")
         return False, f"ended by {name}{hint}"
-    said = [line for line in done.stderr.strip().splitlines() if line.strip()]
-    return False, f"ended with exit code {done.returncode}: {said[-1] if said else 'no message'}"
+    lines = [line for line in done.stderr.strip().splitlines() if line.strip()]
+    return False, f"ended with exit code {done.returncode}: {lines[-1] if lines else 'no message'}"
 
 
 def _signal_name(number: int) -> str:
@@ -103,10 +103,10 @@ def draw(folder: Path) -> Path:
 
 
 def check(folder: Path) -> str:
-    """Retrain in ``folder`` and label one image; return the sentence for a good end.
+    """Retrain in ``folder`` and label one image; return a sentence on success.
 
     Raises:
-        Exception: whatever stood in the way.
+        Exception: any failure.
     """
     import tlcli
 
@@ -130,7 +130,7 @@ def check(folder: Path) -> str:
             f"a drawn {LABELS[0]} was labelled {best.label} (score={best.score:.5f}), "
             f"with a test accuracy of {result.test_accuracy}"
         )
-    return f"retrained on {2 * IMAGES} drawn images and labelled one rightly"
+    return f"retrained on {2 * IMAGES} drawn images and labelled one correctly"
 
 
 def main(arguments: list[str]) -> int:

@@ -8,15 +8,21 @@ from typing import Any
 
 import click
 
-from tlcli.commands.options import graph_options, talk_options
+from tlcli.commands.options import (
+    GRAPH_GROUP,
+    LOGGING_GROUP,
+    GroupedCommand,
+    graph_options,
+    log_options,
+)
 from tlcli.errors import TlcliError
 from tlcli.terminal import CONTEXT_SETTINGS, set_up_logging
 
-DEFAULT_PORT = 8501  # TensorFlow Serving's for REST
+DEFAULT_PORT = 8501  # the REST port of TensorFlow Serving
 
 
 class _Name(click.ParamType):  # type: ignore[type-arg, unused-ignore]
-    """A model's name, part of its address."""
+    """The name of a model, which is part of its URL."""
 
     name = "name"
 
@@ -29,14 +35,21 @@ class _Name(click.ParamType):  # type: ignore[type-arg, unused-ignore]
         return text
 
 
-@click.command(context_settings=CONTEXT_SETTINGS)
+GROUPS = {
+    "Server": ("host", "port", "name", "allowed_hosts", "max_bytes", "max_pixels", "top_k"),
+    "Graph": GRAPH_GROUP,
+    "Logging": LOGGING_GROUP,
+}
+
+
+@click.command(cls=GroupedCommand, groups=GROUPS, context_settings=CONTEXT_SETTINGS)
 @graph_options
 @click.option(
     "--host",
     default="127.0.0.1",
     show_default=True,
     metavar="ADDRESS",
-    help="Address to listen on; 0.0.0.0 lets other machines ask, without a password.",
+    help="Address to listen on; 0.0.0.0 admits other machines, without a password.",
 )
 @click.option(
     "--port",
@@ -44,7 +57,7 @@ class _Name(click.ParamType):  # type: ignore[type-arg, unused-ignore]
     default=DEFAULT_PORT,
     show_default=True,
     metavar="N",
-    help="Port to listen on; 0 takes a free one.",
+    help="Port to listen on; 0 for any free port.",
 )
 @click.option(
     "--name",
@@ -62,7 +75,7 @@ class _Name(click.ParamType):  # type: ignore[type-arg, unused-ignore]
     default=5,
     show_default=True,
     metavar="N",
-    help="Labels that the page shows of each image, best first.",
+    help="Labels per image on the page, best first.",
 )
 @click.option(
     "--max_bytes",
@@ -70,7 +83,7 @@ class _Name(click.ParamType):  # type: ignore[type-arg, unused-ignore]
     default=32 << 20,
     show_default=True,
     metavar="N",
-    help="Largest request.",
+    help="Largest request in bytes.",
 )
 @click.option(
     "--max_pixels",
@@ -78,16 +91,16 @@ class _Name(click.ParamType):  # type: ignore[type-arg, unused-ignore]
     default=100_000_000,
     show_default=True,
     metavar="N",
-    help="Largest image.",
+    help="Largest image in pixels.",
 )
 @click.option(
     "--allow_host",
     "allowed_hosts",
     multiple=True,
     metavar="NAME",
-    help="Name by which others may ask, such as my-computer.local. May be given several times.",
+    help="Further host name to accept in requests, such as my-computer.local. Repeatable.",
 )
-@talk_options
+@log_options
 def command(
     graph: Path | None,
     host: str,
@@ -101,10 +114,12 @@ def command(
     quiet: bool,
     **options: Any,
 ) -> int:
-    """Open a page to try a graph on, and answer requests as TensorFlow Serving does.
+    """Serve a page for trying a graph, and the REST API of TensorFlow Serving.
 
     \b
-    tlcli serve --graph output_graph.pb
+    Examples:
+      tlcli serve
+      tlcli serve --graph output_graph.pb --port 8080
     """
     set_up_logging(logging_verbosity, quiet)
     check_extra()
@@ -138,6 +153,6 @@ def command(
 
 
 def check_extra() -> None:
-    """Raise TlcliError, with the command that helps, where the server's packages are missing."""
+    """Raise TlcliError, which names the command to run, if the server's packages are missing."""
     if any(importlib.util.find_spec(name) is None for name in ("starlette", "uvicorn")):
         raise TlcliError("tlcli serve needs two more packages; run: pip install 'tlcli[serve]'")
