@@ -42,8 +42,8 @@ def shell(name: str, program: str, folder: Path, *options: str) -> str:
     return done.stdout
 
 
-def answer(monkeypatch: pytest.MonkeyPatch, *words: str) -> list[str]:
-    """Return what tlcli answers a bash that completes the last of ``words``."""
+def completions(monkeypatch: pytest.MonkeyPatch, *words: str) -> list[str]:
+    """Return the completions that tlcli offers bash for the last of ``words``."""
     monkeypatch.setenv("COMP_WORDS", " ".join(words))
     monkeypatch.setenv("COMP_CWORD", str(len(words) - 1))
     monkeypatch.setenv(VARIABLE, "bash_complete")
@@ -88,12 +88,12 @@ def test_another_shell_is_wrong_use() -> None:
     ],
     ids=lambda value: " ".join(value),
 )
-def test_answers(monkeypatch: pytest.MonkeyPatch, words: list[str], offered: list[str]) -> None:
-    assert answer(monkeypatch, "tlcli", *words) == offered
+def test_completions(monkeypatch: pytest.MonkeyPatch, words: list[str], offered: list[str]) -> None:
+    assert completions(monkeypatch, "tlcli", *words) == offered
 
 
 def test_every_command_is_offered(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert answer(monkeypatch, "tlcli", "") == [f"plain,{name}" for name in COMMANDS]
+    assert completions(monkeypatch, "tlcli", "") == [f"plain,{name}" for name in COMMANDS]
 
 
 def test_bash(tmp_path: Path) -> None:
@@ -190,7 +190,7 @@ def test_zsh(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("words", ["tlcli ", "tlcli retrain --module eff"])
-def test_an_answer_imports_nothing_heavy(words: str) -> None:
+def test_a_completion_imports_nothing_heavy(words: str) -> None:
     program = (
         "import sys, json, atexit\n"
         "atexit.register(lambda: sys.stderr.write(json.dumps(sorted(sys.modules))))\n"

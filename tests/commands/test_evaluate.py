@@ -26,7 +26,7 @@ def graph(shared: Path) -> Path:
 
 @pytest.fixture
 def photos(shared: Path, tmp_path: Path) -> Path:
-    """Return six photos, of which one lies in a wrong folder, and one file that is no image."""
+    """Return six photos, one of them in the wrong folder, and one file that is not an image."""
     folder = tmp_path / "photos"
     shutil.copytree(shared / "legacy/plates_128/bottleneck_photos", folder)
     for path in (folder, *folder.rglob("*")):

@@ -84,13 +84,13 @@ def test_fetch_of_a_wheel_says_it_is_there() -> None:
     assert done.stdout.startswith("efficientnet_lite0 is on this machine")
 
 
-def test_fetch_of_placed_weights_names_their_place(tmp_path: Path) -> None:
-    place = tmp_path / catalogue.entries()["resnet50"].file_name
-    place.write_bytes(b"weights")
+def test_fetch_of_placed_weights_prints_their_path(tmp_path: Path) -> None:
+    path = tmp_path / catalogue.entries()["resnet50"].file_name
+    path.write_bytes(b"weights")
 
     done = invoke("fetch", "resnet50", "--model_dir", str(tmp_path), "--format", "json")
 
-    assert json.loads(done.stdout) == {"name": "resnet50", "path": str(place)}
+    assert json.loads(done.stdout) == {"name": "resnet50", "path": str(path)}
 
 
 def test_fetch_of_an_unknown_name_suggests() -> None:
