@@ -101,7 +101,7 @@ class GroupedCommand(click.Command):
 # Longer options have their description on the next line.
 _COLUMN = 28
 # "[default: 10]" and the like are not split between two lines.
-_SHORT_BRACKET = re.compile(r"\[[^\]]{1,30}\]$")
+_SHORT_BRACKET = re.compile(r"\[[^\]]{1,45}\]$")
 _NO_BREAK = "\xa0"
 
 
