@@ -107,7 +107,7 @@ def keras_made(name: str) -> Callable[[Path], Backbone]:
                 norm.gamma.assign(generator.uniform(0.8, 1.2, shape))
         temporary = folder / "random.weights.h5"
         model.save_weights(temporary)
-        place = catalogue.weight_place(entry, folder)
+        place = catalogue.weight_path(entry, folder)
         place.parent.mkdir(parents=True, exist_ok=True)
         temporary.rename(place)
         return keras_applications.find(entry, model_dir=folder)

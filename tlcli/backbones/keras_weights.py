@@ -1,6 +1,6 @@
-"""What the weights of a Keras file may hold, looked at before Keras reads them.
+"""Check the weights of a Keras file before Keras reads them.
 
-HDF5 files may point to other files, and may say of a few bytes that they are terabytes.
+HDF5 files may point to other files, and may declare terabytes in a few bytes.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def check_archive(archive: zipfile.ZipFile, what: str) -> None:
 
 
 def check_weights(path: Path, what: str) -> None:
-    """Refuse weights that lie in other files, or that are far larger than their file.
+    """Refuse weights in other files, and weights far larger than their file.
 
     Args:
         path: a ``.keras`` file, or an HDF5 file.
@@ -71,9 +71,9 @@ def _check_hdf5(source: Path | IO[bytes], what: str) -> None:
             if count > _MOST_OBJECTS:
                 raise _refused(what, f"it holds more than {_MOST_OBJECTS:,} weights")
             if not isinstance(found, h5py.Dataset):
-                raise _refused(what, f"its entry {name!r} points to another place or file")
+                raise _refused(what, f"its entry {name!r} points to another object or file")
             if found.external or found.is_virtual:
-                raise _refused(what, f"its weight {name!r} lies in another file")
+                raise _refused(what, f"its weight {name!r} is in another file")
             stored = found.id.get_storage_size()
             if found.nbytes > max(_ALWAYS, _LARGEST_RATIO * stored):
                 raise _refused(

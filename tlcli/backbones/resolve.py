@@ -44,7 +44,7 @@ def resolve(
     """Return the backbone that ``module`` stands for.
 
     In this order: an address or a Hub or Kaggle handle, a path (one with a separator or a
-    known ending), a model that was placed by hand in ``model_dir`` under that name, a name
+    known ending), a model that was put by hand into ``model_dir`` under that name, a name
     of the catalogue, a file or folder of that name in the working directory.
 
     Args:
@@ -184,7 +184,7 @@ def _refuse(options: dict[str, object], what: str) -> None:
 def architecture_to_module(name: str, model_dir: Path | str | None = None) -> str:
     """Return the module that one of the architectures of retrain.py stands for.
 
-    A frozen graph that was placed by hand in ``model_dir`` comes first, as it is the very
+    A frozen graph that was put by hand into ``model_dir`` comes first, as it is the very
     graph of the original; else the same network of Keras Applications.
 
     Args:
@@ -197,12 +197,12 @@ def architecture_to_module(name: str, model_dir: Path | str | None = None) -> st
     from tlcli.backbones import catalogue
 
     folder = None if model_dir is None else Path(model_dir).expanduser()
-    wanted = name.strip().lower()
-    if wanted == "inception_v3":
+    key = name.strip().lower()
+    if key == "inception_v3":
         if catalogue.hand_placed(catalogue.INCEPTION_2015, folder) is not None:
             return catalogue.INCEPTION_2015
         return "inception_v3"
-    match = _MOBILENET.fullmatch(wanted)
+    match = _MOBILENET.fullmatch(key)
     if match is None:
         raise UsageError(
             f"--architecture {name!r} is none that is known; it is inception_v3 or "

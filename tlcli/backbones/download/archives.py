@@ -40,7 +40,7 @@ class _Entry(tarfile.TarInfo):
 
 
 class _Counted:
-    """What arrives, counted."""
+    """A stream that counts the bytes read from it."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
@@ -57,10 +57,10 @@ def unpack(file: IO[bytes], folder: Path) -> None:
 
     Args:
         file: the archive; only ``read`` is used.
-        folder: made if it is not there.
+        folder: created if it does not exist.
 
     Raises:
-        ArchiveRefused: it is not unpacked further; what is in ``folder`` is to be removed.
+        ArchiveRefused: it is not unpacked further; the caller removes what is in ``folder``.
         tarfile.TarError, EOFError, zlib.error, OSError: it is no archive, or damaged.
     """
     arrived = _Counted(file)
@@ -72,17 +72,17 @@ def unpack(file: IO[bytes], folder: Path) -> None:
             entries += 1
             if entries > MOST_ENTRIES:
                 _refuse(f"it holds more than {MOST_ENTRIES:,} files")
-            place = _place(folder, entry.name)
+            path = _path_below(folder, entry.name)
             if entry.isdir():
-                place.mkdir(parents=True, exist_ok=True)
+                path.mkdir(parents=True, exist_ok=True)
                 continue
             if not entry.isreg() or entry.issparse():
                 _refuse("it holds links, devices or sparse files")
-            place.parent.mkdir(parents=True, exist_ok=True)
+            path.parent.mkdir(parents=True, exist_ok=True)
             content = archive.extractfile(entry)
             assert content is not None
-            # Never through what is there: two entries may have one name.
-            with place.open("xb") as target:
+            # Never over an existing file: two entries may have one name.
+            with path.open("xb") as target:
                 while block := content.read(_BLOCK):
                     total += len(block)
                     if total > LARGEST_CONTENT:
@@ -92,7 +92,7 @@ def unpack(file: IO[bytes], folder: Path) -> None:
                     target.write(block)
 
 
-def _place(folder: Path, name: str) -> Path:
+def _path_below(folder: Path, name: str) -> Path:
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts or "\0" in name or (os.sep != "/" and "\\" in name):
         _refuse("it holds paths that leave its folder")

@@ -1,6 +1,6 @@
 """Fetch modules of Hub and Kaggle into a folder, through tensorflow_hub.
 
-A module that was fetched before, or placed by hand, is found again without importing
+A module that was fetched before, or put there by hand, is found again without importing
 TensorFlow or using the network.
 """
 
@@ -91,7 +91,7 @@ def _download(url: str, folder: Path, module: str) -> Path:
             return target
         check_reachable(url)
         _log.info("downloading %s from %s", remote.what, url)
-        # Under our own lock: what lies here was left by a run that was killed.
+        # Under our own lock: these files were left by a run that was killed.
         for left in (*folder.glob(f"{target.name}.*.tmp"), folder / f"{target.name}.lock"):
             if left.is_dir():
                 shutil.rmtree(left, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""Hub and Kaggle handles and addresses: what they name, and where it is to be had today.
+"""Hub and Kaggle handles and addresses: what they name, and where it can be downloaded today.
 
 tfhub.dev closed in 2024 and its modules moved to Kaggle. The rules below say where the
 image modules went; they follow Kaggle's own redirects.
@@ -78,7 +78,7 @@ def is_handle(module: str) -> bool:
 def address(module: str) -> Address:
     """Return where ``module`` is to be had today.
 
-    Takes ``https://www.kaggle.com/models/...`` in both spellings, ``OWNER/MODEL/FRAMEWORK/
+    Takes ``https://www.kaggle.com/models/...`` in both forms, ``OWNER/MODEL/FRAMEWORK/
     VARIATION[/VERSION]``, ``https://tfhub.dev/...``, its path alone, and other addresses.
 
     Raises:
@@ -114,7 +114,7 @@ def _moved(module: str, path: str) -> Address:
 
 
 def _kaggle_path(path: str) -> str:
-    """Return OWNER/MODEL/FRAMEWORK/VARIATION[/VERSION] in one spelling, or ""."""
+    """Return OWNER/MODEL/FRAMEWORK/VARIATION[/VERSION] in one form, or ""."""
     parts = [part for part in path.strip("/").split("/") if part]
     if len(parts) >= 6 and parts[2].lower() == "frameworks" and parts[4].lower() == "variations":
         parts = [*parts[:2], parts[3], parts[5], *parts[7:8]]
