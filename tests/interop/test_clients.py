@@ -283,12 +283,12 @@ def onnx_runtime(classifier: Classifier, folder: Path) -> Run:
 
 
 def litert_file(classifier: Classifier, folder: Path) -> Path:
-    from tlcli.core.export import tflite as litert
+    from tlcli.core.export import tflite
 
     path = folder / "output_graph.tflite"
     if not path.exists():
         graph = GraphDef.FromString(classifier.graph.read_bytes())
-        path.write_bytes(litert.convert(ClassifierGraph(graph, *classifier.size)))
+        path.write_bytes(tflite.convert(ClassifierGraph(graph, *classifier.size)))
     return path
 
 

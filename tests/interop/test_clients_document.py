@@ -40,7 +40,7 @@ def installed(name: str) -> bool:
 def workplace(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, float]:
     """Return a folder with a photo and all outputs, and the photo's best label and score."""
     from tlcli.backbones import efficientnet_lite
-    from tlcli.core.export import tflite as litert
+    from tlcli.core.export import tflite
     from tlcli.core.export.frozen_graph import (
         ClassifierGraph,
         append_final_layer,
@@ -71,7 +71,7 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, floa
     classifier = ClassifierGraph(graph, 224, 224)
     (folder / "output_graph.pb").write_bytes(serialise(graph))
     write_labels(folder / "output_labels.txt", labels)
-    (folder / "output_graph.tflite").write_bytes(litert.convert(classifier))
+    (folder / "output_graph.tflite").write_bytes(tflite.convert(classifier))
     write_saved_model(folder / "saved_model", classifier, labels)
     if installed("tf2onnx"):
         for line in CONVERSIONS:

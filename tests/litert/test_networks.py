@@ -12,7 +12,7 @@ from tlcli.backbone import INPUT, BackboneGraph
 from tlcli.backbones import keras_applications
 from tlcli.backbones.freezing import SIGNED, NetworkInput, freeze
 from tlcli.backbones.resolve import resolve
-from tlcli.core.export import tflite as litert
+from tlcli.core.export import tflite
 from tlcli.graph.simplify import simplify
 from tlcli.litert.interpreter import LiteRTEngine
 from tlcli.litert.writer import write_model
@@ -76,7 +76,7 @@ def assert_same(graph: Any, output: str, side: int) -> None:
     engine = LiteRTEngine(content)
     with GraphEngine(graph, INPUT, output) as tensorflow:
         for count in (1, 3):
-            images = litert.smooth_images(count, side, side)
+            images = tflite.smooth_images(count, side, side)
             expected = tensorflow.run(images)
             largest = np.abs(expected).max()
             assert 0 < largest < np.inf

@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 
 from tlcli.errors import OutputError
-from tlcli.system import atomic_files as files
+from tlcli.system import atomic_files
 
 
 def test_a_file_is_replaced_whole(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "labels.txt"
-    files.write_text(path, "daisy\n")
-    files.write_text(path, "데이지\n")
+    atomic_files.write_text(path, "daisy\n")
+    atomic_files.write_text(path, "데이지\n")
     assert path.read_text(encoding="utf-8") == "데이지\n"
     assert [entry.name for entry in path.parent.iterdir()] == ["labels.txt"]
 
@@ -28,7 +28,7 @@ def test_a_failing_block_leaves_the_old_file_and_nothing_beside_it(tmp_path: Pat
     path.write_bytes(b"old")
 
     def fail_halfway() -> None:
-        with files.atomic_path(path) as temporary:
+        with atomic_files.atomic_path(path) as temporary:
             temporary.write_bytes(b"half")
             raise RuntimeError
 
@@ -42,7 +42,7 @@ def test_a_folder_replaces_a_filled_folder(tmp_path: Path) -> None:
     path = tmp_path / "model"
     path.mkdir()
     (path / "old").write_text("old")
-    with files.atomic_path(path) as temporary:
+    with atomic_files.atomic_path(path) as temporary:
         temporary.mkdir()
         (temporary / "new").write_text("new")
     assert [entry.name for entry in path.iterdir()] == ["new"]
@@ -52,26 +52,26 @@ def test_a_folder_replaces_a_filled_folder(tmp_path: Path) -> None:
 def test_a_place_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match=r"cannot write .*graph\.pb"):
-        files.write_bytes(tmp_path / "file" / "graph.pb", b"")
+        atomic_files.write_bytes(tmp_path / "file" / "graph.pb", b"")
 
 
 def test_what_is_written_beside_its_place_is_named_by_its_place(tmp_path: Path) -> None:
-    with files.OutputSet() as outputs:
+    with atomic_files.OutputSet() as outputs:
         beside = outputs.stage(tmp_path / "graph.pb")
         (beside.parent / "blocked").write_text("")
         with pytest.raises(OutputError) as refused:
-            files.write_bytes(beside.parent / "blocked" / "graph.pb", b"")
+            atomic_files.write_bytes(beside.parent / "blocked" / "graph.pb", b"")
     assert f"cannot write {tmp_path / 'blocked' / 'graph.pb'}: " in str(refused.value)
 
 
 def test_only_old_temporary_files_are_swept(tmp_path: Path) -> None:
-    old = tmp_path / (files.TEMPORARY_PREFIX + "old")
-    young = tmp_path / (files.TEMPORARY_PREFIX + "young")
+    old = tmp_path / (atomic_files.TEMPORARY_PREFIX + "old")
+    young = tmp_path / (atomic_files.TEMPORARY_PREFIX + "young")
     old.mkdir()
     young.mkdir()
-    long_ago = time.time() - files.STALE_SECONDS - 60
+    long_ago = time.time() - atomic_files.STALE_SECONDS - 60
     os.utime(old, (long_ago, long_ago))
-    files.sweep_temporary(tmp_path)
+    atomic_files.sweep_temporary(tmp_path)
     assert not old.exists()
     assert young.exists()
 
@@ -81,7 +81,7 @@ def test_sha256_of_a_file_is_that_of_its_bytes(tmp_path: Path) -> None:
     path.write_bytes(b"abc")
     # FIPS 180-2, appendix B.1
     expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
-    assert files.sha256_file(path) == files.sha256_bytes(b"abc") == expected
+    assert atomic_files.sha256_file(path) == atomic_files.sha256_bytes(b"abc") == expected
 
 
 def test_what_a_killed_process_left_is_swept_at_once(tmp_path: Path) -> None:
@@ -91,9 +91,9 @@ def test_what_a_killed_process_left_is_swept_at_once(tmp_path: Path) -> None:
         "OutputSet().stage(Path('graph.pb'))\nos.kill(os.getpid(), signal.SIGKILL)\n"
     )
     subprocess.run([sys.executable, "-c", left], cwd=tmp_path, check=False)
-    own = files.OutputSet().stage(tmp_path / "labels.txt").parent
+    own = atomic_files.OutputSet().stage(tmp_path / "labels.txt").parent
     assert len(list(tmp_path.iterdir())) == 2
-    files.sweep_temporary(tmp_path)
+    atomic_files.sweep_temporary(tmp_path)
     assert list(tmp_path.iterdir()) == [own]
 
 
@@ -111,7 +111,7 @@ def test_outputs_appear_together_or_not_at_all(tmp_path: Path) -> None:
 
 
 def _write_both(card: Path, graph: Path, *, interrupted_before: bool) -> None:
-    with files.OutputSet() as outputs:
+    with atomic_files.OutputSet() as outputs:
         for path in (card, graph):
             outputs.stage(path).write_text("new")
         if interrupted_before:
@@ -138,7 +138,7 @@ def test_what_depends_goes_first_and_the_certificate_comes_last(tmp_path: Path) 
         seen.append((target.name, labels.exists(), card.read_text()))
         return replace(self, target)
 
-    with files.OutputSet() as outputs, pytest.MonkeyPatch.context() as patch:
+    with atomic_files.OutputSet() as outputs, pytest.MonkeyPatch.context() as patch:
         for path in (card, graph, labels):
             outputs.stage(path).write_text("new")
         patch.setattr(Path, "replace", watched)
@@ -159,7 +159,7 @@ def test_what_depends_and_does_not_change_is_never_away(tmp_path: Path) -> None:
         there.append(labels.exists())
         return replace(self, target)
 
-    with files.OutputSet() as outputs, pytest.MonkeyPatch.context() as patch:
+    with atomic_files.OutputSet() as outputs, pytest.MonkeyPatch.context() as patch:
         for path in (card, labels):
             outputs.stage(path).write_text("same")
         patch.setattr(Path, "replace", watched)
@@ -173,7 +173,7 @@ def test_a_folder_in_the_way_is_never_away(tmp_path: Path, monkeypatch: pytest.M
     path.mkdir()
     monkeypatch.setattr(Path, "rename", None)
     monkeypatch.setattr(Path, "replace", None)
-    with files.atomic_path(path) as temporary:
+    with atomic_files.atomic_path(path) as temporary:
         temporary.mkdir()
         (temporary / "new").write_text("new")
     assert [entry.name for entry in path.iterdir()] == ["new"]
@@ -220,7 +220,7 @@ def test_a_refused_rename_takes_the_others_back(tmp_path: Path) -> None:
             raise PermissionError(1, "Operation not permitted")
         return replace(self, target)
 
-    with files.OutputSet() as outputs, pytest.MonkeyPatch.context() as patch:
+    with atomic_files.OutputSet() as outputs, pytest.MonkeyPatch.context() as patch:
         for path in (card, graph, labels, fresh):
             outputs.stage(path).write_text("new")
         outputs.stage(model).mkdir()
@@ -238,7 +238,7 @@ def test_what_is_outdated_goes_with_the_outputs_or_stays(tmp_path: Path) -> None
     graph, report = tmp_path / "graph.pb", tmp_path / "report.html"
     for path in (graph, report):
         path.write_text("old")
-    with files.OutputSet() as outputs:
+    with atomic_files.OutputSet() as outputs:
         outputs.stage(graph).write_text("new")
         outputs.remove(report)
     assert (graph.read_text(), report.read_text()) == ("old", "old")
@@ -250,14 +250,14 @@ def test_what_is_outdated_goes_with_the_outputs_or_stays(tmp_path: Path) -> None
             raise PermissionError(1, "Operation not permitted")
         return replace(self, target)
 
-    with files.OutputSet() as outputs, pytest.MonkeyPatch.context() as patch:
+    with atomic_files.OutputSet() as outputs, pytest.MonkeyPatch.context() as patch:
         outputs.stage(graph).write_text("new")
         outputs.remove(report)
         patch.setattr(Path, "replace", refused)
         with pytest.raises(OutputError):
             outputs.commit(graph)
     assert (graph.read_text(), report.read_text()) == ("old", "old")
-    with files.OutputSet() as outputs:
+    with atomic_files.OutputSet() as outputs:
         outputs.stage(graph).write_text("new")
         outputs.remove(report)
         outputs.commit(graph)
@@ -270,7 +270,7 @@ def test_folders_that_stay_empty_are_taken_back(tmp_path: Path) -> None:
     kept.mkdir()
 
     def interrupted(*, fill: bool) -> None:
-        with files.made_folders([kept, made, made / "c"]):
+        with atomic_files.made_folders([kept, made, made / "c"]):
             assert (made / "c").is_dir()
             if fill:
                 (made / "x").touch()
@@ -285,7 +285,7 @@ def test_folders_that_stay_empty_are_taken_back(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with (
         pytest.raises(OutputError, match="file"),
-        files.made_folders([tmp_path / "new", tmp_path / "file" / "x"]),
+        atomic_files.made_folders([tmp_path / "new", tmp_path / "file" / "x"]),
     ):
         raise AssertionError
     assert not (tmp_path / "new").exists()

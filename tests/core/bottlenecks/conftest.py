@@ -8,7 +8,7 @@ from typing import ClassVar
 import pytest
 
 from tests.core.bottlenecks.fake_backbone import FakeEngine
-from tlcli.core.bottlenecks import extraction as bottlenecks
+from tlcli.core.bottlenecks import extraction
 from tlcli.core.bottlenecks.cache import BottleneckStore
 
 
@@ -17,7 +17,7 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> type[FakeEngine]:
     class Engine(FakeEngine):
         batches: ClassVar[list[int]] = []
 
-    monkeypatch.setattr(bottlenecks, "backbone_engine", Engine)
+    monkeypatch.setattr(extraction, "backbone_engine", Engine)
     return Engine
 
 

@@ -1,4 +1,4 @@
-"""The bottleneck cache: what it keeps and what it distrusts."""
+"""The bottleneck cache: what it stores and what it rejects."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tlcli.core.bottlenecks import cache_database as store_database
+from tlcli.core.bottlenecks import cache_database
 from tlcli.core.bottlenecks.cache import BottleneckStore
 from tlcli.core.bottlenecks.cache_database import FILE_NAME
 from tlcli.errors import CacheError
@@ -229,7 +229,7 @@ def test_another_writer_is_waited_for(tmp_path: Path) -> None:
 def test_a_writer_that_never_ends_is_one_sentence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(store_database, "BUSY_SECONDS", 0.05)
+    monkeypatch.setattr(cache_database, "BUSY_SECONDS", 0.05)
     with BottleneckStore(tmp_path) as store:
         store.put("net", None, {A: vector(1)})
         other = hold(tmp_path)

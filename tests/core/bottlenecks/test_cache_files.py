@@ -12,7 +12,7 @@ import pytest
 from tlcli.core.bottlenecks.cache import BottleneckStore
 from tlcli.core.bottlenecks.cache_database import FILE_NAME, StoreDatabase
 from tlcli.core.bottlenecks.cache_files import FileCache
-from tlcli.core.data import content_hashes as contents
+from tlcli.core.data import content_hashes
 from tlcli.errors import ImageError
 from tlcli.system.atomic_files import sha256_bytes
 
@@ -34,20 +34,20 @@ def made_file(path: Path, data: bytes) -> Path:
 @pytest.fixture
 def settled(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let files count as settled at once: their change time cannot be set back."""
-    monkeypatch.setattr(contents, "SETTLED_NS", -1_000_000_000)
+    monkeypatch.setattr(content_hashes, "SETTLED_NS", -1_000_000_000)
 
 
 @pytest.fixture
 def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Return the names of files that were read, as they are."""
     names: list[str] = []
-    original = contents.hash_file
+    original = content_hashes.hash_file
 
     def counted(path: Path) -> object:
         names.append(path.name)
         return original(path)
 
-    monkeypatch.setattr(contents, "hash_file", counted)
+    monkeypatch.setattr(content_hashes, "hash_file", counted)
     return names
 
 
@@ -63,9 +63,9 @@ def test_only_the_state_of_a_settled_file_is_relied_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     image = made_file(tmp_path / "a.jpg", b"a")
-    assert contents.hash_file(image) == (A, None)
-    monkeypatch.setattr(contents, "SETTLED_NS", -1_000_000_000)
-    assert contents.hash_file(image) == (A, contents.FileState.of(image.stat()))
+    assert content_hashes.hash_file(image) == (A, None)
+    monkeypatch.setattr(content_hashes, "SETTLED_NS", -1_000_000_000)
+    assert content_hashes.hash_file(image) == (A, content_hashes.FileState.of(image.stat()))
 
 
 def test_a_file_written_a_moment_ago_is_read_again(tmp_path: Path, reads: list[str]) -> None:

@@ -21,7 +21,7 @@ from tests.core.bottlenecks.fake_backbone import (
     wanted,
 )
 from tlcli.backbone import INPUT, BackboneGraph
-from tlcli.core.bottlenecks import extraction as bottlenecks
+from tlcli.core.bottlenecks import extraction
 from tlcli.core.bottlenecks.cache import BottleneckStore
 from tlcli.core.bottlenecks.engines import LiteRTBackbone, TensorFlowBackbone
 from tlcli.core.bottlenecks.extraction import BATCH_SIZE, compute
@@ -146,7 +146,7 @@ def test_decoding_stays_a_bounded_way_ahead(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     decoded: list[bytes] = []
-    original = bottlenecks.Preprocessing.read
+    original = extraction.Preprocessing.read
 
     def read(self: object, source: bytes) -> np.ndarray:
         decoded.append(source)
@@ -159,8 +159,8 @@ def test_decoding_stays_a_bounded_way_ahead(
         time.sleep(0.02)  # let the threads run as far as they may
         furthest = max(furthest, len(decoded) - number * BATCH_SIZE)
 
-    monkeypatch.setattr(bottlenecks, "available_cpus", lambda: 2)
-    monkeypatch.setattr(bottlenecks.Preprocessing, "read", read)
+    monkeypatch.setattr(extraction, "available_cpus", lambda: 2)
+    monkeypatch.setattr(extraction.Preprocessing, "read", read)
     monkeypatch.setattr(engine, "before", staticmethod(before))
     compute(backbone(), pictures(tmp_path, 12 * BATCH_SIZE), store)
     assert BATCH_SIZE < furthest <= 3 * BATCH_SIZE + 2
@@ -205,7 +205,7 @@ def pool(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> typ
     class Fresh(request.param):
         pass
 
-    monkeypatch.setattr(bottlenecks, "backbone_engine", Fresh)
+    monkeypatch.setattr(extraction, "backbone_engine", Fresh)
     return Fresh
 
 
@@ -257,8 +257,8 @@ def test_threads_take_fewer_images_of_a_slow_network(
                 time.sleep(0.02 * len(pictures))
             return super().run_here(pictures, scale)
 
-    monkeypatch.setattr(bottlenecks, "backbone_engine", Slow)
-    monkeypatch.setattr(bottlenecks, "GROUP_SECONDS", 0.01)
+    monkeypatch.setattr(extraction, "backbone_engine", Slow)
+    monkeypatch.setattr(extraction, "GROUP_SECONDS", 0.01)
     compute(backbone(), pictures(tmp_path, 200), store)
     assert shares[:20] == [1] * 20
     assert max(shares) == Slow.thread_batch_size  # once it is quick

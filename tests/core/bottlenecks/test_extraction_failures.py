@@ -20,8 +20,7 @@ from tests.core.bottlenecks.fake_backbone import (
     stored,
     wanted,
 )
-from tlcli.core.bottlenecks import decode_jobs as image_jobs
-from tlcli.core.bottlenecks import extraction as bottlenecks
+from tlcli.core.bottlenecks import decode_jobs, extraction
 from tlcli.core.bottlenecks.cache import BottleneckStore
 from tlcli.core.bottlenecks.extraction import BATCH_SIZE, Request, compute
 from tlcli.errors import BackboneError, CacheError, GraphError, ImageError
@@ -52,7 +51,7 @@ def test_a_remembered_failure_is_not_decoded_again(
 ) -> None:
     bad = wanted(tmp_path / "bad.jpg", b"no image")
     first = compute(backbone(), [bad], store)
-    monkeypatch.setattr(bottlenecks, "decode", lambda *_: pytest.fail("decoded again"))
+    monkeypatch.setattr(extraction, "decode", lambda *_: pytest.fail("decoded again"))
     assert compute(backbone(), [bad], store).failures == first.failures
     assert engine.opened == 0  # no network for no image
 
@@ -65,7 +64,7 @@ def test_an_accident_is_not_remembered(
     monkeypatch: pytest.MonkeyPatch,
     error: Exception,
 ) -> None:
-    original = bottlenecks.Preprocessing.read
+    original = extraction.Preprocessing.read
     requests = pictures(tmp_path, 3)
     data = requests[1].path.read_bytes()
 
@@ -74,7 +73,7 @@ def test_an_accident_is_not_remembered(
             raise error
         return original(self, source)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(bottlenecks.Preprocessing, "read", read)
+    monkeypatch.setattr(extraction.Preprocessing, "read", read)
     found = compute(backbone(), requests, store)
     assert list(found.failures) == [requests[1].path]
     assert store.failures([requests[1].content]) == {}
@@ -88,7 +87,7 @@ def test_too_little_memory_inside_a_decoder_is_not_remembered(
     def read(self: object, source: bytes) -> np.ndarray:
         raise ImageError("too large for the memory of this machine") from MemoryError()
 
-    monkeypatch.setattr(bottlenecks.Preprocessing, "read", read)
+    monkeypatch.setattr(extraction.Preprocessing, "read", read)
     (request,) = pictures(tmp_path, 1)
     assert compute(backbone(), [request], store).failures
     assert store.failures([request.content]) == {}
@@ -110,7 +109,7 @@ def test_a_giant_file_is_not_taken_into_memory(
     engine: type[FakeEngine],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(image_jobs, "LARGEST_FILE", 10)
+    monkeypatch.setattr(decode_jobs, "LARGEST_FILE", 10)
     (request,) = pictures(tmp_path, 1)
     assert "larger than" in compute(backbone(), [request], store).failures[request.path]
 

@@ -13,8 +13,7 @@ import pytest
 from PIL import Image
 
 from tlcli.backbone import Backbone, BackboneGraph
-from tlcli.core.bottlenecks import engine_choice, precision
-from tlcli.core.bottlenecks import engines as backbone_engines
+from tlcli.core.bottlenecks import engine_choice, engines, precision
 from tlcli.core.bottlenecks.cache import BottleneckStore
 from tlcli.core.bottlenecks.engine_choice import bfloat16_backend
 from tlcli.core.bottlenecks.engines import GPU, NO_BACKEND, THREAD_BATCH_SIZE, Bfloat16Backbone
@@ -65,7 +64,7 @@ class Asked:
         self.questions: list[str] = []
 
     def choose(self, new_in_float32: int) -> precision.Choice:
-        return choose(new_in_float32, self._new, self._backend, self)
+        return choose(new_in_float32, self._new, self._backend, self.float32, self.bfloat16)
 
     def _backend(self) -> str:
         self.questions.append("backend")
@@ -193,7 +192,7 @@ def test_what_a_backend_is_given(
     monkeypatch.setattr(
         tensorflow.config.experimental, "enable_tensor_float_32_execution", precise.append
     )
-    rewrite = backbone_engines.bfloat16_graph
+    rewrite = engines.bfloat16_graph
     rewritten: list[tuple[Any, bool]] = []
 
     def spy(*arguments: Any, depthwise: bool) -> Any:
@@ -201,7 +200,7 @@ def test_what_a_backend_is_given(
         rewritten.append((graph, depthwise))
         return graph
 
-    monkeypatch.setattr(backbone_engines, "bfloat16_graph", spy)
+    monkeypatch.setattr(engines, "bfloat16_graph", spy)
     engine = Bfloat16Backbone(network(), backend)
     engine.close()
     assert engine.thread_batch_size == (0 if backend == GPU else THREAD_BATCH_SIZE)

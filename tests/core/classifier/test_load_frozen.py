@@ -146,9 +146,9 @@ def test_a_conversion_does_not_lead_past_the_check(
 def test_a_graph_that_changes_meanwhile_leaves_no_conversion(
     graph: Path, image: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tlcli.graph import safety as graph_safety
+    from tlcli.graph import safety
 
-    original = graph_safety.read_graph
+    original = safety.read_graph
     kernels: list[float] = []
 
     def read(path: Path) -> Any:
@@ -156,7 +156,7 @@ def test_a_graph_that_changes_meanwhile_leaves_no_conversion(
         write_graph(path, kernel=kernels[-1])
         return original(path)
 
-    monkeypatch.setattr(graph_safety, "read_graph", read)
+    monkeypatch.setattr(safety, "read_graph", read)
     load(graph)
     assert len(kernels) > 1
     assert files() == []

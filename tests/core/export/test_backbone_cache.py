@@ -9,7 +9,7 @@ import pytest
 
 from tests.core.export.test_frozen_graph import mean_backbone
 from tlcli.backbone import BackboneGraph
-from tlcli.core.export import tflite as litert
+from tlcli.core.export import tflite
 from tlcli.core.export.backbone_cache import BackboneCache
 from tlcli.core.export.frozen_graph import (
     ClassifierGraph,
@@ -105,7 +105,7 @@ def test_a_graph_with_another_end_is_not_cached(tmp_path: Path) -> None:
 
 def test_a_litert_file_gets_the_numbers_of_another_layer(tmp_path: Path) -> None:
     def converted(given: FinalLayer) -> bytes:
-        return litert.convert(ClassifierGraph(append_final_layer(mean_backbone(), given), 4, 4))
+        return tflite.convert(ClassifierGraph(append_final_layer(mean_backbone(), given), 4, 4))
 
     graphs = cache(tmp_path)
     graphs.store_litert(layer(0), converted(layer(0)))

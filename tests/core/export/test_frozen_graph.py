@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from tlcli.backbone import BackboneGraph
-from tlcli.core.export import frozen_graph as export
+from tlcli.core.export import frozen_graph
 from tlcli.core.final_layer.sgd import FinalLayer
 from tlcli.errors import DataError, GraphError, UsageError
 from tlcli.graph.messages import GraphDef
@@ -56,7 +56,7 @@ def run(graph: Any, given: dict[str, np.ndarray], output: str) -> np.ndarray:
 
 
 def test_nodes_have_the_names_that_retrain_py_gave_them() -> None:
-    graph = export.append_final_layer(mean_backbone(), LAYER)
+    graph = frozen_graph.append_final_layer(mean_backbone(), LAYER)
     assert operations(graph) == {
         "Placeholder": "Placeholder",
         "axes": "Const",
@@ -67,14 +67,14 @@ def test_nodes_have_the_names_that_retrain_py_gave_them() -> None:
         "final_retrain_ops/Wx_plus_b/add": "Add",
         "final_result": "Softmax",
     }
-    weights = next(item for item in graph.node if item.name == export.WEIGHTS)
+    weights = next(item for item in graph.node if item.name == frozen_graph.WEIGHTS)
     np.testing.assert_array_equal(tensor_to_array(weights.attr["value"].tensor), LAYER.weights)
 
 
 @pytest.mark.parametrize("batch", [1, 3])
 def test_graph_gives_the_probabilities_of_the_layer(batch: int) -> None:
     images = np.random.default_rng(0).random((batch, 4, 4, 3), dtype=np.float32)
-    graph = export.append_final_layer(mean_backbone(), LAYER, "scores/flowers")
+    graph = frozen_graph.append_final_layer(mean_backbone(), LAYER, "scores/flowers")
     given = run(graph, {"Placeholder": images}, "scores/flowers")
     expected = LAYER.probabilities(images.mean(axis=(1, 2)))
     np.testing.assert_allclose(given, expected, atol=1e-6)
@@ -83,15 +83,15 @@ def test_graph_gives_the_probabilities_of_the_layer(batch: int) -> None:
 def test_the_backbone_is_left_as_it_was() -> None:
     backbone = mean_backbone()
     before = backbone.graph.SerializeToString(deterministic=True)
-    export.append_final_layer(backbone, LAYER)
+    frozen_graph.append_final_layer(backbone, LAYER)
     assert backbone.graph.SerializeToString(deterministic=True) == before
 
 
-@pytest.mark.parametrize("taken", ["final_result", export.LOGITS])
+@pytest.mark.parametrize("taken", ["final_result", frozen_graph.LOGITS])
 def test_nodes_of_the_backbone_make_room(taken: str) -> None:
     backbone = mean_backbone(output=taken)
     images = np.random.default_rng(1).random((2, 4, 4, 3), dtype=np.float32)
-    graph = export.append_final_layer(backbone, LAYER)
+    graph = frozen_graph.append_final_layer(backbone, LAYER)
     names = [item.name for item in graph.node]
     assert len(names) == len(set(names))
     assert operations(graph)["final_result"] == "Softmax"
@@ -107,7 +107,7 @@ def test_a_collision_does_not_cause_another() -> None:
         T=np.float32, Tidx=np.int32, keep_dims=False,
     )  # fmt: skip
     backbone = mean_backbone(relu, mean)
-    graph = export.append_final_layer(BackboneGraph(backbone.graph, "final_result", 3), LAYER)
+    graph = frozen_graph.append_final_layer(BackboneGraph(backbone.graph, "final_result", 3), LAYER)
     found = operations(graph)
     assert found["backbone/final_result"] == "Relu"
     assert found["backbone/final_result_1"] == "Mean"
@@ -116,7 +116,7 @@ def test_a_collision_does_not_cause_another() -> None:
 
 def test_what_the_output_does_not_need_is_left_out() -> None:
     backbone = mean_backbone(node("loose", "Relu", ["Placeholder"], T=np.float32))
-    assert "loose" not in operations(export.append_final_layer(backbone, LAYER))
+    assert "loose" not in operations(frozen_graph.append_final_layer(backbone, LAYER))
 
 
 @pytest.mark.parametrize(
@@ -124,39 +124,41 @@ def test_what_the_output_does_not_need_is_left_out() -> None:
 )
 def test_names_that_tensorflow_refuses_are_wrong_use(name: str) -> None:
     with pytest.raises(UsageError, match="final_tensor_name"):
-        export.append_final_layer(mean_backbone(), LAYER, name)
+        frozen_graph.append_final_layer(mean_backbone(), LAYER, name)
     with pytest.raises(UsageError, match="final_tensor_name"):
-        export.final_layer_graph(LAYER, name)
+        frozen_graph.final_layer_graph(LAYER, name)
 
 
 @pytest.mark.parametrize("name", ["a", "0", ".a", "scope/final-result_2.0"])
 def test_names_that_tensorflow_takes_are_taken(name: str) -> None:
-    export.check_final_tensor_name(name)
+    frozen_graph.check_final_tensor_name(name)
 
 
-@pytest.mark.parametrize("name", ["Placeholder", "BottleneckInputPlaceholder", export.WEIGHTS])
+@pytest.mark.parametrize(
+    "name", ["Placeholder", "BottleneckInputPlaceholder", frozen_graph.WEIGHTS]
+)
 def test_the_output_cannot_have_the_name_of_another_node(name: str) -> None:
     with pytest.raises(UsageError, match="another node"):
-        export.check_final_tensor_name(name)
+        frozen_graph.check_final_tensor_name(name)
 
 
 def test_a_layer_for_another_backbone_is_refused() -> None:
     layer = FinalLayer(np.zeros((4, 2), np.float32), np.zeros(2, np.float32))
     with pytest.raises(GraphError, match="takes 4 values and the backbone gives 3"):
-        export.append_final_layer(mean_backbone(), layer)
+        frozen_graph.append_final_layer(mean_backbone(), layer)
     crooked = FinalLayer(np.zeros((3, 2), np.float32), np.zeros(5, np.float32))
     with pytest.raises(GraphError, match="do not fit"):
-        export.append_final_layer(mean_backbone(), crooked)
+        frozen_graph.append_final_layer(mean_backbone(), crooked)
 
 
 def test_a_backbone_that_does_not_look_at_its_input_is_refused() -> None:
     graph = new_graph([const("features", np.zeros((1, 3), np.float32))])
     with pytest.raises(GraphError, match="does not depend on its input"):
-        export.append_final_layer(BackboneGraph(graph, "features", 3), LAYER)
+        frozen_graph.append_final_layer(BackboneGraph(graph, "features", 3), LAYER)
 
 
 def test_final_layer_alone() -> None:
-    graph = export.final_layer_graph(LAYER)
+    graph = frozen_graph.final_layer_graph(LAYER)
     entry = graph.node[0]
     assert (entry.name, entry.op) == ("BottleneckInputPlaceholder", "Placeholder")
     assert entry.attr["shape"].shape.dim[0].size == -1
@@ -167,18 +169,18 @@ def test_final_layer_alone() -> None:
 
 
 def test_the_same_graph_gives_the_same_bytes() -> None:
-    first = export.serialise(export.append_final_layer(mean_backbone(), LAYER))
+    first = frozen_graph.serialise(frozen_graph.append_final_layer(mean_backbone(), LAYER))
     again = GraphDef.FromString(first)
     for item in again.node:  # attributes put in the other way round
         attributes = {key: item.attr[key].SerializeToString() for key in item.attr}
         item.attr.clear()
         for key in sorted(attributes, reverse=True):
             item.attr[key].ParseFromString(attributes[key])
-    assert export.serialise(again) == first
+    assert frozen_graph.serialise(again) == first
 
 
 def test_tensorflow_reads_what_was_serialised() -> None:
-    content = export.serialise(export.append_final_layer(mean_backbone(), LAYER))
+    content = frozen_graph.serialise(frozen_graph.append_final_layer(mean_backbone(), LAYER))
     from tlcli.runtime.tensorflow import import_tensorflow
 
     message = import_tensorflow().compat.v1.GraphDef.FromString(content)
@@ -195,7 +197,7 @@ def test_no_tensorflow_is_imported() -> None:
 
 
 def test_labels_one_a_line(tmp_path: Path) -> None:
-    export.write_labels(tmp_path / "labels.txt", ["daisy", "수영장 있음", " a "])
+    frozen_graph.write_labels(tmp_path / "labels.txt", ["daisy", "수영장 있음", " a "])
     assert (tmp_path / "labels.txt").read_bytes() == "daisy\n수영장 있음\n a \n".encode()
 
 
@@ -204,7 +206,7 @@ def test_labels_that_take_no_line_of_their_own_are_refused(tmp_path: Path, label
     path = tmp_path / "labels.txt"
     path.write_text("old\n")
     with pytest.raises(DataError, match="rename its folder"):
-        export.write_labels(path, ["daisy", label])
+        frozen_graph.write_labels(path, ["daisy", label])
     assert path.read_text() == "old\n"
 
 
@@ -213,6 +215,8 @@ def test_a_batch_of_one_stays_fixed() -> None:
     backbone.graph.node[0].attr["shape"].CopyFrom(
         placeholder("x", np.float32, [1, 4, 4, 3]).attr["shape"]
     )
-    graph = export.append_final_layer(BackboneGraph(backbone.graph, "features", 3, False), LAYER)
+    graph = frozen_graph.append_final_layer(
+        BackboneGraph(backbone.graph, "features", 3, False), LAYER
+    )
     entry = next(item for item in graph.node if item.name == "Placeholder")
     assert entry.attr["shape"].shape.dim[0].size == 1

@@ -285,6 +285,6 @@ def test_a_full_disk_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyP
         raise tf.errors.ResourceExhaustedError(None, None, "x/saved_model.pb; No space left")
 
     monkeypatch.setattr(tf.compat.v1.saved_model.Builder, "save", save)
-    with pytest.raises(OutputError, match="No space left; choose another place"):
+    with pytest.raises(OutputError, match="No space left; choose another path"):
         write_saved_model(tmp_path / "model", CLASSIFIER, LABELS)
     assert list(tmp_path.iterdir()) == []

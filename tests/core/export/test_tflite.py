@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tlcli.backbone import BackboneGraph
-from tlcli.core.export import tflite as litert
+from tlcli.core.export import tflite
 from tlcli.core.export.frozen_graph import ClassifierGraph, append_final_layer
 from tlcli.core.final_layer.sgd import FinalLayer
 from tlcli.errors import OutputError
@@ -43,7 +43,7 @@ def graph(operation: str = "Relu", batch: int | None = None) -> ClassifierGraph:
 
 @pytest.fixture(scope="module")
 def model() -> bytes:
-    return litert.convert(graph())
+    return tflite.convert(graph())
 
 
 def test_names_and_shapes(model: bytes) -> None:
@@ -71,27 +71,27 @@ def test_input_is_one_image_until_it_is_resized(model: bytes) -> None:
 
 
 def test_the_same_graph_gives_the_same_bytes(model: bytes) -> None:
-    assert litert.convert(graph()) == model
+    assert tflite.convert(graph()) == model
 
 
 def test_nothing_is_printed(capfd: pytest.CaptureFixture[str]) -> None:
-    litert.convert(graph())
+    tflite.convert(graph())
     captured = capfd.readouterr()
     assert captured.out == ""
     assert captured.err == ""
 
 
 def test_tensorflow_converts_what_the_writer_does_not_know() -> None:
-    model = litert.convert(graph("Softplus"))
-    assert litert.output_difference(model, graph("Softplus")) < 1e-5
+    model = tflite.convert(graph("Softplus"))
+    assert tflite.output_difference(model, graph("Softplus")) < 1e-5
 
 
 def test_tensorflow_converts_where_the_writer_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
-    wrong = litert.write_model(graph("Tanh").graph, "Placeholder", "final_result")
-    monkeypatch.setattr(litert, "write_model", lambda *_: wrong)
-    right = litert.convert(graph())
+    wrong = tflite.write_model(graph("Tanh").graph, "Placeholder", "final_result")
+    monkeypatch.setattr(tflite, "write_model", lambda *_: wrong)
+    right = tflite.convert(graph())
     assert right != wrong
-    assert litert.output_difference(right, graph()) < 1e-5
+    assert tflite.output_difference(right, graph()) < 1e-5
 
 
 def test_a_known_graph_is_converted_without_tensorflow(
@@ -100,9 +100,9 @@ def test_a_known_graph_is_converted_without_tensorflow(
     def refuse() -> None:
         raise AssertionError("TensorFlow is not needed")
 
-    monkeypatch.setattr(litert, "import_tensorflow", refuse)
+    monkeypatch.setattr(tflite, "import_tensorflow", refuse)
     monkeypatch.delitem(sys.modules, "tensorflow", raising=False)
-    assert litert.convert(graph()) == model
+    assert tflite.convert(graph()) == model
 
 
 def test_a_model_that_returns_nan_is_not_taken(
@@ -112,33 +112,33 @@ def test_a_model_that_returns_nan_is_not_taken(
     monkeypatch.setattr(LiteRTEngine, "run", lambda self, batch: np.full((1, 3), np.nan))
     # So TensorFlow converts the graph, and the check of that fails for the same reason.
     with pytest.raises(OutputError, match="differ from the graph's by inf"):
-        litert.convert(graph())
+        tflite.convert(graph())
 
 
 def test_a_graph_for_one_image_is_converted(model: bytes) -> None:
-    fixed = litert.convert(graph(batch=1))
+    fixed = tflite.convert(graph(batch=1))
     assert LiteRTEngine(fixed).input_shape == (1, 8, 10, 3)
 
 
 def test_an_operation_that_litert_lacks_is_one_sentence(capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(OutputError, match=r"^no LiteRT file can be made.*--output_tflite") as error:
-        litert.convert(graph("Erfinv"))
+        tflite.convert(graph("Erfinv"))
     assert "\n" not in str(error.value)
     assert "Erfinv" in str(error.value)
     assert "Traceback" not in capfd.readouterr().err
 
 
 def test_a_model_that_differs_is_refused(model: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert litert.output_difference(model, graph()) < 1e-5
+    assert tflite.output_difference(model, graph()) < 1e-5
     other = graph("Softsign")
-    assert litert.output_difference(model, other) > litert.TOLERANCE
+    assert tflite.output_difference(model, other) > tflite.TOLERANCE
     converter = import_tensorflow().compat.v1.lite.TFLiteConverter
     made = SimpleNamespace(convert=lambda: model)
     monkeypatch.setattr(converter, "from_frozen_graph", lambda *_: made)
     with pytest.raises(OutputError, match="differ from the graph's by 0"):
-        litert.convert(other)
+        tflite.convert(other)
 
 
 def test_nan_is_a_difference(monkeypatch: pytest.MonkeyPatch, model: bytes) -> None:
     monkeypatch.setattr(LiteRTEngine, "run", lambda self, batch: np.full((1, 3), np.nan))
-    assert litert.output_difference(model, graph()) == float("inf")
+    assert tflite.output_difference(model, graph()) == float("inf")

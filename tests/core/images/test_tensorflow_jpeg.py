@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tlcli.core.images import tensorflow_jpeg as reader
+from tlcli.core.images import tensorflow_jpeg
 from tlcli.core.images.preprocessing import Preprocessing
 from tlcli.errors import ImageError
 from tlcli.runtime.tensorflow import import_tensorflow
@@ -37,7 +37,7 @@ def photo(format: str = "JPEG", mode: str = "RGB") -> bytes:
 
 def test_pixels_are_those_of_tensorflow(shared: Path) -> None:
     pytest.importorskip("simplejpeg")
-    fast, exact = reader._simplejpeg(), reader._tensorflow()
+    fast, exact = tensorflow_jpeg._simplejpeg(), tensorflow_jpeg._tensorflow()
     assert fast is not None
     folders = sorted((shared / "flowers" / "photos").iterdir())
     photos = [path for folder in folders for path in sorted(folder.iterdir())[::10]]
@@ -52,11 +52,11 @@ def test_pixels_are_those_of_tensorflow(shared: Path) -> None:
 def test_both_ways_read_the_same(with_package: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     if with_package:
         pytest.importorskip("simplejpeg")
-        monkeypatch.setattr(reader, "import_tensorflow", refuse)
+        monkeypatch.setattr(tensorflow_jpeg, "import_tensorflow", refuse)
     else:
         without_simplejpeg(monkeypatch)
     content = photo()
-    given = reader.label_image_reader(PREPROCESSING)(content)
+    given = tensorflow_jpeg.label_image_reader(PREPROCESSING)(content)
     pixels = import_tensorflow().io.decode_jpeg(content, channels=3).numpy()
     expected = import_tensorflow().compat.v1.image.resize_bilinear(pixels[None], [64, 64])[0]
     np.testing.assert_allclose(given, expected, atol=1e-3)
@@ -65,7 +65,7 @@ def test_both_ways_read_the_same(with_package: bool, monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize(("format", "mode"), [("PNG", "RGB"), ("BMP", "RGB"), ("JPEG", "CMYK")])
 def test_what_is_left_to_pillow(format: str, mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
     content = photo(format, mode)
-    given = reader.label_image_reader(PREPROCESSING)(content)
+    given = tensorflow_jpeg.label_image_reader(PREPROCESSING)(content)
     np.testing.assert_array_equal(given, PREPROCESSING.read(content))
 
 
@@ -73,22 +73,22 @@ def test_a_file_that_is_cut_short_is_an_error_and_needs_no_tensorflow(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("simplejpeg")
-    monkeypatch.setattr(reader, "import_tensorflow", refuse)
+    monkeypatch.setattr(tensorflow_jpeg, "import_tensorflow", refuse)
     cut = tmp_path / "cut.jpg"
     cut.write_bytes(photo()[:2000])
     with pytest.raises(ImageError):
-        reader.label_image_reader(PREPROCESSING)(cut)
+        tensorflow_jpeg.label_image_reader(PREPROCESSING)(cut)
 
 
 def test_tensorflow_reads_what_only_it_forgives(shared: Path) -> None:
     pytest.importorskip("simplejpeg")
     damaged = shared / "odd" / "truncated_app14.jpg"
-    fast, exact = reader._simplejpeg(), reader._tensorflow()
+    fast, exact = tensorflow_jpeg._simplejpeg(), tensorflow_jpeg._tensorflow()
     assert fast is not None
     with pytest.raises(ValueError, match="extraneous"):
         fast(damaged.read_bytes())
     exact(damaged.read_bytes())
-    given = reader.label_image_reader(PREPROCESSING)(damaged)
+    given = tensorflow_jpeg.label_image_reader(PREPROCESSING)(damaged)
     assert given.shape == (64, 64, 3)
 
 

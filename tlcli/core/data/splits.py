@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tlcli.errors import DataError, UsageError
@@ -102,16 +103,14 @@ def assign_splits(
         DataError: a label has fewer distinct images than there are splits, or none to train on.
     """
     check_percentages(testing_percentage, validation_percentage)
-    by_label: dict[str, list[int]] = {}
-    for row, label in enumerate(labels):
-        by_label.setdefault(label, []).append(row)
-    groups = {label: _groups_of(label, rows, names, contents) for label, rows in by_label.items()}
-    if cross_label_duplicates(names, labels, contents):
-        _join_labels(groups, contents)
-    counts = {label: dict.fromkeys(SPLITS, 0) for label in groups}
-    for group in _each(groups):
+    groups = _groups_of(names, labels, contents)
+    images = Counter(labels)
+    by_label: dict[str, list[_Group]] = {label: [] for label in images}
+    counts = {label: dict.fromkeys(SPLITS, 0) for label in images}
+    for group in groups:
         group.split = split_of(group.percentage, testing_percentage, validation_percentage)
         for label in group.labels:
+            by_label[label].append(group)
             counts[label][group.split] += 1
     validation_end = float(validation_percentage)
     testing_end = validation_percentage + testing_percentage
@@ -121,46 +120,13 @@ def assign_splits(
         "training": (testing_end, 100.0),
     }
     # Sorted, so that the order in which the images were given has no effect.
-    for label in sorted(groups, key=lambda label: (sort_key(label), label)):
-        _fill_empty_splits(label, len(by_label[label]), groups[label], counts, ranges)
+    for label in sorted(images, key=lambda label: (sort_key(label), label)):
+        _fill_empty_splits(label, images[label], by_label[label], counts, ranges)
     result = [""] * len(names)
-    for group in _each(groups):
+    for group in groups:
         for row in group.rows:
             result[row] = group.split
     return result
-
-
-def _each(groups: Mapping[str, Sequence[_Group]]) -> Iterator[_Group]:
-    """Yield every group once; a group of several labels is in the lists of all of them."""
-    for label, found in groups.items():
-        for group in found:
-            if len(group.labels) == 1 or label == min(group.labels):
-                yield group
-
-
-def _join_labels(groups: dict[str, list[_Group]], contents: Sequence[str | None]) -> None:
-    """Merge groups of different labels that have a content in common."""
-    owner: dict[str | None, _Group] = {}
-    joined: dict[int, _Group] = {}  # id of a merged group -> the group that took it in
-
-    def final(group: _Group) -> _Group:
-        while id(group) in joined:
-            group = joined[id(group)]
-        return group
-
-    for group in [group for found in groups.values() for group in found]:
-        for content in {contents[row] for row in group.rows} - {None}:
-            one, other = final(owner.setdefault(content, group)), final(group)
-            if one is other:
-                continue
-            if (sort_key(other.name), other.name) < (sort_key(one.name), one.name):
-                one, other = other, one
-            one.rows += other.rows
-            one.labels |= other.labels
-            joined[id(other)] = one
-    if joined:
-        for label, found in groups.items():
-            groups[label] = list({id(final(group)): final(group) for group in found}.values())
 
 
 def cross_label_duplicates(
@@ -185,11 +151,11 @@ def _group_name(name: str) -> str:
 
 
 def _groups_of(
-    label: str, rows: Sequence[int], names: Sequence[str], contents: Sequence[str | None]
+    names: Sequence[str], labels: Sequence[str], contents: Sequence[str | None]
 ) -> list[_Group]:
-    """Group the images of one label with equal content or equal name up to ``_nohash_``."""
+    """Group images with equal content, or equal label and equal name up to ``_nohash_``."""
     # Images are positions in sort order: the lowest position is the first name of a group.
-    order = sorted(rows, key=lambda row: (sort_key(names[row]), names[row]))
+    order = sorted(range(len(names)), key=lambda row: (sort_key(names[row]), names[row]))
     joined: dict[int, int] = {}  # position -> an earlier one of the same group
 
     def first(position: int) -> int:
@@ -197,11 +163,11 @@ def _groups_of(
             position = joined[position]
         return position
 
-    by_group_name: dict[str, int] = {}
+    by_group_name: dict[str, dict[str, int]] = {label: {} for label in labels}
     by_content: dict[str, int] = {}
     for position, row in enumerate(order):
         content = contents[row]
-        namesake = by_group_name.setdefault(_group_name(names[row]), position)
+        namesake = by_group_name[labels[row]].setdefault(_group_name(names[row]), position)
         copy = position if content is None else by_content.setdefault(content, position)
         if namesake == copy == position:  # as nearly all are
             continue
@@ -213,8 +179,9 @@ def _groups_of(
     for position, row in enumerate(order):
         start = first(position)
         if start not in groups:
-            groups[start] = _Group([], names[row], hash_percentage(names[row]), "", {label})
+            groups[start] = _Group([], names[row], hash_percentage(names[row]), "", set())
         groups[start].rows.append(row)
+        groups[start].labels.add(labels[row])
     return list(groups.values())
 
 
