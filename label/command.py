@@ -152,7 +152,11 @@ def command(
     from tlcli.core.classifier.loading import load
 
     write_any_name(sys.stdout)
-    arguments = [_expanded(each) for each in (*images, *more_images)]
+    # @LIST: the path of a list follows the sign.
+    arguments = [
+        f"@{from_home(each[1:])}" if each.startswith("@") else from_home(each)
+        for each in (*images, *more_images)
+    ]
     _check_folders(arguments, sort_into, explain)
     found = Images(arguments)
     with ExitStack() as stack:
@@ -188,10 +192,6 @@ def command(
     if sorter is not None and sorter.failed:
         click.echo(f"Error: {counted(sorter.failed, 'image')} could not be sorted", err=True)
     return 1 if outcome.failed or (sorter is not None and sorter.failed) else 0
-
-
-def _expanded(argument: str) -> str:
-    return f"@{from_home(argument[1:])}" if argument.startswith("@") else from_home(argument)
 
 
 def _check_folders(arguments: list[str], sort_into: Path | None, explain: Path | None) -> None:

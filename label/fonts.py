@@ -42,11 +42,8 @@ class Fonts:
     def of_label(self, label: str, number: int) -> tuple[str, Any]:
         """Return the text to draw for a label, and a font with all of its letters.
 
-        Without such a font the text is the label's number; a warning names the label once.
-
-        Args:
-            label: any text.
-            number: of the label, from 0.
+        Without such a font the text is the label's ``number``, which counts from 0; a warning
+        names the label once.
         """
         shown = printable(unicodedata.normalize("NFC", label))
         font = self.of(shown)

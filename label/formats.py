@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, Protocol, TextIO
+from typing import Any, TextIO
 
 from tlcli.core.classifier.classifier import Prediction
 from tlcli.spreadsheet import CsvRows
@@ -34,25 +35,26 @@ class OutputStyle:
     spreadsheet: bool = False
 
 
-class Writer(Protocol):
+class Writer(ABC):
     """Writes predictions to a stream as they come."""
 
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._started = False
+
+    @abstractmethod
     def write(self, prediction: Prediction) -> None:
         """Write one prediction."""
-        ...
 
     def close(self) -> None:
         """Write what follows the last prediction."""
-        ...
+        self._stream.flush()
 
 
 def make_writer(style: OutputStyle, stream: TextIO, single: bool = False) -> Writer:
     """Return the writer of a style's format and kind; the caller selects the scores.
 
-    Args:
-        style: of the output.
-        stream: to write to.
-        single: there is exactly one image; "text" then omits the path.
+    For a ``single`` image, "text" omits the path.
     """
     if style.format == "csv":
         return CsvWriter(stream, style.spreadsheet)
@@ -71,7 +73,7 @@ def as_dict(prediction: Prediction) -> dict[str, Any]:
     return {"image": prediction.image, "predictions": scores}
 
 
-class TextWriter:
+class TextWriter(Writer):
     """``daisy (score=0.99123)``, best first; with several images, each below its path.
 
     Images with an error have no scores and are left out. With colour the best label is green, or
@@ -80,10 +82,9 @@ class TextWriter:
     """
 
     def __init__(self, stream: TextIO, single: bool, colour: bool = False) -> None:
-        self._stream = stream
+        super().__init__(stream)
         self._single = single
         self._colour = colour
-        self._started = False
 
     def write(self, prediction: Prediction) -> None:
         """Write one prediction."""
@@ -101,34 +102,21 @@ class TextWriter:
         self._started = True
         self._stream.flush()
 
-    def close(self) -> None:
-        """Write nothing more."""
-
     def _painted(self, text: str, code: str) -> str:
         return f"{code}{text}{_PLAIN}" if self._colour else text
 
 
-class JsonLinesWriter:
+class JsonLinesWriter(Writer):
     """One JSON object per line, flushed at once."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
 
     def write(self, prediction: Prediction) -> None:
         """Write one prediction."""
         self._stream.write(_json(as_dict(prediction)) + "\n")
         self._stream.flush()
 
-    def close(self) -> None:
-        """Write nothing more."""
 
-
-class JsonWriter:
+class JsonWriter(Writer):
     """A list of objects, also for one image; one object per line."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-        self._started = False
 
     def write(self, prediction: Prediction) -> None:
         """Write one prediction."""
@@ -138,14 +126,14 @@ class JsonWriter:
     def close(self) -> None:
         """Close the list."""
         self._stream.write("\n]\n" if self._started else "[]\n")
-        self._stream.flush()
+        super().close()
 
 
-class CsvWriter:
+class CsvWriter(Writer):
     """``image,label,score,rank,error``: one row per label, and one for an image without labels."""
 
     def __init__(self, stream: TextIO, spreadsheet: bool = False) -> None:
-        self._stream = stream
+        super().__init__(stream)
         self._rows = CsvRows(stream, spreadsheet)
         self._rows.write(["image", "label", "score", "rank", "error"])
 
@@ -155,10 +143,6 @@ class CsvWriter:
             self._rows.write([prediction.image, score.label, score.score, rank, ""])
         if not prediction.scores:
             self._rows.write([prediction.image, "", "", "", prediction.error or ""])
-        self._stream.flush()
-
-    def close(self) -> None:
-        """Write out what is buffered."""
         self._stream.flush()
 
 

@@ -93,12 +93,7 @@ class Sorter:
         self._holder = self._temporary.__enter__()
 
     def put(self, image: str, label: str, score: float) -> Path | None:
-        """Put one image into its folder.
-
-        Args:
-            image: its path.
-            label: its best label.
-            score: of that.
+        """Put the image at a path into the folder of its best label.
 
         Returns:
             Its new path; None where the system refused, after a warning.

@@ -53,7 +53,7 @@ class Fitted:
 
 @dataclass(frozen=True)
 class Observers:
-    """What hears of a fit while it runs.
+    """What is notified while a fit runs.
 
     Attributes:
         write_intermediate: called with the number of steps and the layer each

@@ -39,20 +39,10 @@ class HeatMaps:
 
 
 def heat_maps(
-    inputs: Inputs,
-    options: RetrainOptions,
-    layer: FinalLayer,
-    wanted: Mapping[int, int],
+    inputs: Inputs, options: RetrainOptions, layer: FinalLayer, labels: Mapping[int, int]
 ) -> HeatMaps:
-    """Return the activation map of each image for one label.
-
-    Args:
-        inputs: the images.
-        options: where the cache is.
-        layer: the fitted layer.
-        wanted: row in ``inputs`` -> index of the label to explain.
-    """
-    shown = {row: label for row, label in wanted.items() if inputs.images[row].file is not None}
+    """Return activation maps by the fitted layer; ``labels`` is by row in ``inputs``."""
+    shown = {row: label for row, label in labels.items() if inputs.images[row].file is not None}
     backbone = inputs.backbone
     if options.final_layer_only or backbone is None:
         return HeatMaps(missing="No heat maps: the final layer was trained alone.")
@@ -64,45 +54,44 @@ def heat_maps(
 
     try:
         with BottleneckStore(options.bottleneck_dir) as store:
-            places = _places(inputs, backbone, store, list(shown))
+            parts = _bottleneck_parts(inputs, backbone, store, list(shown))
     except NoActivationMapError as error:
         return HeatMaps(missing=f"No heat maps of this backbone: {error}.")
     except (GraphError, CacheError) as error:
         # The run has done its work; a picture is no reason to end it.
         return HeatMaps(missing=f"No heat maps: {error}.")
     return HeatMaps(
-        {row: found @ layer.weights[:, shown[row]] for row, found in places.items()}  # [gh, gw]
+        {row: found @ layer.weights[:, shown[row]] for row, found in parts.items()}  # [gh, gw]
     )
 
 
-def _places(
+def _bottleneck_parts(
     inputs: Inputs, backbone: Backbone, store: BottleneckStore, rows: list[int]
 ) -> dict[int, Array]:
-    """Return the share of each place in the bottleneck, [gh, gw, D], of what can be read.
+    """Return each position's part of the bottleneck, [gh, gw, D], of the images that can be read.
 
     The bottleneck is the mean of them, so they need nothing but the final layer to become a
     map, and the graph is loaded only where an image is new.
     """
-    # A kind of vector of its own: its first two values are the numbers of places.
+    # Cached as another kind of vector, which begins with gh and gw.
     fingerprint = f"{backbone.fingerprint}/places"
     contents = {row: inputs.contents[row] for row in rows}
-    stored = store.get(
-        fingerprint, None, [content for content in contents.values() if content is not None]
-    )
-    places: dict[int, Array] = {}
-    missing: list[int] = []
-    for row, content in contents.items():
-        known = _unpacked(stored.get(content or ""), inputs.bottleneck_size)
-        if known is None:
-            missing.append(row)
-        else:
-            places[row] = known
-    if missing:
-        computed = _computed(inputs, backbone, missing)
-        new = {contents[row]: _packed(found) for row, found in computed.items()}
-        store.put(fingerprint, None, {key: value for key, value in new.items() if key})
-        places.update(computed)
-    return places
+    stored = store.get(fingerprint, None, filter(None, contents.values()))
+    unpacked = {
+        row: _unpacked(stored.get(content or ""), inputs.bottleneck_size)
+        for row, content in contents.items()
+    }
+    parts = {row: known for row, known in unpacked.items() if known is not None}
+    if len(parts) < len(rows):
+        computed = _computed(inputs, backbone, [row for row in rows if row not in parts])
+        packed = {
+            content: np.concatenate([np.array(found.shape[:2], np.float32), found.reshape(-1)])
+            for row, found in computed.items()
+            if (content := contents[row])
+        }
+        store.put(fingerprint, None, packed)
+        parts.update(computed)
+    return parts
 
 
 def _computed(inputs: Inputs, backbone: Backbone, rows: list[int]) -> dict[int, Array]:
@@ -127,10 +116,6 @@ def _computed(inputs: Inputs, backbone: Backbone, rows: list[int]) -> dict[int, 
                 continue
             found[row] = mapper.maps(preprocessing.scale(pixels[None]))[0]
     return found
-
-
-def _packed(places: Array) -> Array:
-    return np.concatenate([np.array(places.shape[:2], np.float32), places.reshape(-1)])
 
 
 def _unpacked(stored: Array | None, size: int) -> Array | None:

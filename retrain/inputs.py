@@ -1,4 +1,4 @@
-"""What a retraining learns from: images, their splits and their bottleneck vectors."""
+"""The training data of a run: images, their splits and their bottleneck vectors."""
 
 from __future__ import annotations
 
@@ -12,17 +12,13 @@ import numpy.typing as npt
 
 from retrain.options import RetrainOptions
 from retrain.result import Skipped
-from retrain.sources import (
-    Sources,
-    Vectors,
-    in_its_precision,
-    report_skipped,
-)
+from retrain.sources import Sources, Vectors, in_its_precision, report_skipped
 from tlcli.backbone import Backbone
 from tlcli.core.data.image_folder import Dataset, ImageFile
 from tlcli.core.data.splits import SPLITS, assign_splits, cross_label_duplicates
 from tlcli.errors import DataError, ImageError, UsageError
 from tlcli.progress import Progress
+from tlcli.system.atomic_files import sha256_bytes
 from tlcli.system.gc_pause import gc_paused
 from tlcli.text import counted
 
@@ -34,9 +30,9 @@ logger = logging.getLogger("tlcli")
 # What a warning of duplicates names; the report holds all of them.
 _GROUPS_SHOWN = 20
 _NAMES_SHOWN = 10
-
-
-# What sorting the rows of a matrix in its own memory takes beside it.
+# Content of an empty file.
+_EMPTY = sha256_bytes(b"")
+# What sorting the rows of a matrix in its own memory takes in addition.
 _REORDERED_BYTES = 128 << 20
 
 
@@ -118,7 +114,7 @@ def gather(
     backbone: Backbone | None,
     progress: Progress | None = None,
 ) -> Inputs:
-    """Bring every image's vector together, computing only what no cache holds.
+    """Collect the vector of each image, computing only what no cache contains.
 
     Raises:
         DataError: an image is unreadable under ``strict``, or too few images are left.
@@ -208,18 +204,9 @@ def _contents(
             if not has_vector:
                 unreadable[str(image.path)] = str(content)
             content = None
-        if has_vector and image.root is not None and _is_empty(image):
-            # Empty stand-ins all have the same content and are not copies of each other.
-            content = None
-        contents.append(content)
+        # Empty stand-ins all have the same content and are not copies of each other.
+        contents.append(None if has_vector and content == _EMPTY else content)
     return contents, unreadable
-
-
-def _is_empty(image: ImageFile) -> bool:
-    try:
-        return image.path is not None and image.path.stat().st_size == 0
-    except OSError:
-        return True
 
 
 def _stack(
@@ -307,7 +294,7 @@ def _assemble(
         views=np.zeros((0, found.vectors.shape[1]), np.float32),
         view_rows=np.zeros(0, np.int64),
         skipped=(*sources.skipped, *skipped),
-        duplicates=tuple(tuple(group) for group in duplicates),
+        duplicates=tuple(duplicates),
         cache={"hits": 0, "computed": 0, "imported": 0, **cache},
     )
 
@@ -356,8 +343,7 @@ def _with_views(
         random_brightness=options.random_brightness,
         seed=options.seed,
     )
-    rows = []
-    requests = []
+    rows, requests = [], []
     for row in inputs.rows("training"):
         path, content = inputs.images[row].file, inputs.contents[row]
         if path is None or content is None:

@@ -16,7 +16,7 @@ from retrain.inputs import Inputs, gather
 from retrain.options import RetrainOptions
 from retrain.outputs import (
     ClassifierBuilder,
-    checked_places,
+    checked_outputs,
     describe_backbone,
     earlier_report,
     intermediate_writer,
@@ -86,7 +86,7 @@ def retrain(
     )
     check_final_tensor_name(chosen.final_tensor_name)
     check_summaries(chosen)
-    with checked_places(chosen):
+    with checked_outputs(chosen):
         return _retrain(chosen, progress)
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from tlcli.core.data.splits import check_percentages
 from tlcli.core.export.model_card import card_path
 from tlcli.errors import UsageError
 
@@ -15,13 +16,9 @@ SOLVERS = ("sgd", "lbfgs")
 PRECISIONS = ("auto", "float32", "bfloat16")
 
 
-def _is_number(value: Any) -> bool:
-    return value is None or (isinstance(value, (int, float)) and not isinstance(value, bool))
-
-
 @dataclass(frozen=True)
 class RetrainOptions:
-    """Everything that `retrain.job.retrain` may be told; names as on the command line.
+    """All options of `retrain.job.retrain`; names as on the command line.
 
     Paths may be given as text. Percentages are whole numbers from 0 to 99, `min_accuracy`
     is a fraction from 0 to 1.
@@ -35,10 +32,10 @@ class RetrainOptions:
     keep_label_names: bool = False
 
     output_graph: Path = Path("output_graph.pb")
-    output_labels: Path | None = None  # beside the graph, as scripts of the original expect
+    output_labels: Path | None = None  # next to the graph, as scripts of the original expect
     saved_model_dir: Path | None = None
-    output_tflite: Path | None = None  # beside the graph, where conversion is cheap
-    output_report: Path | None = None  # beside the graph
+    output_tflite: Path | None = None  # next to the graph, where conversion is cheap
+    output_report: Path | None = None  # next to the graph
     no_report: bool = False
     intermediate_output_graphs_dir: Path | None = None
     intermediate_store_frequency: int = 0
@@ -94,33 +91,27 @@ class RetrainOptions:
                 raise UsageError(f"--{field.name} is empty; give a value or leave it out")
             if value is not None and "Path" in str(field.type) and not isinstance(value, Path):
                 object.__setattr__(self, field.name, Path(value))
-            if not _is_number(value) and str(field.type) in ("int", "float", "int | None"):
+            is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+            numeric = str(field.type) in ("int", "float", "int | None")
+            if value is not None and numeric and not is_number:
                 raise UsageError(f"--{field.name} is {value!r}; give a number")
         self._check_ranges()
         self._check_combinations()
         self._check_outputs()
 
     def _check_ranges(self) -> None:
-        at_least = {
-            "intermediate_store_frequency": 0,
-            "how_many_training_steps": 1,
-            "eval_step_interval": 1,
-            "testing_percentage": 0,
-            "validation_percentage": 0,
-            "random_crop": 0,
-            "random_scale": 0,
-            "random_brightness": 0,
-            "distortion_views": 1,
-            "seed": 0,
-            "input_height": 1,
-            "input_width": 1,
-            "cross_validate": 2,
-        }
-        for name, low in at_least.items():
-            value = getattr(self, name)
-            if value is not None and value < low:
-                raise UsageError(f"--{name} is {value}; give a number of at least {low}")
-        for name in ("random_crop", "random_scale", "random_brightness"):
+        percentages = ("random_crop", "random_scale", "random_brightness")
+        positive = ("how_many_training_steps", "eval_step_interval", "distortion_views")
+        for low, names in (
+            (0, (*percentages, "intermediate_store_frequency", "seed")),
+            (1, (*positive, "input_height", "input_width")),
+            (2, ("cross_validate",)),
+        ):
+            for name in names:
+                value = getattr(self, name)
+                if value is not None and value < low:
+                    raise UsageError(f"--{name} is {value}; give a number of at least {low}")
+        for name in percentages:
             if getattr(self, name) > 100:
                 raise UsageError(f"--{name} is {getattr(self, name)}; give a percentage up to 100")
         for name in ("train_batch_size", "validation_batch_size", "test_batch_size"):
@@ -150,13 +141,7 @@ class RetrainOptions:
                 "--import_bottlenecks brings vectors of float32, which those of --precision "
                 "bfloat16 must not be mixed with; leave one of the two out"
             )
-        held_out = self.testing_percentage + self.validation_percentage
-        if held_out >= 100:
-            raise UsageError(
-                f"--testing_percentage {self.testing_percentage} and --validation_percentage "
-                f"{self.validation_percentage} leave nothing to train on; "
-                "together they must stay below 100"
-            )
+        check_percentages(self.testing_percentage, self.validation_percentage)
         if self.intermediate_store_frequency and self.intermediate_output_graphs_dir is None:
             raise UsageError(
                 "--intermediate_store_frequency needs --intermediate_output_graphs_dir, "
@@ -206,9 +191,9 @@ class RetrainOptions:
             if other != name:
                 raise UsageError(f"--{other} and --{name} would both be {path}; give another name")
         folder = self.saved_model_dir
-        for place, name in owners.items():
+        for path, name in owners.items():
             # The whole folder is replaced.
-            if folder is not None and folder.absolute() in (place, *place.parents):
+            if folder is not None and folder.absolute() in (path, *path.parents):
                 raise UsageError(
                     f"--saved_model_dir {folder} must be a folder of its own, and --{name} would "
                     f"be in it; give another, such as {folder / 'saved_model'}"

@@ -1,4 +1,4 @@
-"""What a run leaves behind: graph, labels, LiteRT file, SavedModel, report and model card."""
+"""The outputs of a run: graph, labels, LiteRT file, SavedModel and model card."""
 
 from __future__ import annotations
 
@@ -44,9 +44,7 @@ logger = logging.getLogger("tlcli")
 
 _REPORT_MARK = b'<script type="application/json" id="report-data">'
 _REPORT_END = b"</script>"
-
-
-# What a SavedModel consists of, made by anyone, and what file managers leave beside it.
+# What a SavedModel consists of, made by anyone, and what file managers leave in its folder.
 _SAVED_MODEL_NAMES = {
     *("saved_model.pb", "variables", "assets", "assets.extra", "fingerprint.pb"),
     *("keras_metadata.pb", "debug", ".DS_Store", "Thumbs.db", "desktop.ini"),
@@ -67,8 +65,8 @@ class Written:
 
 
 @contextmanager
-def checked_places(options: RetrainOptions) -> Iterator[None]:
-    """Find out before the work that its outputs can be written; sweep what a killed run left.
+def checked_outputs(options: RetrainOptions) -> Iterator[None]:
+    """Check before the work that its outputs can be written; sweep what a killed run left.
 
     Folders that were made for outputs and got none, because the block failed, are removed again.
 
@@ -81,13 +79,8 @@ def checked_places(options: RetrainOptions) -> Iterator[None]:
     if options.saved_model_dir is not None:
         folders.add(options.saved_model_dir.parent)
         _check_saved_model_dir(options.saved_model_dir)
-    for folder in (
-        options.intermediate_output_graphs_dir,
-        options.export_bottlenecks,
-        options.summaries_dir,
-    ):
-        if folder is not None:
-            folders.add(folder)
+    own = (options.intermediate_output_graphs_dir, options.export_bottlenecks)
+    folders |= {folder for folder in (*own, options.summaries_dir) if folder is not None}
     for path in files[:4]:
         if path is not None and path.is_dir():
             raise OutputError(f"cannot write {path}: it is a folder; give the name of a file")
@@ -95,7 +88,7 @@ def checked_places(options: RetrainOptions) -> Iterator[None]:
         for folder in folders:
             if not os.access(folder, os.W_OK | os.X_OK):
                 raise OutputError(
-                    f"cannot write to {folder}: permission denied; choose another place for the "
+                    f"cannot write to {folder}: permission denied; choose another folder for the "
                     "outputs"
                 )
             sweep_temporary(folder)
@@ -115,19 +108,15 @@ def _check_saved_model_dir(folder: Path) -> None:
     others = sorted(names - _SAVED_MODEL_NAMES)
     if others or (names and "saved_model.pb" not in names):
         raise OutputError(
-            f"cannot write {folder}: it holds {(others or sorted(names))[0]}, which is no part of "
-            "an older SavedModel and would be lost; give a new folder with --saved_model_dir"
+            f"cannot write {folder}: it contains {(others or sorted(names))[0]}, which is no part "
+            "of an older SavedModel and would be lost; give a new folder with --saved_model_dir"
         )
 
 
 class ClassifierBuilder:
-    """What a run's outputs are made of; the backbone is loaded once, or not at all.
+    """Makes a run's outputs; the backbone is loaded once, or not at all.
 
     A backbone that was exported before is taken out of the cache (see `BackboneCache`).
-
-    Args:
-        options: of the run.
-        inputs: its labels, splits and backbone.
     """
 
     def __init__(self, options: RetrainOptions, inputs: Inputs) -> None:
@@ -249,7 +238,9 @@ def write_classifier(
     graph = builder.graph(layer)
     tflite = builder.litert(graph, layer)
     if options.export_bottlenecks is not None:
-        _export_bottlenecks(options.export_bottlenecks, inputs)
+        items = zip((image.name for image in inputs.images), inputs.vectors, strict=True)
+        made_by = None if inputs.backbone is None else inputs.backbone.name
+        export_folder(options.export_bottlenecks, items, made_by)
     outputs = {"graph": options.output_graph, "labels": options.labels_path}
     if tflite is not None:
         outputs["tflite"] = options.output_tflite or options.output_graph.with_suffix(".tflite")
@@ -292,12 +283,6 @@ def describe_backbone(inputs: Inputs) -> dict[str, Any]:
         "licence": "unknown",
         "precision": "float32",
     }
-
-
-def _export_bottlenecks(folder: Path, inputs: Inputs) -> None:
-    items = zip((image.name for image in inputs.images), inputs.vectors, strict=True)
-    backbone = inputs.backbone
-    export_folder(folder, items, backbone.name if backbone is not None else None)
 
 
 def earlier_report(graph: Path) -> Path | None:

@@ -1,4 +1,4 @@
-"""What one run shows of itself: the report page and the summaries for TensorBoard."""
+"""The report page of a run, and its summaries for TensorBoard."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ PICTURE_LABELS = 1000
 
 @dataclass(frozen=True)
 class Run:
-    """What a finished run learned from, with which options, and how its layer was tested."""
+    """A finished run: its options, inputs, fitted layer and tests."""
 
     options: RetrainOptions
     inputs: Inputs
@@ -78,7 +78,7 @@ def _data(result: RetrainResult, run: Run) -> ReportData:
     )
     maps = _heat_maps(chosen, run)
     pictures = _Pictures(run, maps)
-    cross = result.cross_validation
+    training_curve, validation_curve = _curves(fitted.history)
     return ReportData(
         title=(options.image_dir or options.import_bottlenecks or Path()).name,
         created=datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
@@ -102,17 +102,15 @@ def _data(result: RetrainResult, run: Run) -> ReportData:
         validation_accuracy=result.validation_accuracy,
         min_accuracy=options.min_accuracy,
         untrained_accuracy=tests.before.accuracy,
-        training_curve=_training_curve(fitted.history),
-        validation_curve=_validation_curve(fitted.history),
+        training_curve=training_curve,
+        validation_curve=validation_curve,
         misclassified=[pictures.image(row) for row in chosen.misclassified],
         misclassified_count=len(tests.misclassified),
         most_confident=[pictures.image(row) for row in chosen.most_confident],
         least_confident=[pictures.image(row) for row in chosen.least_confident],
         heat_maps_missing=maps.missing,
         comparisons=[pictures.comparison(row) for row in chosen.comparisons],
-        cross_validation=None
-        if cross is None
-        else {"folds": cross.folds, "accuracy": cross.accuracy, "deviation": cross.deviation},
+        cross_validation=None if result.cross_validation is None else vars(result.cross_validation),
         skipped=[SkippedFile(skipped.path, skipped.reason) for skipped in result.skipped],
         duplicates=[Duplicate(list(names)) for names in inputs.duplicates],
         seconds=result.seconds,
@@ -125,11 +123,10 @@ def _data(result: RetrainResult, run: Run) -> ReportData:
 def _arguments(options: RetrainOptions) -> list[str]:
     """Return the command line of options that differ from their defaults."""
     arguments: list[str] = []
-    default = RetrainOptions(image_dir=Path())
+    default = RetrainOptions(image_dir=Path()).to_dict()
     for name, value in options.to_dict().items():
-        if value is None or value == default.to_dict()[name]:
-            continue
-        arguments += [f"--{name}"] if value is True else [f"--{name}", str(value)]
+        if value is not None and value != default[name]:
+            arguments += [f"--{name}"] if value is True else [f"--{name}", str(value)]
     return arguments
 
 
@@ -228,26 +225,16 @@ def _interval(proportion: Proportion | None) -> tuple[float, float] | None:
     return None if proportion is None else (proportion.low, proportion.high)
 
 
-def _training_curve(history: Sequence[StepStatistics]) -> Curve | None:
-    if not history:
-        return None
-    return Curve(
-        [point.step for point in history],
-        [point.train_accuracy for point in history],
-        [point.cross_entropy for point in history],
-    )
-
-
-def _validation_curve(history: Sequence[StepStatistics]) -> Curve | None:
-    measured = [
-        (point.step, point.validation_accuracy, point.validation_cross_entropy)
-        for point in history
-        if point.validation_accuracy is not None and point.validation_cross_entropy is not None
+def _curves(history: Sequence[StepStatistics]) -> list[Curve | None]:
+    """Return the curves of training and validation; None for one without measurements."""
+    training = [(each.step, each.train_accuracy, each.cross_entropy) for each in history]
+    validation = [
+        (each.step, each.validation_accuracy, each.validation_cross_entropy)
+        for each in history
+        if each.validation_accuracy is not None and each.validation_cross_entropy is not None
     ]
-    if not measured:
-        return None
-    steps, accuracies, losses = zip(*measured, strict=True)
-    return Curve(list(steps), list(accuracies), list(losses))
+    measured = (training, validation)
+    return [Curve(*map(list, zip(*each, strict=True))) if each else None for each in measured]
 
 
 def check_summaries(options: RetrainOptions) -> None:

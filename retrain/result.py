@@ -119,31 +119,26 @@ class RetrainResult:
 
     def to_text(self) -> str:
         """Return a short summary for a person."""
-        return summary(self)
-
-
-def summary(result: RetrainResult) -> str:
-    """Return a short summary of a retraining as text."""
-    lines = [accuracy_sentence(result)]
-    if result.cross_validation is not None:
-        cross = result.cross_validation
-        lines.append(
-            f"Cross-validation, {cross.folds} folds: "
-            f"{cross.accuracy:.1%} (deviation {cross.deviation:.1%})"
-        )
-    lines += ["", *_label_table(result.labels)]
-    if result.skipped:
-        lines += ["", f"Skipped {len(result.skipped)} unreadable:"]
-        shown = result.skipped[:_SKIPPED_SHOWN]
-        lines += [f"  {printable(skipped.path)}: {skipped.reason}" for skipped in shown]
-        if len(result.skipped) > len(shown):
-            lines.append(f"  and {len(result.skipped) - len(shown)} more")
-    outputs = [(kind, str(path)) for kind, path in result.outputs.items()]
-    lines += ["", "Outputs:", *(f"  {line}" for line in table(outputs, right=()))]
-    following = next_command(result)
-    if following is not None:
-        lines += ["", f"Next: {following}"]
-    return "\n".join(lines)
+        lines = [accuracy_sentence(self)]
+        if self.cross_validation is not None:
+            cross = self.cross_validation
+            lines.append(
+                f"Cross-validation, {cross.folds} folds: "
+                f"{cross.accuracy:.1%} (deviation {cross.deviation:.1%})"
+            )
+        lines += ["", *_label_table(self.labels)]
+        if self.skipped:
+            lines += ["", f"Skipped {len(self.skipped)} unreadable:"]
+            shown = self.skipped[:_SKIPPED_SHOWN]
+            lines += [f"  {printable(skipped.path)}: {skipped.reason}" for skipped in shown]
+            if len(self.skipped) > len(shown):
+                lines.append(f"  and {len(self.skipped) - len(shown)} more")
+        outputs = [(kind, str(path)) for kind, path in self.outputs.items()]
+        lines += ["", "Outputs:", *(f"  {line}" for line in table(outputs, right=()))]
+        following = next_command(self)
+        if following is not None:
+            lines += ["", f"Next: {following}"]
+        return "\n".join(lines)
 
 
 def accuracy_sentence(result: RetrainResult) -> str:
@@ -185,13 +180,8 @@ def _label_table(labels: dict[str, LabelCounts]) -> list[str]:
         counts = labels[name]
         whole = (counts.images, counts.training, counts.validation, counts.testing)
         fractions = (counts.precision, counts.recall)
-        rows.append(
-            (
-                name,
-                *map(str, whole),
-                *("-" if each is None else f"{each:.1%}" for each in fractions),
-            )
-        )
+        percent = ("-" if each is None else f"{each:.1%}" for each in fractions)
+        rows.append((name, *map(str, whole), *percent))
     lines = table(rows)
     if len(names) < len(labels):
         lines.append(f"and {counted(len(labels) - len(names), 'more label')}, found no less often.")

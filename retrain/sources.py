@@ -6,6 +6,7 @@ import functools
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -30,7 +31,7 @@ Vectors = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Sources:
-    """What a run learns from, before any vector is computed.
+    """The images and imported vectors of a run, before any vector is computed.
 
     Attributes:
         dataset: the images and their labels.
@@ -62,7 +63,7 @@ def find_images(options: RetrainOptions) -> Sources:
     imported: dict[tuple[str, str], Vectors] = {}
     skipped: list[Skipped] = []
     if options.import_bottlenecks is not None:
-        texts = _import(options)
+        texts = _import(options.import_bottlenecks, options.module)
         skipped += [Skipped(str(path), reason) for path, reason in texts.skipped]
         imported = {
             (sort_key(text.folder), sort_key(text.image_name)): text.vector
@@ -70,14 +71,15 @@ def find_images(options: RetrainOptions) -> Sources:
         }
         report_skipped(options, skipped)
     dataset = None
-    if options.image_dir is not None and not (imported and _is_empty_folder(options)):
-        dataset = scan_folder(
-            options.image_dir, options.keep_label_names, minimum_labels=0 if imported else 2
-        )
+    folder = options.image_dir
+    is_empty = folder is not None and folder.is_dir() and not any(folder.iterdir())
+    if folder is not None and not (imported and is_empty):
+        minimum = 0 if imported else 2
+        dataset = scan_folder(folder, options.keep_label_names, minimum_labels=minimum)
         if dataset.ignored:
             logger.warning(
                 "images directly in %s are ignored (%d); put each into the folder of its label",
-                options.image_dir,
+                folder,
                 len(dataset.ignored),
             )
     if imported:
@@ -86,22 +88,14 @@ def find_images(options: RetrainOptions) -> Sources:
     return Sources(dataset, imported, tuple(skipped))
 
 
-def _import(options: RetrainOptions) -> TextImport:
-    folder = options.import_bottlenecks
-    assert folder is not None
+def _import(folder: Path, module: str | None) -> TextImport:
     try:
         return import_folder(folder)
     except DataError:
-        if options.module is None:
+        if module is None:
             raise
         # A folder of several modules' vectors, as one --bottleneck_dir of the original became.
-        return import_folder(folder, options.module)
-
-
-def _is_empty_folder(options: RetrainOptions) -> bool:
-    folder = options.image_dir
-    assert folder is not None
-    return folder.is_dir() and not any(folder.iterdir())
+        return import_folder(folder, module)
 
 
 def needs_backbone(options: RetrainOptions, sources: Sources) -> bool:
@@ -154,13 +148,9 @@ def report_skipped(options: RetrainOptions, skipped: Sequence[Skipped]) -> None:
 def in_its_precision(
     options: RetrainOptions, backbone: Backbone, requests: Sequence[Request], store: BottleneckStore
 ) -> Backbone:
-    """Return the backbone in the requested precision, or the one that pays.
+    """Return a float32 backbone in the requested precision, or the one that pays.
 
-    Args:
-        options: of the run.
-        backbone: in float32.
-        requests: the undistorted vectors that the run needs.
-        store: the cache.
+    ``requests`` are the undistorted vectors that the run needs.
     """
     if options.precision == "float32" or options.import_bottlenecks is not None:
         return backbone
@@ -187,14 +177,16 @@ def in_its_precision(
         return views * (len(contents) - store.count(found.fingerprint, contents))
 
     # Few images need no look into the cache.
-    many = views * len(contents) >= precision.WORTH_MEASURING
-    new_in_float32 = new(backbone) if many else views * len(contents)
+    new_in_float32 = views * len(contents)
+    if new_in_float32 >= precision.WORTH_MEASURING:
+        new_in_float32 = new(backbone)
     trial = precision.Trial(backbone, [request.path for request in requests], new_in_float32)
     choice = precision.choose(
         new_in_float32,
         lambda backend: new(precision.in_bfloat16(backbone, backend)),
         bfloat16_backend,
-        trial,
+        trial.float32,
+        trial.bfloat16,
     )
     if choice.backend is None:
         logger.debug("precision float32: %s", choice.reason)

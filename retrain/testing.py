@@ -28,12 +28,12 @@ Rows = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Tests:
-    """What the test split says.
+    """The results on the test split.
 
     Attributes:
         rows: row in the inputs of each test image, [N].
         truth: index of its label, [N].
-        answers: what the fitted layer says of each.
+        predictions: of the fitted layer for each.
         after: figures of the fitted layer.
         before: figures of the layer before its first step.
         validation: figures of the fitted layer on the whole validation split.
@@ -52,7 +52,7 @@ class Tests:
 
 
 def evaluate_fit(inputs: Inputs, options: RetrainOptions, fitted: Fitted) -> Tests:
-    """Test the fitted layer, and the untrained one beside it, and log the accuracy."""
+    """Test the fitted layer and the untrained one, and log the accuracy."""
     rows = _tested_rows(inputs, options)
     truth = inputs.targets[rows]
     tested = Samples(inputs.vectors_at(rows), truth)

@@ -11,7 +11,7 @@ import pytest
 from retrain import job
 from retrain.job import retrain
 from retrain.options import RetrainOptions
-from retrain.outputs import checked_places
+from retrain.outputs import checked_outputs
 from tests.support import tlcli
 from tlcli.errors import DataError, OutputError, UsageError
 
@@ -139,7 +139,9 @@ def test_a_folder_with_anything_else_is_not_replaced_by_a_saved_model(tmp_path: 
     photos, model, file = tmp_path / "photos", tmp_path / "model", tmp_path / "file"
     (photos / "daisy").mkdir(parents=True)
     (photos / "daisy" / "1.jpg").write_text("mine")
-    with pytest.raises(OutputError, match=r"photos: it holds daisy, which is no part of an older"):
+    with pytest.raises(
+        OutputError, match=r"photos: it contains daisy, which is no part of an older"
+    ):
         retrain(photos, saved_model_dir=photos, output_graph=tmp_path / "g.pb")
     assert (photos / "daisy" / "1.jpg").read_text() == "mine"
     file.write_text("mine")
@@ -149,16 +151,16 @@ def test_a_folder_with_anything_else_is_not_replaced_by_a_saved_model(tmp_path: 
         image_dir=photos, saved_model_dir=model, output_graph=tmp_path / "g.pb"
     )
     model.mkdir()
-    with checked_places(options):  # an empty folder
+    with checked_outputs(options):  # an empty folder
         pass
     (model / "variables").mkdir()
-    with pytest.raises(OutputError, match="model: it holds variables"), checked_places(options):
+    with pytest.raises(OutputError, match="model: it contains variables"), checked_outputs(options):
         pass
     (model / "saved_model.pb").touch()
-    with checked_places(options):
+    with checked_outputs(options):
         pass
     (model / "notes.txt").write_text("mine")
-    with pytest.raises(OutputError, match=r"holds notes\.txt, which"), checked_places(options):
+    with pytest.raises(OutputError, match=r"contains notes\.txt, which"), checked_outputs(options):
         pass
 
 

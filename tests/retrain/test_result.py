@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from retrain.result import LABELS_SHOWN, LabelCounts, RetrainResult, Skipped, next_command, summary
+from retrain.result import LABELS_SHOWN, LabelCounts, RetrainResult, Skipped, next_command
 from tests.support import Trained, tlcli
 
 RESULT = RetrainResult(
@@ -35,11 +35,11 @@ RESULT = RetrainResult(
 
 def test_one_label_more_is_not_many() -> None:
     labels = {f"label {number}": RESULT.labels["none"] for number in range(LABELS_SHOWN + 1)}
-    assert "and 1 more label, found no less often." in summary(replace(RESULT, labels=labels))
+    assert "and 1 more label, found no less often." in replace(RESULT, labels=labels).to_text()
 
 
 def test_the_whole_text() -> None:
-    assert summary(RESULT) == (
+    assert RESULT.to_text() == (
         "Test accuracy 90.0% (N=20, 95% interval 69.9% to 97.2%)\n"
         "\n"
         "label   images  training  validation  testing  precision  recall\n"
@@ -62,7 +62,7 @@ def test_many_labels_are_those_found_least() -> None:
         f"label {number}": LabelCounts(9, 7, 1, 1, 0.5, None if number == 0 else number / 100)
         for number in range(60)
     }
-    lines = summary(replace(RESULT, labels=labels)).splitlines()
+    lines = replace(RESULT, labels=labels).to_text().splitlines()
     assert lines[3].startswith("label 1 ")
     assert lines[2 + LABELS_SHOWN].startswith(f"label {LABELS_SHOWN} ")
     assert lines[3 + LABELS_SHOWN] == f"and {60 - LABELS_SHOWN} more labels, found no less often."
@@ -71,12 +71,12 @@ def test_many_labels_are_those_found_least() -> None:
 def test_nothing_to_try_the_graph_on() -> None:
     assert next_command(replace(RESULT, example=None)) is None
     assert next_command(replace(RESULT, final_layer_only=True)) is None
-    assert "Next" not in summary(replace(RESULT, final_layer_only=True))
+    assert "Next" not in replace(RESULT, final_layer_only=True).to_text()
 
 
 def test_no_test_images() -> None:
     result = replace(RESULT, test_accuracy=None, test_interval=None, test_count=0)
-    assert summary(result).startswith("No test images, so no test accuracy.\n")
+    assert result.to_text().startswith("No test images, so no test accuracy.\n")
 
 
 @pytest.mark.slow

@@ -47,10 +47,6 @@ def import_tensorflow() -> Any:
     return tensorflow
 
 
-def _endpoint(name: str) -> str:
-    return name if ":" in name else f"{name}:0"
-
-
 class SessionEngine:
     """A model in a TensorFlow session of its own; subclasses load it.
 
@@ -111,7 +107,8 @@ class GraphEngine(SessionEngine):
             with holder.as_default(), warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 tf.import_graph_def(message, name="")
-            ends = [holder.get_tensor_by_name(_endpoint(name)) for name in (input, output)]
+            names = (name if ":" in name else f"{name}:0" for name in (input, output))
+            ends = [holder.get_tensor_by_name(name) for name in names]
         except KeyError as error:
             raise GraphError(f"the graph has no layer {input} or no layer {output}") from error
         except errors as error:

@@ -83,7 +83,7 @@ class _Views:
         return Response(
             render(self._model, self._limits, nonce),
             media_type="text/html",
-            headers={**policy(nonce)},
+            headers=policy(nonce),
         )
 
     async def label(self, request: Request) -> Response:

@@ -27,7 +27,7 @@ _Result = TypeVar("_Result")
 # Longest side of the pictures that the page shows, in pixels; twice that of the screen.
 _PICTURE_SIDE = 480
 _AS_GIVEN = "as it was given"
-_NOT_TURNED = "as the network saw it: this graph does not heed how the camera was held (EXIF)"
+_NOT_TURNED = "as the network saw it: this graph ignores the camera's orientation (EXIF)"
 
 
 class ServedModel:

@@ -35,14 +35,13 @@ def policy(nonce: str) -> dict[str, str]:
 
 def render(model: ServedModel, limits: Limits, nonce: str) -> str:
     """Return the page as HTML."""
-    facts = {"maxBytes": limits.max_bytes}
     return str(
         _template().render(
             nonce=nonce,
             name=model.name,
-            labels=_valid(model.labels),
+            labels=[label.encode("utf-8", "replace").decode() for label in model.labels],
             no_heat_maps=model.no_heat_maps,
-            facts=json_for_html(facts),
+            facts=json_for_html({"maxBytes": limits.max_bytes}),
             script=_file("page.js"),
             style=_file("page.css"),
         )
@@ -62,7 +61,3 @@ def _template() -> Any:
 @functools.cache
 def _file(name: str) -> str:
     return resources.files("tlcli.serve").joinpath(name).read_text("utf-8")
-
-
-def _valid(labels: tuple[str, ...]) -> list[str]:
-    return [label.encode("utf-8", "replace").decode() for label in labels]

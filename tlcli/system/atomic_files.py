@@ -158,14 +158,9 @@ class OutputSet:
         Raises:
             OutputError: the folder cannot be written.
         """
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            holder = _make_holder(path.parent)
-        except OSError as error:
-            raise output_error(path, error) from error
-        self._holders.append(holder)
-        self._staged.append((holder / path.name, path))
-        return holder / path.name
+        temporary = self._hold(path) / path.name
+        self._staged.append((temporary, path))
+        return temporary
 
     def remove(self, path: Path) -> None:
         """Let `commit` remove the file at ``path``, which would contradict the new outputs.
@@ -173,12 +168,16 @@ class OutputSet:
         Raises:
             OutputError: the folder cannot be written.
         """
+        self._outdated.append((self._hold(path), path))
+
+    def _hold(self, path: Path) -> Path:
+        """Make a folder for temporary files next to ``path``."""
         try:
-            holder = _make_holder(path.parent)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._holders.append(_make_holder(path.parent))
         except OSError as error:
             raise output_error(path, error) from error
-        self._holders.append(holder)
-        self._outdated.append((holder, path))
+        return self._holders[-1]
 
     def commit(self, certificate: Path, dependent: Sequence[Path] = ()) -> None:
         """Rename every output to its path, the one for ``certificate`` last.

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tlcli.core.bottlenecks.cache_database import CHUNK, StoreDatabase, chunks, insert, marks
+from tlcli.core.bottlenecks.cache_database import CHUNK, StoreDatabase, chunks, marks
 from tlcli.core.bottlenecks.cache_files import FileCache
 from tlcli.core.images.preprocessing import PREPROCESSING_VERSION
 from tlcli.errors import ImageError
@@ -88,10 +88,7 @@ class BottleneckStore:
     def get(self, fingerprint: str, view: str | None, contents: Iterable[str]) -> dict[str, Array]:
         """Return the stored vectors, float32 [D] each, of those contents that have one.
 
-        Args:
-            fingerprint: of the backbone.
-            view: name of the distorted view; None for the undistorted image.
-            contents: SHA-256 of images.
+        The arguments are those of `fill`.
         """
         wanted = list(dict.fromkeys(contents))
         matrix = np.empty((len(wanted), self.bottleneck_size(fingerprint) or 0), np.float32)
@@ -208,8 +205,7 @@ class BottleneckStore:
                 stored = size
             if any(len(blob) != 4 * stored for blob in blobs.values()):
                 raise self._database.error(f"it contains vectors of {stored} values, not {size}")
-            insert(
-                connection,
+            connection.executemany(
                 "INSERT OR REPLACE INTO vectors VALUES (?, ?, ?, ?, ?)",
                 [
                     (number, name, content, _checksum(fingerprint, name, content, blob), blob)
@@ -230,8 +226,8 @@ class BottleneckStore:
         """Store that this version cannot decode this content."""
         row = (content, _reader(), reason)
         self._database.write(
-            lambda connection: insert(
-                connection, "INSERT OR REPLACE INTO failures VALUES (?, ?, ?)", [row]
+            lambda connection: connection.execute(
+                "INSERT OR REPLACE INTO failures VALUES (?, ?, ?)", row
             )
         )
 

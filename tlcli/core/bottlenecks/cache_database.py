@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from tlcli.errors import CacheError
 from tlcli.system.atomic_files import write_reason
@@ -31,6 +31,11 @@ FILE_NAME = "bottlenecks.sqlite"
 BUSY_SECONDS = 60.0
 # SQLite took at most 999 parameters before 3.32.
 CHUNK = 500
+# SQLite's messages about a damaged file contain one of these.
+_DAMAGE = (
+    *("malformed", "not a database", "no such table", "no such column", "has no column"),
+    *("Could not decode", "unsupported file format"),
+)
 _SCHEMA_VERSION = 1
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS files (
@@ -182,7 +187,7 @@ class StoreDatabase:
                     self._replace_damaged()
         raise AssertionError("unreachable")
 
-    def write(self, action: Callable[[sqlite3.Connection], None]) -> None:
+    def write(self, action: Callable[[sqlite3.Connection], object]) -> None:
         """Run ``action`` in one transaction.
 
         Raises:
@@ -205,21 +210,8 @@ class StoreDatabase:
 
 def _is_damage(error: Exception) -> bool:
     """Return whether the file itself is bad (Python 3.10 has no error codes)."""
-    if isinstance(error, UnicodeDecodeError):  # in the text of the schema or of an error
-        return True
-    text = str(error)
-    return any(
-        sign in text
-        for sign in (
-            "malformed",
-            "not a database",
-            "no such table",
-            "no such column",
-            "has no column",
-            "Could not decode",
-            "unsupported file format",
-        )
-    )
+    # Text of the schema, or of an error, may be damaged too.
+    return isinstance(error, UnicodeDecodeError) or any(sign in str(error) for sign in _DAMAGE)
 
 
 def _retry_while_locked(action: Callable[[], Result]) -> Result:
@@ -232,11 +224,6 @@ def _retry_while_locked(action: Callable[[], Result]) -> Result:
             if "locked" not in str(error) or time.monotonic() > deadline:
                 raise
             time.sleep(0.02)
-
-
-def insert(connection: sqlite3.Connection, statement: str, rows: Sequence[Sequence[Any]]) -> None:
-    """Execute a statement for each row."""
-    connection.executemany(statement, rows)
 
 
 def chunks(values: Sequence[str]) -> Iterator[Sequence[str]]:

@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from tlcli.core.bottlenecks.cache_database import StoreDatabase, chunks, insert, marks
+from tlcli.core.bottlenecks.cache_database import StoreDatabase, chunks, marks
 from tlcli.core.data.content_hashes import STAGE, FileState, HashedFile, hash_files
 from tlcli.errors import ImageError
 from tlcli.progress import Progress
@@ -76,8 +76,8 @@ class FileCache:
         ]
         if rows:
             self._database.write(
-                lambda connection: insert(
-                    connection, "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?)", rows
+                lambda connection: connection.executemany(
+                    "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?)", rows
                 )
             )
 

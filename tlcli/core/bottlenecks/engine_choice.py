@@ -43,13 +43,7 @@ _WORTH_A_GPU = 1000
 def backbone_engine(
     graph: BackboneGraph, height: int, width: int, image_count: int
 ) -> BackboneEngine:
-    """Return the engine that computes ``image_count`` vectors soonest.
-
-    Args:
-        graph: the loaded backbone.
-        height: of its input, in pixels.
-        width: of its input, in pixels.
-        image_count: how many images there are to compute.
+    """Return the engine that computes ``image_count`` vectors of a loaded backbone soonest.
 
     Raises:
         GraphError: no engine runs the graph.

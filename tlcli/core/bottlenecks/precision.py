@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -75,23 +75,12 @@ def in_bfloat16(backbone: Backbone, backend: str) -> Backbone:
     return replace(backbone, fingerprint=fingerprint, bfloat16=backend)
 
 
-class Timings(Protocol):
-    """Seconds that the network takes per image, measured when asked for."""
-
-    def float32(self) -> float:
-        """Return the seconds in float32."""
-        ...
-
-    def bfloat16(self, backend: str) -> float:
-        """Return the seconds in bfloat16."""
-        ...
-
-
 def choose(
     new_in_float32: int,
     new_in_bfloat16: Callable[[str], int],
     backend: Callable[[], str],
-    timings: Timings,
+    float32_seconds: Callable[[], float],
+    bfloat16_seconds: Callable[[str], float],
 ) -> Choice:
     """Choose for ``--precision auto``; costly questions come last.
 
@@ -99,7 +88,8 @@ def choose(
         new_in_float32: vectors that the float32 cache lacks.
         new_in_bfloat16: returns the number of those that the cache of a backend lacks.
         backend: returns this machine's bfloat16 backend.
-        timings: of the network on this machine.
+        float32_seconds: measures the network's seconds per image on this machine.
+        bfloat16_seconds: the same in bfloat16, by a backend.
     """
     if new_in_float32 < WORTH_MEASURING:
         return Choice(
@@ -112,7 +102,7 @@ def choose(
     if 2 * new_in_bfloat16(found) <= new_in_float32:
         return Choice(found, "the cache contains most vectors in bfloat16 and few in float32")
     try:
-        float32 = timings.float32()
+        float32 = float32_seconds()
         if "tensorflow" not in sys.modules:
             saved = new_in_float32 * float32 * (1 - _LOWEST_TIME_RATIO)
             if saved < 3 * _IMPORT_SECONDS:
@@ -121,7 +111,7 @@ def choose(
                     f"new images: {new_in_float32} of {float32 * 1e3:.2f} ms in float32, too few "
                     "to pay for importing TensorFlow",
                 )
-        bfloat16 = timings.bfloat16(found)
+        bfloat16 = bfloat16_seconds(found)
     except GraphError as error:
         return Choice(None, f"it cannot be measured ({error})")
     figures = f"an image takes {bfloat16 * 1e3:.2f} ms in bfloat16, {float32 * 1e3:.2f} in float32"
@@ -162,11 +152,7 @@ class Trial:
         return _seconds(backbone_engine(graph, height, width, self._count), pixels)
 
     def bfloat16(self, backend: str) -> float:
-        """Return the seconds per image in bfloat16.
-
-        Args:
-            backend: of bfloat16.
-        """
+        """Return the seconds per image in bfloat16 by a backend."""
         pixels, graph = self._ready()
         return _seconds(Bfloat16Backbone(graph, backend), pixels)
 

@@ -220,7 +220,10 @@ class Classifier:
         threads = min(_DECODERS, available_cpus())
         for batch in Prefetcher(named, work, threads, self.batch_size).batches():
             pixels = [value for _, value in batch if not isinstance(value, ImageError)]
-            rows = iter(self._run(np.stack(pixels)) if pixels else ())
+            rows: Iterator[Array] = iter(())
+            if pixels:
+                given = self._engine.run(self._scaled(np.stack(pixels)))
+                rows = iter(self._scores(given, len(pixels)))
             for image, value in batch:
                 yield image, value if isinstance(value, ImageError) else next(rows)
 
@@ -261,10 +264,6 @@ class Classifier:
 
     def _read(self, image: _Named) -> Array:
         return self._reader(image[1])
-
-    def _run(self, pixels: Array) -> Array:
-        """Return float32 [n, L] for pixels [n, height, width, 3] of `Preprocessing.read`."""
-        return self._scores(self._engine.run(self._scaled(pixels)), len(pixels))
 
     def _scaled(self, pixels: Array) -> Array:
         """Return the graph's input; valid until this thread's next call."""

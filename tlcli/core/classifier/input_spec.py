@@ -39,11 +39,6 @@ class InputOverrides:
     input_mean: float | None = None
     input_std: float | None = None
 
-    @property
-    def is_empty(self) -> bool:
-        """Whether everything is inferred."""
-        return self == InputOverrides()
-
 
 @dataclass(frozen=True)
 class Scaling:
@@ -105,13 +100,7 @@ def scaling_of(input_name: str, inception: bool = False) -> Scaling:
 
 
 def override_scaling(scaling: Scaling, overrides: InputOverrides, where: str) -> Scaling:
-    """Return ``scaling`` with the user's values; log what is only assumed.
-
-    Args:
-        scaling: as inferred.
-        overrides: the user's; zero is a value.
-        where: begins the log line about what was assumed.
-    """
+    """Return ``scaling`` with the user's values; log what is only assumed, after ``where``."""
     scaling = scaling.override(overrides.input_mean, overrides.input_std)
     if scaling.assumed:
         _log.info(

@@ -54,7 +54,7 @@ def load_frozen(request: LoadRequest) -> Classifier:
         DataError: a labels file that cannot be read.
         GraphError: it cannot be read or run, or has no labels that fit.
     """
-    if request.card is not None and request.overrides.is_empty:
+    if request.card is not None and request.overrides == InputOverrides():
         classifier = _listed_litert(request, request.card)
         if classifier is not None:
             return classifier
@@ -152,13 +152,7 @@ def _conversions() -> FileCache:
 
 
 def conversion_key(digest: str, overrides: InputOverrides, simple: bool) -> Sequence[Any]:
-    """Return the key of the conversion of a graph.
-
-    Args:
-        digest: SHA-256 of the graph's file.
-        overrides: what it was examined with.
-        simple: it was converted as it is.
-    """
+    """Return the key of a graph's conversion; ``simple`` if it was converted as it is."""
     return (digest, *astuple(overrides), simple)
 
 

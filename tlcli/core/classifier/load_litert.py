@@ -57,15 +57,12 @@ def load_litert(request: LoadRequest, *, mapped: bool = False) -> Classifier:
         # Its preprocessing gives real numbers, which the engine quantises by itself.
         scaling, dtype = Scaling(0.0, 255.0), "float32"
     else:
-        scaling = _INTEGERS.get(dtype) or scaling_of(_node_name(name))
+        # Converters write "serving_default_image:0" for the node ``image``.
+        node = name.split(":")[0].removeprefix("serving_default_")
+        scaling = _INTEGERS.get(dtype) or scaling_of(node)
         scaling = override_scaling(scaling, overrides, f"{path} takes its images at {name!r}")
     spec = InputSpec(height, width, scaling, dtype, count, any_batch=True)
     return request.classifier(spec, lambda: engine, tensorflow_decoder=False)
-
-
-def _node_name(name: str) -> str:
-    """Return the node's name: converters write "serving_default_image:0" for ``image``."""
-    return name.split(":")[0].removeprefix("serving_default_")
 
 
 def _check_layers(engine: LiteRTPool, request: LoadRequest) -> None:

@@ -90,11 +90,8 @@ class LoadRequest:
             raise GraphError(
                 f"the model card does not fit this version of tlcli: {error}"
             ) from error
-        given = self.overrides
+        names = ("height", "width", "mean", "std")
+        given = {name: getattr(self.overrides, f"input_{name}") for name in names}
         return replace(
-            trained,
-            height=trained.height if given.input_height is None else given.input_height,
-            width=trained.width if given.input_width is None else given.input_width,
-            mean=trained.mean if given.input_mean is None else given.input_mean,
-            std=trained.std if given.input_std is None else given.input_std,
+            trained, **{name: value for name, value in given.items() if value is not None}
         )

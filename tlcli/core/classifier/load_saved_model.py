@@ -26,14 +26,7 @@ _KNOWN_KEYS = frozenset({"image", "images"})
 _TYPES: dict[int, str] = {DataType.FLOAT: "float32", DataType.UINT8: "uint8"}
 _LABELLING = Purpose(
     signatures=("serving_default",),
-    outputs=(
-        "prediction",
-        "predictions",
-        "probabilities",
-        "scores",
-        "softmax",
-        "final_result",
-    ),
+    outputs=(*("prediction", "predictions", "probabilities", "scores", "softmax", "final_result"),),
     input_types=frozenset({DataType.FLOAT, DataType.UINT8}),
     output_types=frozenset({DataType.FLOAT}),
     first_signature=True,
@@ -107,12 +100,7 @@ class SavedModelEngine(SessionEngine):
     def __init__(self, folder: Path, spec: SavedModelSpec) -> None:
         tf = import_tensorflow()
         errors: tuple[type[Exception], ...] = (
-            tf.errors.OpError,
-            OSError,
-            RuntimeError,
-            ValueError,
-            TypeError,
-            KeyError,
+            *(tf.errors.OpError, OSError, RuntimeError, ValueError, TypeError, KeyError),
         )
         config = tf.compat.v1.ConfigProto()
         config.gpu_options.allow_growth = True

@@ -123,9 +123,11 @@ def _with_card(request: LoadRequest, labels: Path | str | Sequence[str] | None) 
     graph = request.graph
     card, source = model_card.load_for(graph, request.digest_of), str(card_path(graph))
     embedded = _embedded_card(request, card is not None)
-    if card is not None and embedded is not None and not _agree(card, embedded):
-        _log.warning("The model card %s is not used: it was changed since.", source)
-        card = None
+    if card is not None and embedded is not None:
+        one, other = ((each.labels, each.input, each.output) for each in (card, embedded))
+        if one != other:
+            _log.warning("The model card %s is not used: it was changed since.", source)
+            card = None
     if card is None:
         card, source = embedded, str(graph)
     given = None if labels is None else as_labels(labels)
@@ -155,10 +157,6 @@ def _embedded_card(request: LoadRequest, checked: bool) -> ModelCard | None:
             raise
         _log.warning("%s", error)
         return None
-
-
-def _agree(card: ModelCard, other: ModelCard) -> bool:
-    return (card.labels, card.input, card.output) == (other.labels, other.input, other.output)
 
 
 def _differing(overrides: InputOverrides, card: ModelCard) -> InputOverrides:

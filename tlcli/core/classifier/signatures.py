@@ -51,7 +51,7 @@ class Endpoint:
         output: name of the output tensor.
         dtype: number of the input's data type.
         shape: of the input; None or () where the signature has none.
-        output_shape: of the output, likewise.
+        output_shape: of the output; None or () where the signature has none.
     """
 
     tags: tuple[str, ...]

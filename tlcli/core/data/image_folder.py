@@ -148,28 +148,23 @@ def with_imported(
     # macOS encodes the same names differently; the folder on disk decides.
     folder_of = {sort_key(image.folder): image.folder for image in images}
     # The original tools read no nested folders: their vectors name an image by its last part.
-    present = {(sort_key(image.folder), _last(image.name)) for image in images}
-    present |= {(sort_key(image.folder), _below(image)) for image in images}
+    present: set[tuple[str, str]] = set()
+    for image in images:
+        below = image.name.removeprefix(f"{image.folder}/")
+        names = (below, below.rsplit("/", 1)[-1])
+        present.update((sort_key(image.folder), sort_key(name)) for name in names)
     for folder, name in folders_and_names:
         folder = folder_of.setdefault(sort_key(folder), folder)
         key = (sort_key(folder), sort_key(name))
         if key in present:
             continue
         present.add(key)
-        label = _label(folder, keep_label_names)
-        images.append(ImageFile(None, folder, f"{folder}/{name}", label))
+        image_name = f"{folder}/{name}"
+        images.append(ImageFile(None, folder, image_name, _label(folder, keep_label_names)))
     labels = _labels(folder_of.values(), keep_label_names)
     if len(labels) < 2:
         raise DataError(_too_few_labels("the folder of imported bottlenecks", labels, ()))
     return Dataset(_sorted(images), labels, dataset.ignored if dataset is not None else ())
-
-
-def _below(image: ImageFile) -> str:
-    return sort_key(image.name.removeprefix(f"{image.folder}/"))
-
-
-def _last(name: str) -> str:
-    return sort_key(name.rsplit("/", 1)[-1])
 
 
 def _sorted(images: Iterable[ImageFile]) -> tuple[ImageFile, ...]:

@@ -61,9 +61,7 @@ class BackboneCache:
     def store_graph(self, graph: Any, content: bytes) -> None:
         """Store the backbone of a graph that `frozen_graph.append_final_layer` returned.
 
-        Args:
-            graph: the ``GraphDef``.
-            content: the same, serialised.
+        ``content`` is the graph, serialised.
         """
         names = {node.name for node in graph.node}
         last = graph.node[-FINAL_NODES:]

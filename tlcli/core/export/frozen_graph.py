@@ -20,13 +20,7 @@ from tlcli.core.final_layer.sgd import FinalLayer
 from tlcli.errors import DataError, GraphError, OutputError, UsageError
 from tlcli.graph.messages import GraphDef
 from tlcli.graph.nodes import const, new_graph, node, placeholder
-from tlcli.graph.surgery import (
-    prune,
-    rename_nodes,
-    spell_tensor,
-    split_tensor,
-    unique_name,
-)
+from tlcli.graph.surgery import prune, rename_nodes, spell_tensor, split_tensor, unique_name
 from tlcli.system.atomic_files import write_text
 
 FINAL_TENSOR_NAME = "final_result"

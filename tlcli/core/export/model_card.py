@@ -6,6 +6,7 @@ the graph is used as a graph without a card.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import logging
@@ -167,21 +168,15 @@ def complete(card: ModelCard, path: Path, files: Sequence[Path] | Mapping[Path, 
 
 
 @functools.cache
-def _versions() -> tuple[tuple[str, str], ...]:
-    from importlib import metadata  # imports the package email, which no reader needs
-
-    found = []
-    for name in _VERSIONED:
-        try:
-            found.append((name, metadata.version(name)))
-        except metadata.PackageNotFoundError:
-            continue
-    return tuple(found)
-
-
 def recorded_versions() -> dict[str, str]:
     """Return the versions of tlcli and of what its scores depend on, where installed."""
-    return dict(_versions())
+    from importlib import metadata  # imports the package email, which no reader needs
+
+    found = {}
+    for name in _VERSIONED:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found[name] = metadata.version(name)
+    return found
 
 
 def load_for(graph_path: Path, digest_of: Callable[[Path], str] = sha256_file) -> ModelCard | None:

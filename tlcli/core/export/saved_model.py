@@ -145,8 +145,7 @@ def _save(folder: Path, graph: Any, final_tensor_name: str) -> None:
                 # TensorFlow's file system has its own errors, "PATH; No space left on device".
                 reason = str(error.message).rpartition(";")[2].strip()
                 raise OutputError(
-                    f"cannot write the SavedModel: {reason}; choose another place or make "
-                    "room there"
+                    f"cannot write the SavedModel: {reason}; choose another path or make room there"
                 ) from error
 
 

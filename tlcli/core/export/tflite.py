@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
 import tempfile
@@ -65,11 +66,8 @@ def _check(model: bytes, classifier: ClassifierGraph) -> None:
 
 def _check_alone(model: bytes, classifier: ClassifierGraph) -> None:
     """Run the model; raise `GraphError` where it returns NaN or infinity."""
-    interpreter = LiteRTEngine(model)
-    try:
+    with contextlib.closing(LiteRTEngine(model)) as interpreter:
         given = interpreter.run(smooth_images(1, classifier.height, classifier.width))
-    finally:
-        interpreter.close()
     if not np.isfinite(given).all():
         raise GraphError("the LiteRT model returned NaN or infinity")
 
@@ -86,11 +84,8 @@ def output_difference(model: bytes, classifier: ClassifierGraph) -> float:
     # One by one: a graph may take no more.
     with GraphEngine(classifier.graph, classifier.input, classifier.output) as engine:
         expected = np.concatenate([engine.run(image[None]) for image in images])
-    interpreter = LiteRTEngine(model)
-    try:
+    with contextlib.closing(LiteRTEngine(model)) as interpreter:
         given = np.concatenate([interpreter.run(image[None]) for image in images])
-    finally:
-        interpreter.close()
     if given.shape != expected.shape:
         return float("inf")
     distance = float(np.max(np.abs(given - expected)))

@@ -27,8 +27,8 @@ JPEG_FORMATS = frozenset({"JPEG", "MPO"})
 Pixels = NDArray[np.uint8]
 Box = tuple[float, float, float, float]
 
-# Pillow reads CMYK and the like.
-_MODES = frozenset({"L", "RGB"})
+# All decoders agree on these; Pillow reads CMYK and the like.
+JPEG_MODES = frozenset({"L", "RGB"})
 _TURNS: dict[int, Callable[[Pixels], Pixels]] = {
     2: lambda pixels: pixels[:, ::-1],
     3: lambda pixels: pixels[::-1, ::-1],
@@ -78,7 +78,7 @@ class FastJpegReader:
         """
         # Other files are large ones, which Pillow reads piece by piece.
         in_memory = isinstance(image.fp, io.BytesIO)
-        if image.mode not in _MODES or not in_memory or len(image.tile) != 1:
+        if image.mode not in JPEG_MODES or not in_memory or len(image.tile) != 1:
             return None
         codec, _, offset, _ = image.tile[0]
         scale = image.decoderconfig[0] if image.decoderconfig else 1
@@ -130,11 +130,8 @@ def _find() -> FastJpegReader | str:
     for tall_down_first in (True, False):
         reader = FastJpegReader(decode_jpeg, resize, INSTRUCTIONS, tall_down_first)
         if _resizes_as_pillow(reader):
-            return (
-                reader
-                if _decodes_as_pillow(reader)
-                else "simplejpeg gives other pixels than Pillow"
-            )
+            same = _decodes_as_pillow(reader)
+            return reader if same else "simplejpeg gives other pixels than Pillow"
     return "this Pillow resizes in a way of its own"
 
 

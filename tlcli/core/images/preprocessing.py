@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -93,13 +93,7 @@ class Preprocessing:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the values that a model card stores."""
-        return {
-            "name": self.name,
-            "height": self.height,
-            "width": self.width,
-            "mean": self.mean,
-            "std": self.std,
-        }
+        return asdict(self)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Preprocessing:

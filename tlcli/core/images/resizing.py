@@ -19,34 +19,21 @@ def resize_over_white(image: Image.Image, height: int, width: int) -> NDArray[np
     ``image`` need not be loaded; an unloaded JPEG at least twice the target in both directions is
     decoded at a half, a quarter or an eighth of its size.
     """
-    if image.format in JPEG_FORMATS:
-        return _resize_jpeg(image, height, width)
-    flat = flatten(image)
+    is_jpeg = image.format in JPEG_FORMATS
+    flat = image if is_jpeg else flatten(image)
     # Not before: loading a TIFF rotates it and removes the tag.
-    return _resize(flat, orientation(image), height, width, None)
-
-
-def _resize_jpeg(image: Image.Image, height: int, width: int) -> NDArray[np.uint8]:
     value = orientation(image)
     size = (height, width) if value in _SIDEWAYS else (width, height)
-    drafted = image.draft(None, size)  # type: ignore[no-untyped-call, unused-ignore]
-    # The box is in fractions of a pixel where the size is no multiple of the scale.
-    box = None if drafted is None else drafted[1]
-    reader = fast_jpeg_reader()
-    pixels = None if reader is None else reader.read(image, size, box)
-    if pixels is not None:
-        return turn_pixels(pixels, value)
-    return _resize(flatten(image), value, height, width, box)
-
-
-def _resize(
-    flat: Image.Image,
-    value: int,
-    height: int,
-    width: int,
-    box: tuple[float, float, float, float] | None,
-) -> NDArray[np.uint8]:
-    size = (height, width) if value in _SIDEWAYS else (width, height)
+    box = None
+    if is_jpeg:
+        drafted = image.draft(None, size)  # type: ignore[no-untyped-call, unused-ignore]
+        # The box is in fractions of a pixel where the size is no multiple of the scale.
+        box = None if drafted is None else drafted[1]
+        reader = fast_jpeg_reader()
+        pixels = None if reader is None else reader.read(image, size, box)
+        if pixels is not None:
+            return turn_pixels(pixels, value)
+        flat = flatten(image)
     # Rotating after resizing gives the same picture for a fraction of the work.
     return _over_white(turn(flat.resize(size, Image.Resampling.BILINEAR, box=box), value))
 

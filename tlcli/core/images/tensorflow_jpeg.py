@@ -9,6 +9,7 @@ only TensorFlow accepts.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,15 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlcli.core.images.decoding import Source, open_image
+from tlcli.core.images.fast_jpeg import JPEG_FORMATS, JPEG_MODES, Pixels
 from tlcli.core.images.preprocessing import Preprocessing
 from tlcli.core.images.resizing import resize_plain_bilinear
 from tlcli.runtime.tensorflow import import_tensorflow
 
-# All decoders agree on these; Pillow reads CMYK and the like.
-_MODES = frozenset({"L", "RGB"})
-_FORMATS = frozenset({"JPEG", "MPO"})
-
-Pixels = NDArray[np.uint8]
 Decode = Callable[[bytes], Pixels]
 
 
@@ -45,7 +42,7 @@ def label_image_reader(preprocessing: Preprocessing) -> Callable[[Source], NDArr
     def read(source: Source) -> NDArray[np.float32]:
         # Pillow reads the header first, and refuses other files and decompression bombs.
         with open_image(source) as image:
-            if image.format not in _FORMATS or image.mode not in _MODES:
+            if image.format not in JPEG_FORMATS or image.mode not in JPEG_MODES:
                 return preprocessing.read(source)
             content = source if isinstance(source, bytes) else Path(source).read_bytes()
         try:
@@ -68,13 +65,8 @@ def _simplejpeg() -> Decode | None:
         from simplejpeg import decode_jpeg
     except ImportError:
         return None
-
-    def decode(content: bytes) -> Pixels:
-        # Fast DCT and smooth chroma upsampling, as TensorFlow does.
-        found: Pixels = decode_jpeg(content, "RGB", fastdct=True, fastupsample=False)
-        return found
-
-    return decode
+    # Fast DCT and smooth chroma upsampling, as TensorFlow does.
+    return functools.partial(decode_jpeg, colorspace="RGB", fastdct=True, fastupsample=False)
 
 
 def _tensorflow() -> Decode:
