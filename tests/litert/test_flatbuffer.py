@@ -59,22 +59,22 @@ def test_constants_are_aligned() -> None:
 OPTIONS = [
     (
         "Conv2DOptions",
-        OperatorOptions(1, ((0, "int8", 1), (1, "int32", 2), (2, "int32", 3), (3, "int8", 3),
-                    (4, "int32", 4), (5, "int32", 5))),
+        OperatorOptions(1, (("int8", 1), ("int32", 2), ("int32", 3), ("int8", 3),
+                    ("int32", 4), ("int32", 5))),
         {"padding": 1, "strideW": 2, "strideH": 3, "fusedActivationFunction": 3,
          "dilationWFactor": 4, "dilationHFactor": 5},
     ),
     (
         "DepthwiseConv2DOptions",
-        OperatorOptions(2, ((0, "int8", 1), (1, "int32", 2), (2, "int32", 3), (3, "int32", 6),
-                    (4, "int8", 1), (5, "int32", 4), (6, "int32", 5))),
+        OperatorOptions(2, (("int8", 1), ("int32", 2), ("int32", 3), ("int32", 6),
+                    ("int8", 1), ("int32", 4), ("int32", 5))),
         {"padding": 1, "strideW": 2, "strideH": 3, "depthMultiplier": 6,
          "fusedActivationFunction": 1, "dilationWFactor": 4, "dilationHFactor": 5},
     ),
-    ("SoftmaxOptions", OperatorOptions(9, ((0, "float", 1.0),)), {"beta": 1.0}),
-    ("ReducerOptions", OperatorOptions(27, ((0, "bool", True),)), {"keepDims": True}),
-    ("ReshapeOptions", OperatorOptions(17, ((0, "ints", [-1, 4]),)), {"newShape": [-1, 4]}),
-    ("AddOptions", OperatorOptions(11, ((0, "int8", 0),)), {"fusedActivationFunction": 0}),
+    ("SoftmaxOptions", OperatorOptions(9, (("float", 1.0),)), {"beta": 1.0}),
+    ("ReducerOptions", OperatorOptions(27, (("bool", True),)), {"keepDims": True}),
+    ("ReshapeOptions", OperatorOptions(17, (("ints", [-1, 4]),)), {"newShape": [-1, 4]}),
+    ("AddOptions", OperatorOptions(11, (("int8", 0),)), {"fusedActivationFunction": 0}),
 ]  # fmt: skip
 
 

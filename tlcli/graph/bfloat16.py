@@ -1,7 +1,7 @@
 """Rewrite a float32 network so that its heavy layers run in bfloat16, without TensorFlow.
 
-bfloat16 is float32 cut to its upper 16 bits: the same range, 8 significant bits, half the
-memory, and twice the products a cycle where a processor has instructions for it.
+bfloat16 is the upper 16 bits of float32: the same range, 8 significant bits, half the
+memory, and twice the products per cycle where a processor has instructions for it.
 
 TensorFlow could do the rewrite by its own pass (``auto_mixed_precision_onednn_bfloat16``),
 but which layers that takes depends on TensorFlow's version and on the processor, and without
@@ -12,7 +12,7 @@ convolutions with their biases and activations as it does in float32.
 In bfloat16 run convolutions and matrix products and, between them, what is cheap and needs no
 more digits (activations, sums, windows, reshapes). In float32 stay the scaling of the input,
 the means over an image, whatever has one pixel left, the last matrix product, and so the
-vector itself. Sums within a layer are taken in float32 by the kernels, but for one operation.
+vector itself. Sums within a layer are taken in float32 by the kernels, except for one operation.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ On EfficientNet-Lite0 that alone raises the vectors' difference from float32 fro
 the largest value, on MobileNet v1 0.25 from 6% to 25%. oneDNN sums it in float32.
 """
 
-# What bfloat16 is for. TensorFlow has kernels for all below on processors and on cards.
+# What bfloat16 is for. TensorFlow has kernels for all below on CPUs and GPUs.
 _HEAVY = frozenset({"Conv2D", DEPTHWISE, "MatMul", "BatchMatMul", "BatchMatMulV2"})
 _PRODUCTS = frozenset({"MatMul", "BatchMatMul", "BatchMatMulV2"})
 _ONE_INPUT = """

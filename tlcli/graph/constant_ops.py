@@ -154,9 +154,8 @@ def _shape_like(node: Any, inputs: list[Array]) -> Array | None:
         return np.array(np.broadcast_to(first, target))
     if op == "Tile":
         multiples = inputs[1].ravel().tolist()
-        _limited(
-            [size * by for size, by in zip(first.shape, multiples, strict=True)], first.itemsize
-        )
+        sizes = [size * by for size, by in zip(first.shape, multiples, strict=True)]
+        _limited(sizes, first.itemsize)
         return np.tile(first, multiples)
     if op == "Range":
         start, stop, step = (values.reshape(()).item() for values in inputs)

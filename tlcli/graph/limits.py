@@ -1,4 +1,4 @@
-"""How much memory a graph file may ask for, told before TensorFlow sees it.
+"""How much memory a graph file may ask for, checked before TensorFlow reads it.
 
 A few bytes can stand for very much: a constant of one value repeated, a message of empty
 messages, an operation that blows its input up. What a real network needs is far below the
@@ -46,7 +46,7 @@ _MESSAGE_LIMITS = MessageLimits()
 
 
 def check_constants(nodes: Iterable[Any], name: str) -> None:
-    """Refuse constants that say "the rest is filled with the last value" for too large a rest.
+    """Refuse constants whose last value fills too large a rest.
 
     Args:
         nodes: of a graph and of its functions.
@@ -95,7 +95,7 @@ def _filled_bytes(tensor: Any, node: Any, name: str) -> int:
 def check_sizes(graph: Any, input: str, outputs: Sequence[str], size: Shape, name: str) -> None:
     """Refuse a graph that computes a tensor of more than `LARGEST_TENSOR` for one image.
 
-    Sizes that only running can tell are not known here.
+    Sizes that depend on values are unknown here.
 
     Args:
         graph: a ``GraphDef``.
@@ -113,8 +113,8 @@ def check_sizes(graph: Any, input: str, outputs: Sequence[str], size: Shape, nam
         if node.name == input:
             continue
         sizes.visit(node)
-        for place in (0, 1, 2):
-            shape = sizes.shapes.get((node.name, place))
+        for output in (0, 1, 2):
+            shape = sizes.shapes.get((node.name, output))
             if shape is None:
                 break
             if 4 * math.prod(1 if each is None else max(0, each) for each in shape) > (

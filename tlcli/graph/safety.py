@@ -175,7 +175,7 @@ def _not_a(path: Path, kind: str, reason: str) -> str:
 def check_operations(graph: Any, name: str = "the graph") -> None:
     """Refuse a frozen graph with operations that inference does not need.
 
-    Every node is looked at, in the graph and in each function of its library, whether or
+    Every node is checked, in the graph and in each function of its library, whether or
     not it would run.
 
     Args:
@@ -183,7 +183,7 @@ def check_operations(graph: Any, name: str = "the graph") -> None:
         name: what the error calls it.
 
     Raises:
-        GraphError: names the first operation outside the list and ``--trust``.
+        GraphError: names the first operation outside the allow-list and ``--trust``.
     """
     functions = {function.signature.name for function in graph.library.function}
     for node in _every_node(graph):
@@ -199,12 +199,12 @@ def check_operations(graph: Any, name: str = "the graph") -> None:
 def check_saved_model(folder: Path) -> None:
     """Refuse a SavedModel with operations that loading and inference do not need.
 
-    Looked at is all that may run: what the signatures' outputs, the restore operation and
+    Everything that may run is checked: what the signatures' outputs, the restore operation and
     the initialisers depend on, with every node of each function they reach. The operations
     that only save (each SavedModel has them) never run and are left out.
 
     Raises:
-        GraphError: no SavedModel, or names the first operation outside the list.
+        GraphError: no SavedModel, or names the first operation outside the allow-list.
     """
     name = f"the SavedModel {folder}"
     allowed = INFERENCE_OPERATIONS | LOADING_OPERATIONS

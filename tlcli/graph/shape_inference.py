@@ -1,7 +1,7 @@
 """Follow shapes through the operations of image networks.
 
 A shape is a tuple whose unknown sizes are ``None``; the batch is ``None``. A tensor whose
-shape cannot be told is absent from the result, never guessed.
+shape cannot be inferred is absent from the result, never guessed.
 """
 
 from __future__ import annotations
@@ -25,20 +25,8 @@ _KEEPING = """
 """
 SAME = frozenset(_KEEPING.split())
 """Operations whose output 0 has the shape of their first input."""
-BROADCASTING = frozenset(
-    {
-        "Add",
-        "AddV2",
-        "Sub",
-        "Mul",
-        "RealDiv",
-        "Div",
-        "Maximum",
-        "Minimum",
-        "Pow",
-        "SquaredDifference",
-    }
-)
+_COMBINING = "Add AddV2 Sub Mul RealDiv Div Maximum Minimum Pow SquaredDifference"
+BROADCASTING = frozenset(_COMBINING.split())
 _REDUCTIONS = frozenset({"Mean", "Max", "Min", "Sum", "Prod"})
 WINDOWS = frozenset({"Conv2D", "DepthwiseConv2dNative", "AvgPool", "MaxPool"})
 _ARITHMETIC: dict[str, Callable[[int, int], int]] = {
@@ -70,7 +58,7 @@ class Inference:
         self.values: dict[tuple[str, int], Array] = {}  # of object: int or None
 
     def visit(self, node: Any) -> None:
-        """Learn what can be told of the outputs of ``node``; its inputs were visited."""
+        """Infer what can be inferred of the outputs of ``node``; its inputs were visited."""
         inputs = data_inputs(node)
         try:
             if node.op == "Const":
@@ -222,10 +210,7 @@ class Inference:
         return (*parts[0][:axis], total, *parts[0][axis + 1 :])
 
     def _split(self, node: Any, inputs: list[tuple[str, int]]) -> Sequence[Shape | None]:
-        if (
-            max(attribute_value(node, "num", 0), attribute_value(node, "num_split", 0))
-            > _MOST_PARTS
-        ):
+        if any(attribute_value(node, key, 0) > _MOST_PARTS for key in ("num", "num_split")):
             return []
         if node.op == "Unpack":
             shape, count = self.shapes[inputs[0]], attribute_value(node, "num", 0)

@@ -1,6 +1,6 @@
-"""Shapes of a frozen graph, and the sizes that matter to whoever feeds it.
+"""Shapes of a frozen graph, and the sizes that matter to its callers.
 
-Batch, image size and width of the feature vector, told from the graph alone.
+Batch, image size and width of the feature vector, inferred from the graph alone.
 """
 
 from __future__ import annotations
@@ -66,13 +66,13 @@ def placeholder_shape(node: Any) -> Shape | None:
 def infer_shapes(
     graph: Any, input: str, shape: Shape | None = None, outputs: Sequence[str] | None = None
 ) -> dict[str, Shape]:
-    """Return the shapes that can be told, by tensor (``NAME``, ``NAME:1``).
+    """Return the shapes that can be inferred, by tensor (``NAME``, ``NAME:1``).
 
     Args:
         graph: a frozen graph.
         input: name of the placeholder (or of any node, which is then taken as the input).
         shape: of the input; default: what the placeholder declares.
-        outputs: only what they need is looked at; default: everything.
+        outputs: only what they need is inferred; default: everything.
     """
     inference, start = _start(graph, input, shape)
     wanted = [node.name for node in graph.node] if outputs is None else outputs
@@ -138,7 +138,7 @@ def widen_batch(
         graph: a frozen graph.
         input: name of the placeholder.
         outputs: names of the outputs.
-        size: (height, width) where the placeholder does not say.
+        size: (height, width) where the placeholder declares none.
 
     Returns:
         The graph and True; or the graph as it was and False where an operation mixes the
@@ -199,7 +199,7 @@ def widen_batch(
         after = inference.shapes.get((node.name, 0))
         if after is None:
             if batch is None:
-                continue  # declared free, and nothing says otherwise
+                continue  # declared free, and nothing contradicts it
             return graph, False
         if not after or after[0] is not None or _crosses_images(copied, inference):
             return graph, False
@@ -257,9 +257,9 @@ def _keeps_images(before: Shape | None, after: Shape) -> bool:
 def static_input_size(
     graph: Any, input: str, outputs: Sequence[str] | None = None
 ) -> tuple[int, int] | None:
-    """Return (height, width) of the input, or None where it cannot be told.
+    """Return (height, width) of the input, or None where it cannot be inferred.
 
-    The placeholder says it; where the shape was lost, it is counted back from the last
+    The placeholder declares it; where the shape was lost, it is counted back from the last
     average pooling without padding, whose window is the whole of its input.
     """
     name = split_tensor(input)[0]

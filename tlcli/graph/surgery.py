@@ -16,17 +16,10 @@ from typing import Any
 from tlcli.errors import GraphError
 from tlcli.graph.messages import GraphDef
 
-PASSING = frozenset(
-    {
-        "Identity",
-        "StopGradient",
-        "PlaceholderWithDefault",
-        "CheckNumerics",
-        "Snapshot",
-        "PreventGradient",
-        "IdentityN",
-    }
-)
+_PASSING = """
+    Identity IdentityN StopGradient PreventGradient CheckNumerics Snapshot PlaceholderWithDefault
+"""
+PASSING = frozenset(_PASSING.split())
 """Operations that pass on what they read when nothing is being trained or debugged."""
 ADDING = frozenset({"Add", "AddV2", "BiasAdd"})
 RESHAPING = frozenset({"Reshape", "Squeeze"})
@@ -188,7 +181,7 @@ def prune(graph: Any, outputs: Sequence[str]) -> Any:
     """
     result = copy_graph(graph, needed_nodes(graph, outputs))
     # A node may call a function by its type. Without its function TensorFlow would take it for
-    # the operation of that name, which nobody looked at.
+    # the operation of that name, which was never checked.
     functions = {function.signature.name for function in graph.library.function}
     if not any(_calls(node) or node.op in functions for node in result.node):
         result.ClearField("library")

@@ -68,7 +68,7 @@ class Conversion:
         """Return the tensor's shape.
 
         Raises:
-            UnsupportedGraphError: it cannot be told.
+            UnsupportedGraphError: it cannot be inferred.
         """
         found = self._shapes.get(spell_tensor(*tensor))
         if found is None:
@@ -153,7 +153,7 @@ class Conversion:
         return readers[0] if len(readers) == 1 and tensor != self._output else None
 
     def absorb_bias(self, tensor: Tensor, channels: int) -> tuple[Tensor, Array]:
-        """Return the tensor after an addition of one constant a channel, and the constants.
+        """Return the tensor after an addition of one constant per channel, and the constants.
 
         The addition becomes part of the operator that gives ``tensor``. Without one the
         tensor itself is returned, and zeros.

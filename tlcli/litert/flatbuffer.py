@@ -37,11 +37,13 @@ class OperatorOptions:
 
     Attributes:
         kind: number in the union ``BuiltinOptions``.
-        fields: (slot, type, value); types are int8, int32, float, bool and "ints", a list.
+        fields: (type, value) slot by slot; types are int8, int32, float, bool and "ints", a list.
+        first_slot: of the fields.
     """
 
     kind: int
-    fields: tuple[tuple[int, str, Any], ...] = ()
+    fields: tuple[tuple[str, Any], ...] = ()
+    first_slot: int = 0
 
 
 @dataclass(frozen=True)
@@ -188,11 +190,12 @@ class _File:
             (2, "offset", self._ints(operator.outputs)),
         ]
         if operator.options is not None:
+            options = operator.options
             settings = [
                 (slot, "offset", self._ints(value)) if kind == "ints" else (slot, kind, value)
-                for slot, kind, value in operator.options.fields
+                for slot, (kind, value) in enumerate(options.fields, options.first_slot)
             ]
-            fields.append((3, "uint8", operator.options.kind))
+            fields.append((3, "uint8", options.kind))
             fields.append((4, "offset", self._table(settings)))
         return self._table(fields)
 

@@ -1,4 +1,4 @@
-"""LiteRT's interpreter for .tflite files, kept from writing to standard error."""
+"""LiteRT's interpreter for .tflite files, without its messages on standard error."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ class LiteRTEngine:
     """A .tflite file in LiteRT's interpreter.
 
     Args:
-        source: path of the file, or its content as `litert_writer` made it: operators are
+        source: path of the file, or its content as `writer` made it: operators are
             checked in files only.
         threads: processors to use; None takes the available ones.
         mapped: leave a file's content in the file, for one that nobody will write into.
         name: what errors call the model; default: its path.
-        trust: load a file whatever its operators are (`litert_check`).
+        trust: load a file whatever its operators are (see `safety`).
 
     Attributes:
         input_name: of the tensor that takes images.
-        input_type: its type, as NumPy calls it.
+        input_type: its type, by its NumPy name.
         input_shape: its sizes as the file gives them, None where free.
         output_name: of the first tensor that comes out.
-        output_shape: its sizes, likewise.
+        output_shape: its sizes, None where free.
 
     Raises:
         GraphError: the file cannot be read or is no LiteRT model with one input.
@@ -182,7 +182,7 @@ class LiteRTEngine:
 
 
 def litert_content(source: Path | str | bytes, trust: bool = False) -> bytes:
-    """Return the content of a .tflite file; of a file it is looked at first.
+    """Return the content of a .tflite file; a file is checked first.
 
     Raises:
         GraphError: it cannot be read, or LiteRT may not survive it.
@@ -200,7 +200,7 @@ def litert_content(source: Path | str | bytes, trust: bool = False) -> bytes:
 
 
 def check_litert_file(path: Path | str, trust: bool = False) -> None:
-    """Look at a .tflite file where it lies; `litert_content` says of the errors."""
+    """Check a .tflite file through a memory map; errors are those of `litert_content`."""
     if trust:
         return
     try:

@@ -41,31 +41,19 @@ def convolution(conversion: Conversion, node: Any) -> None:
     result, activation = conversion.absorb_activation(result)
     if depthwise:
         kernel = weights.reshape(1, height, width, channels)
-        options = OperatorOptions(
-            2,
-            (
-                (0, "int8", _PADDINGS[padding]),
-                (1, "int32", strides[1]),
-                (2, "int32", strides[0]),
-                (3, "int32", last),
-                (4, "int8", activation),
-                (5, "int32", dilations[1]),
-                (6, "int32", dilations[0]),
-            ),
-        )
     else:
         kernel = weights.transpose(3, 0, 1, 2)  # [h, w, in, out] -> [out, h, w, in]
-        options = OperatorOptions(
-            1,
-            (
-                (0, "int8", _PADDINGS[padding]),
-                (1, "int32", strides[1]),
-                (2, "int32", strides[0]),
-                (3, "int8", activation),
-                (4, "int32", dilations[1]),
-                (5, "int32", dilations[0]),
-            ),
-        )
+    multiplier = (("int32", last),) if depthwise else ()
+    fields = (
+        ("int8", _PADDINGS[padding]),
+        ("int32", strides[1]),
+        ("int32", strides[0]),
+        *multiplier,
+        ("int8", activation),
+        ("int32", dilations[1]),
+        ("int32", dilations[0]),
+    )
+    options = OperatorOptions(2 if depthwise else 1, fields)
     inputs = [
         image,
         conversion.add_constant(f"{node.name}/weights", kernel),
@@ -92,7 +80,7 @@ def dense(conversion: Conversion, node: Any) -> None:
         conversion.add_constant(f"{node.name}/weights", weights),
         conversion.add_constant(f"{node.name}/biases", bias),
     ]
-    conversion.emit(_DENSE, inputs, result, OperatorOptions(8, ((0, "int8", activation),)))
+    conversion.emit(_DENSE, inputs, result, OperatorOptions(8, (("int8", activation),)))
 
 
 def pool(conversion: Conversion, node: Any) -> None:
@@ -106,12 +94,12 @@ def pool(conversion: Conversion, node: Any) -> None:
     options = OperatorOptions(
         5,
         (
-            (0, "int8", _PADDINGS[padding]),
-            (1, "int32", strides[1]),
-            (2, "int32", strides[0]),
-            (3, "int32", window[1]),
-            (4, "int32", window[0]),
-            (5, "int8", activation),
+            ("int8", _PADDINGS[padding]),
+            ("int32", strides[1]),
+            ("int32", strides[0]),
+            ("int32", window[1]),
+            ("int32", window[0]),
+            ("int8", activation),
         ),
     )
     code = _AVERAGE_POOL if node.op == "AvgPool" else _MAX_POOL
@@ -157,7 +145,7 @@ def _padded(conversion: Conversion, node: Any, image: int, shape: Shape, pads: A
 
 
 def _steps(node: Any, key: str) -> tuple[int, int]:
-    """Return what an attribute of four numbers says of height and width."""
+    """Return the height and width entries of an attribute of four numbers."""
     if attribute_value(node, "data_format", "NHWC") != "NHWC":
         raise unsupported(node, "its channels come first")
     values = attribute_value(node, key) or [1, 1, 1, 1]

@@ -1,4 +1,4 @@
-"""How each operation of a plain graph is said in LiteRT.
+"""How each operation of a plain graph is written in LiteRT.
 
 A converter gets the conversion and a node whose inputs were written; it writes operators,
 or raises `UnsupportedGraphError`. Numbers are those of LiteRT's schema.
@@ -25,7 +25,8 @@ _CONCATENATION, _LOCAL_RESPONSE_NORMALIZATION = 2, 13
 _RESHAPE, _RESIZE_BILINEAR, _SOFTMAX, _STRIDED_SLICE = 22, 23, 25, 45
 _PAD, _TRANSPOSE, _PADV2, _LEAKY_RELU, _MIRROR_PAD = 34, 39, 60, 98, 100
 
-_UNARY = {
+# Operators without options.
+_SIMPLE = {
     "Relu": 19,
     "Relu6": 21,
     "Sigmoid": 14,
@@ -40,6 +41,10 @@ _UNARY = {
     "Neg": 59,
     "Floor": 8,
     "LogSoftmax": 50,
+    "Maximum": 55,
+    "Minimum": 57,
+    "Pow": 78,
+    "SquaredDifference": 99,
 }
 # (operator, kind of its options)
 _FUSING = {
@@ -51,25 +56,24 @@ _FUSING = {
     "RealDiv": (42, 29),
     "Div": (42, 29),
 }
-_BINARY = {"Maximum": 55, "Minimum": 57, "Pow": 78, "SquaredDifference": 99}
 _REDUCING = {"Mean": 40, "Sum": 74, "Max": 82, "Min": 89}
 _REDUCER_OPTIONS = 27
 
 
-def _unary(conversion: Conversion, node: Any) -> None:
-    source = conversion.index(data_inputs(node)[0])
-    conversion.emit(_UNARY[node.op], [source], (node.name, 0))
+def _simple(conversion: Conversion, node: Any) -> None:
+    inputs = [conversion.index(source) for source in data_inputs(node)]
+    conversion.emit(_SIMPLE[node.op], inputs, (node.name, 0))
 
 
 def _leaky_relu(conversion: Conversion, node: Any) -> None:
     source = conversion.index(data_inputs(node)[0])
-    options = OperatorOptions(75, ((0, "float", attribute_value(node, "alpha", 0.2)),))
+    options = OperatorOptions(75, (("float", attribute_value(node, "alpha", 0.2)),))
     conversion.emit(_LEAKY_RELU, [source], (node.name, 0), options)
 
 
 def _softmax(conversion: Conversion, node: Any) -> None:
     source = conversion.index(data_inputs(node)[0])
-    conversion.emit(_SOFTMAX, [source], (node.name, 0), OperatorOptions(9, ((0, "float", 1.0),)))
+    conversion.emit(_SOFTMAX, [source], (node.name, 0), OperatorOptions(9, (("float", 1.0),)))
 
 
 def _response_normalisation(conversion: Conversion, node: Any) -> None:
@@ -77,10 +81,10 @@ def _response_normalisation(conversion: Conversion, node: Any) -> None:
     options = OperatorOptions(
         13,
         (
-            (0, "int32", attribute_value(node, "depth_radius", 5)),
-            (1, "float", attribute_value(node, "bias", 1.0)),
-            (2, "float", attribute_value(node, "alpha", 1.0)),
-            (3, "float", attribute_value(node, "beta", 0.5)),
+            ("int32", attribute_value(node, "depth_radius", 5)),
+            ("float", attribute_value(node, "bias", 1.0)),
+            ("float", attribute_value(node, "alpha", 1.0)),
+            ("float", attribute_value(node, "beta", 0.5)),
         ),
     )
     conversion.emit(_LOCAL_RESPONSE_NORMALIZATION, [source], (node.name, 0), options)
@@ -93,12 +97,7 @@ def _fusing(conversion: Conversion, node: Any) -> None:
     inputs = [conversion.index(source) for source in data_inputs(node)]
     code, kind = _FUSING[node.op]
     result, activation = conversion.absorb_activation((node.name, 0))
-    conversion.emit(code, inputs, result, OperatorOptions(kind, ((0, "int8", activation),)))
-
-
-def _binary(conversion: Conversion, node: Any) -> None:
-    inputs = [conversion.index(source) for source in data_inputs(node)]
-    conversion.emit(_BINARY[node.op], inputs, (node.name, 0))
+    conversion.emit(code, inputs, result, OperatorOptions(kind, (("int8", activation),)))
 
 
 def _reduce(conversion: Conversion, node: Any) -> None:
@@ -107,12 +106,12 @@ def _reduce(conversion: Conversion, node: Any) -> None:
     axes = sorted({int(axis) % rank for axis in conversion.wanted_constant(node, 1).ravel()})
     inputs = [conversion.index(source), conversion.add_integers(f"{node.name}/axes", axes)]
     keep = bool(attribute_value(node, "keep_dims", False))
-    options = OperatorOptions(_REDUCER_OPTIONS, ((0, "bool", keep),))
+    options = OperatorOptions(_REDUCER_OPTIONS, (("bool", keep),))
     conversion.emit(_REDUCING[node.op], inputs, (node.name, 0), options)
 
 
 def _reshape(conversion: Conversion, node: Any) -> None:
-    """Write any operation that only gives the sizes anew, with a free batch."""
+    """Write any operation that changes nothing but the sizes, with a free batch."""
     source, result = data_inputs(node)[0], (node.name, 0)
     given: list[int]
     if node.op == "Reshape" and conversion.constant(data_inputs(node)[1]) is not None:
@@ -123,12 +122,12 @@ def _reshape(conversion: Conversion, node: Any) -> None:
     if given.count(-1) > 1:
         raise unsupported(node, "it leaves two sizes open")
     sizes = conversion.add_integers(f"{node.name}/sizes", given)
-    options = OperatorOptions(17, ((0, "ints", given),))
+    options = OperatorOptions(17, (("ints", given),))
     conversion.emit(_RESHAPE, [conversion.index(source), sizes], result, options)
 
 
 def _one_free(given: list[int], before: Shape, after: Shape) -> list[int]:
-    """Return the sizes with the batch open and all others said, where that is the same."""
+    """Return the sizes with the batch free and all others fixed, where that is the same."""
     sizes = [-1 if size is None else size for size in after]
     known = None not in before[1:] and None not in after[1:]
     if before and after and known and before[0] is None and after[0] is None:
@@ -165,7 +164,7 @@ def _mirror_pad(conversion: Conversion, node: Any) -> None:
         conversion.add_constant(f"{node.name}/pads", pads),
     ]
     symmetric = attribute_value(node, "mode", "REFLECT") == "SYMMETRIC"
-    options = OperatorOptions(77, ((0, "int8", int(symmetric)),))
+    options = OperatorOptions(77, (("int8", int(symmetric)),))
     conversion.emit(_MIRROR_PAD, inputs, (node.name, 0), options)
 
 
@@ -176,7 +175,7 @@ def _concatenate(conversion: Conversion, node: Any) -> None:
     joined = sources[1:] if number == 0 else sources[:-1]
     axis %= len(conversion.shape(joined[0]))
     inputs = [conversion.index(source) for source in joined]
-    options = OperatorOptions(10, ((0, "int32", axis), (1, "int8", 0)))
+    options = OperatorOptions(10, (("int32", axis), ("int8", 0)))
     conversion.emit(_CONCATENATION, inputs, (node.name, 0), options)
 
 
@@ -196,8 +195,7 @@ def _strided_slice(conversion: Conversion, node: Any) -> None:
     ]
     masks = ("begin_mask", "end_mask", "ellipsis_mask", "new_axis_mask", "shrink_axis_mask")
     options = OperatorOptions(
-        32,
-        tuple((slot, "int32", attribute_value(node, mask, 0)) for slot, mask in enumerate(masks)),
+        32, tuple(("int32", attribute_value(node, mask, 0)) for mask in masks)
     )
     inputs = [conversion.index(data_inputs(node)[0]), *bounds]
     conversion.emit(_STRIDED_SLICE, inputs, (node.name, 0), options)
@@ -211,7 +209,7 @@ def _resize_bilinear(conversion: Conversion, node: Any) -> None:
     ]
     centres = bool(attribute_value(node, "half_pixel_centers", False))
     corners = bool(attribute_value(node, "align_corners", False))
-    options = OperatorOptions(15, ((2, "bool", corners), (3, "bool", centres)))
+    options = OperatorOptions(15, (("bool", corners), ("bool", centres)), first_slot=2)
     version = 3 if centres else 1
     conversion.emit(_RESIZE_BILINEAR, inputs, (node.name, 0), options, version)
 
@@ -222,9 +220,8 @@ def _identity(conversion: Conversion, node: Any) -> None:
 
 
 CONVERTERS: dict[str, Converter] = {
-    **dict.fromkeys(_UNARY, _unary),
+    **dict.fromkeys(_SIMPLE, _simple),
     **dict.fromkeys(_FUSING, _fusing),
-    **dict.fromkeys(_BINARY, _binary),
     **dict.fromkeys(_REDUCING, _reduce),
     "Conv2D": convolution,
     "DepthwiseConv2dNative": convolution,

@@ -1,4 +1,4 @@
-"""One LiteRT model for many images at once: an interpreter for each of the threads that ask.
+"""One LiteRT model for many images at once: one interpreter per thread.
 
 An interpreter with a thread of its own computes more images a second than one with all
 threads, because none waits for another at the end of each layer; of a single image the one
@@ -33,7 +33,7 @@ FEW_IMAGES = 16
 class LiteRTPool:
     """Interpreters of one .tflite model; threads may run it at the same time.
 
-    Each image is run alone, so that its result does not depend on those beside it. More
+    Each image is run alone, so that its result does not depend on the others. More
     interpreters than the first are made when images have had to wait.
 
     Args:
@@ -41,12 +41,12 @@ class LiteRTPool:
         processors: how many to use; default: the available ones.
         many: there will be many images, so the first interpreter is one of several.
         mapped: leave a file's content in the file, for one that nobody will write into.
-        trust: load a file whatever its operators are (`litert_check`).
+        trust: load a file whatever its operators are (see `safety`).
 
     Attributes:
         workers: how many images run at once at most.
         input_name: of the tensor that takes images.
-        input_type: its type, as NumPy calls it.
+        input_type: its type, by its NumPy name.
         input_shape: its sizes, None where free.
         output_name: of the first tensor that comes out.
         output_shape: its sizes, None where free.
@@ -88,7 +88,7 @@ class LiteRTPool:
         self._closed = False
 
     def run_one(self, image: Array, crowded: bool = True, scale: Scale | None = None) -> Array:
-        """Return the output [1, ...] for one image [1, ...]; `LiteRTEngine.run` says of what type.
+        """Return the output [1, ...] for one image [1, ...]; typed as by `LiteRTEngine.run`.
 
         Args:
             image: may be changed by the caller afterwards.
@@ -173,7 +173,7 @@ class LiteRTPool:
 
     def _another(self) -> LiteRTEngine:
         try:
-            # The first one was looked at.
+            # The first one was checked.
             engine = LiteRTEngine(self._source, self._threads, self._mapped, trust=True)
         except BaseException:
             with self._changed:
@@ -190,5 +190,5 @@ def _size(source: Path | str | bytes) -> int:
         return len(source)
     try:
         return Path(source).stat().st_size
-    except OSError:  # said when it is opened
+    except OSError:  # reported when it is opened
         return 0

@@ -1,4 +1,4 @@
-"""What a LiteRT file may hold, looked at before LiteRT loads it.
+"""Check what a LiteRT file holds before LiteRT loads it.
 
 LiteRT's interpreter checks that the tables of a file lie inside it, but its kernels trust
 what the tables say: a convolution without its bias, or one that reads a tensor which nothing
@@ -35,7 +35,7 @@ _BITS = {0: 32, 1: 16, 2: 32, 3: 8, 4: 64, 6: 8, 7: 16, 9: 8, 10: 64, 15: 32, 16
 
 
 class _Damaged(Exception):
-    """What is wrong with a file; becomes a GraphError at the border."""
+    """What is wrong with a file; `check_litert` makes a `GraphError` of it."""
 
 
 def _damaged(reason: str) -> NoReturn:
@@ -43,16 +43,16 @@ def _damaged(reason: str) -> NoReturn:
 
 
 class _Bytes:
-    """Numbers at places of a flatbuffer; every place is checked."""
+    """Numbers at positions of a flatbuffer; every position is checked."""
 
     def __init__(self, content: bytes | mmap.mmap) -> None:
         self._content = content
 
-    def number(self, kind: str, place: int) -> int:
-        if place < 0:
+    def number(self, kind: str, position: int) -> int:
+        if position < 0:
             _damaged("an offset leads out of the file")
         try:
-            return int(struct.unpack_from(kind, self._content, place)[0])
+            return int(struct.unpack_from(kind, self._content, position)[0])
         except struct.error:
             return _damaged("an offset leads out of the file")
 
@@ -61,9 +61,9 @@ class _Bytes:
             _damaged("it does not begin like one")
         return _Table(self, self.number("<I", 0))
 
-    def vector(self, place: int, size: int) -> tuple[int, int]:
-        """Return the place of the first element of a vector and how many there are."""
-        start = place + self.number("<I", place)
+    def vector(self, position: int, size: int) -> tuple[int, int]:
+        """Return the position of the first element of a vector and how many there are."""
+        start = position + self.number("<I", position)
         count = self.number("<I", start)
         if count * size > len(self._content) - start - 4:
             _damaged("a list leads out of the file")
@@ -72,17 +72,17 @@ class _Bytes:
     def part(self, start: int, count: int) -> bytes:
         return self._content[start : start + count]
 
-    def integers(self, place: int) -> tuple[int, ...]:
-        start, count = self.vector(place, 4)
+    def integers(self, position: int) -> tuple[int, ...]:
+        start, count = self.vector(position, 4)
         return struct.unpack_from(f"<{count}i", self._content, start)
 
 
 class _Table:
     """One table of a flatbuffer: fields by their slot."""
 
-    def __init__(self, data: _Bytes, place: int) -> None:
-        self._data, self._place = data, place
-        self._slots = place - data.number("<i", place)
+    def __init__(self, data: _Bytes, position: int) -> None:
+        self._data, self._place = data, position
+        self._slots = position - data.number("<i", position)
         self._length = data.number("<H", self._slots)
 
     def _field(self, slot: int) -> int | None:
@@ -93,37 +93,37 @@ class _Table:
         return self._place + offset if offset else None
 
     def number(self, slot: int, kind: str, default: int = 0) -> int:
-        place = self._field(slot)
-        return default if place is None else self._data.number(kind, place)
+        position = self._field(slot)
+        return default if position is None else self._data.number(kind, position)
 
     def integers(self, slot: int) -> tuple[int, ...]:
-        place = self._field(slot)
-        return () if place is None else self._data.integers(place)
+        position = self._field(slot)
+        return () if position is None else self._data.integers(position)
 
     def length(self, slot: int) -> int | None:
         """Return how many bytes a vector of bytes holds; None: there is none."""
-        place = self._field(slot)
-        return None if place is None else self._data.vector(place, 1)[1]
+        position = self._field(slot)
+        return None if position is None else self._data.vector(position, 1)[1]
 
     def text(self, slot: int) -> str:
         """Return the beginning of a text, "" where there is none."""
-        place = self._field(slot)
-        if place is None:
+        position = self._field(slot)
+        if position is None:
             return ""
-        start, count = self._data.vector(place, 1)
+        start, count = self._data.vector(position, 1)
         return self._data.part(start, min(count, _LONGEST_NAME)).decode("utf-8", "replace")
 
     def table(self, slot: int) -> _Table | None:
-        place = self._field(slot)
-        if place is None:
+        position = self._field(slot)
+        if position is None:
             return None
-        return _Table(self._data, place + self._data.number("<I", place))
+        return _Table(self._data, position + self._data.number("<I", position))
 
     def tables(self, slot: int) -> list[_Table]:
-        place = self._field(slot)
-        if place is None:
+        position = self._field(slot)
+        if position is None:
             return []
-        start, count = self._data.vector(place, 4)
+        start, count = self._data.vector(position, 4)
         if count > _MOST_TENSORS:
             _damaged(f"it holds more than {_MOST_TENSORS} entries in one list")
         return [
@@ -140,7 +140,7 @@ def check_litert(content: bytes | mmap.mmap, name: str) -> None:
         name: what the error calls it.
 
     Raises:
-        GraphError: it is damaged, or holds an operator outside the list, which is named.
+        GraphError: it is damaged, or holds an operator outside the allow-list, which is named.
     """
     if len(content) > LARGEST_FILE:
         raise GraphError(f"{name} has more than 2 GB, and no LiteRT file can have; give another")
@@ -172,7 +172,7 @@ def _check_model(model: _Table, name: str) -> None:
         buffers.append(buffer.length(0) or 0)
     for number, graph in enumerate(graphs):
         if number:
-            # Bodies of loops and branches, which no operator in the list calls.
+            # Bodies of loops and branches, which no operator in the allow-list calls.
             raise _outside(name, "a second graph")
         _check_graph(graph, codes, buffers, name)
 

@@ -17,9 +17,9 @@ class Rule:
 
     Attributes:
         inputs: fewest and most.
-        outputs: likewise.
+        outputs: fewest and most.
         optional: inputs that may be absent (-1).
-        constant: inputs that must be constants: they say how large the result is.
+        constant: inputs that must be constants: the size of the result depends on them.
     """
 
     inputs: tuple[int, int]

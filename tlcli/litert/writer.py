@@ -23,14 +23,14 @@ def write_model(graph: Any, input: str, output: str) -> bytes:
     image and can be resized to any batch where the placeholder's batch is free.
 
     Args:
-        graph: a ``graph_messages.GraphDef`` as `graph_surgery.simplify` leaves it: plain
+        graph: a ``GraphDef`` as `tlcli.graph.simplify.simplify` leaves it: plain
             operations, constants folded.
-        input: name of the placeholder, float32 with known sizes but for the batch.
+        input: name of the placeholder, float32 with known sizes except for the batch.
         output: name of the output, ``NAME`` or ``NAME:0``.
 
     Raises:
         UnsupportedGraphError: it has an operation that is not known here, or whose shapes
-            cannot be told.
+            cannot be inferred.
         GraphError: an input or output is absent, or the graph is damaged.
         OutputError: the file would have more than 2 GB.
     """
@@ -56,5 +56,5 @@ def write_model(graph: Any, input: str, output: str) -> bytes:
 
 
 def _is_passing(node: Any) -> bool:
-    """Return whether ``node`` may be one of those that only hand on what they read."""
+    """Return whether ``node`` may be one of those that only pass on what they read."""
     return node.op == "Identity" or node.op not in (*CONVERTERS, "Const", "Placeholder")

@@ -128,7 +128,7 @@ def test_final_layer_alone_has_no_places() -> None:
     from tlcli.core.export.frozen_graph import final_layer_graph
 
     graph = final_layer_graph(layer_of(3, 2))
-    with pytest.raises(NoActivationMapError, match="no average over places"):
+    with pytest.raises(NoActivationMapError, match="no average over positions"):
         ActivationMapper.from_graph(graph, "BottleneckInputPlaceholder", "final_result")
 
 

@@ -74,7 +74,7 @@ class ActivationMapper:
             allow_tensorflow: import TensorFlow (seconds) for a graph that LiteRT cannot run.
 
         Raises:
-            NoActivationMapError: the bottleneck is no average over places, or not to be run.
+            NoActivationMapError: the bottleneck is no average over positions, or not to be run.
         """
         end = find_linear_end(backbone.graph, backbone.output)
         weights: Array = np.asarray(layer.weights)

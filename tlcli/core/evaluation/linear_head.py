@@ -1,4 +1,4 @@
-"""The end of a classifier: a feature map, its average over places, and linear layers.
+"""The end of a classifier: a feature map, its average over positions, and linear layers.
 
 All that follows the average is one matrix and one vector, however many layers it takes:
 the original tools put their final layer behind the ImageNet logits, which are linear too.
@@ -26,18 +26,18 @@ Array = np.ndarray[Any, Any]
 
 
 class NoActivationMapError(GraphError):
-    """The scores are no linear function of averaged features; ``str()`` says where that fails."""
+    """The scores are no linear function of averaged features; ``str()`` names the reason."""
 
 
 @dataclass(frozen=True)
 class LinearEnd:
-    """What turns a feature map into logits: mean over places, times weights, plus biases.
+    """What turns a feature map into logits: mean over positions, times weights, plus biases.
 
     Attributes:
         features: name of the node whose output 0 is the feature map, float32 [?, h, w, D].
         window: (h, w) that the average covers, which must be the whole map; None: it does.
-        weights: float32 [D, L]; None where nothing but an average was found.
-        biases: float32 [L], likewise.
+        weights: float32 [D, L]; None where only an average was found.
+        biases: float32 [L]; None where only an average was found.
     """
 
     features: str
@@ -47,7 +47,7 @@ class LinearEnd:
 
 
 def find_linear_end(graph: Any, output: str) -> LinearEnd:
-    """Walk from the scores (or from a bottleneck) back to the average over places.
+    """Walk from the scores (or from a bottleneck) back to the average over positions.
 
     Args:
         graph: a frozen ``GraphDef``, channels last.
@@ -63,9 +63,9 @@ def find_linear_end(graph: Any, output: str) -> LinearEnd:
     for _ in range(len(nodes) + 1):
         node = nodes.get(tensor[0])
         if node is None or tensor[1] != 0 or node.op == "Placeholder":
-            raise NoActivationMapError("its scores come from no average over places")
+            raise NoActivationMapError("its scores come from no average over positions")
         sources = data_inputs(node)
-        if node.op == "Mean" and _averages_places(node, nodes):
+        if node.op == "Mean" and _averages_positions(node, nodes):
             return LinearEnd(_name(sources[0], node), None, weights, biases)
         if node.op == "AvgPool" and _is_spatial_pool(node):
             size = node.attr["ksize"].list.i
@@ -86,7 +86,7 @@ def find_linear_end(graph: Any, output: str) -> LinearEnd:
             raise NoActivationMapError(
                 f"its operation {node.op} ({node.name!r}) is not linear in averaged features"
             )
-    raise NoActivationMapError("its scores come from no average over places")
+    raise NoActivationMapError("its scores come from no average over positions")
 
 
 def _linear_step(
@@ -134,7 +134,7 @@ def _name(tensor: tuple[str, int], node: Any) -> str:
     return tensor[0]
 
 
-def _averages_places(node: Any, nodes: dict[str, Any]) -> bool:
+def _averages_positions(node: Any, nodes: dict[str, Any]) -> bool:
     """Return whether a Mean takes away height and width, and only these."""
     sources = data_inputs(node)
     if len(sources) < 2:
@@ -150,7 +150,7 @@ def _is_spatial_pool(node: Any) -> bool:
     if node.attr["data_format"].s not in (b"", b"NHWC") or not data_inputs(node):
         return False
     size = list(node.attr["ksize"].list.i)
-    # SAME would average fewer places at the edges than in the middle.
+    # SAME would average fewer positions at the edges than in the middle.
     if node.attr["padding"].s not in (b"", b"VALID"):
         return False
     return len(size) == 4 and size[0] == 1 and size[3] == 1
