@@ -44,9 +44,11 @@ def table(name: str) -> str:
 
 
 def rows(records: list[tuple[str, str]]) -> str:
-    """Return a Markdown table of (option, description)."""
+    """Return a Markdown table of (option, description), without the ``--help`` of all commands."""
     lines = ["| option | meaning |", "|---|---|"]
     for record in records:
+        if record[0].endswith("--help"):
+            continue
         option, meaning = (re.sub(r"\s+", " ", text).replace("|", "\\|") for text in record)
         lines.append(f"| `{option}` | {meaning} |")
     return "\n".join(lines)

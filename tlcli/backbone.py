@@ -21,7 +21,7 @@ class BackboneGraph:
     """A frozen backbone, ready to run or to be extended.
 
     Attributes:
-        graph: ``graph_messages.GraphDef``; batch norms folded, no variables, no functions.
+        graph: ``tlcli.graph.messages.GraphDef``; batch norms folded, no variables, no functions.
         output: name of the node whose output 0 is the bottleneck, float32 [?, D].
         bottleneck_size: D.
         any_batch: False when the graph takes exactly one image at a time.

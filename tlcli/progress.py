@@ -59,7 +59,7 @@ class Bar:
         # What was done before the stage began (found in a cache) says nothing of its rate.
         self._before = 0
         self._bar: Any = None
-        # Spelled anew for each of a thousand log lines, it would cost more than the fit.
+        # Formatted again for each of a thousand log lines, it would cost more than the fit.
         self._drawn = ""
         # Stages may report, and others log, from several threads.
         self._lock = threading.RLock()
@@ -78,7 +78,7 @@ class Bar:
 
     def write_line(self, text: str) -> None:
         """Write a line above the bar."""
-        # A terminal that was closed must not end the work; nor may what is said to it.
+        # A terminal that was closed must not end the work; nor may writing to it.
         with self._lock, contextlib.suppress(OSError, ValueError):
             if self._bar is not None:
                 self._bar.clear(nolock=True)

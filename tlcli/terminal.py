@@ -60,7 +60,7 @@ def _terminate(number: int, frame: FrameType | None) -> NoReturn:
 def _watch_signals() -> None:
     """End the process when a signal is not answered because TensorFlow runs a graph without end.
 
-    Python answers signals between two of its own instructions, and a run is one of them.
+    Python handles signals between two of its own instructions, and a run is one of them.
     """
     try:
         given, taken = os.pipe()
@@ -249,7 +249,7 @@ def run(command: click.Command, program: str) -> NoReturn:
 def _with_suggestions(error: click.ClickException) -> click.ClickException:
     """Return the error; for an unknown option, with those that have its name in theirs.
 
-    click suggests what is spelled alike, and for ``--steps`` that is ``--help``.
+    click suggests similar names, and for ``--steps`` that is ``--help``.
     """
     if not isinstance(error, click.NoSuchOption) or error.ctx is None:
         return error
@@ -288,7 +288,7 @@ def say_below_minimum(what: str, accuracy: float | None, minimum: float) -> None
     Args:
         what: the accuracy in words.
         accuracy: 0 to 1; None where there was nothing to measure it on.
-        minimum: likewise.
+        minimum: also a proportion, 0 to 1.
     """
     if accuracy is None:
         click.echo(f"Error: there is no {what} to compare with --min_accuracy.", err=True)
@@ -312,7 +312,7 @@ def is_plain(stream: TextIO | None) -> bool:
 
 
 def takes_colour(stream: TextIO | None) -> bool:
-    """Return whether to write colours: on a terminal, unless its user said no.
+    """Return whether to write colours: on a terminal, unless NO_COLOR is set.
 
     ``NO_COLOR`` (any value), ``TERM=dumb`` and ``CLICOLOR=0`` say no.
     """

@@ -21,7 +21,7 @@ def display_width(text: str) -> int:
 
 
 def printable(text: str) -> str:
-    """Return ``text`` with control characters spelled out, so that it stays on its line."""
+    """Return ``text`` with control characters escaped, so that it stays on its line."""
     if text.isprintable():
         return text
     return "".join(
@@ -33,7 +33,7 @@ def printable(text: str) -> str:
 
 
 def harmless(text: str) -> str:
-    """Return ``text`` with control characters spelled out, line breaks and tabs excepted."""
+    """Return ``text`` with control characters escaped, line breaks and tabs excepted."""
     if text.isprintable():
         return text
     return "".join(
@@ -53,7 +53,7 @@ def table(rows: Sequence[Sequence[str]], right: Sequence[int] | None = None) -> 
     """Return one line a row, its columns aligned and two spaces apart.
 
     Args:
-        rows: of equal length, the headings first; control characters are spelled out.
+        rows: of equal length, the headings first; control characters are escaped.
         right: columns that are set to the right; None: all but the first.
     """
     if not rows:

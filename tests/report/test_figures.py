@@ -5,7 +5,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from tlcli.core.evaluation.confusion import ConfusionMatrix
+from tests.report import samples
 from tlcli.report import figures
 from tlcli.report.data import Curve
 
@@ -69,7 +69,7 @@ def test_charts_say_their_ends_in_words() -> None:
 
 
 def test_confusion_grid_draws_only_what_is_there() -> None:
-    drawn = str(figures.confusion_grid(ConfusionMatrix.of_dense([[3, 1], [0, 2]]), ["<b>", "a&b"]))
+    drawn = str(figures.confusion_grid(samples.confusion_of([[3, 1], [0, 2]]), ["<b>", "a&b"]))
     root = ElementTree.fromstring(drawn)
     squares = [rect for rect in root.iter("rect") if rect.get("class") in ("right", "wrong")]
     assert [square.get("class") for square in squares] == ["right", "wrong", "right"]

@@ -196,7 +196,7 @@ def test_the_verdict() -> None:
         "on new images of the same kind expect 40.9% to 92.9%."
     )
     assert verdict(EVERY["no test images"]) == (
-        "No test images were kept apart, so how well this works on new images is not known "
+        "No test images were set aside, so how well this works on new images is not known "
         "(validation accuracy: 80.0%)."
     )
     text = Page(render(data)).text

@@ -153,9 +153,11 @@ def command(
     write_any_name(sys.stdout)
     if output is not None:
         write_bytes(output, text.encode("utf-8", "surrogateescape"))
-        click.echo(accuracy_tables.verdict(accuracy))
+        click.echo(accuracy_tables.accuracy_line(accuracy))
         if comparison is not None:
-            click.echo(f"{comparison.second.graph}: {accuracy_tables.verdict(comparison.second)}")
+            click.echo(
+                f"{comparison.second.graph}: {accuracy_tables.accuracy_line(comparison.second)}"
+            )
             click.echo(comparison.sentence())
         click.echo(f"Written: {output}")
     else:

@@ -54,7 +54,7 @@ class LabelFigures:
 
 @dataclass(frozen=True)
 class TestImage:
-    """One test image and what the classifier said of it.
+    """One test image and what the classifier predicted for it.
 
     Attributes:
         name: "FOLDER/NAME.jpg".
@@ -124,7 +124,7 @@ class ReportData:
     Attributes:
         title: what was learned, usually the name of the image folder.
         created: date and time for people, "2026-11-22 10:00 UTC".
-        accuracy: share of right labels among the test images; None without test images.
+        accuracy: proportion of right labels among the test images; None without test images.
         interval: Wilson 95% interval of ``accuracy``.
         test_count: number of test images.
         validation_accuracy: of the finished layer on the whole validation split, or None.

@@ -67,12 +67,12 @@ def render(
     return filled("evaluation.html", context)
 
 
-def _share(share: Proportion | None) -> Markup:
-    """Spell a share with its interval below."""
-    if share is None:
+def _share(proportion: Proportion | None) -> Markup:
+    """Format a proportion with its interval below."""
+    if proportion is None:
         return Markup("–")
     return Markup('{} <span class="range-text">{} to {}</span>').format(
-        percent(share.value), percent(share.low, 0), percent(share.high, 0)
+        percent(proportion.value), percent(proportion.low, 0), percent(proportion.high, 0)
     )
 
 

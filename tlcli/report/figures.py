@@ -34,7 +34,7 @@ class Line:
 def thin(
     steps: Sequence[float], values: Sequence[float], count: int = POINTS
 ) -> list[tuple[float, float]]:
-    """Return at most ``count`` points: means of neighbours, with the first and last kept."""
+    """Return at most ``count`` points: means of neighbours, with the first and last unchanged."""
     points = [
         (float(step), float(value))
         for step, value in zip(steps, values, strict=True)
@@ -143,7 +143,7 @@ def _chart(
     )
     for line in lines:
         points = thin(line.steps, line.values)
-        spelled = " ".join(f"{x(step):.1f},{y(value):.1f}" for step, value in points)
+        positions = " ".join(f"{x(step):.1f},{y(value):.1f}" for step, value in points)
         if len(points) == 1:
             parts.append(
                 Markup('<circle class="dot {}" cx="{:.1f}" cy="{:.1f}" r="3"/>').format(
@@ -152,25 +152,25 @@ def _chart(
             )
         else:
             parts.append(
-                Markup('<polyline class="line {}" points="{}"/>').format(line.style, spelled)
+                Markup('<polyline class="line {}" points="{}"/>').format(line.style, positions)
             )
     return Markup("").join(parts) + Markup("</svg>")
 
 
 def _describe(lines: Sequence[Line], unit: str) -> str:
-    said = []
+    parts = []
     for line in lines:
         points = thin(line.steps, line.values)
         if points:
-            said.append(
+            parts.append(
                 f"{line.name}: {points[0][1]:.3g}{unit} at step {points[0][0]:.0f}, "
                 f"{points[-1][1]:.3g}{unit} at step {points[-1][0]:.0f}"
             )
-    return "; ".join(said) or "no points"
+    return "; ".join(parts) or "no points"
 
 
 def interval_mark(value: float | None, interval: tuple[float, float] | None) -> Markup:
-    """Draw a value in [0, 1] as a dot and its interval as a line; the numbers stand beside it."""
+    """Draw a value in [0, 1] as a dot and its interval as a line; the numbers are next to it."""
     if value is None or not math.isfinite(value):
         return Markup("")
     low, high = interval if interval is not None else (value, value)

@@ -58,7 +58,7 @@ def filled(template: str, context: Mapping[str, Any]) -> str:
     """Return a template with its values, every one escaped, as text that is valid UTF-8.
 
     Args:
-        template: name of a file beside this module, which may include others.
+        template: name of a file next to this module, which may include others.
         context: its values.
     """
     import jinja2
@@ -134,19 +134,21 @@ def value(setting: Any) -> str:
 def verdict(data: ReportData) -> str:
     """Say in one sentence what the test images showed."""
     if data.accuracy is None or data.test_count == 0:
-        said = "No test images were kept apart, so how well this works on new images is not known"
+        sentence = (
+            "No test images were set aside, so how well this works on new images is not known"
+        )
         if data.validation_accuracy is not None:
-            said += f" (validation accuracy: {percent(data.validation_accuracy)})"
-        return said + "."
+            sentence += f" (validation accuracy: {percent(data.validation_accuracy)})"
+        return sentence + "."
     right = round(data.accuracy * data.test_count)
-    said = (
+    sentence = (
         f"{number(right)} of {number(data.test_count)} test images that were kept out of "
         "training got the right label"
     )
     if data.interval is not None:
         low, high = (percent(end) for end in data.interval)
-        said += f"; on new images of the same kind expect {low} to {high}"
-    return said + "."
+        sentence += f"; on new images of the same kind expect {low} to {high}"
+    return sentence + "."
 
 
 def gate(data: ReportData) -> str | None:
@@ -191,15 +193,15 @@ def confused_pairs(data: ReportData) -> list[Confusion]:
 
 
 def _resource(name: str) -> str:
-    """Return the text of a file that lies beside this module."""
+    """Return the text of a file that is next to this module."""
     return resources.files("tlcli.report").joinpath(name).read_text("utf-8")
 
 
-def _printable(spelled: Any) -> Any:
+def _printable(value: Any) -> Any:
     # Markup is ours; only plain text from outside can hold control characters.
-    if type(spelled) is str:
-        return _CONTROLS.sub("�", spelled)
-    return spelled
+    if type(value) is str:
+        return _CONTROLS.sub("�", value)
+    return value
 
 
 def _worst_labels(labels: list[LabelFigures]) -> list[LabelFigures]:
@@ -220,9 +222,9 @@ def _best_scores(data: ReportData) -> list[dict[str, Any]]:
     shown = []
     for item in data.comparisons[:COMPARISONS_SHOWN]:
         order = sorted(range(len(item.after)), key=lambda index: -item.after[index])
-        kept = order[:SCORES_SHOWN]
-        if item.label in names and names.index(item.label) not in kept:
-            kept = [*kept[:-1], names.index(item.label)]
+        best = order[:SCORES_SHOWN]
+        if item.label in names and names.index(item.label) not in best:
+            best = [*best[:-1], names.index(item.label)]
         rows = [
             {
                 "label": names[index],
@@ -230,7 +232,7 @@ def _best_scores(data: ReportData) -> list[dict[str, Any]]:
                 "after": item.after[index],
                 "true": names[index] == item.label,
             }
-            for index in kept
+            for index in best
         ]
         shown.append({"image": item, "rows": rows, "more": len(names) - len(rows)})
     return shown

@@ -198,7 +198,7 @@ class Summaries:
         """
         vectors = np.ascontiguousarray(vectors, dtype="<f4")
         count = len(vectors)
-        # Evenly spaced rows keep every label in its share, since images lie sorted by label.
+        # Evenly spaced rows keep the proportion of every label, since images are sorted by label.
         rows = np.unique(
             np.linspace(0, max(count - 1, 0), min(count, PROJECTOR_POINTS)).astype(int)
         )

@@ -87,7 +87,7 @@ class GraphEngine(SessionEngine):
     """A frozen graph in a TensorFlow session of its own.
 
     Args:
-        graph: ``graph_messages.GraphDef``.
+        graph: ``tlcli.graph.messages.GraphDef``.
         input: name of the input, "node" or "node:0".
         output: name of the output, in the same form.
         in_caller: compute a run in the calling thread, one CPU per calling thread. By default a

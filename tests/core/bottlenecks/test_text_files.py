@@ -94,7 +94,7 @@ def test_numbers_have_the_very_bits_of_float(tmp_path_factory, values, spellings
 
 
 @settings(deadline=None)
-@given(st.text("0123456789.,-+ \n\tx", min_size=1, max_size=30))
+@given(st.text("0123456789.,-+ \n\tx\x1c\x1f", min_size=1, max_size=30))
 def test_what_float_refuses_is_refused(tmp_path_factory, text):
     check_against_float(tmp_path_factory.getbasetemp() / "v.txt", text.encode())
 

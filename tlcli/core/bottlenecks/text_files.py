@@ -256,6 +256,9 @@ def _several_modules(one: _File, other: _File) -> DataError:
     )
 
 
+_SEPARATORS = frozenset(range(0x1C, 0x20))
+
+
 def read_vector(path: Path) -> Floats:
     """Return the floats of one text file, float32 [D].
 
@@ -271,6 +274,8 @@ def read_vector(path: Path) -> Floats:
     if not text.strip():
         raise DataError("empty")
     try:
+        if not _SEPARATORS.isdisjoint(text):
+            raise ValueError("characters that text counts as whitespace and bytes do not")
         # The text as one row: any whitespace in it is that around a number.
         row = b" ".join(text.split()).decode("ascii")
         values = np.loadtxt([row], delimiter=",", comments=None, ndmin=1)

@@ -21,7 +21,7 @@ _SKIPPED_SHOWN = 10
 CSV_COLUMNS = ("graph", "figure", "label", "predicted", "value", "low", "high", "image")
 
 
-def verdict(accuracy: GraphAccuracy) -> str:
+def accuracy_line(accuracy: GraphAccuracy) -> str:
     """Return the one line that matters."""
     low, high = accuracy.interval
     return (
@@ -49,7 +49,7 @@ def to_text(accuracy: GraphAccuracy, comparison: GraphComparison | None = None) 
     if comparison is not None:
         lines = _comparison_lines(comparison)
     else:
-        lines = [verdict(accuracy), "", *_label_lines(accuracy), *_matrix_lines(accuracy)]
+        lines = [accuracy_line(accuracy), "", *_label_lines(accuracy), *_matrix_lines(accuracy)]
     if accuracy.skipped:
         shown = accuracy.skipped[:_SKIPPED_SHOWN]
         lines += ["", *(f"  {printable(path)}: {reason}" for path, reason in shown)]
@@ -93,8 +93,12 @@ def _figure_rows(accuracy: GraphAccuracy) -> Iterator[Sequence[object]]:
     for label, figures in zip(names, evaluation.labels, strict=True):
         yield "images", label, "", figures.count, "", "", ""
         for name in ("precision", "recall", "f1"):
-            share: Proportion | None = getattr(figures, name)
-            values = ("", "", "") if share is None else (share.value, share.low, share.high)
+            proportion: Proportion | None = getattr(figures, name)
+            values = (
+                ("", "", "")
+                if proportion is None
+                else (proportion.value, proportion.low, proportion.high)
+            )
             yield name, label, "", *values, ""
     for row, column, count in evaluation.confusion.cells:
         yield "confusion", names[row], names[column], count, "", "", ""
@@ -122,8 +126,10 @@ def _comparison_rows(comparison: GraphComparison) -> Iterator[Sequence[object]]:
 def _label_lines(accuracy: GraphAccuracy) -> list[str]:
     rows: list[Sequence[str]] = [("label", "images", "precision", "recall", "F1")]
     for label, figures in zip(accuracy.labels, accuracy.evaluation.labels, strict=True):
-        shares = (figures.precision, figures.recall, figures.f1)
-        rows.append((label, str(figures.count), *(_spelled(share) for share in shares)))
+        proportions = (figures.precision, figures.recall, figures.f1)
+        rows.append(
+            (label, str(figures.count), *(_formatted(proportion) for proportion in proportions))
+        )
     return [*table(rows), "In brackets: 95% intervals, in per cent."]
 
 
@@ -139,7 +145,7 @@ def _matrix_lines(accuracy: GraphAccuracy) -> list[str]:
         numbers, accuracy.labels, accuracy.evaluation.confusion.dense().tolist(), strict=True
     ):
         rows.append((f"{number} {label}", *(str(count) for count in counts)))
-    return ["", "Rows: true label; columns: what the graph said.", *table(rows)]
+    return ["", "Rows: true label; columns: predicted label.", *table(rows)]
 
 
 def _comparison_lines(comparison: GraphComparison) -> list[str]:
@@ -148,8 +154,8 @@ def _comparison_lines(comparison: GraphComparison) -> list[str]:
     alone = (comparison.only_first, comparison.only_second)
     for mark, each, right in zip("AB", both, alone, strict=True):
         low, high = each.interval
-        spelled = f"{low:.1%} to {high:.1%}"
-        rows.append((mark, each.graph, f"{each.accuracy:.1%}", spelled, str(right)))
+        interval = f"{low:.1%} to {high:.1%}"
+        rows.append((mark, each.graph, f"{each.accuracy:.1%}", interval, str(right)))
     lines = [
         *table(rows, right=(2, 3, 4)),
         f"N={comparison.first.evaluation.count}; both right: {comparison.both_right}, "
@@ -186,9 +192,9 @@ def _labels_of_both(comparison: GraphComparison) -> list[str]:
     rows: list[Sequence[str]] = [("label", "images", "recall A", "recall B", "F1 A", "F1 B")]
     for label, images, figures, other in paired_labels(comparison):
         both = (figures, other)
-        shares = [None if each is None else each.recall for each in both]
-        shares += [None if each is None else each.f1 for each in both]
-        rows.append((label, str(images), *map(_spelled, shares)))
+        proportions = [None if each is None else each.recall for each in both]
+        proportions += [None if each is None else each.f1 for each in both]
+        rows.append((label, str(images), *map(_formatted, proportions)))
     return [*table(rows), "In brackets: 95% intervals, in per cent."]
 
 
@@ -214,7 +220,7 @@ def paired_labels(
     return rows
 
 
-def _spelled(share: Proportion | None) -> str:
-    if share is None:
+def _formatted(proportion: Proportion | None) -> str:
+    if proportion is None:
         return "-"
-    return f"{share.value:.1%} ({share.low * 100:.0f} to {share.high * 100:.0f})"
+    return f"{proportion.value:.1%} ({proportion.low * 100:.0f} to {proportion.high * 100:.0f})"

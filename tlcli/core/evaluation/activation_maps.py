@@ -122,12 +122,12 @@ class ActivationMapper:
         """Return the mapper of a loaded classifier; feed it what ``classifier.read`` gives.
 
         The graph's file is read again: a frozen graph, a SavedModel that holds its weights,
-        or a .tflite file beside the frozen graph that its card names.
+        or a .tflite file next to the frozen graph that its card names.
 
         Args:
             classifier: of any generation.
             options: the same that it was loaded with.
-            trust: likewise.
+            trust: also as in `tlcli.load`.
             allow_tensorflow: import TensorFlow (seconds) for a graph that LiteRT cannot run.
 
         Raises:
@@ -268,11 +268,11 @@ def _read(path: Path, options: InputOverrides | None, trust: bool) -> tuple[Any,
         graph = read_graph(_frozen_beside(path))
     if not trust:
         check_operations(graph, str(path))
-    wants = infer_spec(graph, given, str(path))
-    plain = wants.graph
+    spec = infer_spec(graph, given, str(path))
+    plain = spec.graph
     if card is None:
-        plain = simplify(plain, wants.input, [wants.output])
-    return plain, wants.input, wants.output, wants.any_batch
+        plain = simplify(plain, spec.input, [spec.output])
+    return plain, spec.input, spec.output, spec.any_batch
 
 
 def _frozen_beside(path: Path) -> Path:

@@ -18,7 +18,7 @@ from tlcli.errors import DataError
 from tlcli.progress import Progress
 from tlcli.text import counted
 
-# Below this probability a difference is said to be more than chance.
+# Below this probability a difference counts as more than chance.
 SIGNIFICANT = 0.05
 # Up to here the sum is made of whole numbers, exactly.
 _EXACT_SUM = 1000
@@ -116,18 +116,18 @@ class GraphComparison:
 
     def sentence(self) -> str:
         """Say in one sentence whether the difference is more than chance."""
-        told = self.only_first + self.only_second
-        if not told:
+        differing = self.only_first + self.only_second
+        if not differing:
             return (
                 "No image was labelled rightly by one graph alone, so these images do not tell "
                 "the two apart."
             )
         counts = (
-            f"of the {counted(told, 'image')} that only one graph got right, "
+            f"of the {counted(differing, 'image')} that only one graph got right, "
             f"{self.first.graph} got {self.only_first} and {self.second.graph} got "
             f"{self.only_second}"
         )
-        test = f"(McNemar's exact test, {_spelled(self.p_value)})"
+        test = f"(McNemar's exact test, {_formatted(self.p_value)})"
         if not self.is_significant:
             return f"The difference may well be chance: {counts} {test}."
         better = self.first if self.only_first > self.only_second else self.second
@@ -164,7 +164,7 @@ class GraphComparison:
         }
 
 
-def _spelled(p_value: float) -> str:
+def _formatted(p_value: float) -> str:
     if p_value < 0.0001:
         return "p < 0.0001"
     return f"p = {p_value:.4f}" if p_value < 0.1 else f"p = {p_value:.2f}"
@@ -173,7 +173,7 @@ def _spelled(p_value: float) -> str:
 def compare(
     first: Classifier, second: Classifier, image_dir: Path, progress: Progress | None = None
 ) -> GraphComparison:
-    """Label all images of ``image_dir/LABEL/...`` with two graphs, each fed as it wants.
+    """Label all images of ``image_dir/LABEL/...`` with two graphs, each with its own preprocessing.
 
     Images that either could not read count for neither.
 
@@ -190,45 +190,45 @@ def compare(
     """
     folder = LabelledFolder(image_dir)
     truths = folder.truth(first), folder.truth(second)
-    answers = (
+    predictions = (
         folder.ask(first, "first graph", progress),
         folder.ask(second, "second graph", progress),
     )
     counts = {(one, other): 0 for one in (True, False) for other in (True, False)}
-    kept: tuple[list[ImagePrediction], list[ImagePrediction]] = ([], [])
+    usable: tuple[list[ImagePrediction], list[ImagePrediction]] = ([], [])
     differing: list[Difference] = []
     known = frozenset(second.labels)
-    for image, right, right_too, said, said_too in zip(
-        folder.images, *truths, *answers, strict=True
+    for image, truth, second_truth, one, other in zip(
+        folder.images, *truths, *predictions, strict=True
     ):
-        if said.label is None or said_too.label is None:
-            error = said.error or said_too.error
-            for each in kept:
+        if one.label is None or other.label is None:
+            error = one.error or other.error
+            for each in usable:
                 each.append(ImagePrediction(None, error=error))
             continue
-        kept[0].append(said)
-        kept[1].append(said_too)
-        verdict = (said.label == right, said_too.label == right_too)
-        counts[verdict] += 1
-        names = first.labels[said.label], second.labels[said_too.label]
-        if verdict[0] != verdict[1] or not (verdict[0] or _alike(*names, known)):
+        usable[0].append(one)
+        usable[1].append(other)
+        right = (one.label == truth, other.label == second_truth)
+        counts[right] += 1
+        names = first.labels[one.label], second.labels[other.label]
+        if right[0] != right[1] or not (right[0] or _alike(*names, known)):
             differing.append(
                 Difference(
                     image=str(image.path),
-                    label=first.labels[right],
+                    label=first.labels[truth],
                     first=names[0],
-                    first_score=said.score,
-                    first_right=verdict[0],
+                    first_score=one.score,
+                    first_right=right[0],
                     second=names[1],
-                    second_score=said_too.score,
-                    second_right=verdict[1],
+                    second_score=other.score,
+                    second_right=right[1],
                 )
             )
     if not sum(counts.values()):
         raise DataError(f"no image of {image_dir} could be read by both graphs")
     figures = [
         folder.summarise(graph, truth, answered)
-        for graph, truth, answered in zip((first, second), truths, kept, strict=True)
+        for graph, truth, answered in zip((first, second), truths, usable, strict=True)
     ]
     return GraphComparison(
         first=figures[0],

@@ -14,7 +14,7 @@ DENSE_LABELS = 120
 
 @dataclass(frozen=True)
 class ConfusionMatrix:
-    """How often images of a true label were given a predicted one; zeros are not kept.
+    """How often images of a true label were given a predicted one; zeros are not stored.
 
     Attributes:
         size: number of labels, L.
@@ -28,8 +28,8 @@ class ConfusionMatrix:
     def of(cls, truth: npt.ArrayLike, predicted: npt.ArrayLike, size: int) -> ConfusionMatrix:
         """Count true and predicted label indices, [N] each, of ``size`` labels."""
         rows, columns = (np.asarray(each, np.int64).reshape(-1) for each in (truth, predicted))
-        places, counts = np.unique(rows * size + columns, return_counts=True)
-        columns_of = [(places // size).tolist(), (places % size).tolist(), counts.tolist()]
+        cells, counts = np.unique(rows * size + columns, return_counts=True)
+        columns_of = [(cells // size).tolist(), (cells % size).tolist(), counts.tolist()]
         return cls(size, tuple(zip(*columns_of, strict=True)))
 
     def dense(self) -> npt.NDArray[np.int32]:

@@ -26,8 +26,8 @@ class Misclassified:
     Attributes:
         image: its path.
         label: what it is.
-        predicted: what the graph said.
-        score: of what the graph said.
+        predicted: the label that the graph gave.
+        score: of the predicted label.
     """
 
     image: str
@@ -38,7 +38,7 @@ class Misclassified:
 
 @dataclass(frozen=True)
 class GraphAccuracy:
-    """What a graph's answers for a folder amount to.
+    """The accuracy of a graph on a folder of labelled images.
 
     Attributes:
         graph: its path, as it was given.
@@ -56,7 +56,7 @@ class GraphAccuracy:
 
     @property
     def accuracy(self) -> float:
-        """The share of right answers, 0 to 1."""
+        """The proportion of right predictions, 0 to 1."""
         return self.evaluation.accuracy or 0.0
 
     @property
@@ -71,9 +71,9 @@ class GraphAccuracy:
         for label, figures in zip(self.labels, evaluation.labels, strict=True):
             labels[label] = {"images": figures.count, "predicted": figures.predicted}
             for name in ("precision", "recall", "f1"):
-                share: Proportion | None = getattr(figures, name)
-                labels[label][name] = None if share is None else share.value
-                labels[label][f"{name}_interval"] = share and [share.low, share.high]
+                proportion: Proportion | None = getattr(figures, name)
+                labels[label][name] = None if proportion is None else proportion.value
+                labels[label][f"{name}_interval"] = proportion and [proportion.low, proportion.high]
         return {
             "graph": self.graph,
             "accuracy": self.accuracy,
@@ -88,7 +88,7 @@ class GraphAccuracy:
 
 @dataclass(frozen=True)
 class ImagePrediction:
-    """What a graph said of one image.
+    """What a graph predicted for one image.
 
     Attributes:
         label: number of the best label; None where the image could not be labelled.
@@ -127,9 +127,13 @@ class LabelledFolder:
         """
         labels = classifier.labels
         exact = {label: number for number, label in enumerate(labels)}
-        spelled = [label_from_folder(label) for label in labels]
+        labels_by_folder = [label_from_folder(label) for label in labels]
         # Where two labels come out alike, only their exact names tell them apart.
-        plain = {name: number for number, name in enumerate(spelled) if spelled.count(name) == 1}
+        plain = {
+            name: number
+            for number, name in enumerate(labels_by_folder)
+            if labels_by_folder.count(name) == 1
+        }
         found: dict[str, int] = {}
         for folder in sorted({image.folder for image in self.images}):
             number = exact.get(folder, plain.get(label_from_folder(folder)))
@@ -149,48 +153,50 @@ class LabelledFolder:
 
         Args:
             classifier: see `tlcli.core.classifier.classifier.load`.
-            stage: what ``progress`` is called with, beside done and total.
+            stage: what ``progress`` is called with, before done and total.
             progress: called after each image.
 
         Raises:
             DataError: no image could be labelled.
             GraphError: the graph cannot be run.
         """
-        answers: list[ImagePrediction] = []
-        said = classifier.probabilities(str(image.path) for image in self.images)
-        for path, scores, error in said:
+        predictions: list[ImagePrediction] = []
+        scored = classifier.probabilities(str(image.path) for image in self.images)
+        for path, scores, error in scored:
             if scores is None:
-                answers.append(ImagePrediction(None, error=error or ""))
+                predictions.append(ImagePrediction(None, error=error or ""))
                 _log.warning("%s is left out: %s", path, error)
             else:
                 best = int(np.argmax(scores))
-                answers.append(ImagePrediction(best, float(str(scores[best]))))
+                predictions.append(ImagePrediction(best, float(str(scores[best]))))
             if progress is not None:
-                progress(stage, len(answers), len(self.images))
-        if all(answer.label is None for answer in answers):
+                progress(stage, len(predictions), len(self.images))
+        if all(prediction.label is None for prediction in predictions):
             raise DataError(
-                f"no image of {self._root} could be read; the first: {answers[0].error}"
+                f"no image of {self._root} could be read; the first: {predictions[0].error}"
             )
-        return answers
+        return predictions
 
     def summarise(
-        self, classifier: Classifier, truth: Sequence[int], answers: Sequence[ImagePrediction]
+        self, classifier: Classifier, truth: Sequence[int], predictions: Sequence[ImagePrediction]
     ) -> GraphAccuracy:
-        """Return what the answers amount to; images without one are not counted."""
+        """Return the accuracy of predictions; images without one are not counted."""
         names = classifier.labels
         predicted: list[int] = []
         wanted: list[int] = []
         wrong: list[Misclassified] = []
         skipped: list[tuple[str, str]] = []
-        for image, right, answer in zip(self.images, truth, answers, strict=True):
-            if answer.label is None:
-                skipped.append((str(image.path), answer.error))
+        for image, right, prediction in zip(self.images, truth, predictions, strict=True):
+            if prediction.label is None:
+                skipped.append((str(image.path), prediction.error))
                 continue
-            predicted.append(answer.label)
+            predicted.append(prediction.label)
             wanted.append(right)
-            if answer.label != right:
-                said = names[answer.label]
-                wrong.append(Misclassified(str(image.path), names[right], said, answer.score))
+            if prediction.label != right:
+                predicted_name = names[prediction.label]
+                wrong.append(
+                    Misclassified(str(image.path), names[right], predicted_name, prediction.score)
+                )
         return GraphAccuracy(
             graph=str(classifier.graph),
             labels=names,

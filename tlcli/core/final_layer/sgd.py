@@ -1,6 +1,6 @@
 """The final layer: one matrix and one bias over bottleneck vectors, fitted by the original's SGD.
 
-Randomness is counted, not kept: what step k draws depends on the seed and on k alone, so a
+Randomness is counted, not stored: what step k draws depends on the seed and on k alone, so a
 fit that goes on from a checkpoint ends with the very bits of one that was never cut.
 """
 
