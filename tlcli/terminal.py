@@ -118,7 +118,7 @@ def set_up_logging(verbosity: str = "INFO", quiet: bool = False) -> None:
 
     Args:
         verbosity: one of `LOG_LEVELS`, in any case.
-        quiet: only warnings and errors, whatever ``verbosity`` says.
+        quiet: only warnings and errors, whatever ``verbosity`` is.
     """
     name = {"WARN": "WARNING", "FATAL": "CRITICAL"}.get(verbosity.upper(), verbosity.upper())
     level = logging.getLevelName(name)

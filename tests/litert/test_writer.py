@@ -150,7 +150,7 @@ def test_the_graph_is_not_changed() -> None:
           node("out", "Conv2D", ["x", "w"], T=F, data_format="NCHW", padding="SAME")], "channels"),
         ([const("w", random(3, 3, 3, 4)), node("v", "Tanh", ["w"], T=F),
           node("out", "Conv2D", ["x", "v"], T=F, padding="SAME")], "input 1 is not constant"),
-        ([node("out", "Squeeze", ["x"], T=F)], "shape cannot be told"),
+        ([node("out", "Squeeze", ["x"], T=F)], "shape cannot be inferred"),
         ([placeholder("y", F, [None, 9, 10, 3]), node("out", "AddV2", ["x", "y"], T=F)], "second"),
         ([node("out", "Identity", ["x"], T=F)], "is the input itself"),
         ([integers("c", [1, 2, 3]), node("out", "AddV2", ["x", "c"], T=F)], "type int32"),

@@ -72,7 +72,7 @@ class Conversion:
         """
         found = self._shapes.get(spell_tensor(*tensor))
         if found is None:
-            raise unsupported(self._nodes[tensor[0]], "its shape cannot be told")
+            raise unsupported(self._nodes[tensor[0]], "its shape cannot be inferred")
         return found
 
     def constant(self, tensor: Tensor) -> Array | None:

@@ -26,7 +26,7 @@ class LoadRequest:
 
     Attributes:
         graph: its path.
-        overrides: what the user says about it, without what the card says too.
+        overrides: values given by the user, without those that equal the card.
         batch_size: images at a time; None chooses.
         trust: run it whatever operations it has.
         labels: None takes those next to the graph.

@@ -172,7 +172,7 @@ def _comparison_lines(comparison: GraphComparison) -> list[str]:
     if not differing:
         return [*lines, "", "The two graphs agree on every image."]
     shown = differing[:_DIFFERENCES_SHOWN]
-    named: list[Sequence[str]] = [("image", "label", "A says", "B says")]
+    named: list[Sequence[str]] = [("image", "label", "A predicts", "B predicts")]
     named += [
         (
             each.image,

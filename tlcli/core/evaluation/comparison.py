@@ -63,11 +63,11 @@ class Difference:
 
     Attributes:
         image: its path.
-        label: what it is, as the first graph spells it.
-        first: what the first graph says.
+        label: the true label, as the first graph writes it.
+        first: the label that the first graph predicts.
         first_score: of that label.
         first_right: whether that is so.
-        second: what the second graph says.
+        second: the label that the second graph predicts.
         second_score: of that label.
         second_right: whether that is so.
     """
@@ -243,7 +243,7 @@ def compare(
 
 
 def _alike(label: str, other: str, known: frozenset[str]) -> bool:
-    """Return whether two graphs mean the same label, in whichever way each spells it.
+    """Return whether two graphs mean the same label, however each writes it.
 
     Args:
         label: of the one.

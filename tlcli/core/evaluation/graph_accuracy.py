@@ -115,7 +115,7 @@ class LabelledFolder:
 
     def __init__(self, image_dir: Path) -> None:
         self._root = image_dir
-        # Names as they are: they are matched to a graph's labels, whichever way it spells them.
+        # Names as they are: they are matched to a graph's labels, however it writes them.
         dataset = scan_folder(image_dir, keep_label_names=True, minimum_labels=1)
         self.images: tuple[ImageFile, ...] = dataset.images
 
@@ -149,7 +149,7 @@ class LabelledFolder:
     def ask(
         self, classifier: Classifier, stage: str, progress: Progress | None = None
     ) -> list[ImagePrediction]:
-        """Return what a graph says of each image.
+        """Return what a graph predicts for each image.
 
         Args:
             classifier: see `tlcli.core.classifier.classifier.load`.
