@@ -6,11 +6,11 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 
 import click
 import pytest
 
+from tests.support import commands
 from tlcli.cli import COMMANDS, command
 from tlcli.commands.options import GroupedCommand
 
@@ -50,17 +50,6 @@ def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
     loaded = json.loads(done.stderr)
     heavy = {"numpy", "tensorflow", "PIL", "keras", "tqdm", "google.protobuf", "jinja2"}
     assert not heavy & set(loaded)
-
-
-def commands(command: click.Command, name: str) -> Iterator[tuple[str, click.Command]]:
-    """Yield a command and all below it, by their names."""
-    yield name, command
-    if isinstance(command, click.Group):
-        context = click.Context(command, info_name=name)
-        for each in command.list_commands(context):
-            found = command.get_command(context, each)
-            assert found is not None
-            yield from commands(found, f"{name} {each}")
 
 
 EVERY_COMMAND = dict(commands(command, "tlcli"))

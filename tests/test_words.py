@@ -13,7 +13,7 @@ import click
 import pytest
 
 import tlcli.errors
-from tests.support import ROOT
+from tests.support import ROOT, commands
 from tlcli.cli import COMMANDS
 from tlcli.cli import command as tlcli_command
 
@@ -97,16 +97,6 @@ def test_the_notebook() -> None:
     for notebook in (ROOT / "examples").glob("*.ipynb"):
         for cell in json.loads(notebook.read_text(encoding="utf-8"))["cells"]:
             assert not refused("".join(cell["source"]))
-
-
-def commands(command: click.Command, name: str) -> Iterator[tuple[str, click.Command]]:
-    yield name, command
-    if isinstance(command, click.Group):
-        context = click.Context(command, info_name=name)
-        for each in command.list_commands(context):
-            found = command.get_command(context, each)
-            assert found is not None
-            yield from commands(found, f"{name} {each}")
 
 
 def test_help_of_every_command() -> None:
