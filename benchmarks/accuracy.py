@@ -21,7 +21,8 @@ from tlcli.core.bottlenecks.text_files import import_folder
 from tlcli.core.data.splits import hash_percentage
 from tlcli.core.evaluation.metrics import evaluate_layer
 from tlcli.core.final_layer.logistic_regression import fit_lbfgs
-from tlcli.core.final_layer.sgd import Samples, SgdSettings, fit_sgd
+from tlcli.core.final_layer.samples import Samples
+from tlcli.core.final_layer.sgd import SgdSettings, fit_sgd
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,8 @@ from accuracy import Data, load
 
 from tlcli.core.evaluation.metrics import evaluate_layer
 from tlcli.core.final_layer.logistic_regression import L2_STRENGTHS, fit_lbfgs
-from tlcli.core.final_layer.sgd import FinalLayer, Samples, SgdSettings, fit_sgd
+from tlcli.core.final_layer.samples import Samples
+from tlcli.core.final_layer.sgd import FinalLayer, SgdSettings, fit_sgd
 
 Job = Callable[[], FinalLayer]
 

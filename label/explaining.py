@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from label.fonts import FONT_SIZE, Fonts
+from tlcli.arrays import Array
 from tlcli.core.classifier.classifier import Classifier, Prediction
 from tlcli.core.classifier.input_spec import InputOverrides
 from tlcli.errors import GraphError, ImageError
 from tlcli.system.atomic_files import write_bytes
 
 if TYPE_CHECKING:
-    import numpy as np
     from PIL import Image
 
     from tlcli.core.evaluation.activation_maps import ActivationMapper
@@ -115,16 +115,14 @@ class Explainer:
             self._warn(error)
             return None
 
-    def _activation(self, prediction: Prediction) -> np.ndarray[Any, Any] | None:
+    def _activation(self, prediction: Prediction) -> Array | None:
         from tlcli.core.evaluation.activation_maps import NoActivationMapError
 
         if self._mapper is None or prediction.label is None:
             return None
         try:
             batch = self._classifier.read(prediction.image)
-            found: np.ndarray[Any, Any] = self._mapper.maps(
-                batch, [self._numbers[prediction.label]]
-            )[0]
+            found: Array = self._mapper.maps(batch, [self._numbers[prediction.label]])[0]
         except ImageError:
             return None
         except NoActivationMapError as error:
@@ -153,7 +151,7 @@ class Explainer:
 
 def draw(
     image: Image.Image,
-    activation: np.ndarray[Any, Any] | None,
+    activation: Array | None,
     scores: Sequence[tuple[str, float]],
     numbers: dict[str, int],
     fonts: Fonts,

@@ -16,9 +16,9 @@ from tlcli.core.data.splits import sort_key
 from tlcli.core.evaluation.metrics import CrossValidation, assign_folds, cross_validate
 from tlcli.core.final_layer.checkpoint import Checkpoint, fit_digest
 from tlcli.core.final_layer.logistic_regression import fit_lbfgs
+from tlcli.core.final_layer.samples import Samples
 from tlcli.core.final_layer.sgd import (
     FinalLayer,
-    Samples,
     SgdFit,
     SgdSettings,
     SgdState,

@@ -9,20 +9,19 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from retrain.inputs import Inputs
 from retrain.options import RetrainOptions
+from tlcli.arrays import Array
 from tlcli.backbone import Backbone
 from tlcli.core.final_layer.sgd import FinalLayer
 from tlcli.errors import CacheError, GraphError, ImageError
 
 if TYPE_CHECKING:
     from tlcli.core.bottlenecks.cache import BottleneckStore
-
-Array = np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True)

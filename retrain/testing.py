@@ -19,7 +19,7 @@ from tlcli.core.evaluation.metrics import (
     evaluate_layer,
     predict,
 )
-from tlcli.core.final_layer.sgd import Samples
+from tlcli.core.final_layer.samples import Samples
 
 logger = logging.getLogger("tlcli")
 

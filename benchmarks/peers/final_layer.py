@@ -44,7 +44,8 @@ def split(data: str) -> tuple[Array, Array, Array, Array]:
 
 def sgd(data: str, steps: int = 4000) -> dict[str, Any]:
     """Fit by tlcli's SGD on one processor."""
-    from tlcli.core.final_layer.sgd import Samples, SgdSettings, fit_sgd
+    from tlcli.core.final_layer.samples import Samples
+    from tlcli.core.final_layer.sgd import SgdSettings, fit_sgd
 
     one_core()
     vectors, labels, _, _ = split(data)
@@ -62,7 +63,7 @@ def sgd(data: str, steps: int = 4000) -> dict[str, Any]:
 def lbfgs(data: str) -> dict[str, Any]:
     """Fit by tlcli's regularised optimum, its strength chosen on the validation split."""
     from tlcli.core.final_layer.logistic_regression import fit_lbfgs
-    from tlcli.core.final_layer.sgd import Samples
+    from tlcli.core.final_layer.samples import Samples
 
     one_core()
     vectors, labels, held, held_labels = split(data)

@@ -14,7 +14,8 @@ from tests.reliability.retrainings import Bench
 from tlcli.core.data.image_folder import scan_folder
 from tlcli.core.data.splits import assign_splits, hash_percentage, split_of
 from tlcli.core.evaluation.metrics import evaluate_layer
-from tlcli.core.final_layer.sgd import Samples, SgdSettings, fit_sgd
+from tlcli.core.final_layer.samples import Samples
+from tlcli.core.final_layer.sgd import SgdSettings, fit_sgd
 
 pytestmark = pytest.mark.slow
 

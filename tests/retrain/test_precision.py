@@ -27,7 +27,8 @@ from tlcli.core.bottlenecks.extraction import Request, compute
 from tlcli.core.bottlenecks.precision import in_bfloat16
 from tlcli.core.data.image_folder import scan_folder
 from tlcli.core.evaluation.metrics import assign_folds, cross_validate
-from tlcli.core.final_layer.sgd import FinalLayer, Samples, SgdSettings, fit_sgd
+from tlcli.core.final_layer.samples import Samples
+from tlcli.core.final_layer.sgd import FinalLayer, SgdSettings, fit_sgd
 from tlcli.errors import UsageError
 
 

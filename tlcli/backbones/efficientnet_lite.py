@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from tlcli.arrays import Array
 from tlcli.backbone import INPUT, Backbone, BackboneGraph
 from tlcli.backbones.torch_file import read_tensors
 from tlcli.core.images.preprocessing import PREPROCESSING_VERSION
@@ -184,7 +185,7 @@ def find(name: str) -> Backbone:
     )
 
 
-def read_verified(variant: Variant, path: Path) -> dict[str, np.ndarray[Any, Any]]:
+def read_verified(variant: Variant, path: Path) -> dict[str, Array]:
     """Return the tensors of a weight file whose SHA-256 is the known one.
 
     Raises:
@@ -262,7 +263,7 @@ class _Convolution:
 class _Builder:
     """Collects nodes; each method returns the name of its result."""
 
-    def __init__(self, state: dict[str, np.ndarray[Any, Any]]) -> None:
+    def __init__(self, state: dict[str, Array]) -> None:
         self.nodes: list[Any] = []
         self._state = state
 
@@ -270,11 +271,11 @@ class _Builder:
         self.nodes.append(node(name, op, inputs, T=np.float32, **attrs))
         return name
 
-    def constant(self, name: str, array: np.ndarray[Any, Any]) -> str:
+    def constant(self, name: str, array: Array) -> str:
         self.nodes.append(const(name, array))
         return name
 
-    def _folded(self, weights: str, norm: str) -> tuple[np.ndarray[Any, Any], ...]:
+    def _folded(self, weights: str, norm: str) -> tuple[Array, ...]:
         """Return [out, in, h, w] weights and [out] biases with the batch norm in them."""
         state = self._state
         gamma, beta, mean, variance = (
@@ -321,7 +322,7 @@ class _Builder:
         return self.add(f"{name}/add", "AddV2", [result, source]) if block.shortcut else result
 
 
-def build_graph(variant: Variant, state: dict[str, np.ndarray[Any, Any]]) -> BackboneGraph:
+def build_graph(variant: Variant, state: dict[str, Array]) -> BackboneGraph:
     """Return the network from `INPUT` to the global average of the head convolution.
 
     Args:

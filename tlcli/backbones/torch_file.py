@@ -18,6 +18,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from tlcli.arrays import Array
 from tlcli.errors import BackboneError
 from tlcli.system.atomic_files import sha256_bytes
 
@@ -27,8 +28,6 @@ MAXIMUM_BYTES = 1 << 29
 _MAGIC = 0x1950A86A20F9469CFC6C
 _PROTOCOL = 1001
 _STORAGE_TYPES = {"FloatStorage": "<f4", "LongStorage": "<i8"}
-
-Array = np.ndarray[Any, Any]
 
 
 class _Damaged(Exception):

@@ -8,10 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from tlcli.arrays import Array
 from tlcli.errors import GraphError
 from tlcli.graph.nodes import DTYPES, FILL_LIMIT, DataType, tensor_to_array
-
-Array = np.ndarray[Any, Any]
 
 _UNARY: dict[str, Callable[[Any], Any]] = {
     "Neg": np.negative,

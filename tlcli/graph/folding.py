@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from tlcli.arrays import Array
 from tlcli.errors import GraphError
-from tlcli.graph.constant_ops import Array, attribute_value, compute
+from tlcli.graph.constant_ops import attribute_value, compute
 from tlcli.graph.messages import GraphDef
 from tlcli.graph.nodes import DataType, const, node, tensor_to_array
 from tlcli.graph.surgery import (

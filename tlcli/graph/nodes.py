@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tlcli.arrays import Array
 from tlcli.errors import GraphError
 from tlcli.graph.messages import AttrValue, GraphDef, NodeDef, Tensor, TensorShape
 from tlcli.text import counted
@@ -180,7 +181,7 @@ def _tensor_shape(tensor: Any) -> tuple[int, ...]:
     return dims
 
 
-def _listed_values(tensor: Any, kind: DataType, count: int) -> np.ndarray[Any, Any]:
+def _listed_values(tensor: Any, kind: DataType, count: int) -> Array:
     field = getattr(tensor, VALUE_FIELDS.get(kind, "int_val"))[:count]
     if kind is DataType.STRING:
         return np.array(field, dtype=object)
@@ -191,7 +192,7 @@ def _listed_values(tensor: Any, kind: DataType, count: int) -> np.ndarray[Any, A
     return np.array(field, dtype=np.int32).astype(DTYPES[kind])
 
 
-def tensor_to_array(tensor: Any) -> np.ndarray[Any, Any]:
+def tensor_to_array(tensor: Any) -> Array:
     """Return the values of a ``Tensor`` message; the array may be read-only.
 
     Values are taken from ``tensor_content`` or, like TensorFlow does, from the list of its

@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from tlcli.graph.constant_ops import Array, attribute_value, strided_slice
+from tlcli.arrays import Array
+from tlcli.graph.constant_ops import attribute_value, strided_slice
 from tlcli.graph.nodes import DataType, Shape, shape_dims, tensor_to_array
 from tlcli.graph.surgery import data_inputs
 

@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from tlcli.arrays import Array
 from tlcli.errors import GraphError
-from tlcli.graph.constant_ops import Array, attribute_value
+from tlcli.graph.constant_ops import attribute_value
 from tlcli.graph.nodes import (
     DTYPES,
     DataType,

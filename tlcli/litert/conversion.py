@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from tlcli.arrays import Array
 from tlcli.errors import GraphError
 from tlcli.graph.constant_ops import attribute_value
 from tlcli.graph.nodes import DataType, Shape, tensor_to_array
 from tlcli.graph.shapes import infer_shapes
 from tlcli.graph.surgery import ADDING, data_inputs, spell_tensor
-from tlcli.litert.flatbuffer import Array, LiteRTModel, OperatorOptions
+from tlcli.litert.flatbuffer import LiteRTModel, OperatorOptions
 
 Tensor = tuple[str, int]
 

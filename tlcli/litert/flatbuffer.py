@@ -13,10 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from tlcli.arrays import Array
 from tlcli.errors import OutputError
 from tlcli.graph.nodes import Shape
-
-Array = np.ndarray[Any, Any]
 
 _IDENTIFIER = b"TFL3"
 _SCHEMA_VERSION = 3

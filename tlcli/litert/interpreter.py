@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from tlcli.arrays import Array
 from tlcli.errors import GraphError
 from tlcli.litert.safety import LARGEST_FILE, LARGEST_TENSOR, check_litert
 from tlcli.runtime.native_stderr import quiet_stderr
@@ -17,7 +18,6 @@ from tlcli.runtime.watchdog import first_line
 from tlcli.system.cpus import available_cpus
 from tlcli.system.regular_files import read_regular
 
-Array = np.ndarray[Any, Any]
 Scale = Callable[[Array, Array], Array]
 """Writes what a network takes for pixels into an array, and returns that."""
 

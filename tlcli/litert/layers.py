@@ -6,12 +6,13 @@ from typing import Any
 
 import numpy as np
 
+from tlcli.arrays import Array
 from tlcli.graph.constant_ops import attribute_value
 from tlcli.graph.nodes import Shape
 from tlcli.graph.shape_inference import windows
 from tlcli.graph.surgery import data_inputs
 from tlcli.litert.conversion import Conversion, unsupported
-from tlcli.litert.flatbuffer import Array, OperatorOptions
+from tlcli.litert.flatbuffer import OperatorOptions
 
 _AVERAGE_POOL, _CONV, _DEPTHWISE, _DENSE, _MAX_POOL, _PAD = 1, 3, 4, 9, 17, 34
 _PADDINGS = {"SAME": 0, "VALID": 1}

@@ -14,15 +14,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from tlcli.arrays import Array
 from tlcli.errors import GraphError
 from tlcli.litert.interpreter import LiteRTEngine, Scale, litert_content
 from tlcli.system.cpus import available_cpus
-
-Array = np.ndarray[Any, Any]
 
 WEIGHTS_IN_MEMORY = 512 << 20
 """Bytes of weights in all interpreters: each has its own, arranged for its processor."""

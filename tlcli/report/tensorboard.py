@@ -20,13 +20,13 @@ from typing import Any, Literal
 import numpy as np
 from PIL import Image
 
+from tlcli.arrays import Array
 from tlcli.core.evaluation.confusion import ConfusionMatrix
 from tlcli.errors import OutputError
 from tlcli.progress import Progress
 from tlcli.report.tensorboard_pictures import confusion_image, one_line, sprite
 from tlcli.system.atomic_files import output_error, write_bytes, write_text
 
-Array = np.ndarray[Any, Any]
 Kind = Literal["train", "validation"]
 
 KINDS: tuple[Kind, ...] = ("train", "validation")

@@ -6,16 +6,14 @@ import math
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from tlcli.arrays import Array
 from tlcli.core.images.thumbnails import picture
 from tlcli.progress import Progress
 from tlcli.system.cpus import available_cpus
-
-Array = np.ndarray[Any, Any]
 
 # The largest sprite that the projector takes.
 SPRITE_SIDE = 8192

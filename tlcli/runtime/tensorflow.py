@@ -12,14 +12,13 @@ from typing import Any
 
 import numpy as np
 
+from tlcli.arrays import Array
 from tlcli.errors import GraphError
 from tlcli.runtime.native_stderr import quiet_stderr
 from tlcli.runtime.watchdog import first_line, watchdog
 from tlcli.system.cpus import available_cpus
 
 logger = logging.getLogger("tlcli")
-
-Array = np.ndarray[Any, Any]
 
 
 def import_tensorflow() -> Any:

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import numpy as np
 from PIL import Image
 
+from tlcli.arrays import Array
 from tlcli.core.classifier.classifier import Classifier
 from tlcli.core.classifier.input_spec import InputOverrides
 from tlcli.core.classifier.loading import load
@@ -20,7 +21,6 @@ from tlcli.core.images.decoding import open_image, orientation
 from tlcli.core.images.thumbnails import picture
 from tlcli.errors import GraphError, ImageError
 from tlcli.report.collect import data_uri
-from tlcli.serve.predict import Array
 
 _Result = TypeVar("_Result")
 

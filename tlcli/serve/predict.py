@@ -21,14 +21,13 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from tlcli.arrays import Array
 from tlcli.serve.request_errors import RequestError
 
 IMAGE, IMAGE_BYTES, PREDICTION = "image", "image_bytes", "prediction"
 # Signature -> its only input; the SavedModel that `tlcli retrain` writes has the same two.
 SIGNATURES = {"serving_default": IMAGE, "encoded": IMAGE_BYTES}
 VERSION = "1"
-
-Array = np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True)

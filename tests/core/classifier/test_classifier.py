@@ -14,8 +14,9 @@ import pytest
 from PIL import Image
 
 import tlcli
+from tlcli.arrays import Array
 from tlcli.core.classifier import classifier as module
-from tlcli.core.classifier.classifier import Array, Classifier, ImageInput, Prediction, Score
+from tlcli.core.classifier.classifier import Classifier, ImageInput, Prediction, Score
 from tlcli.core.classifier.loading import load
 from tlcli.core.export.frozen_graph import final_layer_graph, serialise
 from tlcli.core.export.model_card import CardInput, ModelCard, card_path, complete

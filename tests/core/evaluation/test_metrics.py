@@ -14,7 +14,8 @@ from tlcli.core.evaluation.metrics import (
     predicted_labels,
     wilson_interval,
 )
-from tlcli.core.final_layer.sgd import FinalLayer, Samples
+from tlcli.core.final_layer.samples import Samples
+from tlcli.core.final_layer.sgd import FinalLayer
 from tlcli.errors import UsageError
 
 

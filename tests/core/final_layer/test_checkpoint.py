@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from tlcli.core.final_layer.checkpoint import Checkpoint, fit_digest
-from tlcli.core.final_layer.sgd import Samples, SgdFit, SgdSettings, SgdState, fit_sgd
+from tlcli.core.final_layer.samples import Samples
+from tlcli.core.final_layer.sgd import SgdFit, SgdSettings, SgdState, fit_sgd
 from tlcli.errors import OutputError
 
 SAMPLES = Samples(

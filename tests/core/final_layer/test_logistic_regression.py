@@ -9,7 +9,8 @@ import pytest
 from tlcli.core.bottlenecks.text_files import import_folder
 from tlcli.core.final_layer.centred_vectors import BlockLimits
 from tlcli.core.final_layer.logistic_regression import L2_STRENGTHS, LbfgsSettings, fit_lbfgs
-from tlcli.core.final_layer.sgd import FinalLayer, Samples, SgdSettings, fit_sgd
+from tlcli.core.final_layer.samples import Samples
+from tlcli.core.final_layer.sgd import FinalLayer, SgdSettings, fit_sgd
 from tlcli.errors import DataError
 
 

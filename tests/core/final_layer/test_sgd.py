@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from tlcli.core.bottlenecks.text_files import import_folder
+from tlcli.core.final_layer.samples import Samples
 from tlcli.core.final_layer.sampling import LabelSampler, truncated_normal
 from tlcli.core.final_layer.sgd import (
     FinalLayer,
-    Samples,
     SgdFit,
     SgdSettings,
     SgdState,
@@ -104,7 +104,8 @@ def test_bits_do_not_depend_on_the_number_of_threads() -> None:
     program = """if True:
         import hashlib
         import numpy as np
-        from tlcli.core.final_layer.sgd import Samples, SgdSettings, fit_sgd
+        from tlcli.core.final_layer.samples import Samples
+        from tlcli.core.final_layer.sgd import SgdSettings, fit_sgd
         digest = hashlib.sha256()
         for size, labels in ((2048, 3), (1280, 5), (1001, 51)):
             vectors = np.random.default_rng(0).random((200, size), np.float32)

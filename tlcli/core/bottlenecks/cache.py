@@ -11,11 +11,11 @@ import sqlite3
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from tlcli.arrays import Array
 from tlcli.core.bottlenecks.cache_database import CHUNK, StoreDatabase, chunks, marks
 from tlcli.core.bottlenecks.cache_files import FileCache
 from tlcli.core.images.preprocessing import PREPROCESSING_VERSION
@@ -23,8 +23,6 @@ from tlcli.errors import ImageError
 from tlcli.progress import Progress
 from tlcli.system.cache_folders import bottleneck_folder
 from tlcli.system.gc_pause import gc_paused
-
-Array = np.ndarray[Any, Any]
 
 _LARGEST_VECTOR = 1 << 24
 

@@ -5,18 +5,14 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-
+from tlcli.arrays import Array
 from tlcli.core.images.augmentation import Augmentation
 from tlcli.core.images.preprocessing import Preprocessing
 from tlcli.errors import ImageError
 from tlcli.system.atomic_files import sha256_bytes
 
 logger = logging.getLogger("tlcli")
-
-Array = np.ndarray[Any, Any]
 
 # Whole files are in memory while they are decoded.
 LARGEST_FILE = 1 << 30

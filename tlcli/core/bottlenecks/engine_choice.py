@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import logging
 import sys
-from typing import Any
 
 import numpy as np
 
+from tlcli.arrays import Array
 from tlcli.backbone import INPUT, BackboneGraph
 from tlcli.core.bottlenecks.engines import (
     GPU,
@@ -28,8 +28,6 @@ from tlcli.runtime.tensorflow import import_tensorflow
 from tlcli.system.machine import bfloat16_instructions, has_gpu
 
 logger = logging.getLogger("tlcli")
-
-Array = np.ndarray[Any, Any]
 
 AGREEMENT = 1e-4
 """Largest difference between two engines' vectors, relative to the largest value, to mix them."""

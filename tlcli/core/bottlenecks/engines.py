@@ -12,18 +12,17 @@ import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
+from tlcli.arrays import Array
 from tlcli.backbone import INPUT, BackboneGraph
 from tlcli.graph.bfloat16 import bfloat16_graph
 from tlcli.litert.interpreter import Scale
 from tlcli.litert.pool import LiteRTPool
 from tlcli.runtime.tensorflow import GraphEngine, import_tensorflow
 from tlcli.system.cpus import available_cpus
-
-Array = np.ndarray[Any, Any]
 
 BATCH_SIZE = 8
 """Images per run where a run takes the whole machine; small, as a killed run loses them."""

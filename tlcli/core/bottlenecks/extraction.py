@@ -15,11 +15,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import compress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from tlcli.arrays import Array
 from tlcli.backbone import Backbone, BackboneGraph
 from tlcli.core.bottlenecks.cache import BottleneckStore
 from tlcli.core.bottlenecks.decode_jobs import Job, Unreadable, decode
@@ -31,8 +32,6 @@ from tlcli.errors import BackboneError, CacheError, GraphError
 from tlcli.progress import Progress
 from tlcli.runtime.prefetch import Prefetcher
 from tlcli.system.cpus import available_cpus
-
-Array = np.ndarray[Any, Any]
 
 STAGE = "bottlenecks"
 # Vectors in one transaction, and how long the first of them may wait for the others.

@@ -17,14 +17,13 @@ from typing import Any
 
 import numpy as np
 
+from tlcli.arrays import Array
 from tlcli.backbone import Backbone, BackboneGraph
 from tlcli.core.bottlenecks.engine_choice import backbone_engine
 from tlcli.core.bottlenecks.engines import NO_BACKEND, BackboneEngine, Bfloat16Backbone
 from tlcli.core.images.preprocessing import Preprocessing
 from tlcli.errors import GraphError, ImageError
 from tlcli.graph.bfloat16 import REWRITE
-
-Array = np.ndarray[Any, Any]
 
 WORTH_MEASURING = 1000
 """New images below which float32 is chosen without measuring.

@@ -18,14 +18,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
+from tlcli.arrays import Floats
 from tlcli.errors import DataError, OutputError
 from tlcli.progress import Progress
 from tlcli.system.atomic_files import TEMPORARY_PREFIX, atomic_path, sweep_temporary
 from tlcli.text import counted
 
-Floats = npt.NDArray[np.float32]
 # 32 characters for each of a quarter of a million floats: far beyond any bottleneck.
 _LARGEST_FILE = 8 << 20
 _BLOCK_BYTES = 16 << 20

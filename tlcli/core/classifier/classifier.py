@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from tlcli.arrays import Array
 from tlcli.core.images.decoding import Source
 from tlcli.core.images.preprocessing import Preprocessing
 from tlcli.errors import GraphError, ImageError, UsageError
@@ -19,7 +20,6 @@ from tlcli.runtime.prefetch import Prefetcher
 from tlcli.system.cpus import available_cpus
 from tlcli.text import counted
 
-Array = np.ndarray[Any, Any]
 _Named = tuple[str, Source]
 """An image and what it is called in predictions."""
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tlcli.arrays import Array
 from tlcli.backbone import INPUT, BackboneGraph
 from tlcli.core.evaluation.linear_head import LinearEnd, NoActivationMapError, find_linear_end
 from tlcli.errors import GraphError, OutputError
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
     from tlcli.core.final_layer.sgd import FinalLayer
 
 __all__ = ["ActivationMapper", "NoActivationMapError", "overlay"]
-
-Array = np.ndarray[Any, Any]
 
 # How much of the colour shows through where the map is highest.
 HEAT_STRENGTH = 0.65

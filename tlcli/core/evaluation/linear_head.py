@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from tlcli.arrays import Array
 from tlcli.errors import GraphError
 from tlcli.graph.nodes import tensor_to_array
 from tlcli.graph.surgery import (
@@ -21,8 +22,6 @@ from tlcli.graph.surgery import (
     nodes_by_name,
     split_tensor,
 )
-
-Array = np.ndarray[Any, Any]
 
 
 class NoActivationMapError(GraphError):

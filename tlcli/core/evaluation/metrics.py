@@ -9,9 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from tlcli.arrays import Floats, Indices
 from tlcli.core.evaluation.confusion import ConfusionMatrix
+from tlcli.core.final_layer.samples import Samples
 from tlcli.core.final_layer.sampling import philox
-from tlcli.core.final_layer.sgd import FinalLayer, Floats, Indices, Samples
+from tlcli.core.final_layer.sgd import FinalLayer
 from tlcli.errors import UsageError
 from tlcli.progress import Progress
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from tlcli.core.final_layer.samples import Floats, Samples
+from tlcli.arrays import Floats
+from tlcli.core.final_layer.samples import Samples
 from tlcli.core.final_layer.sampling import LabelSampler
 
 # OpenBLAS gives a product of more than 2**18 multiplications to several threads, and waking

@@ -11,11 +11,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-from tlcli.core.final_layer.samples import Floats, Samples
-
-Doubles = npt.NDArray[np.float64]
+from tlcli.arrays import Doubles, Floats
+from tlcli.core.final_layer.samples import Samples
 
 
 @dataclass(frozen=True)

@@ -14,11 +14,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tlcli.arrays import Doubles, Floats
 from tlcli.core.final_layer.batch import SINGLE_THREAD_WORK
-from tlcli.core.final_layer.samples import Floats
 
 LOG = logging.getLogger("tlcli")
-Doubles = npt.NDArray[np.float64]
 # Of thinner pieces (many labels) the calls cost more than threads do: the product stays whole.
 _FEWEST_ROWS = 8
 _HISTORY = 10

@@ -13,8 +13,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
-import numpy.typing as npt
 
+from tlcli.arrays import Doubles, Floats, Indices
 from tlcli.core.final_layer.centred_vectors import BlockLimits, CentredVectors, mean_vector
 from tlcli.core.final_layer.lbfgs import (
     dot,
@@ -24,13 +24,12 @@ from tlcli.core.final_layer.lbfgs import (
     norm,
     product,
 )
-from tlcli.core.final_layer.samples import Floats, Indices, Samples
+from tlcli.core.final_layer.samples import Samples
 from tlcli.core.final_layer.sampling import philox
 from tlcli.core.final_layer.sgd import FinalLayer
 from tlcli.errors import DataError
 
 LOG = logging.getLogger("tlcli")
-Doubles = npt.NDArray[np.float64]
 
 # L2 regularisation strengths tried, strongest first, relative to the mean squared length of a
 # centred vector: the best of every data set measured lies well inside.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-Indices = npt.NDArray[np.intp]
+from tlcli.arrays import Indices
 
 # Steps whose batches are drawn at once: long enough to hide the calls, short enough to be small.
 BLOCK = 64

@@ -13,23 +13,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from tlcli.arrays import Floats
 from tlcli.core.final_layer.batch import Batch
-from tlcli.core.final_layer.samples import Floats, Indices, Samples
+from tlcli.core.final_layer.samples import Samples
 from tlcli.core.final_layer.sampling import LabelSampler, truncated_normal
 from tlcli.errors import DataError, TlcliError, UsageError
-
-__all__ = [
-    "FinalLayer",
-    "Floats",
-    "Indices",
-    "Samples",
-    "SgdFit",
-    "SgdSettings",
-    "SgdState",
-    "StepStatistics",
-    "fit_sgd",
-    "softmax",
-]
 
 # The original's: small enough that the first gradients are those of a uniform guess.
 INITIAL_DEVIATION = 0.001
