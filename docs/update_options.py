@@ -1,4 +1,4 @@
-"""Write the tables of options in the documents from the commands; --check only compares."""
+"""Write the generated tables of the documents, of options and origins; --check only compares."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import click
 
 from tlcli.cli import command as tlcli
 from tlcli.commands.options import GroupedCommand, help_rows
+from tlcli.core.model_spec.origins import CONVENTIONS, ORIGINS
 
 FOLDER = Path(__file__).resolve().parent
 DOCUMENTS = [*sorted(FOLDER.parent.glob("README*.md")), *sorted(FOLDER.glob("*.md"))]
@@ -54,8 +55,28 @@ def rows(records: list[tuple[str, str]]) -> str:
     return "\n".join(lines)
 
 
+def origins() -> str:
+    """Return the Markdown table of the tools whose model files are recognised."""
+    lines = ["| made by | recognised by | pixels | resizing | what it does not tell |"]
+    lines.append("|---|---|---|---|---|")
+    for each in ORIGINS:
+        pixels = f"{each.feeds}{', blue first' if each.channels == 'bgr' else ''}"
+        cells = (each.name, each.sign, pixels, str(each.resizing), each.unknown)
+        lines.append(f"| {' | '.join(cells)} |".replace("|  |", "| |"))
+    for kind, (scaling, resizing, whose) in CONVENTIONS.items():
+        cells = (f"nothing known: {kind.value}", "", f"{scaling}, as {whose}", str(resizing))
+        lines.append(f"| {' | '.join(cells)} | the range: it is assumed |".replace("|  |", "| |"))
+    return "\n".join(lines)
+
+
 def updated(text: str) -> str:
     """Return the document with every marked table regenerated."""
+    text = re.sub(
+        r"(<!-- origins -->\n).*?(<!-- end -->)",
+        lambda found: f"{found[1]}{origins()}\n{found[2]}",
+        text,
+        flags=re.DOTALL,
+    )
     return re.sub(
         r"(<!-- options: ([\w ]+?) -->\n).*?(<!-- end -->)",
         lambda found: f"{found[1]}{table(found[2])}\n{found[3]}",

@@ -47,7 +47,7 @@ GROUPS = {
         *("top_k", "threshold", "output_format", "spreadsheet"),
         *("sort_into", "link", "explain"),
     ),
-    "Graph": GRAPH_GROUP,
+    "Graph": (*GRAPH_GROUP, "describe"),
     "Logging": LOGGING_GROUP,
 }
 
@@ -111,6 +111,12 @@ GROUPS = {
     help="Write one picture per image into DIR: the image, a heat map of the regions that "
     "contributed to its best label, and the scores.",
 )
+@click.option(
+    "--describe",
+    is_flag=True,
+    help="Print what the graph takes and returns, and where each part is known from; no image is "
+    "needed.",
+)
 @log_options
 def command(
     images: tuple[str, ...],
@@ -123,6 +129,7 @@ def command(
     sort_into: Path | None,
     link: bool,
     explain: Path | None,
+    describe: bool,
     logging_verbosity: str,
     quiet: bool,
     **options: Any,
@@ -134,7 +141,12 @@ def command(
       tlcli label new.jpg
       tlcli label photos --graph old/graph.pb --format csv > scores.csv
       tlcli label photos --sort_into sorted --threshold 80%
+      tlcli label --describe --graph model.tflite
     """
+    if describe:
+        set_up_logging(logging_verbosity, quiet)
+        _describe(graph, output_format, options)
+        return 0
     if not images and not more_images:
         raise click.UsageError(
             "no image was named; give files, folders or patterns, with or without --image"
@@ -194,6 +206,22 @@ def command(
     return 1 if outcome.failed or (sorter is not None and sorter.failed) else 0
 
 
+def _describe(graph: Path | None, output_format: str, options: dict[str, Any]) -> None:
+    import json
+
+    from tlcli.commands.options import find_graph
+    from tlcli.core.classifier.describing import describe, rows
+    from tlcli.core.classifier.loading import load
+    from tlcli.text import table
+
+    with load(find_graph(graph), **options) as classifier:
+        if output_format == "text":
+            lines = [str(classifier.graph), *table(rows(classifier), right=())]
+            click.echo("\n".join(map(printable, lines)))
+        else:
+            click.echo(json.dumps(describe(classifier), indent=2, ensure_ascii=False))
+
+
 def _check_folders(arguments: list[str], sort_into: Path | None, explain: Path | None) -> None:
     from label.sorting import check_outside
 
@@ -210,7 +238,7 @@ def _explainer(classifier: Any, folder: Path, options: dict[str, Any], top_k: in
     from dataclasses import fields
 
     from label.explaining import Explainer
-    from tlcli.core.classifier.input_spec import InputOverrides
+    from tlcli.core.model_spec.input_spec import InputOverrides
 
     given = InputOverrides(**{field.name: options[field.name] for field in fields(InputOverrides)})
     return Explainer(classifier, folder, given, options["trust"], top_k)

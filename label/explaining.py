@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from label.fonts import FONT_SIZE, Fonts
 from tlcli.arrays import Array
 from tlcli.core.classifier.classifier import Classifier, Prediction
-from tlcli.core.classifier.input_spec import InputOverrides
+from tlcli.core.model_spec.input_spec import InputOverrides
 from tlcli.errors import GraphError, ImageError
 from tlcli.system.atomic_files import write_bytes
 

@@ -29,10 +29,10 @@ from tlcli.backbones.torch_file import read_tensors
 from tlcli.core.bottlenecks.cache import BottleneckStore
 from tlcli.core.bottlenecks.cache_database import FILE_NAME
 from tlcli.core.bottlenecks.text_files import read_vector
-from tlcli.core.classifier.input_inference import infer_spec
-from tlcli.core.classifier.labels_file import decode_labels
 from tlcli.core.export.model_card import CardInput, ModelCard, read
 from tlcli.core.images.preprocessing import Preprocessing
+from tlcli.core.model_spec.input_inference import examine
+from tlcli.core.model_spec.labels_file import decode_labels
 from tlcli.errors import BackboneError, DataError, GraphError, ImageError, TlcliError
 from tlcli.graph.limits import check_messages, check_sizes
 from tlcli.graph.messages import GraphDef
@@ -76,7 +76,7 @@ def images(data: bytes) -> None:
 def labels(data: bytes) -> None:
     """Give labels without line ends, or a sentence."""
     with suppress(DataError):
-        found = decode_labels(data, "labels.txt")
+        found = decode_labels(data, "labels.txt").names
         assert found
         assert not any("\n" in label or "\0" in label for label in found)
 
@@ -123,8 +123,11 @@ def graph(data: bytes) -> None:
     with suppress(GraphError):
         parsed = read_graph(path)
         check_operations(parsed)
-        wants = infer_spec(parsed)
-        check_sizes(wants.graph, wants.input, [wants.output], (wants.height, wants.width), "it")
+        found = examine(parsed)
+        height, width = found.facts.size
+        assert height
+        assert width
+        check_sizes(found.graph, found.input, [found.output], (height, width), "it")
     with suppress(TlcliError):
         find(path)
 

@@ -13,8 +13,8 @@ from PIL import Image
 from label.explaining import PANEL, SIDE, Explainer, _cut, draw
 from label.fonts import Fonts
 from tlcli.core.classifier.classifier import Classifier, Prediction
-from tlcli.core.classifier.input_spec import InputOverrides
 from tlcli.core.classifier.loading import load
+from tlcli.core.model_spec.input_spec import InputOverrides
 
 
 @pytest.fixture(scope="module")

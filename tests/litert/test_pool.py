@@ -27,7 +27,8 @@ class FakeEngine:
     entered: ClassVar[threading.Semaphore]
     fails_from = 99
     input_name, input_type, input_shape = "x", "float32", (1, 2)
-    output_name, output_shape = "y", (1, 2)
+    outputs: ClassVar[list[Any]] = [("y", (1, 2))]
+    output = 0
 
     def __init__(self, source: object, threads: int, *more: object, **others: object) -> None:
         if len(self.made) >= self.fails_from:

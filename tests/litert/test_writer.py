@@ -19,7 +19,9 @@ from tests.litert.cases import (
     random,
     window,
 )
-from tlcli.core.classifier.input_inference import infer_spec
+from tlcli.core.model_spec.input_inference import examine
+from tlcli.core.model_spec.input_spec import InputOverrides
+from tlcli.core.model_spec.origins import specify
 from tlcli.errors import GraphError
 from tlcli.graph.nodes import const, node, placeholder
 from tlcli.graph.safety import read_graph
@@ -122,7 +124,7 @@ def test_names_shapes_and_bytes(name: str) -> None:
     built = graph(CASES[name])
     content = write_model(built, "x", "out:0")
     engine = LiteRTEngine(content)
-    assert (engine._input["name"], engine._output["name"]) == ("x", "out")
+    assert (engine.input_name, engine.output_name) == ("x", "out")
     assert engine.input_shape == (None, 9, 10, 3)
     assert engine.output_shape[0] is None
     assert None not in engine.output_shape[1:]
@@ -200,12 +202,13 @@ FOLDERS = (
 
 @pytest.mark.parametrize("folder", FOLDERS)
 def test_graphs_of_the_original_tools(folder: str, shared: Path) -> None:
-    wants = infer_spec(read_graph(shared / "legacy" / folder / "graph.pb"))
+    wants = examine(read_graph(shared / "legacy" / folder / "graph.pb"))
+    spec = specify(wants.facts, InputOverrides())
     plain = simplify(wants.graph, wants.input, [wants.output])
     engine = LiteRTEngine(write_model(plain, wants.input, wants.output))
-    images = np.random.default_rng(0).random((3, wants.height, wants.width, 3), dtype=F)
+    images = np.random.default_rng(0).random((3, spec.height, spec.width, 3), dtype=F)
     raw = images * 255
-    images = (raw - F(wants.scaling.mean)) / F(wants.scaling.std)
+    images = (raw - F(spec.scaling.mean)) / F(spec.scaling.std)
     with GraphEngine(wants.graph, wants.input, wants.output) as tensorflow:
         for count in (1, 3):
             expected = tensorflow.run(images[:count])

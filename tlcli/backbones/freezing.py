@@ -12,8 +12,8 @@ from typing import Any
 
 from tlcli.backbone import INPUT, BackboneGraph
 from tlcli.backbones.model_options import ModelOptions
-from tlcli.core.classifier.input_spec import Scaling
 from tlcli.core.images.preprocessing import PREPROCESSING_VERSION
+from tlcli.core.model_spec.input_spec import Scaling
 from tlcli.errors import BackboneError, UsageError
 from tlcli.runtime.watchdog import first_line
 
@@ -192,7 +192,8 @@ def freeze(
 
 def _scaled(images: Any, scaling: Scaling) -> Any:
     """Return ``images`` (a tensor in [0, 1]) in the range of ``scaling``."""
-    factor, offset = 255.0 / scaling.std, -scaling.mean / scaling.std
+    mean, std = scaling.single
+    factor, offset = 255.0 / std, -mean / std
     if factor != 1.0:
         images = images * factor
     if offset != 0.0:

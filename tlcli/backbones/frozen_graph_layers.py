@@ -14,8 +14,8 @@ from typing import Any
 
 from tlcli.backbone import INPUT
 from tlcli.backbones.model_options import ModelOptions
-from tlcli.core.classifier.input_spec import Scaling
 from tlcli.core.images.preprocessing import LARGEST_SIDE
+from tlcli.core.model_spec.input_spec import Scaling
 from tlcli.errors import GraphError
 from tlcli.graph.endpoints import BOTTLENECK_INPUT, PLACEHOLDERS, RESIZE, Layers, data_type, listed
 from tlcli.graph.nodes import DataType
@@ -56,7 +56,7 @@ def find_plan(graph: Any, options: ModelOptions) -> Plan:
     if not all(1 <= side <= LARGEST_SIDE for side in (height, width)):
         raise GraphError(f"its input size {height} x {width} cannot be right")
     scaling = _find_scaling(layers, fed, output, options)
-    return Plan(fed, output, height, width, scaling.mean, scaling.std)
+    return Plan(fed, output, height, width, *scaling.single)
 
 
 def _find_output(layers: Layers, wanted: str | None) -> str:
@@ -111,7 +111,7 @@ def _find_scaling(layers: Layers, fed: str, output: str, options: ModelOptions) 
     mean, std = options.input_mean, options.input_std
     if mean is not None and std is not None:
         return Scaling(float(mean), float(std))
-    node = layers.node(fed)
+    node, assumed = layers.node(fed), False
     last = node.name.rsplit("/", 1)[-1]
     if node.op == RESIZE:
         found = Scaling(0.0, layers.pixel_range(fed))
@@ -122,9 +122,10 @@ def _find_scaling(layers: Layers, fed: str, output: str, options: ModelOptions) 
     elif last != INPUT and any(_SLIM.search(each.name) for each in layers.needed(output)):
         found = Scaling(127.5, 127.5)
     else:
-        found = Scaling(0.0, 255.0, assumed=last != INPUT)
+        found = Scaling(0.0, 255.0)
+        assumed = last != INPUT and mean is None and std is None
     found = found.override(mean, std)
-    if found.assumed:
+    if assumed:
         _log.warning(
             "The range that the layer %r expects cannot be inferred: pixels from 0 to 1 are "
             "assumed; give --input_mean and --input_std if that is wrong.",

@@ -28,7 +28,7 @@ from tlcli.backbones.freezing import (
     sha256_of,
 )
 from tlcli.backbones.model_options import DEFAULT_OPTIONS, ModelOptions
-from tlcli.core.classifier.signatures import Endpoint, Purpose, find_endpoint, inference_graph
+from tlcli.core.model_spec.signatures import Endpoint, Purpose, find_endpoint, inference_graph
 from tlcli.errors import BackboneError, UsageError
 from tlcli.graph.nodes import DataType
 from tlcli.runtime.watchdog import first_line

@@ -255,7 +255,8 @@ def graph_options(function: _Function) -> _Function:
     """Add the options for a graph, its labels and its input spec.
 
     They arrive as ``graph``, ``labels``, ``input_layer``, ``output_layer``, ``input_height``,
-    ``input_width``, ``input_mean``, ``input_std``, ``batch_size`` and ``trust``.
+    ``input_width``, ``input_mean``, ``input_std``, ``channel_order``, ``batch_size`` and
+    ``trust``.
     """
     return _decorate(
         [
@@ -263,8 +264,8 @@ def graph_options(function: _Function) -> _Function:
                 "--graph",
                 type=ANY_PATH,
                 metavar="PATH",
-                help="Graph to run: .pb, .tflite or a SavedModel folder, from any tool.  "
-                "[default: output_graph.pb here, else in the system's temporary folder]",
+                help="Model to run: .pb, .tflite, .keras, .h5 or a SavedModel folder, from any "
+                "tool.  [default: output_graph.pb here, else in the system's temporary folder]",
             ),
             click.option(
                 "--labels",
@@ -302,6 +303,11 @@ def graph_options(function: _Function) -> _Function:
                 help="Divisor of pixel values, after --input_mean.  [default: inferred]",
             ),
             click.option(
+                "--channel_order",
+                type=click.Choice(("rgb", "bgr")),
+                help="Order of the channels: red first or blue first.  [default: inferred]",
+            ),
+            click.option(
                 "--batch_size",
                 type=click.IntRange(min=1, max=4096),
                 metavar="N",
@@ -319,7 +325,7 @@ def graph_options(function: _Function) -> _Function:
 
 GRAPH_GROUP = (
     *("graph", "labels", "input_layer", "output_layer", "input_height", "input_width"),
-    *("input_mean", "input_std", "batch_size", "trust"),
+    *("input_mean", "input_std", "channel_order", "batch_size", "trust"),
 )
 LOGGING_GROUP = ("logging_verbosity", "quiet")
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -28,9 +29,12 @@ BOTTLENECK_INPUT = "BottleneckInputPlaceholder"
 """How the original tools named the input of the final layer."""
 RESIZE = "ResizeBilinear"
 
-_DECODERS = frozenset({"DecodeJpeg", "DecodePng", "DecodeImage", "DecodeBmp", "DecodeGif"})
+DECODERS = frozenset({"DecodeJpeg", "DecodePng", "DecodeImage", "DecodeBmp", "DecodeGif"})
+"""Operations that make pixels of encoded images."""
 # No results: constants, side effects, and choices that are made of the scores.
 _NO_RESULT = PLACEHOLDERS | {"Const", "NoOp", "Assert", "ArgMax", "TopK", "TopKV2"}
+# What is fed while a network is trained: numbers that tools leave without a shape.
+_SWITCHES = re.compile(r"keep_?prob|drop_?out|\brate\b|training|phase|learning")
 _PIXEL_TYPES = (DataType.FLOAT, DataType.UINT8)
 # Of Inception-v3, whose input the graphs of 2017 call Mul.
 _INCEPTION_SIZE = 299
@@ -134,7 +138,7 @@ class Layers:
             tensor = self.existing(wanted, self.input_option)
             return self._own_resize(needed) if _is_encoded(self.node(tensor)) else tensor
         images = _image_inputs(needed)
-        if any(node.op in _DECODERS for node in needed):
+        if any(node.op in DECODERS for node in needed):
             return self._own_resize(needed)
         if not images and any(_is_encoded(node) for node in needed):
             return self._own_resize(needed)
@@ -156,7 +160,7 @@ class Layers:
         behind: set[str] = set()
         for node in needed:  # each after all that it reads
             if (
-                node.op in _DECODERS
+                node.op in DECODERS
                 or _is_encoded(node)
                 or any(source in behind for source, _ in data_inputs(node))
             ):
@@ -176,7 +180,7 @@ class Layers:
         """
         scale = 1.0
         node = self.nodes.get(data_inputs(self.node(resize))[0][0])
-        while node is not None and node.op not in _DECODERS | PLACEHOLDERS:
+        while node is not None and node.op not in DECODERS | PLACEHOLDERS:
             sources = [source for source, _ in data_inputs(node)]
             constants = [self.constant(source) for source in sources] if node.op == "Mul" else []
             factors = [each for each in constants if each is not None and each.size == 1]
@@ -225,7 +229,7 @@ class Layers:
         """Return the size that the placeholder declares, or that the graph resizes to."""
         node = self.node(fed)
         declared = placeholder_shape(node)
-        if declared is not None and len(declared) == 4:
+        if declared is not None and len(declared) in (3, 4):
             return declared[1], declared[2]
         if node.op in PLACEHOLDERS:
             return None, None
@@ -243,18 +247,26 @@ def _is_encoded(node: Any) -> bool:
 
 def _image_inputs(needed: list[Any]) -> list[str]:
     """Return the placeholders that could take images, without those that are less likely to."""
-    found = [node for node in needed if _may_take_images(node)]
+    found = [node for node in needed if takes_images(node)]
+    found = [node for node in found if not _SWITCHES.search(node.name.lower())] or found
     found = [node for node in found if placeholder_shape(node) is not None] or found
     found = [node for node in found if data_type(node) in _PIXEL_TYPES] or found
     return [str(node.name) for node in found]
 
 
-def _may_take_images(node: Any) -> bool:
+def takes_images(node: Any) -> bool:
+    """Return whether a node may be the input of images: of one or three channels, or unknown."""
     if BOTTLENECK_INPUT in node.name or data_type(node) in (DataType.BOOL, DataType.STRING):
         return False
     shape = placeholder_shape(node)
     if node.op == "PlaceholderWithDefault":
-        return shape is not None and len(shape) == 4 and shape[3] == 3
-    return node.op in PLACEHOLDERS and (
-        shape is None or (len(shape) == 4 and shape[3] in (3, None))
-    )
+        return shape is not None and len(shape) == 4 and shape[3] in (1, 3)
+    return node.op in PLACEHOLDERS and (shape is None or is_image_shape(shape))
+
+
+def is_image_shape(shape: Sequence[int | None]) -> bool:
+    """Return whether a shape is one of images: [n, h, w, 3], [n, h, w, 1] or grey [n, h, w]."""
+    if len(shape) == 3:
+        # [h, w, 3] has no batch.
+        return shape[2] not in (1, 3) and shape[0] in (None, 1)
+    return len(shape) == 4 and shape[3] in (1, 3, None)

@@ -21,7 +21,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 Messages = dict[str, list[tuple[int, str, str]]]
 """(field number, name, type) of each field of each message.
 
-A type is a scalar or a message; "*" before it repeats it, "map:" makes it a map from string,
+A type is a scalar or a message; "*" before it repeats it, "map:" makes it a map from string to it,
 "?" puts the field into the oneof "value".
 """
 
@@ -88,8 +88,17 @@ _GRAPH_MESSAGES: Messages = {
         (5, "attr", "map:AttrValue"),
     ],
     "Versions": [(1, "producer", "int32"), (2, "min_consumer", "int32")],
-    "OpSignature": [(1, "name", "string")],
-    "Function": [(1, "signature", "OpSignature"), (3, "node_def", "*NodeDef")],
+    "Argument": [(1, "name", "string")],
+    "OpSignature": [
+        (1, "name", "string"),
+        (2, "input_arg", "*Argument"),
+        (3, "output_arg", "*Argument"),
+    ],
+    "Function": [
+        (1, "signature", "OpSignature"),
+        (3, "node_def", "*NodeDef"),
+        (4, "ret", "map:string"),
+    ],
     "Library": [(1, "function", "*Function")],
     "GraphDef": [
         (1, "node", "*NodeDef"),
@@ -154,7 +163,7 @@ def _add_messages(
             full_name = f".{file.package if base in messages else imported}.{base}"
             if kind.startswith("map:"):
                 entry_name = _add_map_entry(message, field_name, full_name)
-                full_name = f".{file.package}.{name}.{entry_name}"
+                base, full_name = "", f".{file.package}.{name}.{entry_name}"
             if kind.startswith(("map:", "*")):
                 field.label = _FIELD.LABEL_REPEATED
             if kind.startswith("?"):

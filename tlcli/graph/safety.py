@@ -186,14 +186,14 @@ def check_operations(graph: Any, name: str = "the graph") -> None:
         GraphError: names the first operation outside the allow-list and ``--trust``.
     """
     functions = {function.signature.name for function in graph.library.function}
-    for node in _every_node(graph):
+    for node in every_node(graph):
         if node.op in _VARIABLES:
             raise GraphError(
                 f"{name} keeps its weights in variables ({node.name!r} is a {node.op}), so it is "
                 "not frozen; freeze it first, or give the folder of its SavedModel"
             )
         _check(node, INFERENCE_OPERATIONS, functions, name)
-    check_constants(_every_node(graph), name)
+    check_constants(every_node(graph), name)
 
 
 def check_saved_model(folder: Path) -> None:
@@ -219,7 +219,7 @@ def check_saved_model(folder: Path) -> None:
             if node.op in _WRITING:
                 _check(node, allowed - _WRITING, (), name)
         _check_restoring(meta_graph, functions, name)
-        check_constants(_every_node(meta_graph.graph_def), name)
+        check_constants(every_node(meta_graph.graph_def), name)
 
 
 def _check(node: Any, allowed: frozenset[str], functions: Iterable[str], name: str) -> None:
@@ -232,7 +232,8 @@ def _check(node: Any, allowed: frozenset[str], functions: Iterable[str], name: s
     )
 
 
-def _every_node(graph: Any) -> Iterator[Any]:
+def every_node(graph: Any) -> Iterator[Any]:
+    """Yield the nodes of a ``GraphDef`` and of the functions in its library."""
     yield from graph.node
     for function in graph.library.function:
         yield from function.node_def

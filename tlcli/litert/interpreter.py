@@ -37,8 +37,8 @@ class LiteRTEngine:
         input_name: of the tensor that takes images.
         input_type: its type, by its NumPy name.
         input_shape: its sizes as the file gives them, None where free.
-        output_name: of the first tensor that comes out.
-        output_shape: its sizes, None where free.
+        outputs: name and sizes of each tensor that comes out, None where a size is free.
+        output: index of the one that `run` returns.
 
     Raises:
         GraphError: the file cannot be read or is no LiteRT model with one input.
@@ -81,16 +81,17 @@ class LiteRTEngine:
         outputs = self._interpreter.get_output_details()
         if len(inputs) != 1 or not outputs:
             raise GraphError(f"{where} has {len(inputs)} inputs; exactly one is needed")
-        self._input, self._output = inputs[0], outputs[0]
-        self.input_name, self.output_name = str(self._input["name"]), str(self._output["name"])
+        self._input, self._outputs = inputs[0], outputs
+        self.input_name = str(self._input["name"])
         self.input_type = str(np.dtype(self._input["dtype"]).name)
         self.input_shape = _free_sizes(self._input)
-        self.output_shape = _free_sizes(self._output)
-        self._batch = int(self._input["shape"][0]) if len(self._input["shape"]) else 0
+        self.outputs = [(str(each["name"]), _free_sizes(each)) for each in outputs]
+        self.output = 0
+        self._fed = tuple(int(size) for size in self._input["shape"])
         self._resizable: bool | None = None  # not tried yet
 
     def run(self, batch: Array, scale: Scale | None = None) -> Array:
-        """Return the first output for a batch, as float32 where the model is quantised.
+        """Return the output for a batch, as float32 where the model is quantised.
 
         A model that takes one image only is fed one at a time.
 
@@ -112,6 +113,16 @@ class LiteRTEngine:
             return self._run(self._to_input(batch))
         except (ValueError, RuntimeError) as error:
             raise GraphError(f"the LiteRT model cannot be run: {first_line(error)}") from error
+
+    @property
+    def output_name(self) -> str:
+        """Name of the output that `run` returns."""
+        return self.outputs[self.output][0]
+
+    @property
+    def output_shape(self) -> tuple[int | None, ...]:
+        """Sizes of the output that `run` returns, None where free."""
+        return self.outputs[self.output][1]
 
     def close(self) -> None:
         """Release the interpreter; `run` is not possible afterwards."""
@@ -147,21 +158,30 @@ class LiteRTEngine:
 
     def _invoke(self, batch: Array) -> Array:
         interpreter, index = self._interpreter, self._input["index"]
-        if self._batch != len(batch):
-            self._batch = 0  # unknown until the resize went well
+        if self._fed != batch.shape and self._may_take(batch.shape):
+            self._fed = ()  # unknown until the resize went well
             with quiet_stderr():
                 interpreter.resize_tensor_input(index, list(batch.shape), strict=False)
                 interpreter.allocate_tensors()
-            self._batch = len(batch)
+            self._fed = batch.shape
         interpreter.set_tensor(index, batch)
         return self._output_of_run()
 
+    def _may_take(self, shape: tuple[int, ...]) -> bool:
+        """Return whether a shape differs from the file's in its batch and its free sizes alone."""
+        sizes = self.input_shape
+        return len(shape) == len(sizes) and all(
+            own in (None, given) for own, given in zip(sizes[1:], shape[1:], strict=True)
+        )
+
     def _output_of_run(self) -> Array:
         self._interpreter.invoke()
-        return self._from_output(self._interpreter.get_tensor(self._output["index"]))
+        return self._from_output(self._interpreter.get_tensor(self._outputs[self.output]["index"]))
 
     def _invoke_empty(self) -> Array:
-        return np.zeros((0, *(int(size) for size in self._output["shape"][1:])), np.float32)
+        return np.zeros(
+            (0, *(int(size) for size in self._outputs[self.output]["shape"][1:])), np.float32
+        )
 
     def _to_input(self, batch: Array) -> Array:
         wanted = np.dtype(self._input["dtype"])
@@ -175,7 +195,7 @@ class LiteRTEngine:
         return np.clip(np.rint(values), limits.min, limits.max).astype(wanted)
 
     def _from_output(self, values: Array) -> Array:
-        scale, zero = self._output["quantization"]
+        scale, zero = self._outputs[self.output]["quantization"]
         if values.dtype.kind in "iu" and scale:
             values = (values.astype(np.float32) - zero) * np.float32(scale)
         return np.asarray(values)

@@ -46,8 +46,8 @@ class LiteRTPool:
         input_name: of the tensor that takes images.
         input_type: its type, by its NumPy name.
         input_shape: its sizes, None where free.
-        output_name: of the first tensor that comes out.
-        output_shape: its sizes, None where free.
+        outputs: name and sizes of each tensor that comes out, None where a size is free.
+        output: index of the one that is returned.
 
     Raises:
         GraphError: the file cannot be read or is no LiteRT model with one input.
@@ -72,7 +72,7 @@ class LiteRTPool:
         first = LiteRTEngine(self._source, threads, mapped, name, trust)
         self.input_name, self.input_type = first.input_name, first.input_type
         self.input_shape = first.input_shape
-        self.output_name, self.output_shape = first.output_name, first.output_shape
+        self.outputs, self.output = first.outputs, 0
         several = many and self.workers > 1
         # The interpreter with all threads, which is all there is for a large model.
         self._wide: LiteRTEngine | None = None if several else first
@@ -84,6 +84,22 @@ class LiteRTPool:
         self._changed = threading.Condition()
         self._executor: ThreadPoolExecutor | None = None
         self._closed = False
+
+    @property
+    def output_name(self) -> str:
+        """Name of the output that is returned."""
+        return self.outputs[self.output][0]
+
+    @property
+    def output_shape(self) -> tuple[int | None, ...]:
+        """Sizes of the output that is returned, None where free."""
+        return self.outputs[self.output][1]
+
+    def use_output(self, index: int) -> None:
+        """Return the output with that index from now on."""
+        self.output = index
+        for engine in self._engines:
+            engine.output = index
 
     def run_one(self, image: Array, crowded: bool = True, scale: Scale | None = None) -> Array:
         """Return the output [1, ...] for one image [1, ...]; typed as by `LiteRTEngine.run`.
@@ -173,6 +189,7 @@ class LiteRTPool:
         try:
             # The first one was checked.
             engine = LiteRTEngine(self._source, self._threads, self._mapped, trust=True)
+            engine.output = self.output
         except BaseException:
             with self._changed:
                 self._made -= 1

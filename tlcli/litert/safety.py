@@ -10,13 +10,12 @@ from __future__ import annotations
 
 import math
 import mmap
-import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NoReturn
 
 from tlcli.errors import GraphError
 from tlcli.litert.safety_rules import OTHER_OPERATORS, RULES
+from tlcli.litert.tables import Bytes, DamagedError, Table, damaged
 from tlcli.text import counted
 
 LARGEST_TENSOR = 1 << 30
@@ -24,112 +23,11 @@ LARGEST_TENSOR = 1 << 30
 LARGEST_FILE = (1 << 31) - 1
 """Offsets in a flatbuffer are signed 32-bit numbers."""
 
-_IDENTIFIER = b"TFL3"
-_MOST_TENSORS = 100_000
 _LARGEST_RANK = 8
-_LONGEST_NAME = 100
 _PLACEHOLDER_CODE = 127
 _CUSTOM = 32
 # Bits of each number in the schema's TensorType; the others are no numbers.
 _BITS = {0: 32, 1: 16, 2: 32, 3: 8, 4: 64, 6: 8, 7: 16, 9: 8, 10: 64, 15: 32, 16: 16, 17: 4}
-
-
-class _Damaged(Exception):
-    """What is wrong with a file; `check_litert` makes a `GraphError` of it."""
-
-
-def _damaged(reason: str) -> NoReturn:
-    raise _Damaged(reason)
-
-
-class _Bytes:
-    """Numbers at positions of a flatbuffer; every position is checked."""
-
-    def __init__(self, content: bytes | mmap.mmap) -> None:
-        self._content = content
-
-    def number(self, kind: str, position: int) -> int:
-        if position < 0:
-            _damaged("an offset leads out of the file")
-        try:
-            return int(struct.unpack_from(kind, self._content, position)[0])
-        except struct.error:
-            return _damaged("an offset leads out of the file")
-
-    def root(self) -> _Table:
-        if len(self._content) < 8 or self._content[4:8] != _IDENTIFIER:
-            _damaged("it does not begin like one")
-        return _Table(self, self.number("<I", 0))
-
-    def vector(self, position: int, size: int) -> tuple[int, int]:
-        """Return the position of the first element of a vector and how many there are."""
-        start = position + self.number("<I", position)
-        count = self.number("<I", start)
-        if count * size > len(self._content) - start - 4:
-            _damaged("a list leads out of the file")
-        return start + 4, count
-
-    def part(self, start: int, count: int) -> bytes:
-        return self._content[start : start + count]
-
-    def integers(self, position: int) -> tuple[int, ...]:
-        start, count = self.vector(position, 4)
-        return struct.unpack_from(f"<{count}i", self._content, start)
-
-
-class _Table:
-    """One table of a flatbuffer: fields by their slot."""
-
-    def __init__(self, data: _Bytes, position: int) -> None:
-        self._data, self._place = data, position
-        self._slots = position - data.number("<i", position)
-        self._length = data.number("<H", self._slots)
-
-    def _field(self, slot: int) -> int | None:
-        where = 4 + 2 * slot
-        if where + 2 > self._length:
-            return None
-        offset = self._data.number("<H", self._slots + where)
-        return self._place + offset if offset else None
-
-    def number(self, slot: int, kind: str, default: int = 0) -> int:
-        position = self._field(slot)
-        return default if position is None else self._data.number(kind, position)
-
-    def integers(self, slot: int) -> tuple[int, ...]:
-        position = self._field(slot)
-        return () if position is None else self._data.integers(position)
-
-    def length(self, slot: int) -> int | None:
-        """Return how many bytes a vector of bytes holds; None: there is none."""
-        position = self._field(slot)
-        return None if position is None else self._data.vector(position, 1)[1]
-
-    def text(self, slot: int) -> str:
-        """Return the beginning of a text, "" where there is none."""
-        position = self._field(slot)
-        if position is None:
-            return ""
-        start, count = self._data.vector(position, 1)
-        return self._data.part(start, min(count, _LONGEST_NAME)).decode("utf-8", "replace")
-
-    def table(self, slot: int) -> _Table | None:
-        position = self._field(slot)
-        if position is None:
-            return None
-        return _Table(self._data, position + self._data.number("<I", position))
-
-    def tables(self, slot: int) -> list[_Table]:
-        position = self._field(slot)
-        if position is None:
-            return []
-        start, count = self._data.vector(position, 4)
-        if count > _MOST_TENSORS:
-            _damaged(f"it holds more than {_MOST_TENSORS} entries in one list")
-        return [
-            _Table(self._data, at + self._data.number("<I", at))
-            for at in range(start, start + 4 * count, 4)
-        ]
 
 
 def check_litert(content: bytes | mmap.mmap, name: str) -> None:
@@ -145,19 +43,19 @@ def check_litert(content: bytes | mmap.mmap, name: str) -> None:
     if len(content) > LARGEST_FILE:
         raise GraphError(f"{name} has more than 2 GB, and no LiteRT file can have; give another")
     try:
-        _check_model(_Bytes(content).root(), name)
-    except _Damaged as error:
+        _check_model(Bytes(content).root(), name)
+    except DamagedError as error:
         raise GraphError(
             f"{name} is no LiteRT model that can be run: {error}; give another file"
         ) from error
 
 
-def _check_model(model: _Table, name: str) -> None:
+def _check_model(model: Table, name: str) -> None:
     entries = model.tables(1)
     codes = [_code(entry) for entry in entries]
     graphs = model.tables(2)
     if not graphs:
-        _damaged("it holds no graph")
+        damaged("it holds no graph")
     # What it does comes before what is wrong with its tensors.
     for operator in graphs[0].tables(3):
         number = operator.number(0, "<I")
@@ -168,7 +66,7 @@ def _check_model(model: _Table, name: str) -> None:
     buffers = []
     for buffer in model.tables(4):
         if buffer.number(1, "<Q") > 1 or buffer.number(2, "<Q") > 1:
-            _damaged("its constants lie outside its tables")
+            damaged("its constants lie outside its tables")
         buffers.append(buffer.length(0) or 0)
     for number, graph in enumerate(graphs):
         if number:
@@ -177,12 +75,12 @@ def _check_model(model: _Table, name: str) -> None:
         _check_graph(graph, codes, buffers, name)
 
 
-def _code(entry: _Table) -> int:
+def _code(entry: Table) -> int:
     old, new = entry.number(0, "<b"), entry.number(3, "<i")
     return max(old, new) if old <= _PLACEHOLDER_CODE else new
 
 
-def _spell(entry: _Table) -> str:
+def _spell(entry: Table) -> str:
     code = _code(entry)
     if code == _CUSTOM:
         return f"the custom operator {entry.text(1)!r}"
@@ -214,12 +112,12 @@ class _Graph:
 
     def check_index(self, index: int) -> None:
         if not 0 <= index < len(self.constants):
-            _damaged(f"it names the tensor {index} of {len(self.constants)}")
+            damaged(f"it names the tensor {index} of {len(self.constants)}")
 
-    def check_operator(self, operator: _Table) -> None:
+    def check_operator(self, operator: Table) -> None:
         number = operator.number(0, "<I")
         if number >= len(self.codes):
-            _damaged(f"it names the operator {number} of {len(self.codes)}")
+            damaged(f"it names the operator {number} of {len(self.codes)}")
         kind, rule = RULES[self.codes[number]]
         inputs, outputs = operator.integers(1), operator.integers(2)
         for what, found, (fewest, most) in (
@@ -227,25 +125,25 @@ class _Graph:
             ("outputs", outputs, rule.outputs),
         ):
             if not fewest <= len(found) <= most:
-                _damaged(f"one of its {kind} has {len(found)} {what}")
+                damaged(f"one of its {kind} has {len(found)} {what}")
         for position, index in enumerate(inputs):
             if index == -1 and position in rule.optional:
                 continue
             self.check_index(index)
             if index not in self.known:
-                _damaged(f"one of its {kind} reads what nothing computed")
+                damaged(f"one of its {kind} reads what nothing computed")
             if position in rule.constant and not self.constants[index]:
                 raise _outside(self.name, f"a {kind} whose result's size is computed")
         if len(set(outputs)) != len(outputs):
-            _damaged(f"one of its {kind} gives a tensor twice")
+            damaged(f"one of its {kind} gives a tensor twice")
         for index in outputs:
             self.check_index(index)
             if index in self.known:
-                _damaged(f"one of its {kind} gives a tensor that was there before")
+                damaged(f"one of its {kind} gives a tensor that was there before")
             self.known.add(index)
 
 
-def _check_graph(table: _Table, codes: Sequence[int], buffers: Sequence[int], name: str) -> None:
+def _check_graph(table: Table, codes: Sequence[int], buffers: Sequence[int], name: str) -> None:
     constants = [_check_tensor(tensor, buffers) for tensor in table.tables(0)]
     inputs, outputs = table.integers(1), table.integers(2)
     known = {index for index, constant in enumerate(constants) if constant}
@@ -253,34 +151,34 @@ def _check_graph(table: _Table, codes: Sequence[int], buffers: Sequence[int], na
     for index in inputs:
         graph.check_index(index)
         if constants[index]:
-            _damaged("one of its inputs is a constant")
+            damaged("one of its inputs is a constant")
         known.add(index)
     for operator in table.tables(3):
         graph.check_operator(operator)
     for index in outputs:
         graph.check_index(index)
         if index not in known:
-            _damaged("nothing computes one of its outputs")
+            damaged("nothing computes one of its outputs")
 
 
-def _check_tensor(tensor: _Table, buffers: Sequence[int]) -> bool:
+def _check_tensor(tensor: Table, buffers: Sequence[int]) -> bool:
     """Return whether a tensor is a constant."""
     shape, kind = tensor.integers(0), tensor.number(1, "<b")
     if tensor.number(5, "<B"):
-        _damaged("one of its tensors is a variable")
+        damaged("one of its tensors is a variable")
     if len(shape) > _LARGEST_RANK or any(size < 0 for size in shape):
-        _damaged(f"one of its tensors has the impossible shape {list(shape[:_LARGEST_RANK])}")
+        damaged(f"one of its tensors has the impossible shape {list(shape[:_LARGEST_RANK])}")
     if kind not in _BITS:
-        _damaged(f"one of its tensors has the type number {kind}, which holds no numbers")
+        damaged(f"one of its tensors has the type number {kind}, which holds no numbers")
     size = (math.prod(shape) * _BITS[kind] + 7) // 8
     if size > LARGEST_TENSOR:
-        _damaged(f"one of its tensors has the impossible shape {list(shape)}")
+        damaged(f"one of its tensors has the impossible shape {list(shape)}")
     buffer = tensor.number(2, "<I")
     if buffer >= len(buffers):
-        _damaged(f"it names the buffer {buffer} of {len(buffers)}")
+        damaged(f"it names the buffer {buffer} of {len(buffers)}")
     length = buffers[buffer]
     if tensor.table(6) is not None:
-        _damaged("one of its constants is sparse")
+        damaged("one of its constants is sparse")
     if length and length != size:
-        _damaged(f"a constant of the shape {list(shape)} has {counted(length, 'byte')}")
+        damaged(f"a constant of the shape {list(shape)} has {counted(length, 'byte')}")
     return length > 0 or size == 0

@@ -14,11 +14,11 @@ from PIL import Image
 
 from tlcli.arrays import Array
 from tlcli.core.classifier.classifier import Classifier
-from tlcli.core.classifier.input_spec import InputOverrides
 from tlcli.core.classifier.loading import load
 from tlcli.core.evaluation.activation_maps import ActivationMapper, NoActivationMapError, overlay
 from tlcli.core.images.decoding import open_image, orientation
 from tlcli.core.images.thumbnails import picture
+from tlcli.core.model_spec.input_spec import InputOverrides
 from tlcli.errors import GraphError, ImageError
 from tlcli.report.collect import data_uri
 

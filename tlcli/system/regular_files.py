@@ -12,6 +12,9 @@ import stat
 from pathlib import Path
 from typing import IO
 
+GIT_LFS_ADVICE = "a Git LFS pointer, not the file itself: run git lfs pull"
+"""What a file is in whose place Git left a few lines of text, and the remedy."""
+
 
 def read_regular(path: Path, limit: int) -> bytes:
     """Return the content of a regular file of at most ``limit`` bytes.
@@ -87,3 +90,11 @@ def is_folder(entry: os.DirEntry[str]) -> bool:
         return entry.is_dir()
     except OSError:
         return False
+
+
+def is_git_lfs_pointer(head: bytes) -> bool:
+    """Return whether a file that begins with ``head`` stands for one that Git LFS has not fetched.
+
+    Source: the specification of Git LFS, ``docs/spec.md``.
+    """
+    return head.startswith(b"version https://git-lfs.github.com/spec/")

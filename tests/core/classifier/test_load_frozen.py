@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from tlcli import load
-from tlcli.core.classifier.input_spec import InputOverrides
 from tlcli.core.classifier.load_frozen import conversion_key, find_conversion
+from tlcli.core.model_spec.input_spec import InputOverrides
 from tlcli.errors import GraphError
 from tlcli.graph.nodes import const, new_graph, node, placeholder
 from tlcli.system.cache_folders import converted_folder
@@ -199,9 +199,10 @@ def test_keys_differ_by_all_that_matters() -> None:
         conversion_key(digest, InputOverrides(input_mean=0.0), False),
         conversion_key(digest, InputOverrides(input_std=0.5), False),
         conversion_key(digest, InputOverrides(output_layer="x"), False),
+        conversion_key(digest, InputOverrides(channel_order="bgr"), False),
     }
-    assert len(keys) == 6
-    assert find_conversion(conversion_key(digest, overrides, False)) is None
+    assert len(keys) == 7
+    assert find_conversion(conversion_key(digest, overrides, False), Path("x.pb")) is None
 
 
 def _label(graph: Path, image: Path, results: Any) -> None:

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tlcli.core.classifier.input_spec import InputOverrides, Scaling
-from tlcli.core.classifier.load_saved_model import SavedModelSpec, infer_saved_model_spec
+from tlcli.core.classifier.load_saved_model import examine_saved_model
 from tlcli.core.classifier.loading import load
+from tlcli.core.model_spec.input_spec import InputOverrides, InputSpec, Scaling
+from tlcli.core.model_spec.origins import specify
 from tlcli.errors import GraphError
 from tlcli.graph.messages import SavedModel
 from tlcli.graph.nodes import DataType, shape_message
@@ -52,23 +53,22 @@ def test_the_signature_of_retrain(write: Any) -> None:
             "serving_default": ({"image": IMAGE}, {"prediction": SCORES}),
         }
     )
-    assert infer_saved_model_spec(folder, InputOverrides()) == SavedModelSpec(
-        tags=("serve",),
-        input="node_image:0",
-        output="node_prediction:0",
-        height=8,
-        width=9,
-        scaling=Scaling(0.0, 255.0),
-        dtype="float32",
-        labels=4,
-        any_batch=True,
+    ends = examine_saved_model(folder, InputOverrides())
+    assert (ends.tags, ends.input, ends.output) == (
+        ("serve",),
+        "node_image:0",
+        "node_prediction:0",
     )
+    found = specify(ends.facts, InputOverrides())
+    assert (found.height, found.width, found.dtype, found.labels) == (8, 9, "float32", 4)
+    assert (found.scaling, found.assumed, found.any_batch) == (Scaling(0.0, 255.0), False, True)
 
 
-def test_an_image_signature_of_another_name_and_a_batch_of_one(
-    write: Any, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level("INFO", "tlcli")
+def spec_of(folder: Path, overrides: InputOverrides) -> InputSpec:
+    return specify(examine_saved_model(folder, overrides).facts, overrides)
+
+
+def test_an_image_signature_of_another_name_and_a_batch_of_one(write: Any) -> None:
     one = (DataType.UINT8, (1, 8, 9, 3))
     folder = write(
         {
@@ -76,47 +76,44 @@ def test_an_image_signature_of_another_name_and_a_batch_of_one(
             "predict": ({"pixels": one}, {"classes": BYTES, "probabilities": SCORES}),
         }
     )
-    found = infer_saved_model_spec(folder, InputOverrides())
-    assert (found.input, found.output) == ("node_pixels:0", "node_probabilities:0")
+    ends = examine_saved_model(folder, InputOverrides())
+    assert (ends.input, ends.output) == ("node_pixels:0", "node_probabilities:0")
+    found = spec_of(folder, InputOverrides())
     assert (found.dtype, found.scaling, found.any_batch) == ("uint8", Scaling(0.0, 1.0), False)
-    assert not caplog.records
+    assert not found.assumed
 
 
-def test_what_is_assumed_is_said(write: Any, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level("INFO", "tlcli")
+def test_what_only_a_convention_supports_is_assumed(write: Any) -> None:
     folder = write({"serving_default": ({"pixels": IMAGE}, {"out": SCORES})})
-    assert infer_saved_model_spec(folder, InputOverrides()).scaling == Scaling(
-        0.0, 255.0, assumed=True
-    )
-    assert "'pixels'" in caplog.text
+    found = spec_of(folder, InputOverrides())
+    assert (found.scaling, found.assumed) == (Scaling(0.0, 255.0), True)
 
 
 def test_options_override(write: Any) -> None:
     folder = write({"serving_default": ({"image": IMAGE}, {"a": SCORES, "b": SCORES})})
     with pytest.raises(GraphError, match=r"outputs a, b; .*--output_layer"):
-        infer_saved_model_spec(folder, InputOverrides())
+        examine_saved_model(folder, InputOverrides())
     for name in ("b", "node_b", "node_b:0"):
-        found = infer_saved_model_spec(
-            folder, InputOverrides("image", name, input_width=20, input_mean=0.0, input_std=1.0)
-        )
-        assert (found.output, found.height, found.width) == ("node_b:0", 8, 20)
+        given = InputOverrides("image", name, input_width=20, input_mean=0.0, input_std=1.0)
+        found = spec_of(folder, given)
+        assert (found.output, found.height, found.width) == ("node_b", 8, 20)
         assert found.scaling == Scaling(0.0, 1.0)
     with pytest.raises(GraphError, match=r"no signature or output 'c'; .*outputs a, b"):
-        infer_saved_model_spec(folder, InputOverrides(output_layer="c"))
+        examine_saved_model(folder, InputOverrides(output_layer="c"))
     with pytest.raises(GraphError, match="leave --input_layer out"):
-        infer_saved_model_spec(folder, InputOverrides(input_layer="c"))
+        examine_saved_model(folder, InputOverrides(input_layer="c"))
 
 
 def test_what_takes_no_images_or_does_not_say_their_size(write: Any) -> None:
     folder = write({"serving_default": ({"text": BYTES}, {"out": SCORES})})
     with pytest.raises(GraphError, match="it has: serving_default"):
-        infer_saved_model_spec(folder, InputOverrides())
+        examine_saved_model(folder, InputOverrides())
     write({"serving_default": ({"image": (DataType.FLOAT, None)}, {"out": SCORES})})
     with pytest.raises(GraphError, match="--input_height"):
-        infer_saved_model_spec(folder, InputOverrides())
+        spec_of(folder, InputOverrides())
     write({"serving_default": ({"image": IMAGE}, {"out": SCORES})}, "train")
     with pytest.raises(GraphError, match="'serve'"):
-        infer_saved_model_spec(folder, InputOverrides())
+        examine_saved_model(folder, InputOverrides())
 
 
 @pytest.fixture(scope="module")

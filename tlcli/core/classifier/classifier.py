@@ -12,13 +12,14 @@ from typing import Any, Protocol
 import numpy as np
 
 from tlcli.arrays import Array
+from tlcli.core.classifier.outputs import Scores
 from tlcli.core.images.decoding import Source
 from tlcli.core.images.preprocessing import Preprocessing
+from tlcli.core.model_spec.input_spec import InputSpec
 from tlcli.errors import GraphError, ImageError, UsageError
 from tlcli.litert.pool import LiteRTPool
 from tlcli.runtime.prefetch import Prefetcher
 from tlcli.system.cpus import available_cpus
-from tlcli.text import counted
 
 _Named = tuple[str, Source]
 """An image and what it is called in predictions."""
@@ -96,12 +97,14 @@ class ImageInput:
         dtype: of the graph's input: "float32", "uint8" or "int8".
         batch_size: images that run at once.
         reader: returns what ``preprocessing.read`` returns, by another decoder; None: that.
+        has_channel_axis: False for a graph that takes grey images [n, height, width].
     """
 
     preprocessing: Preprocessing
     dtype: str = "float32"
     batch_size: int = 1
     reader: Callable[[Source], Array] | None = None
+    has_channel_axis: bool = True
 
 
 class Classifier:
@@ -112,17 +115,28 @@ class Classifier:
         labels: in output order.
         preprocessing: how an image file becomes its input.
         batch_size: images that run at once.
+        spec: its input specification, if it was loaded from a file.
+        labels_source: where its labels come from.
     """
 
     def __init__(
-        self, graph: Path, labels: Sequence[str], engine: Engine, images: ImageInput
+        self,
+        graph: Path,
+        labels: Sequence[str],
+        engine: Engine,
+        images: ImageInput,
+        activation: str | None = "softmax",
     ) -> None:
         self.graph = graph
         self.labels = tuple(labels)
         self.preprocessing = images.preprocessing
         self.batch_size = images.batch_size
+        self.spec: InputSpec | None = None
+        self.labels_source = ""
         self._engine = engine
         self._dtype = images.dtype
+        self._has_channel_axis = images.has_channel_axis
+        self._scores = Scores(graph, len(self.labels), activation)
         self._reader = images.reader or images.preprocessing.read
         # New memory for each image would cost a tenth of a small network's time.
         self._buffers = threading.local()
@@ -200,7 +214,7 @@ class Classifier:
 
         def run(pixels: Array) -> Array:
             image = pixels[np.newaxis]
-            if self._dtype == "float32":
+            if self._dtype == "float32" and self._has_channel_axis:
                 given = pool.run_one(image, prefetcher.is_crowded, self.preprocessing.scale)
             else:
                 given = pool.run_one(self._scaled(image), prefetcher.is_crowded)
@@ -267,6 +281,8 @@ class Classifier:
 
     def _scaled(self, pixels: Array) -> Array:
         """Return the graph's input; valid until this thread's next call."""
+        if self._dtype == "string":
+            return pixels
         out: Array | None = getattr(self._buffers, "scaled", None)
         if out is None or out.shape != pixels.shape:
             out = self._buffers.scaled = np.empty(pixels.shape, np.float32)
@@ -274,28 +290,13 @@ class Classifier:
         return self._typed(batch)
 
     def _typed(self, batch: Array) -> Array:
+        if not self._has_channel_axis:
+            batch = batch.reshape(batch.shape[:3])
         if self._dtype == "float32":
             return batch
         limits = np.iinfo(self._dtype)
         whole: Array = np.clip(np.rint(batch), limits.min, limits.max).astype(self._dtype)
         return whole
-
-    def _scores(self, given: Array, images: int) -> Array:
-        """Return the engine's output as float32 [images, L].
-
-        Raises:
-            GraphError: it does not fit the labels.
-        """
-        scores = np.asarray(given, np.float32)
-        if scores.size != images * len(self.labels):
-            raise GraphError(
-                f"{self.graph} gives scores of the shape {list(scores.shape)} for "
-                f"{counted(images, 'image')}, which does not fit "
-                f"{counted(len(self.labels), 'label')}; "
-                "name the labels file that belongs to the graph with --labels, or the layer of the "
-                "scores with --output_layer"
-            )
-        return scores.reshape(images, len(self.labels))
 
 
 def _attempt(work: Callable[[Any], Array], given: Any) -> Array | ImageError:

@@ -9,15 +9,22 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import asdict, astuple, dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from tlcli.core.classifier.classifier import Classifier, Engine
-from tlcli.core.classifier.input_spec import InputOverrides, InputSpec, Scaling, override_scaling
 from tlcli.core.classifier.load_litert import load_litert
 from tlcli.core.classifier.load_request import LoadRequest
 from tlcli.core.export.model_card import ModelCard, card_path
+from tlcli.core.model_spec.adjacent_files import find_adjacent_files
+from tlcli.core.model_spec.facts import ModelFacts
+from tlcli.core.model_spec.input_spec import InputOverrides
+from tlcli.core.model_spec.kinds import ModelKind
+from tlcli.core.model_spec.labels_file import fitting_labels
+from tlcli.core.model_spec.origins import specify
 from tlcli.errors import GraphError, OutputError
 from tlcli.litert.pool import LiteRTPool
 from tlcli.runtime.tensorflow import GraphEngine
@@ -26,25 +33,30 @@ from tlcli.system.cache_folders import converted_folder
 from tlcli.system.file_cache import FileCache
 
 if TYPE_CHECKING:
-    from tlcli.core.classifier.input_inference import FrozenGraphSpec
+    from tlcli.core.model_spec.input_inference import FrozenNetwork
 
 _log = logging.getLogger("tlcli")
 
 # What examines, checks, simplifies and converts a graph.
-CONVERSION_SOURCES = ("core/classifier", "graph", "litert")
+CONVERSION_SOURCES = ("core/classifier", "core/model_spec", "graph", "litert")
+# What is stored with a conversion of what its graph shows.
+_FACTS = (
+    *("input", "output", "shape", "dtype", "scores", "any_batch", "activation", "divided_by"),
+    "is_inception",
+)
 
 
 @dataclass(frozen=True)
-class ConvertedGraph(InputSpec):
-    """A conversion in the cache, and the input spec of its graph.
+class ConvertedGraph:
+    """A conversion in the cache, and what its graph shows.
 
     Attributes:
         model: the LiteRT file.
-        input: name of the graph's Placeholder.
+        facts: as the graph's `FrozenNetwork` had them.
     """
 
     model: Path
-    input: str
+    facts: ModelFacts
 
 
 def load_frozen(request: LoadRequest) -> Classifier:
@@ -58,8 +70,27 @@ def load_frozen(request: LoadRequest) -> Classifier:
         classifier = _listed_litert(request, request.card)
         if classifier is not None:
             return classifier
-    spec, engine = _engine(request)
-    return request.classifier(spec, lambda: engine)
+    facts, engine = _engine(request)
+    return classifier_of(request, facts, engine)
+
+
+def classifier_of(request: LoadRequest, facts: ModelFacts, engine: Engine) -> Classifier:
+    """Return the classifier of a graph that was examined and is loaded.
+
+    Raises:
+        DataError: a labels file that cannot be read.
+        GraphError: it has no labels that fit, or its size is unknown.
+    """
+    if request.card is not None:
+        spec = request.spec_of_card(facts.scores, facts.any_batch)
+        return request.classifier(spec, lambda: engine)
+    pair = facts.activation != "softmax"
+    labels = fitting_labels(request.labels, facts.scores, request.graph, pair=pair)
+    facts = replace(
+        facts, adjacent=find_adjacent_files(request.graph), indexed_labels=labels.indexed
+    )
+    spec = specify(facts, request.overrides)
+    return replace(request, labels=labels).classifier(spec, lambda: engine)
 
 
 def _listed_litert(request: LoadRequest, card: ModelCard) -> Classifier | None:
@@ -84,8 +115,8 @@ def _listed_litert(request: LoadRequest, card: ModelCard) -> Classifier | None:
     return None
 
 
-def _engine(request: LoadRequest) -> tuple[InputSpec, Engine]:
-    """Return the input spec of a graph, and what runs it."""
+def _engine(request: LoadRequest) -> tuple[ModelFacts, Engine]:
+    """Return what a graph shows, and what runs it."""
     path, overrides, card = request.graph, request.overrides, request.card
     if card is not None:
         overrides = replace(
@@ -99,52 +130,57 @@ def _engine(request: LoadRequest) -> tuple[InputSpec, Engine]:
         raise GraphError(f"cannot read {path}: {error.strerror or error}") from error
     simple = card is not None  # our own graphs are simple as they are
     key = conversion_key(digest, overrides, simple)
-    conversion = find_conversion(key)
-    if conversion is not None:
+    converted = find_conversion(key, path)
+    if converted is not None:
         try:
-            engine: Engine = LiteRTPool(conversion.model, mapped=True)
+            return converted.facts, LiteRTPool(converted.model, mapped=True)
         except GraphError as error:
-            _log.debug("the conversion %s is not used: %s", conversion.model, error)
-        else:
-            # Logs again what is only assumed.
-            override_scaling(
-                conversion.scaling,
-                InputOverrides(),
-                f"{path} takes its images at {conversion.input!r}",
-            )
-            return conversion, engine
+            _log.debug("the conversion %s is not used: %s", converted.model, error)
     # Protobuf and all that reads graphs is not needed for a LiteRT file.
-    from tlcli.core.classifier.input_inference import infer_spec
+    from tlcli.core.model_spec.input_inference import examine
     from tlcli.graph import safety
     from tlcli.graph.limits import check_sizes
 
     graph = safety.read_graph(path)
     if not request.trust:
         safety.check_operations(graph, str(path))
-    spec = infer_spec(graph, overrides, str(path))
+    count = None if request.labels is None else len(request.labels.names)
+    network = examine(graph, overrides, path, labels=count)
     if not request.trust:
-        size = (spec.height, spec.width)
-        check_sizes(spec.graph, spec.input, [spec.output], size, str(path))
-    engine, model = _convert(spec, simple)
+        height, width = network.facts.size
+        assert height is not None
+        assert width is not None
+        check_sizes(network.graph, network.input, [network.output], (height, width), str(path))
+    engine, model = convert(network, simple)
     # A conversion runs without another look at the graph: only what passed the checks is stored,
     # and only if the file is still the one that was hashed.
     if model is not None and not request.trust and sha256_file(path) == digest:
-        _store_conversion(key, model, spec)
-    return spec, engine
+        store_conversion(key, model, network.facts)
+    return network.facts, engine
 
 
-def _convert(spec: FrozenGraphSpec, simple: bool) -> tuple[Engine, bytes | None]:
-    """Return LiteRT, which starts at once, and its model; TensorFlow where LiteRT cannot."""
+def convert(network: FrozenNetwork, simple: bool = False) -> tuple[Engine, bytes | None]:
+    """Return what runs a graph, and its LiteRT model where LiteRT runs it.
+
+    Args:
+        network: a graph that was examined.
+        simple: it has been simplified.
+
+    Returns:
+        LiteRT, which starts at once, and its model; TensorFlow and None where LiteRT cannot.
+    """
     from tlcli.graph.simplify import simplify
     from tlcli.litert import writer
 
+    graph, ends = network.graph, (network.input, network.output)
     try:
-        graph = spec.graph if simple else simplify(spec.graph, spec.input, [spec.output])
-        model = writer.write_model(graph, spec.input, spec.output)
+        if not simple:
+            graph = simplify(graph, network.input, [network.output])
+        model = writer.write_model(graph, *ends)
         return LiteRTPool(model), model
     except (GraphError, OutputError) as error:
         _log.debug("TensorFlow runs the graph: %s", error)
-        return GraphEngine(spec.graph, spec.input, spec.output), None
+        return GraphEngine(network.graph, *ends), None
 
 
 def _conversions() -> FileCache:
@@ -156,16 +192,22 @@ def conversion_key(digest: str, overrides: InputOverrides, simple: bool) -> Sequ
     return (digest, *astuple(overrides), simple)
 
 
-def find_conversion(key: Sequence[Any]) -> ConvertedGraph | None:
-    """Return the conversion of a graph, if there is one in the cache."""
+def find_conversion(key: Sequence[Any], path: Path) -> ConvertedGraph | None:
+    """Return the conversion of the graph at ``path``, if there is one in the cache."""
     found = _conversions().find(key)
     if found is None:
         return None
-    facts = found.facts | {"scaling": Scaling(**found.facts["scaling"])}
-    return ConvertedGraph(model=found.path, **facts)
+    values = dict(found.facts)
+    steps = tuple((kind, np.asarray(value)) for kind, value in values.pop("steps"))
+    values["shape"] = tuple(values["shape"])
+    facts = ModelFacts(path=path, kind=ModelKind(values.pop("kind")), steps=steps, **values)
+    return ConvertedGraph(found.path, facts)
 
 
-def _store_conversion(key: Sequence[Any], model: bytes, spec: FrozenGraphSpec) -> None:
-    names = ("input", "height", "width", "dtype", "labels", "any_batch")
-    facts = {name: getattr(spec, name) for name in names}
-    _conversions().store(key, facts | {"scaling": asdict(spec.scaling)}, model)
+def store_conversion(key: Sequence[Any], model: bytes, facts: ModelFacts) -> None:
+    """Keep the LiteRT model of a graph, and what the graph shows, in the cache."""
+    values: dict[str, Any] = {name: getattr(facts, name) for name in _FACTS}
+    values["kind"] = facts.kind.value
+    # Their means alone are looked at.
+    values["steps"] = [(kind, float(np.mean(value))) for kind, value in facts.steps]
+    _conversions().store(key, values, model)

@@ -2,32 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
 from tlcli.core.classifier.classifier import Classifier
-from tlcli.core.classifier.input_spec import InputSpec, Scaling, override_scaling, scaling_of
-from tlcli.core.classifier.labels_file import fitting_labels
 from tlcli.core.classifier.load_request import LoadRequest
+from tlcli.core.classifier.outputs import choose_output
+from tlcli.core.model_spec.adjacent_files import find_adjacent_files
+from tlcli.core.model_spec.facts import ModelFacts
+from tlcli.core.model_spec.kinds import ModelKind
+from tlcli.core.model_spec.labels_file import fitting_labels
+from tlcli.core.model_spec.origins import specify
 from tlcli.errors import GraphError
+from tlcli.litert.description import LiteRTDescription, describe_litert
 from tlcli.litert.pool import LiteRTPool
 
-# Integer LiteRT files take 0..255, or that less 128.
-_INTEGERS = {"uint8": Scaling(0.0, 1.0), "int8": Scaling(128.0, 1.0)}
-
-
-def is_litert(graph: Path) -> bool:
-    """Return whether a file is a LiteRT model, by its first bytes or its name.
-
-    Raises:
-        GraphError: it cannot be read.
-    """
-    try:
-        with graph.open("rb") as file:
-            head = file.read(8)
-    except OSError as error:
-        raise GraphError(f"cannot read {graph}: {error.strerror or error}") from error
-    return head[4:8] == b"TFL3" or graph.suffix == ".tflite"
+_TYPES = ("float32", "uint8", "int8")
 
 
 def load_litert(request: LoadRequest, *, mapped: bool = False) -> Classifier:
@@ -35,44 +26,118 @@ def load_litert(request: LoadRequest, *, mapped: bool = False) -> Classifier:
 
     Raises:
         DataError: a labels file that cannot be read.
-        GraphError: it cannot be run, takes no images, or has no labels that fit.
+        GraphError: it cannot be run, takes no images, gives no scores, or has no labels that fit.
     """
-    path, overrides = request.graph, request.overrides
+    path = request.graph
+    if request.card is None:
+        description = describe_litert(path)
+        _check_task(description, path)
+    else:
+        description = LiteRTDescription()
     engine = LiteRTPool(path, mapped=mapped, trust=request.trust)
     _check_layers(engine, request)
-    name, dtype, shape = engine.input_name, engine.input_type, engine.input_shape
-    if len(shape) != 4 or shape[3] not in (3, None) or dtype not in ("float32", *_INTEGERS):
-        raise GraphError(
-            f"{path} takes {dtype} {list(shape)}, no images of three colours; give another graph"
-        )
-    height = shape[1] if overrides.input_height is None else overrides.input_height
-    width = shape[2] if overrides.input_width is None else overrides.input_width
-    if height is None or width is None:
-        raise GraphError(
-            f"{path} does not say how large its images are; give --input_height and --input_width"
-        )
-    count = engine.output_shape[-1] if engine.output_shape else None
-    request = replace(request, labels=fitting_labels(request.labels, count, path))
+    _check_takes_images(engine, path)
+    _choose_output(engine, description, request)
+    count = _count(engine.output_shape, path)
+    activation = description.activations[engine.output] if description.activations else "softmax"
+    labels = fitting_labels(
+        request.labels,
+        count,
+        path,
+        pair=activation in ("sigmoid", "logits"),
+        named=description.labels_files,
+    )
+    request = replace(request, labels=labels)
     if request.card is not None:
-        # Its preprocessing gives real numbers, which the engine quantises by itself.
-        scaling, dtype = Scaling(0.0, 255.0), "float32"
+        spec = request.spec_of_card(labels=count, any_batch=True)
     else:
-        # Converters write "serving_default_image:0" for the node ``image``.
-        node = name.split(":")[0].removeprefix("serving_default_")
-        scaling = _INTEGERS.get(dtype) or scaling_of(node)
-        scaling = override_scaling(scaling, overrides, f"{path} takes its images at {name!r}")
-    spec = InputSpec(height, width, scaling, dtype, count, any_batch=True)
+        facts = ModelFacts(
+            path=path,
+            kind=ModelKind.LITERT,
+            input=engine.input_name,
+            output=engine.output_name,
+            shape=engine.input_shape,
+            dtype=engine.input_type,
+            scores=count,
+            any_batch=True,
+            adjacent=find_adjacent_files(path),
+            indexed_labels=labels.indexed,
+            mean=description.mean,
+            std=description.std,
+            steps=description.steps,
+            activation=activation,
+        )
+        spec = specify(facts, request.overrides)
     return request.classifier(spec, lambda: engine, tensorflow_decoder=False)
 
 
+def _check_task(description: LiteRTDescription, path: Path) -> None:
+    """Refuse what is made for another task than labelling, by its operators."""
+    if any("Detection" in name for name in description.operators):
+        raise GraphError(f"{path} gives boxes, not labels: it detects objects; give a classifier")
+
+
 def _check_layers(engine: LiteRTPool, request: LoadRequest) -> None:
-    name, output = engine.input_name, engine.output_name
-    for option, given, only in (
-        ("--input_layer", request.overrides.input_layer, name),
-        ("--output_layer", request.overrides.output_layer, output),
+    names = [name for name, _ in engine.outputs]
+    for option, given, known in (
+        ("--input_layer", request.overrides.input_layer, [engine.input_name]),
+        ("--output_layer", request.overrides.output_layer, names),
     ):
-        if given is not None and given.split(":")[0] != only.split(":")[0]:
+        if given is not None and given.split(":")[0] not in {each.split(":")[0] for each in known}:
             raise GraphError(
-                f"{request.graph} has one input, {name!r}, and gives its scores at {output!r}; "
-                f"leave {option} {given} out"
+                f"{request.graph} has one input, {engine.input_name!r}, and gives its scores at "
+                f"{', '.join(map(repr, names))}; leave {option} {given} out"
             )
+
+
+def _check_takes_images(engine: LiteRTPool, path: Path) -> None:
+    shape, dtype = engine.input_shape, engine.input_type
+    channels = 1 if len(shape) == 3 else shape[3] if len(shape) == 4 else 0
+    if channels in (1, 3, None) and dtype in _TYPES:
+        return
+    if len(shape) == 4 and shape[1] in (1, 3) and dtype in _TYPES:
+        raise GraphError(
+            f"{path} takes {list(shape)}, channels first; export it with channels last"
+        )
+    raise GraphError(
+        f"{path} takes {dtype} {[size or '?' for size in shape]}, no images of one or three "
+        "channels; give another graph"
+    )
+
+
+def _choose_output(
+    engine: LiteRTPool, description: LiteRTDescription, request: LoadRequest
+) -> None:
+    """Take the output that gives the scores, where there are several."""
+    wanted = request.overrides.output_layer
+    if wanted is not None:
+        names = [name.split(":")[0] for name, _ in engine.outputs]
+        engine.use_output(names.index(wanted.split(":")[0]))
+        return
+    if len(engine.outputs) == 1 or not description.activations:
+        return
+    sizes = [shape[-1] if shape else None for _, shape in engine.outputs]
+    labels = None if request.labels is None else len(request.labels.names)
+    index = choose_output(description.activations, sizes, labels)
+    if index is None:
+        listed = ", ".join(repr(name) for name, _ in engine.outputs)
+        raise GraphError(
+            f"cannot tell which output of {request.graph} gives the scores ({listed}); name it "
+            "with --output_layer"
+        )
+    engine.use_output(index)
+
+
+def _count(shape: tuple[int | None, ...], path: Path) -> int | None:
+    """Return how many scores an output has for an image.
+
+    Raises:
+        GraphError: it has the shape of boxes or of a map, not of scores.
+    """
+    sizes = [size for size in shape[1:] if size is not None]
+    if len(sizes) > 1 and math.prod(sizes) != max(sizes):
+        raise GraphError(
+            f"{path} gives {' x '.join(map(str, sizes))} numbers for an image (boxes, or a value "
+            "for each position), not one score per label; give a classifier"
+        )
+    return max(sizes) if sizes else (shape[-1] if shape else None)

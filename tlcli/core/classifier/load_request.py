@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from tlcli.core.classifier.classifier import Classifier, Engine, ImageInput
-from tlcli.core.classifier.input_spec import InputOverrides, InputSpec
-from tlcli.core.classifier.labels_file import Labels, fitting_labels
 from tlcli.core.export.model_card import ModelCard
+from tlcli.core.images.decoding import Source
 from tlcli.core.images.preprocessing import Preprocessing
+from tlcli.core.model_spec.input_spec import GIVEN, InputOverrides, InputSpec, Resizing, Scaling
+from tlcli.core.model_spec.labels_file import Labels, fitting_labels
+from tlcli.core.model_spec.origins import warn_if_assumed
 from tlcli.errors import DataError, GraphError
 from tlcli.litert.pool import LiteRTPool
 from tlcli.system.atomic_files import sha256_file
@@ -18,6 +21,7 @@ from tlcli.system.atomic_files import sha256_file
 # TensorFlow gains by batches of up to eight images (docs), LiteRT is fastest with one.
 _TENSORFLOW_BATCH = 8
 _LITERT_BATCH = 1
+_CARD = "the model card"
 
 
 @dataclass(frozen=True)
@@ -61,37 +65,109 @@ class LoadRequest:
             DataError: a labels file that cannot be read.
             GraphError: it cannot be run, or has no labels that fit.
         """
-        labels = fitting_labels(self.labels, spec.labels, self.graph)
+        pair = spec.activation != "softmax"
+        labels = fitting_labels(self.labels, spec.labels, self.graph, pair=pair)
         preprocessing = self._preprocessing(spec)
-        reader = None
-        if tensorflow_decoder and preprocessing.name == "label_image":
-            from tlcli.core.images.tensorflow_jpeg import label_image_reader
-
-            reader = label_image_reader(preprocessing)
+        warn_if_assumed(spec, str(self.graph))
         engine = start_engine()
         batch_size = self.batch_size
         if batch_size is None:
             batch_size = _LITERT_BATCH if isinstance(engine, LiteRTPool) else _TENSORFLOW_BATCH
-        return Classifier(
-            self.graph,
-            labels.names,
-            engine,
-            ImageInput(preprocessing, spec.dtype, batch_size if spec.any_batch else 1, reader),
+        images = ImageInput(
+            preprocessing,
+            spec.dtype,
+            batch_size if spec.any_batch else 1,
+            _reader(spec, preprocessing, tensorflow_decoder),
+            spec.has_channel_axis,
+        )
+        classifier = Classifier(self.graph, labels.names, engine, images, spec.activation)
+        classifier.spec, classifier.labels_source = spec, labels.source
+        return classifier
+
+    def spec_of_card(self, labels: int | None, any_batch: bool) -> InputSpec:
+        """Return the input specification that the model card and the overrides give.
+
+        Args:
+            labels: how many scores the graph gives.
+            any_batch: it takes any number of images at once.
+
+        Raises:
+            GraphError: the card is of another version of tlcli.
+        """
+        assert self.card is not None
+        trained = self._trained()
+        given = {name: getattr(self.overrides, f"input_{name}") for name in ("height", "width")}
+        sources = dict.fromkeys(
+            ("input", "output", "height", "width", "scaling", "channels", "resizing"), _CARD
+        )
+        sources |= {name: GIVEN for name, value in given.items() if value is not None}
+        scaling = Scaling(trained.mean, trained.std)
+        changed = scaling.override(self.overrides.input_mean, self.overrides.input_std)
+        if changed != scaling:
+            sources["scaling"] = GIVEN
+        return InputSpec(
+            height=trained.height if given["height"] is None else given["height"],
+            width=trained.width if given["width"] is None else given["width"],
+            scaling=changed,
+            # Its preprocessing gives real numbers, which the engine quantises by itself.
+            dtype="float32",
+            labels=labels,
+            any_batch=any_batch,
+            channels=self.overrides.channel_order or trained.channels,
+            resizing=Resizing(trained.name, trained.filter, trained.crops, trained.turns_upright),
+            activation="softmax",
+            input=self.card.input.name or "",
+            output=self.card.output or "",
+            origin="tlcli",
+            sources=sources,
         )
 
-    def _preprocessing(self, spec: InputSpec) -> Preprocessing:
-        """Return what the graph was trained with: the card's, else that of label_image.py."""
-        if self.card is None or self.card.input.preprocessing is None:
-            scaling = spec.scaling
-            return Preprocessing("label_image", spec.height, spec.width, scaling.mean, scaling.std)
+    def _trained(self) -> Preprocessing:
+        """Return what the graph of a model card was trained with."""
+        assert self.card is not None
+        assert self.card.input.preprocessing is not None
         try:
-            trained = Preprocessing.from_dict(self.card.input.preprocessing)
+            return Preprocessing.from_dict(self.card.input.preprocessing)
         except DataError as error:
             raise GraphError(
                 f"the model card does not fit this version of tlcli: {error}"
             ) from error
-        names = ("height", "width", "mean", "std")
-        given = {name: getattr(self.overrides, f"input_{name}") for name in names}
-        return replace(
-            trained, **{name: value for name, value in given.items() if value is not None}
+
+    def _preprocessing(self, spec: InputSpec) -> Preprocessing:
+        if self.card is not None:
+            return replace(
+                self._trained(),
+                height=spec.height,
+                width=spec.width,
+                mean=spec.scaling.mean,
+                std=spec.scaling.std,
+                channels=spec.channels,
+            )
+        resizing = spec.resizing
+        return Preprocessing(
+            resizing.name,
+            spec.height,
+            spec.width,
+            spec.scaling.mean,
+            spec.scaling.std,
+            spec.channels,
+            resizing.filter,
+            resizing.crops,
+            resizing.turns_upright,
         )
+
+
+def _reader(
+    spec: InputSpec, preprocessing: Preprocessing, tensorflow_decoder: bool
+) -> Callable[[Source], Any] | None:
+    """Return what reads an image in another way than ``preprocessing``, if there is one."""
+    if spec.dtype == "string":
+        from tlcli.core.images.encoded import read_encoded
+
+        return read_encoded
+    if not tensorflow_decoder or preprocessing.name != "label_image" or spec.channels == "grey":
+        return None
+    from tlcli.core.images.tensorflow_jpeg import label_image_reader
+
+    read = label_image_reader(replace(preprocessing, channels="rgb"))
+    return read if spec.channels == "rgb" else lambda source: preprocessing.arrange(read(source))

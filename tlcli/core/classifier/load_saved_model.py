@@ -3,27 +3,31 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tlcli.core.classifier.input_spec import (
-    InputOverrides,
-    InputSpec,
-    Scaling,
-    override_scaling,
-    scaling_of,
-)
-from tlcli.core.classifier.signatures import Purpose, find_endpoint, inference_graph
+from tlcli.arrays import Array
+from tlcli.core.classifier.classifier import Classifier
+from tlcli.core.classifier.load_frozen import classifier_of
+from tlcli.core.classifier.load_request import LoadRequest
+from tlcli.core.model_spec.facts import ModelFacts
+from tlcli.core.model_spec.first_operations import GraphSteps
+from tlcli.core.model_spec.input_spec import InputOverrides
+from tlcli.core.model_spec.kinds import ModelKind
+from tlcli.core.model_spec.signatures import Purpose, find_endpoint, inference_graph
 from tlcli.errors import GraphError
+from tlcli.graph.endpoints import DECODERS
 from tlcli.graph.nodes import DataType
-from tlcli.graph.safety import read_saved_model
+from tlcli.graph.safety import check_saved_model, every_node, read_saved_model
 from tlcli.runtime.native_stderr import quiet_stderr
 from tlcli.runtime.tensorflow import SessionEngine, import_tensorflow
 from tlcli.runtime.watchdog import first_line
 
-# The input's name in retrain.py's SavedModels and in ours, which take pixels in [0, 1].
-_KNOWN_KEYS = frozenset({"image", "images"})
-_TYPES: dict[int, str] = {DataType.FLOAT: "float32", DataType.UINT8: "uint8"}
+_TYPES: dict[int, str] = {
+    DataType.FLOAT: "float32",
+    DataType.UINT8: "uint8",
+    DataType.STRING: "string",
+}
 _LABELLING = Purpose(
     signatures=("serving_default",),
     outputs=(*("prediction", "predictions", "probabilities", "scores", "softmax", "final_result"),),
@@ -35,25 +39,46 @@ _LABELLING = Purpose(
     error=GraphError,
     unknown=GraphError,
 )
+_BOXES = frozenset({"detection_boxes", "detected_boxes"})
 
 
 @dataclass(frozen=True)
-class SavedModelSpec(InputSpec):
-    """The input spec of a SavedModel, and where it enters.
+class SavedModelEnds:
+    """Where images enter a SavedModel and scores leave it.
 
     Attributes:
         tags: of the graph to load.
         input: tensor to feed, "NAME:0".
         output: tensor of the scores.
+        facts: what the model shows of them.
     """
 
     tags: tuple[str, ...]
     input: str
     output: str
+    facts: ModelFacts
 
 
-def infer_saved_model_spec(folder: Path, overrides: InputOverrides) -> SavedModelSpec:
-    """Return the input spec of a SavedModel, from its signatures.
+def load_saved_model(request: LoadRequest) -> Classifier:
+    """Return the classifier of a SavedModel folder.
+
+    Raises:
+        DataError: a labels file that cannot be read.
+        GraphError: it cannot be read or run, or has no labels that fit.
+    """
+    if not request.trust:
+        check_saved_model(request.graph)
+    ends = examine_saved_model(request.graph, request.overrides)
+    engine = SavedModelEngine(request.graph, ends)
+    try:
+        return classifier_of(request, ends.facts, engine)
+    except BaseException:
+        engine.close()
+        raise
+
+
+def examine_saved_model(folder: Path, overrides: InputOverrides) -> SavedModelEnds:
+    """Return where images enter a SavedModel and what it shows of them, by its signatures.
 
     ``--input_layer`` and ``--output_layer`` name a signature's key or its tensor.
 
@@ -61,33 +86,33 @@ def infer_saved_model_spec(folder: Path, overrides: InputOverrides) -> SavedMode
         GraphError: no SavedModel, or something cannot be inferred.
     """
     meta = inference_graph(read_saved_model(folder), str(folder), _LABELLING)
-    found = find_endpoint(
-        meta, str(folder), _LABELLING, overrides.input_layer, overrides.output_layer
-    )
+    if any(_BOXES & set(each.outputs) for each in meta.signature_def.values()):
+        raise GraphError(f"{folder} gives boxes, not labels: it detects objects; give a classifier")
+    purpose = _LABELLING
+    if any(node.op in DECODERS for node in every_node(meta.graph_def)):
+        # It takes encoded images where it has no signature that takes pixels.
+        purpose = replace(purpose, input_types=purpose.input_types | {DataType.STRING})
+    found = find_endpoint(meta, str(folder), purpose, overrides.input_layer, overrides.output_layer)
     dtype = _TYPES.get(found.dtype)
     if dtype is None:
         raise GraphError(
             f"the input {found.key!r} of {folder} takes neither float32 nor uint8, so it takes no "
             "pixels; name another with --input_layer"
         )
-    height = found.size[0] if overrides.input_height is None else overrides.input_height
-    width = found.size[1] if overrides.input_width is None else overrides.input_width
-    if height is None or width is None:
-        raise GraphError(f"{folder} has no fixed input size; give --input_height and --input_width")
-    scaling = Scaling(0.0, 255.0) if found.key in _KNOWN_KEYS else scaling_of(found.input)
-    if dtype == "uint8":
-        scaling = Scaling(0.0, 1.0)
-    return SavedModelSpec(
-        tags=found.tags,
-        input=found.input,
-        output=found.output,
-        height=height,
-        width=width,
-        scaling=override_scaling(scaling, overrides, f"{folder} takes its images at {found.key!r}"),
+    shown = GraphSteps(meta.graph_def)
+    facts = ModelFacts(
+        path=folder,
+        kind=ModelKind.SAVED_MODEL,
+        input=found.key,
+        output=found.output.split(":")[0],
+        shape=found.shape or (None, None, None, 3) if dtype != "string" else found.shape or (),
         dtype=dtype,
-        labels=found.output_shape[-1] if found.output_shape else None,
+        scores=found.output_shape[-1] if found.output_shape else None,
         any_batch=found.batch is None,
+        steps=tuple(shown.steps(found.input.split(":")[0])),
+        activation=shown.activation(found.output),
     )
+    return SavedModelEnds(found.tags, found.input, found.output, facts)
 
 
 class SavedModelEngine(SessionEngine):
@@ -97,7 +122,7 @@ class SavedModelEngine(SessionEngine):
         GraphError: TensorFlow cannot load it.
     """
 
-    def __init__(self, folder: Path, spec: SavedModelSpec) -> None:
+    def __init__(self, folder: Path, ends: SavedModelEnds) -> None:
         tf = import_tensorflow()
         errors: tuple[type[Exception], ...] = (
             *(tf.errors.OpError, OSError, RuntimeError, ValueError, TypeError, KeyError),
@@ -109,8 +134,13 @@ class SavedModelEngine(SessionEngine):
                 warnings.simplefilter("ignore")
                 holder = tf.Graph()
                 session = tf.compat.v1.Session(graph=holder, config=config)
-                tf.compat.v1.saved_model.loader.load(session, list(spec.tags), str(folder))
-                ends = [holder.get_tensor_by_name(name) for name in (spec.input, spec.output)]
+                tf.compat.v1.saved_model.loader.load(session, list(ends.tags), str(folder))
+                tensors = [holder.get_tensor_by_name(name) for name in (ends.input, ends.output)]
         except errors as error:
             raise GraphError(f"TensorFlow cannot load {folder}: {first_line(error)}") from error
-        super().__init__(session, ends, errors, "the SavedModel")
+        super().__init__(session, tensors, errors, "the SavedModel")
+        self._takes_one = ends.facts.dtype == "string" and not ends.facts.shape
+
+    def run(self, batch: Array) -> Array:
+        """Return the scores for a batch, as `SessionEngine.run` does."""
+        return super().run(batch.reshape(()) if self._takes_one else batch)

@@ -11,14 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from tlcli.core.classifier.classifier import Classifier
-from tlcli.core.classifier.input_spec import InputOverrides
-from tlcli.core.classifier.labels_file import Labels, as_labels
 from tlcli.core.classifier.load_frozen import load_frozen
-from tlcli.core.classifier.load_litert import is_litert, load_litert
+from tlcli.core.classifier.load_litert import load_litert
 from tlcli.core.classifier.load_request import LoadRequest
 from tlcli.core.export import model_card
 from tlcli.core.export.embedded_card import read_embedded_card
 from tlcli.core.export.model_card import ModelCard, card_path
+from tlcli.core.images.preprocessing import Channels
+from tlcli.core.model_spec.input_spec import InputOverrides
+from tlcli.core.model_spec.kinds import ModelKind, kind_of
+from tlcli.core.model_spec.labels_file import Labels, as_labels
 from tlcli.errors import GraphError, TlcliError, UsageError
 from tlcli.system.digests import Digests
 
@@ -38,6 +40,7 @@ def load(
     input_width: int | None = None,
     input_mean: float | None = None,
     input_std: float | None = None,
+    channel_order: Channels | None = None,
     batch_size: int | None = None,
     trust: bool = False,
 ) -> Classifier:
@@ -53,6 +56,7 @@ def load(
         input_width: in pixels.
         input_mean: subtracted from pixels of 0..255.
         input_std: what the rest is divided by.
+        channel_order: "rgb" or "bgr".
         batch_size: images that run at once; a graph that takes one image only gets one
             at a time in any case.
         trust: run a graph with operations that inference does not need.
@@ -69,7 +73,8 @@ def load(
         if value is not None and not math.isfinite(value):
             raise UsageError(f"the input {name} is {value}; give a number")
     overrides = InputOverrides(
-        input_layer, output_layer, input_height, input_width, input_mean, input_std
+        *(input_layer, output_layer, input_height, input_width, input_mean, input_std),
+        channel_order,
     )
     request = LoadRequest(Path(graph), overrides, batch_size, trust)
     for _ in range(_TRIES):
@@ -105,6 +110,7 @@ def _load(request: LoadRequest, labels: Path | str | Sequence[str] | None) -> Cl
         raise GraphError(f"there is no graph at {graph}; give its path with --graph")
     if not (graph.is_file() or graph.is_dir()):  # a pipe would keep the run waiting
         raise GraphError(f"cannot read {graph}: not a regular file; give a graph file")
+    kind = kind_of(graph)
     if request.overrides.input_std == 0:
         raise UsageError("the input std is 0; pixels cannot be divided by it")
     with contextlib.closing(Digests()) as digests:
@@ -113,9 +119,13 @@ def _load(request: LoadRequest, labels: Path | str | Sequence[str] | None) -> Cl
             digests.begin(graph)
             digests.begin(graph.with_suffix(".tflite"))
         request = _with_card(replace(request, digest_of=digests.of), labels)
-        if graph.is_dir():
-            return _load_saved_model(request)
-        return load_litert(request) if is_litert(graph) else load_frozen(request)
+        if kind is ModelKind.LITERT:
+            return load_litert(request)
+        if kind is ModelKind.SAVED_MODEL:
+            from tlcli.core.classifier.load_saved_model import load_saved_model
+
+            return load_saved_model(request)
+        return load_frozen(request)
 
 
 def _with_card(request: LoadRequest, labels: Path | str | Sequence[str] | None) -> LoadRequest:
@@ -169,6 +179,7 @@ def _differing(overrides: InputOverrides, card: ModelCard) -> InputOverrides:
         "input_width": {card.input.width},
         "input_mean": {preprocessing.get("mean")},
         "input_std": {preprocessing.get("std")},
+        "channel_order": {preprocessing.get("channels", "rgb")},
     }
     same = [
         field.name
@@ -176,13 +187,3 @@ def _differing(overrides: InputOverrides, card: ModelCard) -> InputOverrides:
         if getattr(overrides, field.name) in known[field.name]
     ]
     return replace(overrides, **dict.fromkeys(same))
-
-
-def _load_saved_model(request: LoadRequest) -> Classifier:
-    from tlcli.core.classifier.load_saved_model import SavedModelEngine, infer_saved_model_spec
-    from tlcli.graph.safety import check_saved_model
-
-    if not request.trust:
-        check_saved_model(request.graph)
-    spec = infer_saved_model_spec(request.graph, request.overrides)
-    return request.classifier(spec, lambda: SavedModelEngine(request.graph, spec))

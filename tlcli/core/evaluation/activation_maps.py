@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from tlcli.core.classifier.classifier import Classifier, Engine
-    from tlcli.core.classifier.input_spec import InputOverrides
     from tlcli.core.final_layer.sgd import FinalLayer
+    from tlcli.core.model_spec.input_spec import InputOverrides
 
 __all__ = ["ActivationMapper", "NoActivationMapError", "overlay"]
 
@@ -247,9 +247,9 @@ def _engine(graph: Any, input: str, features: str, allow_tensorflow: bool) -> En
 
 def _read(path: Path, options: InputOverrides | None, trust: bool) -> tuple[Any, str, str, bool]:
     """Return a classifier's graph, plain, with its input, its output, and if it takes batches."""
-    from tlcli.core.classifier.input_inference import infer_spec
-    from tlcli.core.classifier.input_spec import InputOverrides
     from tlcli.core.export.model_card import load_for
+    from tlcli.core.model_spec.input_inference import examine
+    from tlcli.core.model_spec.input_spec import InputOverrides
     from tlcli.graph.safety import check_operations, read_graph, read_saved_model
     from tlcli.graph.simplify import simplify
 
@@ -267,11 +267,11 @@ def _read(path: Path, options: InputOverrides | None, trust: bool) -> tuple[Any,
         graph = read_graph(_frozen_beside(path))
     if not trust:
         check_operations(graph, str(path))
-    spec = infer_spec(graph, given, str(path))
-    plain = spec.graph
+    network = examine(graph, given, path)
+    plain = network.graph
     if card is None:
-        plain = simplify(plain, spec.input, [spec.output])
-    return plain, spec.input, spec.output, spec.any_batch
+        plain = simplify(plain, network.input, [network.output])
+    return plain, network.input, network.output, network.facts.any_batch
 
 
 def _frozen_beside(path: Path) -> Path:

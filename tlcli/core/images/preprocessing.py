@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tlcli.core.images.decoding import Source, drop_alpha, open_image
-from tlcli.core.images.resizing import resize_over_white, resize_plain_bilinear
+from tlcli.core.images.resizing import (
+    Filter,
+    grey_of,
+    resize_by_pillow,
+    resize_over_white,
+    resize_plain_bilinear,
+)
 from tlcli.errors import DataError, UsageError
 
 PREPROCESSING_VERSION = 1
 """Part of every fingerprint: raised whenever the same file would give other pixels."""
 
-NAMES = ("tlcli-1", "label_image")
+PreprocessingName = Literal["tlcli-1", "label_image", "pillow"]
+Channels = Literal["rgb", "bgr", "grey"]
+NAMES: tuple[PreprocessingName, ...] = get_args(PreprocessingName)
 LARGEST_SIDE = 8192
 """Pixels. No network has a larger input; a typing error must not allocate gigabytes."""
 
@@ -26,32 +34,46 @@ class Preprocessing:
     """How an image file becomes the input of a network.
 
     Attributes:
-        name: "tlcli-1" (upright, over white, antialiased) or "label_image" (as TensorFlow's
-            label_image.py: plain bilinear, not rotated, alpha dropped).
+        name: "tlcli-1" (upright, over white, antialiased), "label_image" (as TensorFlow's
+            label_image.py: plain bilinear, not rotated, alpha dropped) or "pillow" (as the
+            Python programs of other tools: Pillow's resize, alpha dropped).
         height: in pixels.
         width: in pixels.
-        mean: subtracted from each value of 0..255.
+        mean: subtracted from each value of 0..255; one number, or one for each channel.
         std: divisor of the difference, not 0. The defaults give [0, 1].
+        channels: their order; "grey" for one alone.
+        filter: of "pillow".
+        crops: "pillow" uses the middle part of the image that has the shape of the input.
+        upright: "pillow" applies the EXIF orientation.
 
     Raises:
         UsageError: an invalid value.
     """
 
-    name: Literal["tlcli-1", "label_image"]
+    name: PreprocessingName
     height: int
     width: int
-    mean: float = 0.0
-    std: float = 255.0
+    mean: float | tuple[float, ...] = 0.0
+    std: float | tuple[float, ...] = 255.0
+    channels: Channels = "rgb"
+    filter: Filter = "bilinear"
+    crops: bool = False
+    upright: bool = False
 
     def __post_init__(self) -> None:
-        if self.name not in NAMES:
-            raise UsageError(f"unknown preprocessing {self.name!r}; known are {', '.join(NAMES)}")
+        for what, value, known in (
+            ("preprocessing", self.name, NAMES),
+            ("order of channels", self.channels, get_args(Channels)),
+            ("filter", self.filter, get_args(Filter)),
+        ):
+            if value not in known:
+                raise UsageError(f"unknown {what} {value!r}; known are {', '.join(known)}")
         for side, pixels in (("height", self.height), ("width", self.width)):
             if not 1 <= pixels <= LARGEST_SIDE:
                 raise UsageError(
                     f"the input {side} is {pixels} pixels; give one from 1 to {LARGEST_SIDE}"
                 )
-        if not (np.isfinite(self.mean) and np.isfinite(self.std)) or self.std == 0:
+        if not (np.isfinite(self.mean).all() and np.isfinite(self.std).all() and np.all(self.std)):
             raise UsageError(
                 f"the input mean {self.mean} and standard deviation {self.std} must be numbers, "
                 "the second not 0"
@@ -60,21 +82,35 @@ class Preprocessing:
     @property
     def turns_upright(self) -> bool:
         """Whether `read` applies the EXIF orientation."""
-        return self.name == "tlcli-1"
+        return self.name == "tlcli-1" or self.upright
 
     def read(self, source: Source) -> NDArray[Any]:
-        """Return the image [height, width, 3], not yet scaled; a path, or the file's bytes.
+        """Return the image [height, width, channels], not yet scaled; a path, or the file's bytes.
 
-        uint8 for "tlcli-1", float32 in 0..255 for "label_image". Threads may call this
-        at the same time.
+        float32 in 0..255 for "label_image", uint8 for the others. Threads may call this at the
+        same time.
 
         Raises:
             ImageError: the reason alone ("truncated image"), without the path.
         """
         if self.name == "tlcli-1":
-            return read_pixels(source, self.height, self.width)
+            return self.arrange(read_pixels(source, self.height, self.width))
         with open_image(source) as image:
-            return resize_plain_bilinear(drop_alpha(image), self.height, self.width)
+            if self.name == "pillow":
+                pixels: NDArray[Any] = resize_by_pillow(
+                    image, (self.height, self.width), self.filter, self.crops, self.upright
+                )
+                return self.arrange(pixels)
+            pixels = drop_alpha(image)
+            if self.channels == "grey":
+                pixels = grey_of(pixels)
+            return self.arrange(resize_plain_bilinear(pixels, self.height, self.width))
+
+    def arrange(self, pixels: NDArray[Any]) -> NDArray[Any]:
+        """Return RGB pixels [height, width, 3] with the channels that the network takes."""
+        if self.channels == "bgr":
+            return pixels[..., ::-1]
+        return grey_of(pixels) if self.channels == "grey" and pixels.shape[2] == 3 else pixels
 
     def scale(
         self, batch: NDArray[Any], out: NDArray[np.float32] | None = None
@@ -85,15 +121,18 @@ class Preprocessing:
         """
         values = np.empty(batch.shape, np.float32) if out is None else out
         if self.mean != 0:
-            np.subtract(batch, np.float32(self.mean), out=values)
+            np.subtract(batch, np.asarray(self.mean, np.float32), out=values)
             batch = values
         # A single pass from bytes to float32.
-        np.divide(batch, np.float32(self.std), out=values)
+        np.divide(batch, np.asarray(self.std, np.float32), out=values)
         return values
 
     def to_dict(self) -> dict[str, Any]:
         """Return the values that a model card stores."""
-        return asdict(self)
+        values = asdict(self)
+        # Cards of graphs that need no more have had no more from the beginning.
+        usual = {field.name: field.default for field in fields(self)[5:]}
+        return {name: value for name, value in values.items() if usual.get(name, ...) != value}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Preprocessing:
@@ -107,13 +146,18 @@ class Preprocessing:
                 name=values["name"],
                 height=int(values["height"]),
                 width=int(values["width"]),
-                mean=float(values.get("mean", 0.0)),
-                std=float(values.get("std", 255.0)),
+                mean=_numbers(values.get("mean", 0.0)),
+                std=_numbers(values.get("std", 255.0)),
+                **{each.name: values[each.name] for each in fields(cls)[5:] if each.name in values},
             )
         except (KeyError, TypeError, ValueError, OverflowError, UsageError) as error:
             raise DataError(
                 f"the preprocessing {dict(values)!r} cannot be used: {error}"
             ) from error
+
+
+def _numbers(value: Any) -> float | tuple[float, ...]:
+    return tuple(map(float, value)) if isinstance(value, (list, tuple)) else float(value)
 
 
 def read_pixels(source: Source, height: int, width: int) -> NDArray[np.uint8]:

@@ -1,14 +1,22 @@
-"""Two ways to resize an image to a network's input size."""
+"""Three ways to resize an image to a network's input size."""
 
 from __future__ import annotations
+
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from tlcli.core.images.decoding import flatten, orientation, turn
+from tlcli.core.images.decoding import drop_alpha, flatten, orientation, turn
 from tlcli.core.images.fast_jpeg import JPEG_FORMATS, fast_jpeg_reader, turn_pixels
 
+Filter = Literal["bilinear", "bicubic", "lanczos"]
+_FILTERS: dict[Filter, Image.Resampling] = {
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+    "lanczos": Image.Resampling.LANCZOS,
+}
 # Orientations that swap height and width.
 _SIDEWAYS = frozenset({5, 6, 7, 8})
 
@@ -53,10 +61,38 @@ def _over_white(image: Image.Image) -> NDArray[np.uint8]:
     return over
 
 
+def resize_by_pillow(
+    image: Image.Image, size: tuple[int, int], name: Filter, crops: bool, upright: bool
+) -> NDArray[np.uint8]:
+    """Return uint8 [height, width, 3] as Python programs resize: by Pillow, alpha dropped.
+
+    Args:
+        image: need not be loaded.
+        size: (height, width) in pixels.
+        name: of Pillow's filter.
+        crops: use the middle part of the image that has the shape of the result.
+        upright: apply the EXIF orientation.
+    """
+    # Not after: loading a TIFF rotates it and removes the tag.
+    value = orientation(image) if upright else 1
+    whole = turn(Image.fromarray(drop_alpha(image)), value)
+    height, width = size
+    if crops:
+        from PIL import ImageOps
+
+        return np.asarray(ImageOps.fit(whole, (width, height), _FILTERS[name]))
+    return np.asarray(whole.resize((width, height), _FILTERS[name]))
+
+
+def grey_of(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return uint8 [height, width, 1] for RGB: 0.299 R + 0.587 G + 0.114 B (ITU-R BT.601)."""
+    return np.asarray(Image.fromarray(pixels).convert("L"))[..., np.newaxis]
+
+
 def resize_plain_bilinear(
     pixels: NDArray[np.uint8], height: int, width: int
 ) -> NDArray[np.float32]:
-    """Return float32 [height, width, 3] in 0..255 as TensorFlow 1's ``ResizeBilinear`` does.
+    """Return float32 [height, width, channels] in 0..255 as TensorFlow 1's ``ResizeBilinear`` does.
 
     Corners are not aligned and pixel centres are not halved: each output pixel mixes
     the four input pixels around its upper left corner, however many are between two outputs.

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import zipfile
 from pathlib import Path
 
 import pytest
 
-from tlcli.core.classifier.labels_file import (
+from tlcli.core.model_spec.labels_file import (
     Labels,
     as_labels,
     decode_labels,
     find_labels,
+    fitting_labels,
     read_labels,
 )
 from tlcli.errors import DataError, GraphError
@@ -30,15 +32,15 @@ from tlcli.errors import DataError, GraphError
     ],
 )
 def test_line_ends_marks_and_empty_lines_at_the_end(content: bytes) -> None:
-    assert decode_labels(content, "labels.txt") == ("daisy", "roses")
+    assert decode_labels(content, "labels.txt").names == ("daisy", "roses")
 
 
 def test_an_empty_line_between_labels_is_counted() -> None:
-    assert decode_labels(b"a\n\nb\n", "labels.txt") == ("a", "", "b")
+    assert decode_labels(b"a\n\nb\n", "labels.txt").names == ("a", "", "b")
 
 
 def test_labels_of_every_script_are_kept() -> None:
-    assert decode_labels("집\nhaus\u2028hof\n".encode(), "x") == ("집", "haus\u2028hof")
+    assert decode_labels("집\nhaus\u2028hof\n".encode(), "x").names == ("집", "haus\u2028hof")
 
 
 @pytest.mark.parametrize("content", [b"", b"\n\n", b"a\0b\n", b"\xff\xfe\xfd", b"caf\xe9\n"])
@@ -100,3 +102,63 @@ def test_a_wrong_number_names_both_files_and_numbers(tmp_path: Path) -> None:
 
 def test_labels_may_be_given_themselves() -> None:
     assert as_labels(["a", "b"]).names == ("a", "b")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '["cat", "dog"]',
+        '{"cat": 0, "dog": 1}',
+        '{"0": "cat", "1": "dog"}',
+        '{"1": ["n02084071", "dog"], "0": ["n02121620", "cat"]}',
+        '{"classes": ["cat", "dog"], "image_size": 224}',
+        '{"labels": {"dog": 1, "cat": 0}}',
+        '[{"name": "cat"}, {"name": "dog"}]',
+        "\ufeff" + '["cat", "dog"]',
+        "0 cat\n1 dog\n",
+        "0: cat\r\n1: dog\r\n",
+    ],
+)
+def test_labels_with_numbers_and_in_json(text: str) -> None:
+    assert decode_labels(text.encode(), "labels.json").names == ("cat", "dog")
+
+
+def test_numbers_stay_where_they_are_not_those_of_the_lines() -> None:
+    for text in ("1 cat\n0 dog", "0 cat\ndog", "0 cat\n2 dog", "0\n1"):
+        found = decode_labels(text.encode(), "labels.txt")
+        assert (found.names, found.indexed) == (tuple(text.split("\n")), False)
+    assert decode_labels(b"0 cat\n1 dog", "labels.txt").indexed
+
+
+@pytest.mark.parametrize("text", ["{}", '{"a": {"b": 1}}', '{"cat": 0, "dog": 5}', "[1, 2]"])
+def test_json_that_lists_no_labels_is_refused(text: str) -> None:
+    with pytest.raises(DataError, match="is JSON but neither"):
+        decode_labels(text.encode(), "labels.json")
+
+
+def test_text_that_only_begins_like_json_is_lines() -> None:
+    assert decode_labels(b"[cat\n{dog\n", "labels.txt").names == ("[cat", "{dog")
+
+
+def test_a_git_lfs_pointer_is_named() -> None:
+    with pytest.raises(DataError, match="run git lfs pull"):
+        decode_labels(b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "labels.txt")
+
+
+def test_labels_of_lobe_and_those_that_fit(tmp_path: Path) -> None:
+    graph = tmp_path / "model.tflite"
+    graph.write_bytes(b"no zip")
+    signature = {"inputs": {}, "classes": {"Label": ["a", "b"]}, "filename": "model.tflite"}
+    (tmp_path / "signature.json").write_text(json.dumps(signature))
+    (tmp_path / "dict.txt").write_text("x\ny\nz\n")
+    assert fitting_labels(None, 2, graph).names == ("a", "b")
+    assert fitting_labels(None, 3, graph).names == ("x", "y", "z")
+    with pytest.raises(GraphError, match=r"signature\.json names 2 labels but .* 4 scores"):
+        fitting_labels(None, 4, graph)
+
+
+def test_one_score_may_stand_for_two_labels(tmp_path: Path) -> None:
+    labels = Labels(("cat", "dog"), "given")
+    assert fitting_labels(labels, 1, tmp_path, pair=True) is labels
+    with pytest.raises(GraphError, match="names 2 labels"):
+        fitting_labels(labels, 1, tmp_path)

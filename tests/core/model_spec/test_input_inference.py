@@ -1,19 +1,25 @@
-"""Input specs of graphs of every generation; no TensorFlow here."""
+"""Input specifications of graphs of every generation; no TensorFlow here."""
 
 from __future__ import annotations
 
-import logging
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from tlcli.core.classifier.input_inference import FrozenGraphSpec, infer_spec
-from tlcli.core.classifier.input_spec import InputOverrides, Scaling, scaling_of
+from tlcli.core.model_spec.input_inference import FrozenNetwork, examine
+from tlcli.core.model_spec.input_spec import InputOverrides, InputSpec, Scaling
+from tlcli.core.model_spec.origins import specify
 from tlcli.errors import GraphError
-from tlcli.graph.nodes import DataType, const, new_graph, node, placeholder
+from tlcli.graph.nodes import (
+    DataType,
+    const,
+    new_graph,
+    node,
+    placeholder,
+    tensor_to_array,
+)
 from tlcli.graph.safety import read_graph
 
 DTYPE_STRING = DataType.STRING
@@ -35,23 +41,26 @@ HUB = Scaling(0.0, 255.0)
 def test_graphs_of_every_generation(
     shared: Path, folder: str, wanted: tuple[str, int, Scaling, int]
 ) -> None:
-    found = infer_spec(read_graph(shared / "legacy" / folder / "graph.pb"))
+    network = examine(read_graph(shared / "legacy" / folder / "graph.pb"))
+    found = specify(network.facts, InputOverrides())
     name, size, scaling, labels = wanted
-    assert (found.input, found.height, found.width) == (name, size, size)
-    assert (found.scaling, found.labels) == (scaling, labels)
-    assert (found.output, found.dtype) == ("final_result", "float32")
+    assert (network.input, found.height, found.width) == (name, size, size)
+    assert (found.scaling, found.labels, found.assumed) == (scaling, labels, False)
+    assert (network.output, found.dtype) == ("final_result", "float32")
+    assert found.activation == "softmax"
+    assert found.resizing.name == "label_image"
     assert found.any_batch
 
 
 def test_a_backbone_gives_its_softmax(shared: Path) -> None:
     path = shared / "legacy/backbones/mobilenet_v1_0.25_224/frozen_graph.pb"
-    found = infer_spec(read_graph(path))
-    assert (found.output, found.labels) == ("MobilenetV1/Predictions/Softmax", 1001)
-    assert found.height == 224
+    network = examine(read_graph(path))
+    assert (network.output, network.facts.scores) == ("MobilenetV1/Predictions/Softmax", 1001)
+    assert network.facts.size == (224, 224)
 
 
 def test_the_cut_graph_decodes_no_more(shared: Path) -> None:
-    found = infer_spec(read_graph(shared / "legacy/inception2015_style_synthetic/graph.pb"))
+    found = examine(read_graph(shared / "legacy/inception2015_style_synthetic/graph.pb"))
     inputs = [each for each in found.graph.node if each.op == "Placeholder"]
     assert [each.name for each in inputs] == ["ResizeBilinear"]
     assert [dim.size for dim in inputs[0].attr["shape"].shape.dim] == [-1, 128, 128, 3]
@@ -61,7 +70,7 @@ def test_the_cut_graph_decodes_no_more(shared: Path) -> None:
 @pytest.mark.parametrize("spelled", ["Mul", "Mul:0", "import/Mul"])
 def test_the_layer_that_the_poets_fed(shared: Path, spelled: str) -> None:
     graph = read_graph(shared / "legacy/inception2015_style_synthetic/graph.pb")
-    found = infer_spec(graph, InputOverrides(input_layer=spelled))
+    found = spec_of(graph, input_layer=spelled)
     assert (found.input, found.height, found.scaling) == ("Mul", 128, POETS)
 
 
@@ -86,33 +95,28 @@ def network(
     )
 
 
-def spec_of(graph: Any, **options: Any) -> FrozenGraphSpec:
-    return infer_spec(graph, InputOverrides(**options), "old.pb")
+def network_of(graph: Any, **options: Any) -> FrozenNetwork:
+    return examine(graph, InputOverrides(**options), "old.pb")
 
 
-def test_an_unknown_input_is_scaled_to_one_and_that_is_said(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    with caplog.at_level(logging.INFO, "tlcli"):
-        found = spec_of(network())
-    assert (found.input, found.output, found.scaling, found.labels) == (
-        "photo",
-        "scores",
-        replace(HUB, assumed=True),
-        2,
-    )
-    assert "'photo'" in caplog.text
-    assert "--input_mean" in caplog.text
+def spec_of(graph: Any, **options: Any) -> InputSpec:
+    return specify(network_of(graph, **options).facts, InputOverrides(**options))
 
 
-def test_zero_is_a_value_and_a_given_scaling_is_not_commented(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    with caplog.at_level(logging.INFO, "tlcli"):
-        assert spec_of(network(), input_mean=0.0).scaling == Scaling(0.0, 255.0)
-        assert spec_of(network("input"), input_mean=0.0).scaling == Scaling(0.0, 128.0)
-        assert spec_of(network("input"), input_std=1.0).scaling == Scaling(128.0, 1.0)
-    assert not caplog.records
+def test_an_unknown_input_is_scaled_to_one_and_that_is_assumed() -> None:
+    found = spec_of(network())
+    assert (found.input, found.output, found.scaling, found.labels) == ("photo", "scores", HUB, 2)
+    assert found.assumed
+
+
+def test_zero_is_a_value_and_a_given_scaling_is_not_assumed() -> None:
+    for graph, options, scaling in (
+        (network(), {"input_mean": 0.0}, Scaling(0.0, 255.0)),
+        (network("input"), {"input_mean": 0.0}, Scaling(0.0, 128.0)),
+        (network("input"), {"input_std": 1.0}, Scaling(128.0, 1.0)),
+    ):
+        found = spec_of(graph, **options)
+        assert (found.scaling, found.assumed) == (scaling, False)
 
 
 def test_sizes_are_overridden_one_by_one() -> None:
@@ -203,15 +207,69 @@ def test_pixels_that_are_changed_before_the_resize_are_not_guessed(op: str) -> N
 
 
 @pytest.mark.parametrize(
-    ("name", "inception", "scaling"),
+    ("name", "inception", "scaling", "assumed"),
     [
-        ("input", False, POETS),
-        ("import/input:0", False, POETS),
-        ("input", True, HUB),
-        ("Mul", False, POETS),
-        ("Placeholder", False, HUB),
-        ("x", False, Scaling(0.0, 255.0, assumed=True)),
+        ("input", False, POETS, False),
+        ("scope/input", False, POETS, False),
+        ("input", True, HUB, False),
+        ("Mul", False, POETS, False),
+        ("Placeholder", False, HUB, True),
+        ("x", False, HUB, True),
     ],
 )
-def test_scaling_by_name(name: str, inception: bool, scaling: Scaling) -> None:
-    assert scaling_of(name, inception) == scaling
+def test_scaling_by_name(name: str, inception: bool, scaling: Scaling, assumed: bool) -> None:
+    graph = network(name)
+    if inception:
+        graph.node[2].name = "InceptionV3/mean"
+        graph.node[4].input[0] = "InceptionV3/mean"
+    found = spec_of(graph)
+    assert (found.scaling, found.assumed) == (scaling, assumed)
+
+
+def test_what_is_fed_in_training_gets_its_value_for_inference() -> None:
+    graph = network("x", (None, 8, 8, 3), "float32", "one", placeholder("keep_prob", "float32", []))
+    graph.node.extend(
+        [
+            placeholder("dropout_rate", "float32", []),
+            placeholder("is_training", "bool", []),
+            node("scaled", "RealDiv", ["one", "keep_prob"]),
+            node("less", "Sub", ["scaled", "dropout_rate"]),
+            node("final_result", "Select", ["is_training", "one", "less"]),
+        ]
+    )
+    found = network_of(graph)
+    assert found.input == "x"
+    assert [each.name for each in found.graph.node if each.op == "Placeholder"] == ["x"]
+    values = {
+        each.name: float(tensor_to_array(each.attr["value"].tensor))
+        for each in found.graph.node
+        if each.name in ("keep_prob", "dropout_rate", "is_training")
+    }
+    assert values == {"keep_prob": 1.0, "dropout_rate": 0.0, "is_training": 0.0}
+
+
+@pytest.mark.parametrize("shape", [(None, 8, 8, 1), (None, 8, 8)])
+def test_grey_images(shape: tuple[int | None, ...]) -> None:
+    graph = network("photo", shape)
+    graph.node[3].CopyFrom(const("weights", np.zeros((1, 2), np.float32)))
+    found = spec_of(graph)
+    assert (found.channels, found.has_channel_axis) == ("grey", len(shape) == 4)
+
+
+def test_boxes_are_no_labels() -> None:
+    graph = network("photo", (None, 8, 8, 3), "float32", "detection_boxes")
+    with pytest.raises(GraphError, match="gives boxes, not labels"):
+        network_of(graph)
+
+
+def test_the_number_of_labels_settles_between_two_outputs() -> None:
+    other = [
+        const("three", np.zeros((3, 3), np.float32)),
+        node("wide", "MatMul", ["mean", "three"]),
+    ]
+    graph = network("photo", (None, 8, 8, 3), "float32", "one", *other)
+    graph.node[5].op = "Sigmoid"
+    with pytest.raises(GraphError, match="--output_layer"):
+        network_of(graph)
+    assert examine(graph, labels=3).output == "wide"
+    assert examine(graph, labels=2).output == "one"

@@ -6,7 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from tlcli.core.model_spec.first_operations import GraphSteps
 from tlcli.errors import TlcliError
+from tlcli.graph.endpoints import is_image_shape
 from tlcli.graph.nodes import DataType, shape_dims
 
 _SERVE = "serve"
@@ -65,14 +67,16 @@ class Endpoint:
     @property
     def size(self) -> tuple[int | None, int | None]:
         """The height and width that the signature declares."""
-        if self.shape is None or len(self.shape) != 4:
+        if self.shape is None or len(self.shape) not in (3, 4):
             return None, None
         return self.shape[1], self.shape[2]
 
     @property
     def batch(self) -> int | None:
         """The number of images that the signature takes at once; None: any."""
-        return self.shape[0] if self.shape is not None and len(self.shape) == 4 else None
+        if self.shape is None:
+            return None
+        return self.shape[0] if self.shape else 1
 
 
 def inference_graph(model: Any, what: str, purpose: Purpose) -> Any:
@@ -149,7 +153,8 @@ def find_endpoint(
             f"{what} has the signatures {_listed(images)}; choose one with {purpose.output_option}"
         )
     source = signatures[name].inputs[images[name]]
-    target = _output(signatures[name], f"the signature {name!r} of {what}", purpose, output_name)
+    where = f"the signature {name!r} of {what}"
+    target = _output(meta, signatures[name], where, purpose, output_name)
     return Endpoint(
         tags=tuple(sorted(meta.meta_info_def.tags)),
         key=images[name],
@@ -182,17 +187,22 @@ def _image_key(signature: Any, purpose: Purpose, wanted: str | None) -> str | No
     """Return the key of the input that takes images, if there is one."""
     if wanted is not None:
         key = _named(signature.inputs, wanted)
-        fits = key is not None and signature.inputs[key].dtype not in _NO_NUMBERS
+        taken = purpose.input_types if DataType.STRING in purpose.input_types else frozenset()
+        fits = key is not None and (
+            signature.inputs[key].dtype not in _NO_NUMBERS or signature.inputs[key].dtype in taken
+        )
     else:
         key = next(iter(signature.inputs)) if len(signature.inputs) == 1 else None
         fits = key is not None and signature.inputs[key].dtype in purpose.input_types
     if key is None or not fits:
         return None
     dims = shape_dims(signature.inputs[key].tensor_shape)
-    return key if not dims or (len(dims) == 4 and dims[3] in (3, None)) else None
+    if signature.inputs[key].dtype == DataType.STRING:  # encoded images, one or a batch
+        return key if not dims or len(dims) == 1 else None
+    return key if not dims or is_image_shape(dims) else None
 
 
-def _output(signature: Any, what: str, purpose: Purpose, wanted: str | None) -> Any:
+def _output(meta: Any, signature: Any, what: str, purpose: Purpose, wanted: str | None) -> Any:
     outputs = signature.outputs
     if wanted is not None:
         return outputs[_named(outputs, wanted)]
@@ -202,6 +212,10 @@ def _output(signature: Any, what: str, purpose: Purpose, wanted: str | None) -> 
     for key in purpose.outputs:
         if key in fitting:
             return outputs[key]
+    shown = GraphSteps(meta.graph_def)
+    fitting = [key for key in fitting if shown.activation(outputs[key].name) == "softmax"]
+    if len(fitting) == 1:
+        return outputs[fitting[0]]
     raise purpose.error(
         f"{what} has the outputs {_listed(sorted(outputs))}; choose one with "
         f"{purpose.output_option}"

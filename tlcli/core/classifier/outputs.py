@@ -1,0 +1,107 @@
+"""What a graph's output becomes: one score for each label."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from tlcli.arrays import Array
+from tlcli.errors import GraphError
+from tlcli.text import counted
+
+# A softmax in eight bits gives sums such as 0.996.
+_SUM_TOLERANCE = 0.05
+
+
+class Scores:
+    """Makes scores of what a graph returns.
+
+    Logits get a softmax. The one score of a sigmoid becomes two where there are two labels: the
+    second label's is the score. Other scores stay as they are. Where the graph does not show what
+    they are, the first ones decide: a row outside 0..1 is logits.
+
+    Args:
+        graph: its path, for messages.
+        labels: how many there are.
+        activation: "softmax", "log_softmax", "sigmoid" or "logits"; None: the values decide.
+    """
+
+    def __init__(self, graph: Path, labels: int, activation: str | None) -> None:
+        self._graph = graph
+        self._labels = labels
+        self.activation = activation
+
+    def __call__(self, given: Array, images: int) -> Array:
+        """Return the graph's output as float32 [images, L].
+
+        Raises:
+            GraphError: it does not fit the labels.
+        """
+        scores = np.asarray(given, np.float32)
+        if self._labels == 2 and scores.size == images:
+            return self._both(scores.reshape(images, 1))
+        if scores.size != images * self._labels:
+            raise GraphError(
+                f"{self._graph} gives scores of the shape {list(scores.shape)} for "
+                f"{counted(images, 'image')}, which does not fit "
+                f"{counted(self._labels, 'label')}; "
+                "name the labels file that belongs to the graph with --labels, or the layer of the "
+                "scores with --output_layer"
+            )
+        scores = scores.reshape(images, self._labels)
+        if self.activation is None:
+            self.activation = _activation_of(scores)
+        if self.activation == "logits" and self._labels > 1:
+            return softmax(scores)
+        return np.exp(scores) if self.activation == "log_softmax" else scores
+
+    def _both(self, score: Array) -> Array:
+        if self.activation is None:
+            inside = bool(((score >= 0) & (score <= 1)).all())
+            self.activation = "sigmoid" if inside else "logits"
+        if self.activation == "logits":
+            score = 1 / (1 + np.exp(-score))
+        return np.concatenate([1 - score, score], axis=1, dtype=np.float32)
+
+
+def softmax(scores: Array) -> Array:
+    """Return float32 [n, L] whose rows sum to 1."""
+    powers = np.exp(scores - scores.max(axis=1, keepdims=True))
+    return np.asarray(powers / powers.sum(axis=1, keepdims=True), np.float32)
+
+
+def _activation_of(scores: Array) -> str | None:
+    """Return what scores [n, L] are by their values; None where they are no numbers."""
+    if not scores.size or not np.isfinite(scores).all():
+        return None
+    if scores.min() < 0 or scores.max() > 1 + _SUM_TOLERANCE:
+        return "logits"
+    sums = scores.sum(axis=1)
+    return "softmax" if bool((abs(sums - 1) <= _SUM_TOLERANCE).all()) else "sigmoid"
+
+
+def choose_output(
+    activations: Sequence[str | None], sizes: Sequence[int | None], labels: int | None
+) -> int | None:
+    """Return which of a graph's outputs gives the scores, None where that cannot be told.
+
+    Args:
+        activations: what each output is.
+        sizes: how many numbers each gives for an image, None where unknown.
+        labels: how many there are, None where unknown.
+    """
+    rules: tuple[Callable[[int], bool], ...] = (
+        lambda index: True,
+        lambda index: activations[index] in ("softmax", "log_softmax"),
+        lambda index: labels is not None and sizes[index] == labels,
+        lambda index: activations[index] == "sigmoid",
+    )
+    candidates = list(range(len(activations)))
+    for rule in rules:
+        found = [index for index in candidates if rule(index)]
+        if len(found) == 1:
+            return found[0]
+        candidates = found or candidates
+    return None

@@ -1,0 +1,203 @@
+"""What a LiteRT file says of its input and its scores: metadata, first and last operators.
+
+Sources: the schemas of LiteRT files (``schema.fbs``) and of their metadata
+(``metadata_schema.fbs``), by the numbers of their fields.
+"""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tlcli.errors import GraphError
+from tlcli.litert.tables import Bytes, DamagedError, Table
+
+_METADATA_NAME = "TFLITE_METADATA"
+_METADATA_IDENTIFIER = b"M001"
+_NORMALIZATION = 1
+_AXIS_LABELS, _VALUE_LABELS = 2, 3
+_CUSTOM = 32
+# Arithmetic with a constant, and the kind of step that it is.
+_ARITHMETIC = {18: "times", 42: "by", 0: "plus", 41: "minus"}
+# Operators that pass pixels on: PAD, QUANTIZE, DEQUANTIZE, RESHAPE, RESIZE_BILINEAR, TRANSPOSE,
+# SQUEEZE, CAST, EXPAND_DIMS, RESIZE_NEAREST_NEIGHBOR, REVERSE_V2.
+_PASSING = frozenset({6, 22, 23, 34, 39, 43, 53, 70, 97, 105, 114})
+# Behind the scores: DEQUANTIZE, RESHAPE, SQUEEZE, QUANTIZE.
+_AFTER_SCORES = frozenset({6, 22, 43, 114})
+_ACTIVATIONS = {25: "softmax", 50: "log_softmax", 14: "sigmoid"}
+_TYPES: dict[int, np.dtype[Any]] = {
+    0: np.dtype("<f4"),
+    1: np.dtype("<f2"),
+    2: np.dtype("<i4"),
+    3: np.dtype("u1"),
+    9: np.dtype("i1"),
+    10: np.dtype("<f8"),
+}
+_MOST_STEPS = 32
+
+Step = tuple[str, "np.ndarray[Any, Any]"]
+"""One of "times", "by", "plus", "minus" with its constant."""
+
+
+@dataclass(frozen=True)
+class LiteRTDescription:
+    """What a LiteRT file says of itself.
+
+    Attributes:
+        mean: of the metadata's NormalizationOptions, one value or one per channel; () for none.
+        std: as ``mean``.
+        labels_files: names that the metadata give to files of labels.
+        steps: what the network does to its pixels first.
+        activations: for each output "softmax", "log_softmax", "sigmoid" or "logits".
+        operators: names of custom operators.
+        tool: the metadata's description or author, of which a tool may be told.
+    """
+
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+    labels_files: tuple[str, ...] = ()
+    steps: tuple[Step, ...] = ()
+    activations: tuple[str, ...] = ()
+    operators: tuple[str, ...] = ()
+    tool: str = ""
+
+
+def describe_litert(path: Path) -> LiteRTDescription:
+    """Return what a LiteRT file says of itself.
+
+    Raises:
+        GraphError: it cannot be read, or is damaged.
+    """
+    try:
+        with (
+            path.open("rb") as file,
+            mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content,
+        ):
+            return _describe(Bytes(content).root())
+    except DamagedError as error:
+        raise GraphError(
+            f"{path} is no LiteRT model that can be run: {error}; give another file"
+        ) from error
+    except (OSError, ValueError) as error:
+        raise GraphError(f"cannot read {path}: {error}") from error
+
+
+def _describe(model: Table) -> LiteRTDescription:
+    graphs = model.tables(2)
+    if not graphs:
+        return LiteRTDescription()
+    network = _Network(model, graphs[0])
+    mean, std, labels_files, tool = _metadata(model)
+    return LiteRTDescription(
+        mean=mean,
+        std=std,
+        labels_files=labels_files,
+        steps=tuple(network.steps()),
+        activations=tuple(network.activation(index) for index in graphs[0].integers(2)),
+        operators=tuple(
+            entry.text(1) for entry in model.tables(1) if entry.number(0, "<b") == _CUSTOM
+        ),
+        tool=tool,
+    )
+
+
+class _Network:
+    """The operators of a file by the tensors that they read and give."""
+
+    def __init__(self, model: Table, graph: Table) -> None:
+        self._tensors = graph.tables(0)
+        self._buffers = model.tables(4)
+        self._inputs = graph.integers(1)
+        codes = [max(each.number(0, "<b"), each.number(3, "<i")) for each in model.tables(1)]
+        self._readers: dict[int, list[tuple[int, tuple[int, ...], tuple[int, ...]]]] = {}
+        self._makers: dict[int, tuple[int, tuple[int, ...]]] = {}
+        for operator in graph.tables(3):
+            number = operator.number(0, "<I")
+            code = codes[number] if number < len(codes) else -1
+            inputs, outputs = operator.integers(1), operator.integers(2)
+            for index in inputs:
+                self._readers.setdefault(index, []).append((code, inputs, outputs))
+            for index in outputs:
+                self._makers[index] = (code, inputs)
+
+    def steps(self) -> Iterator[Step]:
+        """Yield the arithmetic with constants that comes before all else."""
+        index = self._inputs[0] if self._inputs else -1
+        for _ in range(_MOST_STEPS):
+            readers = self._readers.get(index, [])
+            if len(readers) != 1 or not readers[0][2]:
+                return
+            code, inputs, outputs = readers[0]
+            if code in _ARITHMETIC and len(inputs) == 2:
+                constant = self._constant(inputs[1] if inputs[0] == index else inputs[0])
+                # 255 / pixels or 255 - pixels is no preprocessing that is known.
+                reversed_order = inputs[0] != index and code in (41, 42)
+                if constant is None or reversed_order:
+                    return
+                yield _ARITHMETIC[code], constant
+            elif code not in _PASSING:
+                return
+            index = outputs[0]
+
+    def activation(self, index: int) -> str:
+        """Return what gives an output: "softmax", "log_softmax", "sigmoid" or "logits"."""
+        for _ in range(_MOST_STEPS):
+            code, inputs = self._makers.get(index, (-1, ()))
+            if code not in _AFTER_SCORES or not inputs:
+                return _ACTIVATIONS.get(code, "logits")
+            index = inputs[0]
+        return "logits"
+
+    def _constant(self, index: int) -> np.ndarray[Any, Any] | None:
+        maker = self._makers.get(index)
+        if maker is not None and maker[0] == 6 and maker[1]:  # a constant of 16 bits
+            index = maker[1][0]
+        if not 0 <= index < len(self._tensors):
+            return None
+        tensor = self._tensors[index]
+        number, dtype = tensor.number(2, "<I"), _TYPES.get(tensor.number(1, "<b"))
+        if dtype is None or not 0 < number < len(self._buffers):
+            return None
+        content = self._buffers[number].content(0)
+        if not content or len(content) % dtype.itemsize:
+            return None
+        values = np.frombuffer(content, dtype).astype(np.float64)
+        quantisation = tensor.table(4)
+        scales = () if quantisation is None else quantisation.numbers(2, "f")
+        if dtype.kind in "iu" and len(scales) == 1 and quantisation is not None:
+            zeros = quantisation.numbers(3, "q")
+            values = (values - (zeros[0] if zeros else 0)) * scales[0]
+        return values
+
+
+def _metadata(
+    model: Table,
+) -> tuple[tuple[float, ...], tuple[float, ...], tuple[str, ...], str]:
+    """Return mean and std of the input, the names of labels files, and who made the file."""
+    buffers = model.tables(4)
+    numbers = [each.number(1, "<I") for each in model.tables(6) if each.text(0) == _METADATA_NAME]
+    if not numbers or numbers[0] >= len(buffers):
+        return (), (), (), ""
+    content = buffers[numbers[0]].content(0)
+    if len(content) < 8:
+        return (), (), (), ""
+    root = Bytes(content).root(_METADATA_IDENTIFIER)
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+    files: list[str] = []
+    for graph in root.tables(3)[:1]:
+        for tensor in graph.tables(2)[:1]:
+            for unit in tensor.tables(4):
+                options = unit.table(1)
+                if unit.number(0, "<B") == _NORMALIZATION and options is not None:
+                    mean, std = options.numbers(0, "f"), options.numbers(1, "f")
+        for tensor in graph.tables(3):
+            for file in tensor.tables(6):
+                if file.number(2, "<b") in (_AXIS_LABELS, _VALUE_LABELS):
+                    files.append(file.text(0))
+    return mean, std, tuple(files), " ".join((root.text(0), root.text(1), root.text(4)))
