@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import click
 
@@ -24,6 +25,7 @@ from tlcli.text import harmless
 
 logger = logging.getLogger("tlcli")
 
+_Function = TypeVar("_Function", bound=Callable[..., Any])
 
 GROUPS = {
     "Input": ("image_dir", "keep_label_names", "strict"),
@@ -55,70 +57,56 @@ GROUPS = {
     "Logging": LOGGING_GROUP,
 }
 
+# What an option takes, by the metavar that its help shows.
+_TYPES: dict[str, Any] = {
+    **{"DIR": ANY_PATH, "PREFIX": ANY_PATH, "FILE": FILE_PATH, "NAME": str},
+    **{"N": int, "K": int, "X": float, "P": ACCURACY},
+}
+
+
+def _option(
+    name: str, metavar: str, help: str, default: Any = None
+) -> Callable[[_Function], _Function]:
+    """Return an option whose metavar, a key of `_TYPES`, says what it takes."""
+    shown = default is not None
+    return click.option(
+        name, type=_TYPES[metavar], metavar=metavar, default=default, show_default=shown, help=help
+    )
+
 
 @click.command(cls=ImageDirCommand, groups=GROUPS, context_settings=CONTEXT_SETTINGS)
-@click.option(
+@_option(
     "--image_dir",
-    type=ANY_PATH,
-    metavar="DIR",
-    help="Folder with one subfolder of images per label.  [required unless --import_bottlenecks]",
+    "DIR",
+    "Folder with one subfolder of images per label.  [required unless --import_bottlenecks]",
 )
-@click.option(
-    "--keep_label_names",
-    is_flag=True,
-    help="Use folder names as labels unchanged.",
-)
-@click.option(
-    "--output_graph",
-    type=FILE_PATH,
-    default="output_graph.pb",
-    show_default=True,
-    metavar="FILE",
-    help="Frozen graph.",
-)
-@click.option(
-    "--output_labels",
-    type=FILE_PATH,
-    metavar="FILE",
-    help="Labels file.  [default: output_labels.txt next to the graph]",
-)
-@click.option(
-    "--saved_model_dir", type=ANY_PATH, metavar="DIR", help="SavedModel for TensorFlow Serving."
-)
-@click.option(
+@click.option("--keep_label_names", is_flag=True, help="Use folder names as labels unchanged.")
+@_option("--output_graph", "FILE", "Frozen graph.", "output_graph.pb")
+@_option("--output_labels", "FILE", "Labels file.  [default: output_labels.txt next to the graph]")
+@_option("--saved_model_dir", "DIR", "SavedModel for TensorFlow Serving.")
+@_option(
     "--output_tflite",
-    type=FILE_PATH,
-    metavar="FILE",
-    help="LiteRT file.  [default: next to the graph, for backbones of up to 32 MB]",
+    "FILE",
+    "LiteRT file.  [default: next to the graph, for backbones of up to 32 MB]",
 )
-@click.option(
-    "--output_report",
-    type=FILE_PATH,
-    metavar="FILE",
-    help="Report page.  [default: output_report.html next to the graph]",
-)
+@_option("--output_report", "FILE", "Report page.  [default: output_report.html next to the graph]")
 @click.option(
     "--no_report",
     is_flag=True,
     help="Write no report, and remove the report of the graph that is replaced.",
 )
-@click.option(
+@_option(
     "--intermediate_output_graphs_dir",
-    type=ANY_PATH,
-    metavar="DIR",
-    help="Folder for intermediate_N.pb, the graph after N steps.",
+    "DIR",
+    "Folder for intermediate_N.pb, the graph after N steps.",
 )
-@click.option(
+@_option(
     "--intermediate_store_frequency",
-    type=int,
-    default=0,
-    show_default=True,
-    metavar="N",
-    help="Training steps between intermediate graphs; 0 writes none.",
+    "N",
+    "Training steps between intermediate graphs; 0 writes none.",
+    0,
 )
-@click.option(
-    "--summaries_dir", type=ANY_PATH, metavar="DIR", help="Folder for TensorBoard events."
-)
+@_option("--summaries_dir", "DIR", "Folder for TensorBoard events.")
 @click.option(
     "--tfhub_module",
     "--module",
@@ -128,45 +116,25 @@ GROUPS = {
     help="Backbone: a name from `tlcli modules`, a Hub or Kaggle handle or URL, a SavedModel "
     "folder, a frozen .pb, a .keras or .h5 file.  [default: efficientnet_lite0]",
 )
-@click.option(
-    "--architecture",
-    metavar="NAME",
-    help="Backbone by its name in the originals, such as inception_v3.",
-)
-@click.option("--module_input", metavar="NAME", help="Input layer of a frozen graph.")
-@click.option("--module_output", metavar="NAME", help="Bottleneck layer of a frozen graph.")
-@click.option("--input_height", type=int, metavar="N", help="Input height in pixels.")
-@click.option("--input_width", type=int, metavar="N", help="Input width in pixels.")
-@click.option(
-    "--input_mean", type=float, metavar="X", help="Subtracted from pixel values of 0 to 255."
-)
-@click.option(
-    "--input_std", type=float, metavar="X", help="Divisor of pixel values, after --input_mean."
-)
-@click.option(
-    "--model_dir",
-    type=ANY_PATH,
-    metavar="DIR",
-    help="Folder of downloaded backbones.  [default: in the cache folder]",
-)
-@click.option(
+@_option("--architecture", "NAME", "Backbone by its name in the originals, such as inception_v3.")
+@_option("--module_input", "NAME", "Input layer of a frozen graph.")
+@_option("--module_output", "NAME", "Bottleneck layer of a frozen graph.")
+@_option("--input_height", "N", "Input height in pixels.")
+@_option("--input_width", "N", "Input width in pixels.")
+@_option("--input_mean", "X", "Subtracted from pixel values of 0 to 255.")
+@_option("--input_std", "X", "Divisor of pixel values, after --input_mean.")
+@_option("--model_dir", "DIR", "Folder of downloaded backbones.  [default: in the cache folder]")
+@_option(
     "--bottleneck_dir",
-    type=ANY_PATH,
-    metavar="DIR",
-    help="Folder of the bottleneck cache.  [default: in the cache folder]",
+    "DIR",
+    "Folder of the bottleneck cache.  [default: in the cache folder]",
 )
-@click.option(
+@_option(
     "--import_bottlenecks",
-    type=ANY_PATH,
-    metavar="DIR",
-    help="Use the text bottlenecks of the originals in this folder.",
+    "DIR",
+    "Use the text bottlenecks of the originals in this folder.",
 )
-@click.option(
-    "--export_bottlenecks",
-    type=ANY_PATH,
-    metavar="DIR",
-    help="Write text bottlenecks as the originals did.",
-)
+@_option("--export_bottlenecks", "DIR", "Write text bottlenecks as the originals did.")
 @click.option(
     "--precision",
     type=click.Choice(["auto", "float32", "bfloat16"], case_sensitive=False),
@@ -176,125 +144,39 @@ GROUPS = {
     help="Number type of the backbone: float32, bfloat16, or auto, which is bfloat16 where that "
     "saves time.",
 )
-@click.option(
-    "--how_many_training_steps",
-    type=int,
-    default=4000,
-    show_default=True,
-    metavar="N",
-    help="Training steps of SGD.",
-)
-@click.option(
-    "--learning_rate",
-    type=float,
-    default=0.01,
-    show_default=True,
-    metavar="X",
-    help="SGD learning rate.",
-)
-@click.option(
+@_option("--how_many_training_steps", "N", "Training steps of SGD.", 4000)
+@_option("--learning_rate", "X", "SGD learning rate.", 0.01)
+@_option(
     "--train_batch_size",
-    type=int,
-    default=100,
-    show_default=True,
-    metavar="N",
-    help="Images per training step, equally many per label on average; -1 for all.",
+    "N",
+    "Images per training step, equally many per label on average; -1 for all.",
+    100,
 )
-@click.option(
-    "--validation_batch_size",
-    type=int,
-    default=100,
-    show_default=True,
-    metavar="N",
-    help="Images per validation; -1 for all.",
-)
-@click.option(
-    "--test_batch_size",
-    type=int,
-    default=-1,
-    show_default=True,
-    metavar="N",
-    help="Images of the final test; -1 for all.",
-)
-@click.option(
-    "--eval_step_interval",
-    type=int,
-    default=10,
-    show_default=True,
-    metavar="N",
-    help="Training steps between accuracy lines.",
-)
-@click.option(
-    "--testing_percentage",
-    type=int,
-    default=10,
-    show_default=True,
-    metavar="N",
-    help="Percentage of images for the final test.",
-)
-@click.option(
-    "--validation_percentage",
-    type=int,
-    default=10,
-    show_default=True,
-    metavar="N",
-    help="Percentage of images for validation.",
-)
+@_option("--validation_batch_size", "N", "Images per validation; -1 for all.", 100)
+@_option("--test_batch_size", "N", "Images of the final test; -1 for all.", -1)
+@_option("--eval_step_interval", "N", "Training steps between accuracy lines.", 10)
+@_option("--testing_percentage", "N", "Percentage of images for the final test.", 10)
+@_option("--validation_percentage", "N", "Percentage of images for validation.", 10)
 @click.option(
     "--print_misclassified_test_images",
     **SWITCH,
     help="List the misclassified test images, even with --quiet.",
 )
 @click.option("--flip_left_right", **SWITCH, help="Flip half of the augmented views.")
-@click.option(
-    "--random_crop",
-    type=int,
-    default=0,
-    show_default=True,
-    metavar="N",
-    help="Largest margin to crop, in percent.",
-)
-@click.option(
-    "--random_scale",
-    type=int,
-    default=0,
-    show_default=True,
-    metavar="N",
-    help="Largest enlargement, in percent.",
-)
-@click.option(
-    "--random_brightness",
-    type=int,
-    default=0,
-    show_default=True,
-    metavar="N",
-    help="Largest change of brightness, in percent.",
-)
-@click.option(
-    "--distortion_views",
-    type=int,
-    default=4,
-    show_default=True,
-    metavar="N",
-    help="Augmented views per training image.",
-)
+@_option("--random_crop", "N", "Largest margin to crop, in percent.", 0)
+@_option("--random_scale", "N", "Largest enlargement, in percent.", 0)
+@_option("--random_brightness", "N", "Largest change of brightness, in percent.", 0)
+@_option("--distortion_views", "N", "Augmented views per training image.", 4)
 @click.option(
     "--final_layer_only",
     is_flag=True,
     help="Export the final layer without the backbone.",
 )
-@click.option(
-    "--final_tensor_name",
-    default="final_result",
-    show_default=True,
-    metavar="NAME",
-    help="Name of the graph's output.",
-)
-@click.option(
+@_option("--final_tensor_name", "NAME", "Name of the graph's output.", "final_result")
+@_option(
     "--checkpoint_path",
-    type=ANY_PATH,
-    metavar="PREFIX",
-    help="Save checkpoints here; an interrupted training resumes from them.",
+    "PREFIX",
+    "Save checkpoints here; an interrupted training resumes from them.",
 )
 @click.option(
     "--solver",
@@ -303,23 +185,9 @@ GROUPS = {
     show_default=True,
     help="SGD as in the originals, or logistic regression by L-BFGS.",
 )
-@click.option(
-    "--cross_validate", type=int, metavar="K", help="Also measure the accuracy over K folds."
-)
-@click.option(
-    "--seed",
-    type=int,
-    default=0,
-    show_default=True,
-    metavar="N",
-    help="The same seed gives the same graph.",
-)
-@click.option(
-    "--min_accuracy",
-    type=ACCURACY,
-    metavar="P",
-    help="Exit with code 3 if the test accuracy is lower (0.9 or 90%).",
-)
+@_option("--cross_validate", "K", "Also measure the accuracy over K folds.")
+@_option("--seed", "N", "The same seed gives the same graph.", 0)
+@_option("--min_accuracy", "P", "Exit with code 3 if the test accuracy is lower (0.9 or 90%).")
 @click.option("--strict", is_flag=True, help="Stop at an unreadable image instead of skipping it.")
 @click.option("--trust", is_flag=True, help="Allow operations outside the allow-list.")
 @click.option(
