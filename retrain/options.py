@@ -12,8 +12,6 @@ from tlcli.errors import UsageError
 
 DEFAULT_MODULE = "efficientnet_lite0"
 DEFAULT_REPORT = "output_report.html"
-SOLVERS = ("sgd", "lbfgs")
-PRECISIONS = ("auto", "float32", "bfloat16")
 
 
 @dataclass(frozen=True)
@@ -89,11 +87,12 @@ class RetrainOptions:
             value = getattr(self, field.name)
             if value == "":
                 raise UsageError(f"--{field.name} is empty; give a value or leave it out")
-            if value is not None and "Path" in str(field.type) and not isinstance(value, Path):
+            if value is None:
+                continue
+            if "Path" in str(field.type):
                 object.__setattr__(self, field.name, Path(value))
             is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-            numeric = str(field.type) in ("int", "float", "int | None")
-            if value is not None and numeric and not is_number:
+            if field.type in ("int", "float", "int | None") and not is_number:
                 raise UsageError(f"--{field.name} is {value!r}; give a number")
         self._check_ranges()
         self._check_combinations()
@@ -120,15 +119,15 @@ class RetrainOptions:
                 raise UsageError(f"--{name} is {value}; give a number of images, or -1 for all")
         if not 0 < self.learning_rate < float("inf"):
             raise UsageError(f"--learning_rate is {self.learning_rate}; give a number above 0")
-        if self.input_std is not None and self.input_std == 0:
+        if self.input_std == 0:
             raise UsageError("--input_std is 0; pixels are divided by it, so give another number")
         if self.min_accuracy is not None and not 0 <= self.min_accuracy <= 1:
             raise UsageError(
                 f"--min_accuracy is {self.min_accuracy}; give a fraction such as 0.9, or 90%"
             )
-        if self.solver not in SOLVERS:
+        if self.solver not in ("sgd", "lbfgs"):
             raise UsageError(f"--solver is {self.solver!r}; choose sgd or lbfgs")
-        if self.precision not in PRECISIONS:
+        if self.precision not in ("auto", "float32", "bfloat16"):
             raise UsageError(f"--precision is {self.precision!r}; choose auto, float32 or bfloat16")
 
     def _check_combinations(self) -> None:
@@ -147,29 +146,22 @@ class RetrainOptions:
                 "--intermediate_store_frequency needs --intermediate_output_graphs_dir, "
                 "the folder for the graphs"
             )
-        if self.no_report and self.output_report is not None:
-            raise UsageError(
-                "--no_report writes no report, so --output_report has nothing to hold; "
-                "leave one of the two out"
-            )
-        if self.final_layer_only:
-            for name in ("saved_model_dir", "output_tflite"):
-                if getattr(self, name) is not None:
-                    raise UsageError(
-                        f"--final_layer_only writes no whole network, so --{name} has nothing "
-                        "to hold; leave one of the two out"
-                    )
         if self.min_accuracy is not None and self.testing_percentage == 0:
             raise UsageError(
                 "--min_accuracy needs test images; give a --testing_percentage above 0"
             )
-        if self.solver == "lbfgs":
-            for name in ("checkpoint_path", "intermediate_output_graphs_dir"):
-                if getattr(self, name) is not None:
-                    raise UsageError(
-                        f"--solver lbfgs takes no steps, so --{name} has nothing to write; "
-                        "leave one of the two out"
-                    )
+        whole, steps = "--final_layer_only writes no whole network", "--solver lbfgs takes no steps"
+        for given, reason, name, use in (
+            (self.no_report, "--no_report writes no report", "output_report", "hold"),
+            (self.final_layer_only, whole, "saved_model_dir", "hold"),
+            (self.final_layer_only, whole, "output_tflite", "hold"),
+            (self.solver == "lbfgs", steps, "checkpoint_path", "write"),
+            (self.solver == "lbfgs", steps, "intermediate_output_graphs_dir", "write"),
+        ):
+            if given and getattr(self, name) is not None:
+                raise UsageError(
+                    f"{reason}, so --{name} has nothing to {use}; leave one of the two out"
+                )
 
     def _check_outputs(self) -> None:
         """Raise UsageError where two outputs would be one file, or one has no name."""
@@ -220,7 +212,7 @@ class RetrainOptions:
 
     def to_dict(self) -> dict[str, Any]:
         """Return all options as plain JSON values."""
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
         return {
-            name: str(value) if isinstance(value, Path) else value for name, value in values.items()
+            name: str(value) if isinstance(value, Path) else value
+            for name, value in vars(self).items()
         }
