@@ -74,19 +74,19 @@ def _bottleneck_parts(
     """
     # Cached as another kind of vector, which begins with gh and gw.
     fingerprint = f"{backbone.fingerprint}/places"
-    contents = {row: inputs.contents[row] for row in rows}
-    stored = store.get(fingerprint, None, filter(None, contents.values()))
-    unpacked = {
-        row: _unpacked(stored.get(content or ""), inputs.bottleneck_size)
-        for row, content in contents.items()
-    }
-    parts = {row: known for row, known in unpacked.items() if known is not None}
+    contents = {row: content for row in rows if (content := inputs.contents[row])}
+    stored = store.get(fingerprint, None, contents.values())
+    parts: dict[int, Array] = {}
+    for row, content in contents.items():
+        if content in stored:
+            height, width = stored[content][:2].astype(int)
+            parts[row] = stored[content][2:].reshape(height, width, inputs.bottleneck_size)
     if len(parts) < len(rows):
         computed = _computed(inputs, backbone, [row for row in rows if row not in parts])
         packed = {
-            content: np.concatenate([np.array(found.shape[:2], np.float32), found.reshape(-1)])
+            contents[row]: np.concatenate([np.array(found.shape[:2], np.float32), found.ravel()])
             for row, found in computed.items()
-            if (content := contents[row])
+            if row in contents
         }
         store.put(fingerprint, None, packed)
         parts.update(computed)
@@ -115,12 +115,3 @@ def _computed(inputs: Inputs, backbone: Backbone, rows: list[int]) -> dict[int, 
                 continue
             found[row] = mapper.maps(preprocessing.scale(pixels[None]))[0]
     return found
-
-
-def _unpacked(stored: Array | None, size: int) -> Array | None:
-    if stored is None or len(stored) < 2:
-        return None
-    height, width = int(stored[0]), int(stored[1])
-    if height < 1 or width < 1 or len(stored) != 2 + height * width * size:
-        return None
-    return stored[2:].reshape(height, width, size)
