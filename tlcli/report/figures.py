@@ -6,7 +6,7 @@ Each value passes through `markupsafe`, so no name can break out of a picture.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup, escape
@@ -23,12 +23,11 @@ LEFT, RIGHT, TOP, BOTTOM = 46, 12, 12, 38
 
 @dataclass(frozen=True)
 class Line:
-    """One line of a chart: a style class, its name and its points."""
+    """One line of a chart: its name, which is its style class too, all its steps, its points."""
 
-    style: str
     name: str
     steps: Sequence[float]
-    values: Sequence[float]
+    points: list[tuple[float, float]]
 
 
 def thin(
@@ -68,45 +67,42 @@ def ticks(low: float, high: float, count: int = 5) -> list[float]:
 
 def accuracy_chart(training: Curve | None, validation: Curve | None) -> Markup:
     """Draw accuracy over steps, 0 to 100%."""
-    lines = [
-        Line(style, name, curve.steps, [100 * value for value in curve.accuracy])
-        for style, name, curve in _pairs(training, validation)
-    ]
-    lowest = min((v for line in lines for _, v in thin(line.steps, line.values)), default=0.0)
+    lines = _lines(training, validation, lambda curve: [100 * value for value in curve.accuracy])
+    lowest = min((value for line in lines for _, value in line.points), default=0.0)
     # Starting at a round number below the data shows more than always starting at 0.
     low = 0.0 if lowest < 60 else 50.0
-    return _chart("accuracy", "Accuracy over the steps", lines, low, 100.0, "%")
+    return _chart("accuracy", lines, low, 100.0, "%")
 
 
 def cross_entropy_chart(training: Curve | None, validation: Curve | None) -> Markup:
     """Draw cross entropy over steps, from 0."""
-    lines = [
-        Line(style, name, curve.steps, curve.cross_entropy)
-        for style, name, curve in _pairs(training, validation)
+    lines = _lines(training, validation, lambda curve: curve.cross_entropy)
+    highest = max((value for line in lines for _, value in line.points), default=1.0)
+    marks = ticks(0, highest) if highest > 0 else [0.0, 1.0]
+    high = marks[-1] if marks[-1] >= highest else marks[-1] + marks[1]
+    return _chart("cross-entropy", lines, 0.0, high, "")
+
+
+def _lines(
+    training: Curve | None, validation: Curve | None, values: Callable[[Curve], list[float]]
+) -> list[Line]:
+    named = (("training", training), ("validation", validation))
+    return [
+        Line(name, curve.steps, thin(curve.steps, values(curve)))
+        for name, curve in named
+        if curve and curve.steps
     ]
-    highest = max((v for line in lines for _, v in thin(line.steps, line.values)), default=1.0)
-    high = ticks(0, highest)[-1] if highest > 0 else 1.0
-    if high < highest:
-        marks = ticks(0, highest)
-        high = marks[-1] + (marks[1] - marks[0] if len(marks) > 1 else highest)
-    return _chart("cross-entropy", "Cross entropy over the steps", lines, 0.0, high, "")
 
 
-def _pairs(training: Curve | None, validation: Curve | None) -> list[tuple[str, str, Curve]]:
-    named = [("training", "training", training), ("validation", "validation", validation)]
-    return [(style, name, curve) for style, name, curve in named if curve and curve.steps]
-
-
-def _chart(
-    key: str, title: str, lines: Sequence[Line], low: float, high: float, unit: str
-) -> Markup:
+def _chart(key: str, lines: Sequence[Line], low: float, high: float, unit: str) -> Markup:
+    title = f"{key.replace('-', ' ').capitalize()} over the steps"
     steps = [step for line in lines for step in line.steps]
     first, last = (min(steps), max(steps)) if steps else (0.0, 1.0)
-    across = (last - first) or 1.0
+    wide = (last - first) or 1.0
     up = (high - low) or 1.0
 
     def x(step: float) -> float:
-        return LEFT + (step - first) / across * (WIDTH - LEFT - RIGHT)
+        return LEFT + (step - first) / wide * (WIDTH - LEFT - RIGHT)
 
     def y(value: float) -> float:
         inside = min(max(value, low), high)
@@ -142,30 +138,24 @@ def _chart(
         )
     )
     for line in lines:
-        points = thin(line.steps, line.values)
-        positions = " ".join(f"{x(step):.1f},{y(value):.1f}" for step, value in points)
+        points = [(x(step), y(value)) for step, value in line.points]
         if len(points) == 1:
-            parts.append(
-                Markup('<circle class="dot {}" cx="{:.1f}" cy="{:.1f}" r="3"/>').format(
-                    line.style, x(points[0][0]), y(points[0][1])
-                )
-            )
+            dot = Markup('<circle class="dot {}" cx="{:.1f}" cy="{:.1f}" r="3"/>')
+            parts.append(dot.format(line.name, *points[0]))
         else:
-            parts.append(
-                Markup('<polyline class="line {}" points="{}"/>').format(line.style, positions)
-            )
+            positions = " ".join(f"{across:.1f},{down:.1f}" for across, down in points)
+            drawn = Markup('<polyline class="line {}" points="{}"/>')
+            parts.append(drawn.format(line.name, positions))
     return Markup("").join(parts) + Markup("</svg>")
 
 
 def _describe(lines: Sequence[Line], unit: str) -> str:
     parts = []
     for line in lines:
-        points = thin(line.steps, line.values)
-        if points:
-            parts.append(
-                f"{line.name}: {points[0][1]:.3g}{unit} at step {points[0][0]:.0f}, "
-                f"{points[-1][1]:.3g}{unit} at step {points[-1][0]:.0f}"
-            )
+        if line.points:
+            ends = (line.points[0], line.points[-1])
+            said = (f"{value:.3g}{unit} at step {step:.0f}" for step, value in ends)
+            parts.append(f"{line.name}: {', '.join(said)}")
     return "; ".join(parts) or "no points"
 
 
