@@ -17,7 +17,7 @@ from tlcli.core.evaluation.comparison import Difference, GraphComparison
 from tlcli.core.evaluation.graph_accuracy import GraphAccuracy, Misclassified
 from tlcli.core.evaluation.metrics import evaluate
 from tlcli.report import evaluation_page
-from tlcli.report.evaluation_page import render
+from tlcli.report.evaluation_page import RunFacts, render
 
 FIGURES_FIT = """[...document.querySelectorAll("[aria-label='Figures by label']")].map(
     (each) => each.scrollWidth <= each.clientWidth)[0]"""
@@ -47,14 +47,7 @@ def comparison(first: GraphAccuracy, second: GraphAccuracy) -> GraphComparison:
 def page(
     first: GraphAccuracy, compared: GraphComparison | None = None, gate: float | None = None
 ) -> str:
-    return render(
-        first,
-        compared,
-        title="photos",
-        created="2026-01-01",
-        command="tlcli evaluate",
-        min_accuracy=gate,
-    )
+    return render(first, compared, RunFacts("photos", "2026-01-01", "tlcli evaluate", gate))
 
 
 def embedded(text: str) -> object:

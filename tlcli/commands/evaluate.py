@@ -195,13 +195,8 @@ def _page(
     image_dir: Path,
     min_accuracy: float | None,
 ) -> str:
-    from tlcli.report.evaluation_page import render
+    from tlcli.report.evaluation_page import RunFacts, render
 
-    return render(
-        accuracy,
-        comparison,
-        title=image_dir.resolve().name,
-        created=datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
-        command=_again(),
-        min_accuracy=min_accuracy,
-    )
+    created = datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
+    facts = RunFacts(image_dir.resolve().name, created, _again(), min_accuracy)
+    return render(accuracy, comparison, facts)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from markupsafe import Markup
 
 from tlcli._version import __version__
@@ -19,26 +21,32 @@ PICTURES_SHOWN = 40
 ROWS_SHOWN = 500
 
 
-def render(
-    accuracy: GraphAccuracy,
-    comparison: GraphComparison | None = None,
-    *,
-    title: str,
-    created: str,
-    command: str,
-    min_accuracy: float | None = None,
-) -> str:
+@dataclass(frozen=True)
+class RunFacts:
+    """What a page says about the run that made it.
+
+    Attributes:
+        title: of the folder of images.
+        created: when, as people write it.
+        command: that makes the page again.
+        min_accuracy: the gate, 0 to 1; None where none was set.
+    """
+
+    title: str
+    created: str
+    command: str
+    min_accuracy: float | None
+
+
+def render(accuracy: GraphAccuracy, comparison: GraphComparison | None, facts: RunFacts) -> str:
     """Return one self-contained page that needs no network and runs no script.
 
     Every name is escaped; the same content is inside as JSON (``id="evaluation-data"``).
 
     Args:
         accuracy: of the graph.
-        comparison: with another one.
-        title: of the folder of images.
-        created: when, as people write it.
-        command: that makes the page again.
-        min_accuracy: the gate, 0 to 1; None where none was set.
+        comparison: with another one, or None.
+        facts: of the run.
     """
     data = accuracy.to_dict()
     if comparison is not None:
@@ -47,13 +55,10 @@ def render(
         "accuracy": accuracy,
         "comparison": comparison,
         "graphs": [accuracy] if comparison is None else [comparison.first, comparison.second],
-        "title": title,
-        "created": created,
-        "command": command,
-        "min_accuracy": min_accuracy,
+        **vars(facts),
         "version": __version__,
         "share": _share,
-        "matrix": _matrix,
+        "matrix_kind": matrix_kind,
         "pairs": None if comparison is None else paired_labels(comparison)[:ROWS_SHOWN],
         "rows": list(zip(accuracy.labels, accuracy.evaluation.labels, strict=True))[:ROWS_SHOWN],
         "misclassified": sorted(accuracy.misclassified, key=lambda wrong: -wrong.score),
@@ -74,7 +79,3 @@ def _share(proportion: Proportion | None) -> Markup:
     return Markup('{} <span class="range-text">{} to {}</span>').format(
         percent(proportion.value), percent(proportion.low, 0), percent(proportion.high, 0)
     )
-
-
-def _matrix(accuracy: GraphAccuracy) -> str:
-    return matrix_kind(len(accuracy.labels))
