@@ -26,6 +26,7 @@ from tlcli.core.final_layer.sgd import (
     fit_sgd,
 )
 from tlcli.progress import Progress
+from tlcli.report.collect import spread
 
 if TYPE_CHECKING:
     from tlcli.report.tensorboard import Kind, Summaries
@@ -124,7 +125,6 @@ def _fit_steps(inputs: Inputs, options: RetrainOptions, observers: Observers) ->
     if start is not None and checkpoint is not None:
         logger.info("The fit goes on at step %d, from %s", start.steps_done, checkpoint.path)
     fitted = Fitted(untrained, untrained)
-    frequency = options.intermediate_store_frequency
 
     def on_evaluation(statistics: StepStatistics) -> None:
         fitted.history.append(statistics)
@@ -141,12 +141,12 @@ def _fit_steps(inputs: Inputs, options: RetrainOptions, observers: Observers) ->
             checkpoint.save_when_due(state)
         # The original stored after step N, counted from 0, and never after the first.
         step = state.steps_done - 1
-        if write_intermediate and frequency and step > 0 and step % frequency == 0:
+        if write_intermediate and step > 0 and step % options.intermediate_store_frequency == 0:
             write_intermediate(step, state.layer())
 
     try:
         # Most runs keep nothing between steps and need no call for each.
-        keeps = checkpoint is not None or (write_intermediate is not None and frequency > 0)
+        keeps = checkpoint is not None or write_intermediate is not None
         fitted.layer = run.run(on_evaluation=on_evaluation, on_step=on_step if keeps else None)
     finally:
         if checkpoint is not None:
@@ -232,15 +232,6 @@ def _summarise_step(
     summaries.layer(step, layer.weights, layer.biases)
     batches: dict[Kind, Samples] = {"train": training, "validation": validation}
     for kind, samples in batches.items():
-        shown = _spread(samples)
+        shown = samples.vectors[spread(len(samples), _HISTOGRAM_IMAGES)]
         if len(shown):
             summaries.activations(kind, step, layer.logits(shown), layer.probabilities(shown))
-
-
-def _spread(samples: Samples) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
-    """Return some vectors, evenly over all rows, which lie sorted by label."""
-    count = len(samples)
-    rows = np.unique(
-        np.linspace(0, max(count - 1, 0), min(count, _HISTOGRAM_IMAGES)).astype(np.intp)
-    )
-    return samples.vectors[rows if samples.rows is None else samples.rows[rows]]

@@ -11,13 +11,13 @@ import numpy as np
 import numpy.typing as npt
 
 from retrain.options import RetrainOptions
-from retrain.result import Skipped
 from retrain.sources import Sources, Vectors, in_its_precision, report_skipped
 from tlcli.backbone import Backbone
 from tlcli.core.data.image_folder import Dataset, ImageFile
 from tlcli.core.data.splits import SPLITS, assign_splits, cross_label_duplicates
 from tlcli.errors import DataError, ImageError, UsageError
 from tlcli.progress import Progress
+from tlcli.report.data import SkippedFile
 from tlcli.system.atomic_files import sha256_bytes
 from tlcli.system.gc_pause import gc_paused
 from tlcli.text import counted
@@ -66,7 +66,7 @@ class Inputs:
     vectors: Vectors
     views: Vectors
     view_rows: npt.NDArray[np.int64]
-    skipped: tuple[Skipped, ...] = ()
+    skipped: tuple[SkippedFile, ...] = ()
     duplicates: tuple[tuple[str, ...], ...] = ()
     cache: dict[str, int] = field(default_factory=dict)
     backbone: Backbone | None = None
@@ -163,7 +163,7 @@ def _with_store(
     backbone = in_its_precision(options, backbone, requests, store)
     plain = compute(backbone, requests, store, progress=progress)
     unreadable.update({str(path): reason for path, reason in plain.failures.items()})
-    skipped = tuple(Skipped(path, reason) for path, reason in sorted(unreadable.items()))
+    skipped = tuple(SkippedFile(path, reason) for path, reason in sorted(unreadable.items()))
     report_skipped(options, skipped)
 
     # -1: the image has no vector.
@@ -270,7 +270,7 @@ def _assemble(
     sources: Sources,
     found: _Found,
     cache: dict[str, int],
-    skipped: Sequence[Skipped] = (),
+    skipped: Sequence[SkippedFile] = (),
 ) -> Inputs:
     """Split the images and sort all by split."""
     images, contents, dataset = found.images, found.contents, sources.dataset
@@ -314,7 +314,7 @@ def _check_labels(
     options: RetrainOptions,
     dataset: Dataset,
     images: Sequence[ImageFile],
-    skipped: Sequence[Skipped],
+    skipped: Sequence[SkippedFile],
 ) -> None:
     present = {image.label for image in images}
     for label in dataset.labels:

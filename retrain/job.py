@@ -23,11 +23,10 @@ from retrain.outputs import (
     write_classifier,
 )
 from retrain.report import Run, check_summaries, open_summaries, summarise_result, write_report
-from retrain.result import CrossValidationSummary, LabelCounts, RetrainResult
+from retrain.result import CrossValidationSummary, RetrainResult
 from retrain.sources import find_backbone, find_images, needs_backbone
-from retrain.testing import evaluate_fit
+from retrain.testing import evaluate_fit, label_figures
 from tlcli.core.data.splits import SPLITS
-from tlcli.core.evaluation.metrics import Evaluation
 from tlcli.core.export.frozen_graph import check_final_tensor_name
 from tlcli.errors import UsageError
 from tlcli.progress import Progress
@@ -118,17 +117,17 @@ def _retrain(chosen: RetrainOptions, progress: Progress | None) -> RetrainResult
                 summarise_result(summaries, run, progress)
     with OutputSet() as files:
         with clock.stage("export"):
-            written = write_classifier(files, builder, fitted.layer, tests.after)
+            outputs = write_classifier(files, builder, fitted.layer, tests.after)
         accuracy, minimum = tests.after.accuracy, chosen.min_accuracy
         result = RetrainResult(
             test_accuracy=accuracy,
             test_count=tests.after.count,
             test_interval=tests.after.interval,
             validation_accuracy=tests.validation.accuracy,
-            labels=_label_counts(inputs, tests.after),
+            labels=label_figures(inputs, tests.after),
             skipped=inputs.skipped,
             backbone=describe_backbone(inputs),
-            outputs=written.outputs,
+            outputs=outputs,
             seconds=clock.seconds,
             cache=inputs.cache,
             misclassified=tests.misclassified,
@@ -140,7 +139,7 @@ def _retrain(chosen: RetrainOptions, progress: Progress | None) -> RetrainResult
         )
         if chosen.report_path is not None:
             with clock.stage("report"):
-                written.outputs["report"] = chosen.report_path
+                outputs["report"] = chosen.report_path
                 staged = files.stage(chosen.report_path)
                 shown = write_report(staged, result, run)
                 result = replace(result, report=shown)
@@ -149,7 +148,7 @@ def _retrain(chosen: RetrainOptions, progress: Progress | None) -> RetrainResult
             if outdated is not None:
                 logger.info("The report of the earlier graph, %s, is removed", outdated)
                 files.remove(outdated)
-        files.commit(written.card, dependent=[chosen.labels_path])
+        files.commit(outputs["model_card"], dependent=[chosen.labels_path])
     return result
 
 
@@ -189,16 +188,3 @@ def _cross_validate(
         cross.deviation * 100,
     )
     return cross
-
-
-def _label_counts(inputs: Inputs, tested: Evaluation) -> dict[str, LabelCounts]:
-    counts = {split: inputs.counts(split) for split in SPLITS}
-    return {
-        label: LabelCounts(
-            images=int(sum(counts[split][position] for split in SPLITS)),
-            **{split: int(counts[split][position]) for split in SPLITS},
-            precision=figures.precision.value if figures.precision is not None else None,
-            recall=figures.recall.value if figures.recall is not None else None,
-        )
-        for position, (label, figures) in enumerate(zip(inputs.labels, tested.labels, strict=True))
-    }

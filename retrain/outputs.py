@@ -7,13 +7,11 @@ import logging
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from retrain.inputs import Inputs
 from retrain.options import DEFAULT_REPORT, RetrainOptions
-from tlcli.backbone import BackboneGraph
 from tlcli.core.bottlenecks.text_files import export_folder
 from tlcli.core.data.splits import SPLITS
 from tlcli.core.evaluation.metrics import Evaluation
@@ -49,19 +47,6 @@ _SAVED_MODEL_NAMES = {
     *("saved_model.pb", "variables", "assets", "assets.extra", "fingerprint.pb"),
     *("keras_metadata.pb", "debug", ".DS_Store", "Thumbs.db", "desktop.ini"),
 }
-
-
-@dataclass(frozen=True)
-class Written:
-    """Outputs that are staged next to their final paths.
-
-    Attributes:
-        outputs: kind of output to path, the card's included.
-        card: path of the model card.
-    """
-
-    outputs: dict[str, Path]
-    card: Path
 
 
 @contextmanager
@@ -114,16 +99,12 @@ def _check_saved_model_dir(folder: Path) -> None:
 
 
 class ClassifierBuilder:
-    """Makes a run's outputs; the backbone is loaded once, or not at all.
-
-    A backbone that was exported before is taken out of the cache (see `BackboneCache`).
-    """
+    """Makes a run's outputs; a backbone that was exported before comes out of `BackboneCache`."""
 
     def __init__(self, options: RetrainOptions, inputs: Inputs) -> None:
         self.options, self.inputs = options, inputs
         self._name = options.final_tensor_name
         self._backbone = None if options.final_layer_only else inputs.backbone
-        self._loaded: BackboneGraph | None = None
         self._cache: BackboneCache | None = None
         if self._backbone is not None:
             self._cache = BackboneCache(self._backbone.fingerprint, self._name, trust=options.trust)
@@ -134,16 +115,13 @@ class ClassifierBuilder:
         Raises:
             OutputError: there would be more bytes than a file may have.
         """
-        content = None if self._cache is None else self._cache.graph(layer)
-        if content is not None:
-            return content
         if self._backbone is None or self._cache is None:
             return serialise(final_layer_graph(layer, self._name))
-        if self._loaded is None:
-            self._loaded = self._backbone.load_graph()
-        graph = append_final_layer(self._loaded, layer, self._name)
-        content = serialise(graph)
-        self._cache.store_graph(graph, content)
+        content = self._cache.graph(layer)
+        if content is None:
+            graph = append_final_layer(self._backbone.load_graph(), layer, self._name)
+            content = serialise(graph)
+            self._cache.store_graph(graph, content)
         return content
 
     def litert(self, graph: bytes, layer: FinalLayer) -> bytes | None:
@@ -213,7 +191,7 @@ class ClassifierBuilder:
 def intermediate_writer(builder: ClassifierBuilder) -> Callable[[int, FinalLayer], None] | None:
     """Return what writes ``intermediate_N.pb`` with its card, or None when none is wanted."""
     folder = builder.options.intermediate_output_graphs_dir
-    if folder is None:
+    if folder is None or not builder.options.intermediate_store_frequency:
         return None
 
     def write(step: int, layer: FinalLayer) -> None:
@@ -228,8 +206,8 @@ def intermediate_writer(builder: ClassifierBuilder) -> Callable[[int, FinalLayer
 
 def write_classifier(
     files: OutputSet, builder: ClassifierBuilder, layer: FinalLayer, tested: Evaluation
-) -> Written:
-    """Stage everything but the report; nothing is replaced yet.
+) -> dict[str, Path]:
+    """Stage everything but the report, and return kind of output to path; nothing is replaced yet.
 
     Raises:
         OutputError: something cannot be written or converted.
@@ -242,16 +220,16 @@ def write_classifier(
         made_by = None if inputs.backbone is None else inputs.backbone.name
         export_folder(options.export_bottlenecks, items, made_by)
     outputs = {"graph": options.output_graph, "labels": options.labels_path}
+    beside = options.output_graph.with_suffix(".tflite")
     if tflite is not None:
-        outputs["tflite"] = options.output_tflite or options.output_graph.with_suffix(".tflite")
+        outputs["tflite"] = options.output_tflite or beside
+    elif beside != options.output_graph and beside.is_file():
+        logger.warning("%s is not of this run, which writes no LiteRT file", beside)
     staged = {path: files.stage(path) for path in outputs.values()}
     write_bytes(staged[outputs["graph"]], builder.with_card(graph))
     write_labels(staged[outputs["labels"]], inputs.labels)
     if tflite is not None:
         write_bytes(staged[outputs["tflite"]], builder.with_card(tflite))
-    earlier = options.output_graph.with_suffix(".tflite")
-    if tflite is None and earlier != options.output_graph and earlier.is_file():
-        logger.warning("%s is not of this run, which writes no LiteRT file", earlier)
     path = model_card.card_path(options.output_graph)
     card = builder.card(path, staged, tested)
     if options.saved_model_dir is not None and inputs.backbone is not None:
@@ -268,7 +246,7 @@ def write_classifier(
         outputs["intermediate_graphs"] = options.intermediate_output_graphs_dir
     outputs["model_card"] = path
     card.write(files.stage(path))
-    return Written(outputs, path)
+    return outputs
 
 
 def describe_backbone(inputs: Inputs) -> dict[str, Any]:

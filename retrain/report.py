@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import platform
 import shlex
 from collections.abc import Sequence
@@ -17,31 +18,24 @@ from retrain.inputs import Inputs
 from retrain.options import RetrainOptions
 from retrain.result import RetrainResult
 from retrain.testing import Tests
-from tlcli.core.data.splits import SPLITS
-from tlcli.core.evaluation.metrics import Proportion
 from tlcli.core.export.model_card import recorded_versions
 from tlcli.core.final_layer.sgd import StepStatistics
 from tlcli.progress import Progress
-from tlcli.report.collect import Picks, data_uri, pick
+from tlcli.report.collect import THUMBNAIL_SIDE, Picks, data_uri, pick
 from tlcli.report.data import (
     BackboneFacts,
     Comparison,
     Curve,
     Duplicate,
-    LabelFigures,
     ReportData,
-    SkippedFile,
     TestImage,
 )
-from tlcli.report.page import MISCLASSIFIED_SHOWN, render
+from tlcli.report.page import render
 from tlcli.system.atomic_files import write_text
 
 if TYPE_CHECKING:
-    from PIL import Image
-
     from tlcli.report.tensorboard import Summaries
 
-THUMBNAIL_SIDE = 160
 # A confusion picture has at least three pixels per label; of 10,000 labels it would take gigabytes.
 PICTURE_LABELS = 1000
 
@@ -70,14 +64,9 @@ def write_report(path: Path, result: RetrainResult, run: Run) -> dict[str, Any]:
 def _data(result: RetrainResult, run: Run) -> ReportData:
     options, inputs, fitted, tests = run.options, run.inputs, run.fitted, run.tests
     backbone = inputs.backbone
-    chosen = pick(
-        tests.predictions.labels,
-        tests.predictions.score,
-        tests.truth,
-        misclassified=MISCLASSIFIED_SHOWN,
-    )
+    chosen = pick(tests.predictions.labels, tests.predictions.score, tests.truth)
     maps = _heat_maps(chosen, run)
-    pictures = _Pictures(run, maps)
+    image = functools.cache(functools.partial(_test_image, run, maps))
     training_curve, validation_curve = _curves(fitted.history)
     return ReportData(
         title=(options.image_dir or options.import_bottlenecks or Path()).name,
@@ -85,17 +74,12 @@ def _data(result: RetrainResult, run: Run) -> ReportData:
         accuracy=result.test_accuracy,
         interval=result.test_interval,
         test_count=result.test_count,
-        labels=_label_figures(inputs, tests),
+        labels=list(result.labels.values()),
         confusion=tests.after.confusion,
         backbone=BackboneFacts(
-            name=result.backbone["name"],
-            source=result.backbone["source"],
-            licence=result.backbone["licence"],
-            fingerprint=result.backbone["fingerprint"] or "",
-            bottleneck_size=inputs.bottleneck_size,
-            height=backbone.height if backbone is not None else None,
-            width=backbone.width if backbone is not None else None,
-            precision=result.backbone["precision"],
+            **{**result.backbone, "fingerprint": result.backbone["fingerprint"] or ""},
+            height=None if backbone is None else backbone.height,
+            width=None if backbone is None else backbone.width,
         ),
         command=shlex.join(["tlcli", "retrain", *_arguments(options)]),
         settings=options.to_dict(),
@@ -104,14 +88,14 @@ def _data(result: RetrainResult, run: Run) -> ReportData:
         untrained_accuracy=tests.before.accuracy,
         training_curve=training_curve,
         validation_curve=validation_curve,
-        misclassified=[pictures.image(row) for row in chosen.misclassified],
+        misclassified=[image(row) for row in chosen.misclassified],
         misclassified_count=len(tests.misclassified),
-        most_confident=[pictures.image(row) for row in chosen.most_confident],
-        least_confident=[pictures.image(row) for row in chosen.least_confident],
+        most_confident=[image(row) for row in chosen.most_confident],
+        least_confident=[image(row) for row in chosen.least_confident],
         heat_maps_missing=maps.missing,
-        comparisons=[pictures.comparison(row) for row in chosen.comparisons],
+        comparisons=[_comparison(run, image(row), row) for row in chosen.comparisons],
         cross_validation=None if result.cross_validation is None else vars(result.cross_validation),
-        skipped=[SkippedFile(skipped.path, skipped.reason) for skipped in result.skipped],
+        skipped=list(result.skipped),
         duplicates=[Duplicate(list(names)) for names in inputs.duplicates],
         seconds=result.seconds,
         cache=result.cache,
@@ -140,89 +124,39 @@ def _heat_maps(chosen: Picks, run: Run) -> HeatMaps:
     return heat_maps(run.inputs, run.options, run.fitted.layer, labels)
 
 
-class _Pictures:
-    """Test images as the page shows them; each is read once."""
+def _test_image(run: Run, maps: HeatMaps, row: int) -> TestImage:
+    inputs, tests = run.inputs, run.tests
+    labels, predictions, number = inputs.labels, tests.predictions, int(tests.rows[row])
+    path, heat = inputs.images[number].path, maps.maps.get(number)
+    shown = None
+    if path is not None:
+        # Imported vectors alone need nothing that decodes images.
+        from tlcli.core.images.thumbnails import picture
 
-    def __init__(self, run: Run, maps: HeatMaps) -> None:
-        self._inputs, self._fitted, self._tests = run.inputs, run.fitted, run.tests
-        self._maps = maps
-        self._pictures: dict[int, Image.Image | None] = {}
-
-    def _picture(self, row: int) -> Image.Image | None:
-        if row not in self._pictures:
-            path = self._inputs.images[self._tests.rows[row]].path
-            self._pictures[row] = None if path is None else _picture(path)
-        return self._pictures[row]
-
-    def _thumbnail(self, row: int) -> str | None:
-        image = self._picture(row)
-        return None if image is None else data_uri(image)
-
-    def _heat_map(self, row: int) -> str | None:
-        image, found = self._picture(row), self._maps.maps.get(int(self._tests.rows[row]))
-        if image is None or found is None:
-            return None
+        shown = picture(path, THUMBNAIL_SIDE)
+    heat_map = None
+    if shown is not None and heat is not None:
         from tlcli.core.evaluation.activation_maps import overlay
 
-        return data_uri(overlay(image, found))
-
-    def image(self, row: int) -> TestImage:
-        labels, predictions = self._inputs.labels, self._tests.predictions
-        return TestImage(
-            name=self._inputs.images[self._tests.rows[row]].name,
-            label=labels[self._tests.truth[row]],
-            predicted=labels[predictions.labels[row]],
-            score=float(predictions.score[row]),
-            true_score=float(predictions.true_score[row]),
-            thumbnail=self._thumbnail(row),
-            heat_map=self._heat_map(row),
-        )
-
-    def comparison(self, row: int) -> Comparison:
-        vector = self._inputs.vectors[self._tests.rows[row]]
-        return Comparison(
-            name=self._inputs.images[self._tests.rows[row]].name,
-            label=self._inputs.labels[int(self._tests.truth[row])],
-            before=self._fitted.untrained.probabilities(vector[None])[0].tolist(),
-            after=self._fitted.layer.probabilities(vector[None])[0].tolist(),
-            thumbnail=self._thumbnail(row),
-        )
+        heat_map = data_uri(overlay(shown, heat))
+    return TestImage(
+        name=inputs.images[number].name,
+        label=labels[tests.truth[row]],
+        predicted=labels[predictions.labels[row]],
+        score=float(predictions.score[row]),
+        true_score=float(predictions.true_score[row]),
+        thumbnail=None if shown is None else data_uri(shown),
+        heat_map=heat_map,
+    )
 
 
-def _picture(path: Path) -> Image.Image | None:
-    # Imported vectors alone need nothing that decodes images.
-    from tlcli.core.images.thumbnails import picture
-
-    return picture(path, THUMBNAIL_SIDE)
-
-
-def _label_figures(inputs: Inputs, tests: Tests) -> list[LabelFigures]:
-    counts = {split: inputs.counts(split) for split in SPLITS}
-    return [
-        LabelFigures(
-            label=label,
-            training=int(counts["training"][position]),
-            validation=int(counts["validation"][position]),
-            testing=int(counts["testing"][position]),
-            precision=_value(figures.precision),
-            precision_interval=_interval(figures.precision),
-            recall=_value(figures.recall),
-            recall_interval=_interval(figures.recall),
-            f1=_value(figures.f1),
-            f1_interval=_interval(figures.f1),
-        )
-        for position, (label, figures) in enumerate(
-            zip(inputs.labels, tests.after.labels, strict=True)
-        )
-    ]
-
-
-def _value(proportion: Proportion | None) -> float | None:
-    return None if proportion is None else proportion.value
-
-
-def _interval(proportion: Proportion | None) -> tuple[float, float] | None:
-    return None if proportion is None else (proportion.low, proportion.high)
+def _comparison(run: Run, image: TestImage, row: int) -> Comparison:
+    vector = run.inputs.vectors[run.tests.rows[row]]
+    before, after = (
+        layer.probabilities(vector[None])[0].tolist()
+        for layer in (run.fitted.untrained, run.fitted.layer)
+    )
+    return Comparison(image.name, image.label, before, after, image.thumbnail)
 
 
 def _curves(history: Sequence[StepStatistics]) -> list[Curve | None]:
@@ -279,12 +213,12 @@ def summarise_result(summaries: Summaries, run: Run, progress: Progress | None =
         ("confusion_matrix_test", tests.after),
     ):
         if tested.count and len(inputs.labels) <= PICTURE_LABELS:
-            summaries.confusion(last, tested.confusion, inputs.labels, tag=tag)
-    summaries.projector(
-        inputs.vectors,
-        [inputs.labels[target] for target in inputs.targets],
-        # Points of imported vectors alone have no pictures.
-        [image.file for image in inputs.images] if any(i.file for i in inputs.images) else None,
-        {"split": inputs.splits, "image": [image.name for image in inputs.images]},
-        progress,
-    )
+            summaries.confusion(tag, last, tested.confusion, inputs.labels)
+    columns = {
+        "label": [inputs.labels[target] for target in inputs.targets],
+        "split": inputs.splits,
+        "image": [image.name for image in inputs.images],
+    }
+    files = [image.file for image in inputs.images]
+    # Points of imported vectors alone have no pictures.
+    summaries.projector(inputs.vectors, columns, files if any(files) else None, progress)

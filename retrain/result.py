@@ -9,31 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tlcli.report.data import LabelFigures, SkippedFile
 from tlcli.text import counted, printable, table
 
 # More lines push the accuracy off the screen; the report and JSON have them all.
 LABELS_SHOWN = 24
 _SKIPPED_SHOWN = 10
-
-
-@dataclass(frozen=True)
-class LabelCounts:
-    """One label's images by split, and how well the test found it (None: no test image)."""
-
-    images: int
-    training: int
-    validation: int
-    testing: int
-    precision: float | None
-    recall: float | None
-
-
-@dataclass(frozen=True)
-class Skipped:
-    """An image that could not be read, and why."""
-
-    path: str
-    reason: str
+_COUNTS = ("images", "training", "validation", "testing")
+_FRACTIONS = ("precision", "recall")
 
 
 @dataclass(frozen=True)
@@ -72,8 +55,8 @@ class RetrainResult:
     test_count: int
     test_interval: tuple[float, float] | None
     validation_accuracy: float | None
-    labels: dict[str, LabelCounts]
-    skipped: tuple[Skipped, ...]
+    labels: dict[str, LabelFigures]
+    skipped: tuple[SkippedFile, ...]
     backbone: dict[str, Any]
     outputs: dict[str, Path]
     seconds: dict[str, float]
@@ -93,7 +76,10 @@ class RetrainResult:
             "test_count": self.test_count,
             "test_interval": None if self.test_interval is None else list(self.test_interval),
             "validation_accuracy": self.validation_accuracy,
-            "labels": {name: vars(counts) for name, counts in self.labels.items()},
+            "labels": {
+                label: {name: getattr(figures, name) for name in (*_COUNTS, *_FRACTIONS)}
+                for label, figures in self.labels.items()
+            },
             "skipped": [vars(skipped) for skipped in self.skipped],
             "backbone": self.backbone,
             "outputs": {kind: str(path) for kind, path in self.outputs.items()},
@@ -169,25 +155,19 @@ def next_command(result: RetrainResult) -> str | None:
     return shlex.join(["tlcli", "label", f"--graph={graph}", f"--image={result.example}"])
 
 
-def _label_table(labels: dict[str, LabelCounts]) -> list[str]:
-    names = list(labels)
-    if len(names) > LABELS_SHOWN:
-        names.sort(key=lambda name: (_rank(labels[name].recall), _rank(labels[name].precision)))
-        names = names[:LABELS_SHOWN]
-    columns = ("images", "training", "validation", "testing", "precision", "recall")
-    rows: list[Sequence[str]] = [("label", *columns)]
-    for name in names:
-        counts = labels[name]
-        whole = (counts.images, counts.training, counts.validation, counts.testing)
-        fractions = (counts.precision, counts.recall)
+def _label_table(labels: dict[str, LabelFigures]) -> list[str]:
+    shown = list(labels.values())
+    if len(shown) > LABELS_SHOWN:
+        # Labels without a test image come last.
+        shown.sort(key=lambda row: [2.0 if x is None else x for x in (row.recall, row.precision)])
+        shown = shown[:LABELS_SHOWN]
+    rows: list[Sequence[str]] = [("label", *_COUNTS, *_FRACTIONS)]
+    for row in shown:
+        counts = (str(getattr(row, name)) for name in _COUNTS)
+        fractions = (getattr(row, name) for name in _FRACTIONS)
         percent = ("-" if each is None else f"{each:.1%}" for each in fractions)
-        rows.append((name, *map(str, whole), *percent))
+        rows.append((row.label, *counts, *percent))
     lines = table(rows)
-    if len(names) < len(labels):
-        lines.append(f"and {counted(len(labels) - len(names), 'more label')}, found no less often.")
+    if len(shown) < len(labels):
+        lines.append(f"and {counted(len(labels) - len(shown), 'more label')}, found no less often.")
     return lines
-
-
-def _rank(fraction: float | None) -> float:
-    # Labels without a test image come last.
-    return 2.0 if fraction is None else fraction

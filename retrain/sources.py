@@ -13,12 +13,12 @@ import numpy as np
 import numpy.typing as npt
 
 from retrain.options import DEFAULT_MODULE, RetrainOptions
-from retrain.result import Skipped
 from tlcli.backbone import Backbone
 from tlcli.core.bottlenecks.text_files import TextImport, import_folder
 from tlcli.core.data.image_folder import Dataset, ImageFile, scan_folder, with_imported
 from tlcli.core.data.splits import sort_key
 from tlcli.errors import DataError
+from tlcli.report.data import SkippedFile
 
 if TYPE_CHECKING:
     from tlcli.core.bottlenecks.cache import BottleneckStore
@@ -41,7 +41,7 @@ class Sources:
 
     dataset: Dataset
     imported: dict[tuple[str, str], Vectors]
-    skipped: tuple[Skipped, ...] = ()
+    skipped: tuple[SkippedFile, ...] = ()
 
     def imported_vector(self, image: ImageFile) -> Vectors | None:
         """Return the vector imported for an image, whether or not its file is there."""
@@ -61,10 +61,10 @@ def find_images(options: RetrainOptions) -> Sources:
         DataError: there is too little to learn from, or two folders share a label.
     """
     imported: dict[tuple[str, str], Vectors] = {}
-    skipped: list[Skipped] = []
+    skipped: list[SkippedFile] = []
     if options.import_bottlenecks is not None:
         texts = _import(options.import_bottlenecks, options.module)
-        skipped += [Skipped(str(path), reason) for path, reason in texts.skipped]
+        skipped += [SkippedFile(str(path), reason) for path, reason in texts.skipped]
         imported = {
             (sort_key(text.folder), sort_key(text.image_name)): text.vector
             for text in texts.bottlenecks
@@ -128,7 +128,7 @@ def find_backbone(options: RetrainOptions) -> Backbone:
     return replace(backbone, load_graph=functools.cache(backbone.load_graph))
 
 
-def report_skipped(options: RetrainOptions, skipped: Sequence[Skipped]) -> None:
+def report_skipped(options: RetrainOptions, skipped: Sequence[SkippedFile]) -> None:
     """Warn of files that are left out.
 
     Raises:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,14 +13,17 @@ import numpy.typing as npt
 from retrain.fitting import Fitted, samples
 from retrain.inputs import Inputs
 from retrain.options import RetrainOptions
+from tlcli.core.data.splits import SPLITS
 from tlcli.core.evaluation.metrics import (
     Evaluation,
     LayerPredictions,
+    Proportion,
     evaluate,
     evaluate_layer,
     predict,
 )
 from tlcli.core.final_layer.samples import Samples
+from tlcli.report.data import LabelFigures
 
 logger = logging.getLogger("tlcli")
 
@@ -73,6 +77,21 @@ def evaluate_fit(inputs: Inputs, options: RetrainOptions, fitted: Fitted) -> Tes
     )
     _log(tests, options)
     return tests
+
+
+def label_figures(inputs: Inputs, tested: Evaluation) -> dict[str, LabelFigures]:
+    """Return images by split and test figures of each label, in output order."""
+    counts = {split: inputs.counts(split).tolist() for split in SPLITS}
+    found = {}
+    for position, (label, metrics) in enumerate(zip(inputs.labels, tested.labels, strict=True)):
+        figures: dict[str, Any] = {split: counts[split][position] for split in SPLITS}
+        for name in ("precision", "recall", "f1"):
+            proportion: Proportion | None = getattr(metrics, name)
+            if proportion is not None:
+                figures[name] = proportion.value
+                figures[f"{name}_interval"] = (proportion.low, proportion.high)
+        found[label] = LabelFigures(label, **figures)
+    return found
 
 
 def _tested_rows(inputs: Inputs, options: RetrainOptions) -> Rows:

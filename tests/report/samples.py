@@ -10,7 +10,8 @@ import numpy.typing as npt
 from PIL import Image
 
 from tlcli.core.evaluation.confusion import ConfusionMatrix
-from tlcli.report import (
+from tlcli.report.collect import data_uri
+from tlcli.report.data import (
     BackboneFacts,
     Comparison,
     Curve,
@@ -20,7 +21,6 @@ from tlcli.report import (
     SkippedFile,
     TestImage,
 )
-from tlcli.report.collect import data_uri
 
 HOSTILE = "<script>alert(1)</script>.jpg"
 QUOTED = "\"><img src=x onerror='alert(2)'>"

@@ -14,7 +14,7 @@ import pytest
 
 from tests.report import samples
 from tests.report.test_browser import browser, run
-from tlcli.report import render
+from tlcli.report.page import render
 
 __all__ = ["browser"]
 

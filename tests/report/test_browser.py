@@ -11,7 +11,8 @@ import pytest
 
 from tests.chromium import OWN_ERRANDS, Chromium, find
 from tests.report import samples
-from tlcli.report import Comparison, TestImage, render
+from tlcli.report.data import Comparison, TestImage
+from tlcli.report.page import render
 
 
 @pytest.fixture(scope="module")

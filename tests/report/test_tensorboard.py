@@ -36,8 +36,10 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
             summaries.step("train", step, 0.5 + step / 100, 0.7)
             summaries.step("validation", step, 0.25, 0.9)
             logits = generator.normal(size=(20, 2))
-            summaries.layer(step, weights, np.zeros(2), logits, 1 / (1 + np.exp(-logits)))
-        summaries.confusion(10, samples.confusion_of([[3, 1], [0, 4]]), ["daisy", "roses"])
+            summaries.layer(step, weights, np.zeros(2))
+            summaries.activations("train", step, logits, 1 / (1 + np.exp(-logits)))
+        matrix = samples.confusion_of([[3, 1], [0, 4]])
+        summaries.confusion("confusion_matrix", 10, matrix, ["daisy", "roses"])
     return folder
 
 
@@ -103,9 +105,7 @@ def test_a_new_run_replaces_its_own_files_only(tmp_path: Path) -> None:
 
 def test_values_that_are_not_finite_do_not_stop_the_histogram(tmp_path: Path) -> None:
     with Summaries(tmp_path) as summaries:
-        summaries.layer(
-            0, np.ones((2, 2)), np.ones(2), np.array([[np.nan, 1.0]]), np.array([[np.inf]])
-        )
+        summaries.activations("train", 0, np.array([[np.nan, 1.0]]), np.array([[np.inf]]))
     train = read(tmp_path / "train")
     pre = train.Histograms("final_retrain_ops/Wx_plus_b/pre_activations")[0].histogram_value
     assert pre.num == 1
@@ -118,9 +118,12 @@ def test_projector_files(tmp_path: Path) -> None:
 
     vectors = np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)
     labels = ["daisy", "two\twords", "", "장미", "roses"]
-    red = Image.new("RGB", (30, 20), "red")
+    red, text = tmp_path / "red.png", tmp_path / "text.txt"
+    Image.new("RGB", (30, 20), "red").save(red)
+    text.write_text("not an image")
+    columns = {"label": labels, "number": list("12345")}
     with Summaries(tmp_path) as summaries:
-        summaries.projector(vectors, labels, [red, None, b"not an image", tmp_path / "none", red])
+        summaries.projector(vectors, columns, [red, None, text, tmp_path / "none", red])
     config = text_format.Parse(
         (tmp_path / "projector_config.pbtxt").read_text("utf-8"), ProjectorConfig()
     )
@@ -128,7 +131,9 @@ def test_projector_files(tmp_path: Path) -> None:
     stored = np.fromfile(tmp_path / embedding.tensor_path, "<f4").reshape(embedding.tensor_shape)
     np.testing.assert_array_equal(stored, vectors)
     lines = (tmp_path / embedding.metadata_path).read_text("utf-8").splitlines()
-    assert lines == ["daisy", "two words", "(empty)", "장미", "roses"]
+    assert lines == [
+        "label\tnumber", "daisy\t1", "two words\t2", "(empty)\t3", "장미\t4", "roses\t5",
+    ]  # fmt: skip
     sheet = Image.open(tmp_path / embedding.sprite.image_path)
     side = embedding.sprite.single_image_dim[0]
     assert sheet.size == (3 * side, 3 * side)
@@ -141,7 +146,7 @@ def test_vectors_that_read_as_text_are_written_as_text(tmp_path: Path) -> None:
     vectors = np.zeros((2, 3), np.float32)
     vectors[1, 2] = 2.0
     with Summaries(tmp_path) as summaries:
-        summaries.projector(vectors, ["a", "b"])
+        summaries.projector(vectors, {"label": ["a", "b"], "split": ["c", "d"]})
     assert 'tensor_path: "bottlenecks.tsv"' in (tmp_path / "projector_config.pbtxt").read_text()
     rows = [line.split("\t") for line in (tmp_path / "bottlenecks.tsv").read_text().splitlines()]
     np.testing.assert_array_equal(np.array(rows, np.float32), vectors)
@@ -150,8 +155,9 @@ def test_vectors_that_read_as_text_are_written_as_text(tmp_path: Path) -> None:
 def test_many_points_are_thinned_evenly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "PROJECTOR_POINTS", 4)
     with Summaries(tmp_path) as summaries:
-        summaries.projector(np.ones((10, 2)) / 3, [str(n) for n in range(10)])
-    assert (tmp_path / "metadata.tsv").read_text().split() == ["0", "3", "6", "9"]
+        summaries.projector(np.ones((10, 2)) / 3, {"label": "0123456789", "split": "x" * 10})
+    lines = (tmp_path / "metadata.tsv").read_text().splitlines()
+    assert lines == ["label\tsplit", "0\tx", "3\tx", "6\tx", "9\tx"]
 
 
 def test_sprite_of_many_images_stays_within_the_projectors_limit() -> None:
@@ -188,7 +194,7 @@ def test_tensorflow_is_not_imported(tmp_path: Path) -> None:
         "from tlcli.report.tensorboard import Summaries\n"
         "with Summaries(sys.argv[1]) as s:\n"
         "    s.step('train', 0, 1.0, 0.0)\n"
-        "    s.projector([[0.1, 0.2]], ['a'])\n"
+        "    s.projector([[0.1, 0.2]], {'label': ['a'], 'split': ['b']})\n"
         "assert 'tensorflow' not in sys.modules\n"
     )
     subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True)

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from retrain.result import LABELS_SHOWN, LabelCounts, RetrainResult, Skipped, next_command
+from retrain.result import LABELS_SHOWN, RetrainResult, next_command
 from tests.support import Trained, tlcli
+from tlcli.report.data import LabelFigures, SkippedFile
 
 RESULT = RetrainResult(
     test_accuracy=0.9,
@@ -21,10 +22,10 @@ RESULT = RetrainResult(
     test_interval=(0.699, 0.972),
     validation_accuracy=0.8,
     labels={
-        "수영장": LabelCounts(100, 80, 10, 10, 1.0, 0.8),
-        "none": LabelCounts(90, 72, 8, 10, 0.833, None),
+        "수영장": LabelFigures("수영장", 80, 10, 10, precision=1.0, recall=0.8),
+        "none": LabelFigures("none", 72, 8, 10, precision=0.833),
     },
-    skipped=(Skipped("a\nb.jpg", "empty file"),),
+    skipped=(SkippedFile("a\nb.jpg", "empty file"),),
     backbone={},
     outputs={"graph": Path("my graph.pb"), "report": Path("output_report.html")},
     seconds={},
@@ -59,7 +60,9 @@ def test_the_whole_text() -> None:
 
 def test_many_labels_are_those_found_least() -> None:
     labels = {
-        f"label {number}": LabelCounts(9, 7, 1, 1, 0.5, None if number == 0 else number / 100)
+        (name := f"label {number}"): LabelFigures(
+            name, 7, 1, 1, precision=0.5, recall=None if number == 0 else number / 100
+        )
         for number in range(60)
     }
     lines = replace(RESULT, labels=labels).to_text().splitlines()

@@ -134,7 +134,7 @@ class ReportData:
         confusion: which labels were taken for which; without cells if there are no test images.
         training_curve, validation_curve: what was measured over the steps, or None.
         misclassified: test images with a wrong label, worst first; may be cut.
-        misclassified_count: how many there are in all; None: all are in the list.
+        misclassified_count: how many there are in all.
         most_confident, least_confident: test images by the score of their best label.
         heat_maps_missing: one sentence on why the images have no heat maps, or None.
         comparisons: a handful of test images before and after.
@@ -162,7 +162,7 @@ class ReportData:
     training_curve: Curve | None = None
     validation_curve: Curve | None = None
     misclassified: list[TestImage] = field(default_factory=list)
-    misclassified_count: int | None = None
+    misclassified_count: int = 0
     most_confident: list[TestImage] = field(default_factory=list)
     least_confident: list[TestImage] = field(default_factory=list)
     heat_maps_missing: str | None = None
@@ -198,9 +198,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_plain(item) for item in value]
     if isinstance(value, float):
-        return float(value) if math.isfinite(value) else None
-    if value is None or isinstance(value, (bool, int, str)):
-        return value
+        return value if math.isfinite(value) else None
     if hasattr(value, "item"):  # a NumPy scalar that slipped in
         return _plain(value.item())
-    return str(value)
+    return value

@@ -5,20 +5,16 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib import resources
 from typing import Any
 
 from markupsafe import Markup, escape
 
+from tlcli.core.data.splits import SPLITS
 from tlcli.report import figures
-from tlcli.report.data import LabelFigures, ReportData, TestImage
+from tlcli.report.data import LabelFigures, ReportData
 
-# About 15 KB a picture with its heat map: the page stays well under a megabyte.
-MISCLASSIFIED_SHOWN = 20
-CONFIDENT_SHOWN = 6
-COMPARISONS_SHOWN = 6
 SCORES_SHOWN = 5
 # Rows a person may still scroll through; the JSON in the page holds the rest.
 ROWS_SHOWN = 100
@@ -64,7 +60,7 @@ def filled(template: str, context: Mapping[str, Any]) -> str:
     import jinja2
 
     environment = jinja2.Environment(
-        loader=jinja2.FunctionLoader(_resource),
+        loader=jinja2.PackageLoader("tlcli.report", "."),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
@@ -123,11 +119,9 @@ def duration(seconds: float) -> str:
 
 
 def value(setting: Any) -> str:
-    """Spell an option's value: True is "yes", a list its items."""
+    """Spell an option's value: True is "yes"."""
     if isinstance(setting, bool):
         return "yes" if setting else "no"
-    if isinstance(setting, (list, tuple)):
-        return ", ".join(str(item) for item in setting) or "none"
     return str(setting)
 
 
@@ -167,12 +161,8 @@ def gate(data: ReportData) -> str | None:
 
 def command_lines(command: str) -> str:
     """Spell a command with one option a line, so that it can be read and still be pasted."""
-    try:
-        words = shlex.split(command)
-    except ValueError:
-        return command
     lines: list[list[str]] = [[]]
-    for word in words:
+    for word in shlex.split(command):
         if word.startswith("--") and lines[-1]:
             lines.append([])
         lines[-1].append(shlex.quote(word))
@@ -192,11 +182,6 @@ def confused_pairs(data: ReportData) -> list[Confusion]:
     return found[:PAIRS_SHOWN]
 
 
-def _resource(name: str) -> str:
-    """Return the text of a file that is next to this module."""
-    return resources.files("tlcli.report").joinpath(name).read_text("utf-8")
-
-
 def _printable(value: Any) -> Any:
     # Markup is ours; only plain text from outside can hold control characters.
     if type(value) is str:
@@ -204,23 +189,19 @@ def _printable(value: Any) -> Any:
     return value
 
 
-def _worst_labels(labels: list[LabelFigures]) -> list[LabelFigures]:
+def _shortened(
+    labels: list[LabelFigures], rank: Callable[[LabelFigures], tuple[float, ...]]
+) -> list[LabelFigures]:
+    """Return all labels in their order, or the first by rank and name where they are too many."""
     if len(labels) <= ROWS_SHOWN:
         return labels
-    ranked = sorted(labels, key=lambda row: (row.f1 is None, row.f1 or 0.0, row.label))
-    return ranked[:ROWS_SHOWN]
-
-
-def _largest_labels(labels: list[LabelFigures]) -> list[LabelFigures]:
-    if len(labels) <= ROWS_SHOWN:
-        return labels
-    return sorted(labels, key=lambda row: (-row.images, row.label))[:ROWS_SHOWN]
+    return sorted(labels, key=lambda row: (rank(row), row.label))[:ROWS_SHOWN]
 
 
 def _best_scores(data: ReportData) -> list[dict[str, Any]]:
     names = [row.label for row in data.labels]
     shown = []
-    for item in data.comparisons[:COMPARISONS_SHOWN]:
+    for item in data.comparisons:
         order = sorted(range(len(item.after)), key=lambda index: -item.after[index])
         best = order[:SCORES_SHOWN]
         if item.label in names and names.index(item.label) not in best:
@@ -245,20 +226,11 @@ def matrix_kind(count: int) -> str:
     return "numbers" if count <= MATRIX_NUMBERS else "squares"
 
 
-def _largest_label_share(data: ReportData) -> float | None:
-    counts = [row.testing for row in data.labels]
-    total = sum(counts)
-    return max(counts) / total if total else None
-
-
-def _cut(images: list[TestImage], count: int) -> list[TestImage]:
-    return images[:count]
-
-
 def _context(data: ReportData) -> dict[str, Any]:
     names = [row.label for row in data.labels]
     matrix = matrix_kind(len(names) if data.confusion.cells else 0)
-    wrong = data.misclassified_count
+    totals = {split: sum(getattr(row, split) for row in data.labels) for split in SPLITS}
+    tested = totals["testing"]
     return {
         "data": data,
         "verdict": verdict(data),
@@ -266,11 +238,8 @@ def _context(data: ReportData) -> dict[str, Any]:
         "command": command_lines(data.command),
         "names": names,
         "json": json_for_html(data.to_dict()),
-        "images": sum(row.images for row in data.labels),
-        "totals": {
-            split: sum(getattr(row, split) for row in data.labels)
-            for split in ("training", "validation", "testing")
-        },
+        "images": sum(totals.values()),
+        "totals": totals,
         "accuracy_chart": figures.accuracy_chart(data.training_curve, data.validation_curve),
         "cross_entropy_chart": figures.cross_entropy_chart(
             data.training_curve, data.validation_curve
@@ -282,17 +251,13 @@ def _context(data: ReportData) -> dict[str, Any]:
         if matrix == "squares"
         else None,
         "pairs": confused_pairs(data),
-        "figures_rows": _worst_labels(data.labels),
-        "count_rows": _largest_labels(data.labels),
-        "misclassified": _cut(data.misclassified, MISCLASSIFIED_SHOWN),
-        "misclassified_count": len(data.misclassified) if wrong is None else wrong,
-        "most_confident": _cut(data.most_confident, CONFIDENT_SHOWN),
-        "least_confident": _cut(data.least_confident, CONFIDENT_SHOWN),
+        "figures_rows": _shortened(data.labels, lambda row: (row.f1 is None, row.f1 or 0.0)),
+        "count_rows": _shortened(data.labels, lambda row: (-row.images,)),
         "comparisons": _best_scores(data),
         "unset": [option for option, setting in data.settings.items() if setting is None],
         "skipped": data.skipped[:LIST_SHOWN],
         "duplicates": data.duplicates[:LIST_SHOWN],
-        "largest_share": _largest_label_share(data),
+        "largest_share": max(row.testing for row in data.labels) / tested if tested else None,
         "has_heat_maps": any(
             image.heat_map
             for image in (*data.misclassified, *data.most_confident, *data.least_confident)
@@ -305,21 +270,14 @@ def _curve_rows(data: ReportData) -> list[dict[str, Any]]:
     main = data.validation_curve or data.training_curve
     if main is None or not main.steps:
         return []
-    last = len(main.steps) - 1
-    picked = sorted({round(index * last / 9) for index in range(10)})
-    by_step = {}
+    by_step: dict[str, dict[int, Sequence[float]]] = {"training": {}, "validation": {}}
     for key, curve in (("training", data.training_curve), ("validation", data.validation_curve)):
         if curve is not None:
-            by_step[key] = {
-                step: (curve.accuracy[index], curve.cross_entropy[index])
-                for index, step in enumerate(curve.steps)
-            }
-    nothing = (None, None)
+            found = zip(curve.accuracy, curve.cross_entropy, strict=True)
+            by_step[key] = dict(zip(curve.steps, found, strict=True))
+    last = len(main.steps) - 1
+    steps = [main.steps[index] for index in sorted({round(n * last / 9) for n in range(10)})]
     return [
-        {
-            "step": main.steps[index],
-            "training": by_step.get("training", {}).get(main.steps[index], nothing),
-            "validation": by_step.get("validation", {}).get(main.steps[index], nothing),
-        }
-        for index in picked
+        {"step": step, **{key: found.get(step, (None, None)) for key, found in by_step.items()}}
+        for step in steps
     ]

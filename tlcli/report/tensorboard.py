@@ -11,7 +11,8 @@ import io
 import os
 import socket
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -24,6 +25,7 @@ from tlcli.arrays import Array
 from tlcli.core.evaluation.confusion import ConfusionMatrix
 from tlcli.errors import OutputError
 from tlcli.progress import Progress
+from tlcli.report.collect import spread
 from tlcli.report.tensorboard_pictures import confusion_image, one_line, sprite
 from tlcli.system.atomic_files import output_error, write_bytes, write_text
 
@@ -72,7 +74,7 @@ class Summaries:
         self._summary: Any = summary_pb2.Summary
         self._histogram: Any = summary_pb2.HistogramProto
         self._writers: dict[Kind, Any] = {}
-        try:
+        with self._output_errors(), ExitStack() as stack:
             for kind in KINDS:
                 place = self.folder / kind
                 place.mkdir(parents=True, exist_ok=True)
@@ -82,11 +84,10 @@ class Summaries:
                     f"events.out.tfevents.{time.time():.0f}.{_host()}.{os.getpid()}{SUFFIX}"
                 )
                 # The writer closes the file.
-                self._writers[kind] = records.RecordWriter(file.open("wb"))
+                writer = stack.enter_context(closing(records.RecordWriter(file.open("wb"))))
+                self._writers[kind] = writer
                 self._write(kind, self._event(file_version="brain.Event:2"))
-        except OSError as error:
-            self.close()
-            raise output_error(self.folder, error) from error
+            self._open = stack.pop_all()
 
     def step(
         self, kind: Kind, step: int, accuracy: float | None, cross_entropy: float | None
@@ -102,26 +103,10 @@ class Summaries:
                 summary.value.add(tag=tag, simple_value=float(value))
         self._add(kind, step, summary)
 
-    def layer(
-        self,
-        step: int,
-        weights: Array,
-        biases: Array,
-        pre_activations: Array | None = None,
-        activations: Array | None = None,
-        kind: Kind = "train",
-    ) -> None:
-        """Write statistics and histograms of the final layer.
+    def layer(self, step: int, weights: Array, biases: Array) -> None:
+        """Write statistics and histograms of the final layer: weights [D, L] and biases [L].
 
-        The layer itself goes to both folders, as the originals wrote it.
-
-        Args:
-            step: number of the step.
-            weights: [D, L].
-            biases: [L].
-            pre_activations: logits of some batch, [N, L].
-            activations: probabilities of the same, [N, L].
-            kind: the split that the batch came from.
+        They go to both folders, as the originals wrote them.
 
         Raises:
             OutputError: the disk is full.
@@ -131,10 +116,9 @@ class Summaries:
             self._statistics(summary, f"{LAYER}/{name}/summaries", values)
         for each in KINDS:
             self._add(each, step, summary)
-        self.activations(kind, step, pre_activations, activations)
 
     def activations(
-        self, kind: Kind, step: int, pre_activations: Array | None, activations: Array | None
+        self, kind: Kind, step: int, pre_activations: Array, activations: Array
     ) -> None:
         """Write histograms of what the layer gave for a batch: logits and probabilities, [N, L].
 
@@ -146,17 +130,11 @@ class Summaries:
             (f"{LAYER}/Wx_plus_b/pre_activations", pre_activations),
             ("activations", activations),
         ):
-            if found is not None:
-                batch.value.add(tag=tag, histo=self._histogram_of(found))
+            batch.value.add(tag=tag, histo=self._histogram_of(found))
         self._add(kind, step, batch)
 
     def confusion(
-        self,
-        step: int,
-        matrix: ConfusionMatrix,
-        labels: Sequence[str],
-        kind: Kind = "validation",
-        tag: str = "confusion_matrix",
+        self, tag: str, step: int, matrix: ConfusionMatrix, labels: Sequence[str]
     ) -> None:
         """Write a picture of a confusion matrix (rows: true labels, columns: predicted).
 
@@ -164,33 +142,25 @@ class Summaries:
             OutputError: the disk is full.
         """
         image = confusion_image(matrix.dense(), labels)
-        buffer = io.BytesIO()
-        image.save(buffer, "PNG")
         summary = self._summary()
-        value = summary.value.add(tag=tag)
-        value.image.height, value.image.width, value.image.colorspace = (
-            image.height,
-            image.width,
-            3,
-        )
-        value.image.encoded_image_string = buffer.getvalue()
-        self._add(kind, step, summary)
+        shown = summary.value.add(tag=tag).image
+        shown.height, shown.width, shown.colorspace = image.height, image.width, 3
+        shown.encoded_image_string = _png(image)
+        self._add("validation", step, summary)
 
     def projector(
         self,
         vectors: Array,
-        labels: Sequence[str],
-        thumbnails: Sequence[Path | str | bytes | Image.Image | None] | None = None,
-        columns: Mapping[str, Sequence[str]] | None = None,
+        columns: Mapping[str, Sequence[str]],
+        thumbnails: Sequence[Path | str | None] | None = None,
         progress: Progress | None = None,
     ) -> None:
         """Write bottlenecks for TensorBoard's projector, at most `PROJECTOR_POINTS` of them.
 
         Args:
             vectors: float [N, D].
-            labels: N labels.
-            thumbnails: N images (files, bytes or pictures), or None for plain points.
-            columns: what else is known of each point, N texts by name.
+            columns: what is known of each point, N texts by name; two names or more.
+            thumbnails: N image files, or None for plain points.
             progress: called with ("thumbnails", done, total).
 
         Raises:
@@ -198,17 +168,13 @@ class Summaries:
         """
         vectors = np.ascontiguousarray(vectors, dtype="<f4")
         count = len(vectors)
-        # Evenly spaced rows keep the proportion of every label, since images are sorted by label.
-        rows = np.unique(
-            np.linspace(0, max(count - 1, 0), min(count, PROJECTOR_POINTS)).astype(int)
-        )
         if not count:
             return
+        rows = spread(count, PROJECTOR_POINTS)
         tensor = _write_tensor(self.folder, vectors[rows])
-        table = {"label": labels, **(columns or {})}
-        lines = ["\t".join(one_line(found[row]) for found in table.values()) for row in rows]
-        if len(table) > 1:  # one column has no head, or it would be a point
-            lines.insert(0, "\t".join(map(one_line, table)))
+        # A single column would have no head, or it would be a point.
+        table = [list(columns), *([found[row] for found in columns.values()] for row in rows)]
+        lines = ["\t".join(map(one_line, each)) for each in table]
         write_text(self.folder / "metadata.tsv", "".join(f"{line}\n" for line in lines))
         config = [
             "embeddings {",
@@ -220,9 +186,7 @@ class Summaries:
         ]
         if thumbnails is not None:
             side, sheet = sprite([thumbnails[row] for row in rows], progress)
-            buffer = io.BytesIO()
-            sheet.save(buffer, "PNG")
-            write_bytes(self.folder / "sprite.png", buffer.getvalue())
+            write_bytes(self.folder / "sprite.png", _png(sheet))
             config += [
                 "  sprite {",
                 '    image_path: "sprite.png"',
@@ -232,27 +196,17 @@ class Summaries:
             ]
         write_text(self.folder / "projector_config.pbtxt", "\n".join([*config, "}", ""]))
 
-    def close(self) -> None:
-        """Write what is buffered and close the files; closing twice is fine.
-
-        Raises:
-            OutputError: the disk is full.
-        """
-        failure: OutputError | None = None
-        while self._writers:
-            _, writer = self._writers.popitem()
-            try:
-                writer.close()
-            except OSError as error:
-                failure = output_error(self.folder, error)
-        if failure is not None:
-            raise failure
-
     def __enter__(self) -> Summaries:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self.close()
+        """Write what is buffered and close the files.
+
+        Raises:
+            OutputError: the disk is full.
+        """
+        with self._output_errors():
+            self._open.close()
 
     def _statistics(self, summary: Any, scope: str, values: Array) -> None:
         values = np.asarray(values, dtype=np.float64)
@@ -284,14 +238,26 @@ class Summaries:
 
     def _add(self, kind: Kind, step: int, summary: Any) -> None:
         if summary.value:
-            try:
+            with self._output_errors():
                 self._write(kind, self._event(step=int(step), summary=summary))
-            except OSError as error:
-                raise output_error(self.folder, error) from error
 
     def _write(self, kind: Kind, event: Any) -> None:
         event.wall_time = time.time()
         self._writers[kind].write(event.SerializeToString())
+
+    @contextmanager
+    def _output_errors(self) -> Iterator[None]:
+        """Turn what the system refuses into an OutputError."""
+        try:
+            yield
+        except OSError as error:
+            raise output_error(self.folder, error) from error
+
+
+def _png(image: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    return buffer.getvalue()
 
 
 def _host() -> str:

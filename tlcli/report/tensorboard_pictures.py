@@ -26,19 +26,16 @@ def one_line(label: str) -> str:
 
 
 def sprite(
-    images: Sequence[Path | str | bytes | Image.Image | None],
-    progress: Progress | None = None,
+    images: Sequence[Path | str | None], progress: Progress | None = None
 ) -> tuple[int, Image.Image]:
     """Return the side of one thumbnail in pixels and a square sheet of all, row by row.
 
     An image that is None or cannot be read stays a grey square.
     """
 
-    def tile(source: Path | str | bytes | Image.Image | None) -> Image.Image | None:
-        small = picture(source, side) if isinstance(source, (Path, str, bytes)) else source
-        if small is None:
-            return None
-        return small.convert("RGB").resize((side, side), Image.Resampling.BILINEAR)
+    def tile(source: Path | str | None) -> Image.Image | None:
+        small = None if source is None else picture(source, side)
+        return None if small is None else small.resize((side, side), Image.Resampling.BILINEAR)
 
     columns = max(1, math.ceil(math.sqrt(len(images))))
     side = min(SPRITE_THUMBNAIL, SPRITE_SIDE // columns)
