@@ -232,7 +232,22 @@ def restoring(*nodes: Any) -> Any:
         ([node("read", "RestoreV2", ["other"]), node("restore", "NoOp", ["^read"])], ()),
         ([node("read", "Restore", []), node("restore", "NoOp", ["^read"])], ()),
         # A function that restores, given another file, or naming one itself.
-        ([node("restore", "reader", ["other"])], [node("r", "RestoreV2", ["argument"])]),
+        ([node("restore", "reader", ["other"])], [node("r", "RestoreV2", ["file_prefix"])]),
+        (
+            [node("same", "Identity", ["other"]), node("restore", "reader", ["same"])],
+            [node("r", "RestoreV2", ["file_prefix"])],
+        ),
+        (
+            [node("far", "StringJoin", ["file", "other"]), node("restore", "reader", ["far"])],
+            [node("r", "RestoreV2", ["file_prefix"])],
+        ),
+        (
+            [node("restore", "reader", ["file"])],
+            [
+                node("join", "StringJoin", ["file_prefix", "file_prefix"]),
+                node("r", "RestoreV2", ["join:output:0"]),
+            ],
+        ),
         (
             [node("restore", "reader", ["file"])],
             [const("own", np.array(b"/x")), node("r", "RestoreV2", ["own:output:0"])],
@@ -253,9 +268,13 @@ def test_only_the_models_own_variables_are_restored(
             meta.graph_def.node[1].input.append("^call")
         if function:
             add_function(meta.graph_def, "reader", *function)
+            meta.graph_def.library.function[-1].signature.input_arg.add(name="file_prefix")
         (tmp_path / "saved_model.pb").write_bytes(message.SerializeToString())
 
     write(node("restore", "reader", ["file"]), function=[node("r", "RestoreV2", ["file_prefix"])])
+    check_saved_model(tmp_path)
+    passed = [node("same", "Identity", ["file_prefix"]), node("r", "RestoreV2", ["same:output:0"])]
+    write(node("restore", "reader", ["file"]), function=passed)
     check_saved_model(tmp_path)
     write(*nodes, function=function)
     with pytest.raises(GraphError, match="reads a file other than"):
@@ -279,6 +298,18 @@ def test_a_pipe_in_the_place_of_variables_is_not_waited_for(tmp_path: Path) -> N
     (folder / "variables").mkdir()
     os.mkfifo(folder / "variables" / "variables.index")
     with pytest.raises(GraphError, match=r"variables\.index: not a regular file"):
+        check_saved_model(folder)
+
+
+def test_links_among_the_variables_do_not_lead_out_of_the_folder(tmp_path: Path) -> None:
+    folder = saved_model(tmp_path / "model")
+    (folder / "variables").mkdir()
+    (folder / "variables" / "variables.data").write_bytes(b"")
+    (folder / "variables" / "variables.index").symlink_to("variables.data")
+    check_saved_model(folder)
+    (tmp_path / "other.index").write_bytes(b"")
+    (folder / "variables" / "far.index").symlink_to(tmp_path / "other.index")
+    with pytest.raises(GraphError, match=r"far\.index is a link that leads out"):
         check_saved_model(folder)
 
 

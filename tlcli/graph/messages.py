@@ -88,7 +88,11 @@ _GRAPH_MESSAGES: Messages = {
         (5, "attr", "map:AttrValue"),
     ],
     "Versions": [(1, "producer", "int32"), (2, "min_consumer", "int32")],
-    "Argument": [(1, "name", "string")],
+    "Argument": [
+        (1, "name", "string"),
+        (5, "number_attr", "string"),
+        (6, "type_list_attr", "string"),
+    ],
     "OpSignature": [
         (1, "name", "string"),
         (2, "input_arg", "*Argument"),

@@ -8,7 +8,7 @@ through; all others are refused by name before anything runs, unless the user tr
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,6 @@ from google.protobuf.message import DecodeError
 from tlcli.errors import GraphError
 from tlcli.graph.limits import check_constants, check_messages
 from tlcli.graph.messages import GraphDef, SavedModel
-from tlcli.graph.nodes import DataType
 from tlcli.system.regular_files import read_regular
 
 MAXIMUM_BYTES = 2 << 30
@@ -207,6 +206,7 @@ def check_saved_model(folder: Path) -> None:
         GraphError: no SavedModel, or names the first operation outside the allow-list.
     """
     name = f"the SavedModel {folder}"
+    _check_links(Path(folder))
     allowed = INFERENCE_OPERATIONS | LOADING_OPERATIONS
     for meta_graph in read_saved_model(folder).meta_graphs:
         functions = {
@@ -220,6 +220,18 @@ def check_saved_model(folder: Path) -> None:
                 _check(node, allowed - _WRITING, (), name)
         _check_restoring(meta_graph, functions, name)
         check_constants(every_node(meta_graph.graph_def), name)
+
+
+def _check_links(folder: Path) -> None:
+    """Refuse links by which other files would be read as the model's variables."""
+    inside = folder.resolve()
+    variables = folder / "variables"
+    for path in (variables, *variables.rglob("*")):
+        if not path.resolve().is_relative_to(inside):
+            raise GraphError(
+                f"{path} is a link that leads out of the SavedModel, so it was not loaded; put "
+                "the file itself there"
+            )
 
 
 def _check(node: Any, allowed: frozenset[str], functions: Iterable[str], name: str) -> None:
@@ -246,25 +258,57 @@ def _check_restoring(meta_graph: Any, functions: dict[str, Any], name: str) -> N
         if node.op in _READING:
             raise _reads(node, name)
     nodes = {node.name: node for node in meta_graph.graph_def.node}
-    file = _node_name(saver.filename_tensor_name)
-    bodies = {each.name for function in functions.values() for each in function.node_def}
-    for node in _reachable(meta_graph, functions, [saver.restore_op_name]):
-        sources = [_node_name(source) for source in node.input]
-        # In a function the file is an argument, which is no node.
-        own = node.name not in nodes or nodes[node.name] != node
-        if node.op in _READING and (
-            not sources or (sources[0] in bodies if own else sources[0] != file)
-        ):
-            raise _reads(node, name)
-        # What is handed to a function might be the name of another file.
-        if not own and any(called in functions for called in _called(node)):
-            for source in sources:
-                if source != file and source in nodes and _is_text(nodes[source]):
-                    raise _reads(node, name)
+    restoring = list(_needed(nodes, [saver.restore_op_name]))
+    _Restoring(functions, name).check(restoring, {_tensor(saver.filename_tensor_name)})
 
 
-def _is_text(node: Any) -> bool:
-    return bool(node.op == "Const" and node.attr["dtype"].type == DataType.STRING)
+class _Restoring:
+    """What restores variables: the name of the file has to come from the caller, unchanged.
+
+    Args:
+        functions: of the graph's library, by name.
+        name: what errors call the model.
+    """
+
+    def __init__(self, functions: dict[str, Any], name: str) -> None:
+        self._functions, self._name = functions, name
+        self._checked: set[tuple[str, tuple[int, ...]]] = set()
+
+    def check(self, nodes: Sequence[Any], named: set[tuple[str, str]]) -> None:
+        """Check one body; ``named`` are its tensors that hold the name of the caller's file."""
+        found = -1
+        while len(named) != found:  # nodes are in any order
+            found = len(named)
+            for node in nodes:
+                if node.op == "Identity" and node.input and _tensor(node.input[0]) in named:
+                    named.add((node.name, "0"))
+        for node in nodes:
+            sources = [_tensor(source) for source in node.input if not source.startswith("^")]
+            if node.op in _READING and (not sources or sources[0] not in named):
+                raise _reads(node, self._name)
+            for called in _called(node):
+                if called in self._functions:
+                    # Branches and loops number their arguments in another way: none may read.
+                    plain = node.op in ("PartitionedCall", "StatefulPartitionedCall", called)
+                    given = [at for at, source in enumerate(sources) if source in named]
+                    self._enter(called, tuple(given) if plain else ())
+
+    def _enter(self, called: str, given: tuple[int, ...]) -> None:
+        if (called, given) in self._checked:
+            return
+        self._checked.add((called, given))
+        function = self._functions[called]
+        arguments = function.signature.input_arg
+        if any(each.number_attr or each.type_list_attr for each in arguments):
+            given = ()
+        named = {(arguments[at].name, "0") for at in given if at < len(arguments)}
+        self.check(list(function.node_def), named)
+
+
+def _tensor(source: str) -> tuple[str, str]:
+    """Return node and output number: "a", "a:0" and, within functions, "a:output:0" are one."""
+    node, *rest = source.split(":")
+    return node, rest[-1] if rest else "0"
 
 
 def _reads(node: Any, name: str) -> GraphError:
@@ -303,18 +347,9 @@ def _roots(meta_graph: Any) -> Iterator[str]:
 
 
 def _reachable(meta_graph: Any, functions: dict[str, Any], roots: Iterable[str]) -> Iterator[Any]:
-    nodes = {node.name: node for node in meta_graph.graph_def.node}
-    waiting = [_node_name(root) for root in roots]
-    seen: set[str] = set()
     called: list[str] = []
-    while waiting:
-        name = waiting.pop()
-        if name in seen or name not in nodes:
-            continue
-        seen.add(name)
-        node = nodes[name]
+    for node in _needed({node.name: node for node in meta_graph.graph_def.node}, roots):
         yield node
-        waiting.extend(_node_name(source) for source in node.input)
         called.extend(_called(node))
     entered: set[str] = set()
     while called:
@@ -325,6 +360,19 @@ def _reachable(meta_graph: Any, functions: dict[str, Any], roots: Iterable[str])
         for node in functions[name].node_def:
             yield node
             called.extend(_called(node))
+
+
+def _needed(nodes: dict[str, Any], roots: Iterable[str]) -> Iterator[Any]:
+    """Yield the nodes of a graph that some tensors depend on."""
+    waiting = [_node_name(root) for root in roots]
+    seen: set[str] = set()
+    while waiting:
+        name = waiting.pop()
+        if name in seen or name not in nodes:
+            continue
+        seen.add(name)
+        yield nodes[name]
+        waiting.extend(_node_name(source) for source in nodes[name].input)
 
 
 def _node_name(tensor: str) -> str:
