@@ -73,7 +73,9 @@ class LiteRTEngine:
                 self._interpreter.allocate_tensors()
             if not trust:
                 _check_sizes(self._interpreter, where)
-        except (ValueError, RuntimeError) as error:
+        except GraphError:
+            raise
+        except Exception as error:  # LiteRT raises whatever its binding makes of a failure
             raise GraphError(
                 f"{where} is no LiteRT model that can be run: {first_line(error)}"
             ) from error
@@ -111,7 +113,7 @@ class LiteRTEngine:
                     return self._output_of_run()
                 batch = scale(batch, np.empty(batch.shape, np.float32))
             return self._run(self._to_input(batch))
-        except (ValueError, RuntimeError) as error:
+        except Exception as error:
             raise GraphError(f"the LiteRT model cannot be run: {first_line(error)}") from error
 
     @property

@@ -52,16 +52,13 @@ class SessionEngine:
     Args:
         session: with the graph.
         ends: tensors to feed and to compute.
-        errors: that TensorFlow raises for a failed run.
         what: the model, for messages.
     """
 
-    def __init__(
-        self, session: Any, ends: Sequence[Any], errors: tuple[type[Exception], ...], what: str
-    ) -> None:
+    def __init__(self, session: Any, ends: Sequence[Any], what: str) -> None:
         self._session: Any = session
         self._input, self._output = ends
-        self._errors, self._what = errors, what
+        self._what = what
 
     def run(self, batch: Array) -> Array:
         """Return the output for a batch, usually float32 [n, height, width, 3].
@@ -72,7 +69,7 @@ class SessionEngine:
         try:
             with watchdog:
                 return np.asarray(self._session.run(self._output, {self._input: batch}))
-        except self._errors as error:
+        except Exception as error:  # of TensorFlow's own kinds and of Python's
             raise GraphError(f"{self._what} cannot be run: {first_line(error)}") from error
 
     def close(self) -> None:
@@ -98,7 +95,6 @@ class GraphEngine(SessionEngine):
 
     def __init__(self, graph: Any, input: str, output: str, in_caller: bool = False) -> None:
         tf = import_tensorflow()
-        errors: tuple[type[Exception], ...] = (tf.errors.OpError, ValueError, TypeError)
         message = tf.compat.v1.GraphDef()
         holder = tf.Graph()
         try:
@@ -110,7 +106,7 @@ class GraphEngine(SessionEngine):
             ends = [holder.get_tensor_by_name(name) for name in names]
         except KeyError as error:
             raise GraphError(f"the graph has no layer {input} or no layer {output}") from error
-        except errors as error:
+        except Exception as error:
             raise GraphError(f"TensorFlow refuses the graph: {first_line(error)}") from error
         threads = available_cpus()
         config = tf.compat.v1.ConfigProto(
@@ -121,7 +117,7 @@ class GraphEngine(SessionEngine):
         config.gpu_options.allow_growth = True
         with quiet_stderr():
             session = tf.compat.v1.Session(graph=holder, config=config)
-        super().__init__(session, ends, errors, "the graph")
+        super().__init__(session, ends, "the graph")
 
     def __enter__(self) -> GraphEngine:
         return self

@@ -27,6 +27,27 @@ def first_line(error: BaseException) -> str:
     return line if len(line) <= 200 else f"{line[:197]}..."
 
 
+def unusable(error: Exception, model: str) -> str:
+    """Return a sentence about a model whose loading or running raised any error at all.
+
+    Args:
+        error: as it came up, such as an OverflowError for a number of a damaged file.
+        model: what the sentence calls it.
+    """
+    if isinstance(error, MemoryError):
+        return f"{model} cannot be used: it needs more memory than there is; give a smaller model"
+    if isinstance(error, RecursionError):
+        return f"{model} cannot be used: it is nested too deeply; give another file"
+    if "can't start new thread" in str(error):
+        return (
+            f"{model} cannot be used: the system allows no more threads; close other programs or "
+            "raise the limit (ulimit -u)"
+        )
+    kind, reason = type(error).__name__, first_line(error)
+    reason = kind if reason == kind else f"{kind}: {reason}"
+    return f"{model} cannot be used: its content is damaged ({reason}); give another file"
+
+
 class Watchdog:
     """Counts runs inside a library that signals do not interrupt.
 

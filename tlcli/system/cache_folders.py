@@ -38,3 +38,8 @@ def converted_folder() -> Path:
 def compiled_folder() -> Path:
     """Return the folder of exported backbones."""
     return cache_folder() / "graphs"
+
+
+def trial_folder() -> Path:
+    """Return the folder of what is known about models that were run on trial."""
+    return cache_folder() / "trials"

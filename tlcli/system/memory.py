@@ -50,14 +50,17 @@ def _memory_limit() -> int | None:
     return None
 
 
-def bound_memory() -> int | None:
+def bound_memory(hidden_gpu: bool = False) -> int | None:
     """Limit this process to the memory that is free now; return the bound in bytes.
 
     The bound is nine tenths of the free memory, or half of all memory where that is more. Only
     Linux has such a bound. None is set, and the result is None, where there is a GPU, whose driver
     maps more than all memory, and where a lower bound is set already.
+
+    Args:
+        hidden_gpu: no library of this process sees the GPU.
     """
-    if Path("/dev/nvidiactl").exists() or Path("/dev/kfd").exists():
+    if not hidden_gpu and (Path("/dev/nvidiactl").exists() or Path("/dev/kfd").exists()):
         return None
     known = memory()
     total, available = known["total"], known["available"]

@@ -34,6 +34,7 @@ def load_litert(request: LoadRequest, *, mapped: bool = False) -> Classifier:
         _check_task(description, path)
     else:
         description = LiteRTDescription()
+    request.run_trial()
     engine = LiteRTPool(path, mapped=mapped, trust=request.trust)
     _check_layers(engine, request)
     _check_takes_images(engine, path)

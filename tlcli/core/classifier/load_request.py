@@ -36,6 +36,7 @@ class LoadRequest:
         labels: None takes those next to the graph.
         card: its model card, if it has a valid one.
         digest_of: returns the SHA-256 of a file.
+        run_trial: called before native code loads the graph; raises what a trial run ended with.
     """
 
     graph: Path
@@ -45,6 +46,7 @@ class LoadRequest:
     labels: Labels | None = None
     card: ModelCard | None = None
     digest_of: Callable[[Path], str] = sha256_file
+    run_trial: Callable[[], None] = lambda: None
 
     def classifier(
         self,

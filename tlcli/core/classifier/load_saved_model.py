@@ -124,9 +124,6 @@ class SavedModelEngine(SessionEngine):
 
     def __init__(self, folder: Path, ends: SavedModelEnds) -> None:
         tf = import_tensorflow()
-        errors: tuple[type[Exception], ...] = (
-            *(tf.errors.OpError, OSError, RuntimeError, ValueError, TypeError, KeyError),
-        )
         config = tf.compat.v1.ConfigProto()
         config.gpu_options.allow_growth = True
         try:
@@ -136,9 +133,9 @@ class SavedModelEngine(SessionEngine):
                 session = tf.compat.v1.Session(graph=holder, config=config)
                 tf.compat.v1.saved_model.loader.load(session, list(ends.tags), str(folder))
                 tensors = [holder.get_tensor_by_name(name) for name in (ends.input, ends.output)]
-        except errors as error:
+        except Exception as error:
             raise GraphError(f"TensorFlow cannot load {folder}: {first_line(error)}") from error
-        super().__init__(session, tensors, errors, "the SavedModel")
+        super().__init__(session, tensors, "the SavedModel")
         self._takes_one = ends.facts.dtype == "string" and not ends.facts.shape
 
     def run(self, batch: Array) -> Array:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import math
 from collections.abc import Sequence
-from dataclasses import fields, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,13 @@ from tlcli.core.classifier.classifier import Classifier
 from tlcli.core.classifier.load_frozen import load_frozen
 from tlcli.core.classifier.load_litert import load_litert
 from tlcli.core.classifier.load_request import LoadRequest
+from tlcli.core.classifier.trial import (
+    LITERT_SECONDS,
+    TENSORFLOW_SECONDS,
+    Trial,
+    digest_model,
+    require_pass,
+)
 from tlcli.core.export import model_card
 from tlcli.core.export.embedded_card import read_embedded_card
 from tlcli.core.export.model_card import ModelCard, card_path
@@ -22,12 +30,15 @@ from tlcli.core.model_spec.input_spec import InputOverrides
 from tlcli.core.model_spec.kinds import ModelKind, kind_of
 from tlcli.core.model_spec.labels_file import Labels, as_labels
 from tlcli.errors import GraphError, TlcliError, UsageError
+from tlcli.runtime.watchdog import unusable
 from tlcli.system.digests import Digests
 
 _log = logging.getLogger("tlcli")
 
 # A graph and its card are read one after the other; a retraining may replace them meanwhile.
 _TRIES = 5
+# What loads a model in a trial and runs it.
+_SOURCES = ("core/classifier", "core/model_spec", "graph", "litert", "runtime")
 
 
 def load(
@@ -80,7 +91,7 @@ def load(
     for _ in range(_TRIES):
         before = _state(request.graph)
         try:
-            classifier = _load(request, labels)
+            classifier = _load_or_explain(request, labels)
         except TlcliError:
             if _state(request.graph) == before:
                 raise
@@ -88,7 +99,29 @@ def load(
         if _state(request.graph) == before:
             return classifier
         classifier.close()
-    return _load(request, labels)
+    return _load_or_explain(request, labels)
+
+
+def load_untried(
+    graph: Path | str,
+    *,
+    labels: Path | str | Sequence[str] | None = None,
+    batch_size: int | None = None,
+    **overrides: Any,
+) -> Classifier:
+    """Load a graph as `load` does, but in this process alone: in the child of a trial.
+
+    Args:
+        graph: as for `load`, and so are the others.
+        labels: a labels file, or the labels.
+        batch_size: images that run at once.
+        overrides: the fields of `InputOverrides`.
+
+    Raises:
+        TlcliError: as `load`.
+    """
+    request = LoadRequest(Path(graph), InputOverrides(**overrides), batch_size)
+    return _load(request, labels, tried=True)
 
 
 def _state(graph: Path) -> list[tuple[int, ...]]:
@@ -104,7 +137,19 @@ def _state(graph: Path) -> list[tuple[int, ...]]:
     return found
 
 
-def _load(request: LoadRequest, labels: Path | str | Sequence[str] | None) -> Classifier:
+def _load_or_explain(request: LoadRequest, labels: Path | str | Sequence[str] | None) -> Classifier:
+    """Load a graph; whatever a damaged one lets Python raise becomes a sentence."""
+    try:
+        return _load(request, labels)
+    except (TlcliError, OSError):
+        raise
+    except Exception as error:
+        raise GraphError(unusable(error, str(request.graph))) from error
+
+
+def _load(
+    request: LoadRequest, labels: Path | str | Sequence[str] | None, tried: bool = False
+) -> Classifier:
     graph = request.graph
     if not graph.exists():
         raise GraphError(f"there is no graph at {graph}; give its path with --graph")
@@ -119,13 +164,51 @@ def _load(request: LoadRequest, labels: Path | str | Sequence[str] | None) -> Cl
             digests.begin(graph)
             digests.begin(graph.with_suffix(".tflite"))
         request = _with_card(replace(request, digest_of=digests.of), labels)
+        # A card seals what tlcli wrote itself.
+        if request.card is None and not request.trust and not tried:
+            run_trial = functools.partial(_try, request, kind, labels)
+            request = replace(request, run_trial=run_trial)
         if kind is ModelKind.LITERT:
             return load_litert(request)
+        request.run_trial()
         if kind is ModelKind.SAVED_MODEL:
             from tlcli.core.classifier.load_saved_model import load_saved_model
 
             return load_saved_model(request)
         return load_frozen(request)
+
+
+def _try(request: LoadRequest, kind: ModelKind, labels: Path | str | Sequence[str] | None) -> None:
+    """Run a graph in a child process unless it passed before.
+
+    Raises:
+        TlcliError: what loading it there raised, or that it does not end well.
+    """
+    graph, quick = request.graph, kind is ModelKind.LITERT
+    try:
+        key = digest_model(graph, request.digest_of)
+    except OSError as error:
+        raise GraphError(f"cannot read {graph}: {error.strerror or error}") from error
+    options = asdict(request.overrides) | {"batch_size": request.batch_size}
+    given = [*labels] if isinstance(labels, Sequence) and not isinstance(labels, str) else labels
+    trial = Trial(
+        name=str(graph),
+        module="tlcli.core.classifier.trial_child",
+        request={
+            "graph": str(graph),
+            "litert": quick,
+            "options": options | {"labels": str(given) if isinstance(given, Path) else given},
+        },
+        key=(key, options),
+        sources=_SOURCES,
+        seconds=LITERT_SECONDS if quick else TENSORFLOW_SECONDS,
+    )
+    require_pass(trial, _import_litert if quick else None)
+
+
+def _import_litert() -> None:
+    with contextlib.suppress(ImportError):
+        import ai_edge_litert.interpreter  # noqa: F401 - used when the child has passed it
 
 
 def _with_card(request: LoadRequest, labels: Path | str | Sequence[str] | None) -> LoadRequest:

@@ -1,0 +1,207 @@
+"""A Python module run in a confined child process, whose death is an answer like any other.
+
+Native code that reads a file nobody has checked may end its process or never return. In a child
+neither costs the caller anything. The child gets a request as JSON and answers with JSON; it has
+a folder for temporary files, which goes with it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tlcli.errors import OutputError
+from tlcli.system.atomic_files import temporary_folder
+
+_log = logging.getLogger("tlcli")
+
+# What a child may know of the environment: where the system and its libraries are, and the
+# settings of the user that change what those compute.
+_KEPT = (
+    *("PATH", "HOME", "USERPROFILE", "SYSTEMROOT", "LANG", "LC_ALL", "LD_LIBRARY_PATH"),
+    *("OMP_NUM_THREADS", "TF_ENABLE_ONEDNN_OPTS", "KERAS_HOME", "XDG_CACHE_HOME"),
+)
+# A GPU would need its driver's files and more memory than a bound allows.
+_SET = {
+    "CUDA_VISIBLE_DEVICES": "-1",
+    "TF_CPP_MIN_LOG_LEVEL": "3",
+    "TF_OVERRIDE_GLOBAL_THREADPOOL": "1",
+}
+# -I: neither the working directory nor variables add modules; the caller's own path counts.
+_FLAGS = ("-I", "-B", "-W", "ignore", "-c")
+_PROGRAM = (
+    "import json, sys; request = json.load(sys.stdin); sys.path[:] = request['path']; "
+    "from tlcli.runtime.confinement import answer_request; answer_request(request)"
+)
+_LARGEST_ANSWER = 1 << 16
+_LARGEST_TALK = 4096
+# From the end of what a child says to the end of its process.
+_ENDING_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a child ended.
+
+    Attributes:
+        answer: what the module returned; None: it died or was stopped.
+        reason: why there is no answer: "segmentation fault", "did not end within 60 seconds".
+        in_time: False when it was stopped because its time was over.
+    """
+
+    answer: dict[str, Any] | None
+    reason: str = ""
+    in_time: bool = True
+
+
+class ChildProcess:
+    """A child that runs ``main(request)`` of a module; used as a context manager.
+
+    Leaving the block ends the child and removes its folder, also on Ctrl-C. On Linux the child
+    ends with the thread that started it.
+
+    Args:
+        module: of tlcli, by its full name; its ``main`` takes and returns a dictionary.
+        request: as JSON can represent it.
+        seconds: after which the child is stopped.
+
+    Raises:
+        OutputError: there is no room for temporary files.
+        OSError: the system starts no process.
+    """
+
+    def __init__(self, module: str, request: Mapping[str, Any], seconds: float) -> None:
+        self._seconds = seconds
+        with ExitStack() as stack:
+            self._folder = stack.enter_context(temporary_folder(_temporary()))
+            stack.callback(self._end)
+            given = {
+                "module": module,
+                "request": request,
+                "path": _search_path(),
+                "folder": str(self._folder),
+                "parent": os.getpid(),
+                "processor_seconds": seconds * (os.cpu_count() or 1),
+            }
+            self._deadline = time.monotonic() + seconds
+            self._process = self._start()
+            assert self._process.stdin is not None
+            with contextlib.suppress(OSError), self._process.stdin as pipe:
+                pipe.write(json.dumps(given).encode())
+            self._stack = stack.pop_all()
+
+    def wait(self) -> Ending:
+        """Return how the child ended; stop it when its time is over."""
+        answer = self._read()
+        if answer is None:
+            return Ending(None, f"did not end within {self._seconds:.0f} seconds", False)
+        try:
+            code = self._process.wait(_ENDING_SECONDS)
+        except subprocess.TimeoutExpired:
+            code = 0
+        self._log_talk()
+        with contextlib.suppress(ValueError):
+            found = json.loads(answer)
+            if code == 0 and isinstance(found, dict):
+                return Ending(found)
+        return Ending(None, _reason(code))
+
+    def __enter__(self) -> ChildProcess:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stack.close()
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        environment = {name: os.environ[name] for name in _KEPT if name in os.environ} | _SET
+        folder = str(self._folder)
+        with (self._folder / "talk").open("wb") as talk:
+            return subprocess.Popen(
+                [sys.executable, *_FLAGS, _PROGRAM],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=talk,
+                env=environment | {"TMPDIR": folder, "TEMP": folder, "TMP": folder},
+                # Ctrl-C goes to the caller, which ends the child and whatever that started.
+                start_new_session=True,
+                creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
+            )
+
+    def _read(self) -> bytes | None:
+        """Return what the child wrote until its end; None: its time was over before."""
+        pipe = self._process.stdout
+        assert pipe is not None
+        if os.name != "posix":  # there pipes cannot be waited for
+            try:
+                return self._process.communicate(timeout=self._seconds)[0]
+            except subprocess.TimeoutExpired:
+                return None
+        answer = b""
+        with selectors.DefaultSelector() as selector:
+            selector.register(pipe, selectors.EVENT_READ)
+            while len(answer) <= _LARGEST_ANSWER:
+                left = self._deadline - time.monotonic()
+                if left <= 0 or not selector.select(left):
+                    return None
+                block = os.read(pipe.fileno(), _LARGEST_ANSWER)
+                if not block:
+                    break
+                answer += block
+        return answer
+
+    def _end(self) -> None:
+        process: subprocess.Popen[bytes] | None = getattr(self, "_process", None)
+        if process is None:
+            return
+        with contextlib.suppress(OSError):
+            if hasattr(os, "killpg"):
+                os.killpg(process.pid, signal.SIGKILL)
+            else:
+                process.kill()
+        process.wait()
+        for pipe in (process.stdin, process.stdout):
+            if pipe is not None:
+                pipe.close()
+
+    def _log_talk(self) -> None:
+        with contextlib.suppress(OSError), (self._folder / "talk").open("rb") as file:
+            talk = file.read(_LARGEST_TALK).decode("utf-8", "replace").strip()
+            if talk:
+                _log.debug("The child process wrote: %s", talk)
+
+
+def _temporary() -> Path:
+    try:
+        return Path(tempfile.gettempdir())
+    except FileNotFoundError as error:
+        raise OutputError(
+            "there is no folder for temporary files; name one with the variable TMPDIR"
+        ) from error
+
+
+def _search_path() -> list[str]:
+    """Return where this process finds modules; the working directory only if it is named."""
+    own = str(Path(__file__).resolve().parents[2])
+    paths = [path for path in sys.path if path]
+    return paths if own in paths else [*paths, own]
+
+
+def _reason(code: int) -> str:
+    """Return why a process with this exit code gave no answer."""
+    if code >= 0:
+        return f"exit code {code}"
+    name = (signal.strsignal(-code) or f"signal {-code}").lower()
+    return f"{name}, perhaps for lack of memory" if -code == signal.SIGKILL else name
