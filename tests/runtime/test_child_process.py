@@ -28,7 +28,7 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     def run(body: str, seconds: float = 60) -> Ending:
         code = f"def main(request):\n{textwrap.indent(textwrap.dedent(body), '    ')}\n"
         (tmp_path / "tried.py").write_text(code)
-        with ChildProcess("tried", {"number": 3}, seconds) as child:
+        with ChildProcess("tried:main", {"number": 3}, seconds) as child:
             ending = child.wait()
         assert list(tmp_path.glob(".tlcli-tmp-*")) == []
         return ending
@@ -126,7 +126,7 @@ def test_a_child_does_not_outlive_its_caller(tmp_path: Path, number: int) -> Non
         f"sys.path.insert(0, {str(tmp_path)!r}); tempfile.tempdir = {str(tmp_path)!r}\n"
         "from tlcli.runtime.child_process import ChildProcess\n"
         "signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))\n"
-        "with ChildProcess('tried', {}, 600) as child: child.wait()\n"
+        "with ChildProcess('tried:main', {}, 600) as child: child.wait()\n"
     )
     caller = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT)
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import warnings
@@ -114,17 +115,23 @@ def fingerprint(*parts: object) -> str:
 
 
 def sha256_of(path: Path) -> str:
-    """Return the SHA-256 of a model file.
+    """Return the SHA-256 of a model file, which is read once as long as it does not change.
 
     Raises:
         BackboneError: it cannot be read.
     """
-    from tlcli.system.atomic_files import sha256_file
-
     try:
-        return sha256_file(path)
+        found = path.stat()
+        return _sha256(path, (found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns))
     except OSError as error:
         raise BackboneError(f"cannot read {path}: {error.strerror or error}") from error
+
+
+@functools.lru_cache(maxsize=64)
+def _sha256(path: Path, state: tuple[int, ...]) -> str:
+    from tlcli.system.atomic_files import sha256_file
+
+    return sha256_file(path)
 
 
 def freeze(

@@ -5,14 +5,15 @@ from __future__ import annotations
 import logging
 import os
 import re
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tlcli.backbones.model_options import DEFAULT_OPTIONS, ModelOptions
-from tlcli.errors import BackboneError, UsageError
+from tlcli.errors import BackboneError, GraphError, UsageError
 
 if TYPE_CHECKING:
-    from tlcli.backbone import Backbone
+    from tlcli.backbone import Backbone, BackboneGraph
     from tlcli.backbones.catalogue import Entry
     from tlcli.progress import Progress
 
@@ -31,6 +32,9 @@ _OTHER_ENDINGS = {
 }
 # The architectures that retrain.py of 2017 took.
 _MOBILENET = re.compile(r"mobilenet_(1\.0|0\.75|0\.50|0\.25)_(224|192|160|128)(_quantized)?")
+
+# What loads and runs a backbone in a trial.
+_SOURCES = ("backbones", "core", "graph", "keras_files", "litert", "runtime")
 
 _log = logging.getLogger("tlcli")
 
@@ -102,24 +106,105 @@ def _looks_like_path(module: str) -> bool:
 
 
 def _file(path: Path, name: str, options: ModelOptions) -> Backbone:
-    """Return the backbone of a file or folder on this machine."""
-    from tlcli.backbones import frozen_graph, keras_file, saved_model
-
+    """Return the backbone of a file or folder on this machine, after a trial or with one ahead."""
     if path.is_file() and path.name == "saved_model.pb":
         path = path.parent
-    if path.is_dir():
-        return saved_model.find(path, options, name=name)
     ending = path.suffix.lower()
-    if ending == ".pb":
-        return frozen_graph.find(path, options, name=name)
-    if ending in _KERAS_ENDINGS:
+    if not path.is_dir() and ending != ".pb" and ending not in _KERAS_ENDINGS:
+        reason = _OTHER_ENDINGS.get(ending, "the ending of its name is none that is known")
+        raise BackboneError(
+            f"{path} cannot be a backbone: {reason}; give a frozen .pb, a SavedModel folder, "
+            "or a .keras or .h5 file"
+        )
+    if path.is_file() and ending in _KERAS_ENDINGS:
         _refuse({"--module_input": options.input_layer}, f"the Keras model {path}")
-        return keras_file.find(path, options, name=name)
-    reason = _OTHER_ENDINGS.get(ending, "the ending of its name is none that is known")
-    raise BackboneError(
-        f"{path} cannot be a backbone: {reason}; give a frozen .pb, a SavedModel folder, "
-        "or a .keras or .h5 file"
+        if not options.trust:
+            from tlcli.backbones.freezing import sha256_of
+
+            # HDF5's own code reads the file before anything is known about it.
+            _try(path, name, options, key=sha256_of(path))
+        return _find(path, name, options)
+    return _tried(_find(path, name, options), path, options)
+
+
+def _find(
+    path: Path, name: str, options: ModelOptions, size: tuple[int, int] | None = None
+) -> Backbone:
+    """Return the backbone of a file or folder; ``size`` is that of `saved_model.ModuleInfo`."""
+    from tlcli.backbones import frozen_graph, keras_file, saved_model
+
+    if path.is_dir():
+        info = saved_model.ModuleInfo(size=size)
+        return saved_model.find(path, options, name=name, info=info)
+    if path.suffix.lower() == ".pb":
+        return frozen_graph.find(path, options, name=name)
+    return keras_file.find(path, options, name=name)
+
+
+def _tried(
+    backbone: Backbone,
+    path: Path,
+    options: ModelOptions,
+    size: tuple[int, int] | None = None,
+) -> Backbone:
+    """Return a foreign backbone that is run in a child before this process loads its graph."""
+    if options.trust or _is_own(path):
+        return backbone
+
+    def load_graph() -> BackboneGraph:
+        _try(path, backbone.name, options, key=backbone.fingerprint, size=size)
+        return backbone.load_graph()
+
+    return replace(backbone, load_graph=load_graph)
+
+
+def _is_own(path: Path) -> bool:
+    """Return whether tlcli wrote a graph file, and nobody changed it since."""
+    from tlcli.core.export.embedded_card import read_embedded_card
+
+    try:
+        return path.is_file() and read_embedded_card(path) is not None
+    except GraphError:
+        return False
+
+
+def _try(
+    path: Path,
+    name: str,
+    options: ModelOptions,
+    *,
+    key: str,
+    size: tuple[int, int] | None = None,
+) -> None:
+    from tlcli.core.classifier.trial import TENSORFLOW_SECONDS, Trial, require_pass
+    from tlcli.runtime.tensorflow import import_tensorflow
+
+    given = asdict(options)
+    trial = Trial(
+        name=str(path),
+        target="tlcli.backbones.resolve:run_trial",
+        request={"path": str(path), "name": name, "options": given, "size": size},
+        key=("backbone", key, given),
+        sources=_SOURCES,
+        seconds=TENSORFLOW_SECONDS,
     )
+    require_pass(trial, None if path.suffix.lower() == ".pb" else import_tensorflow)
+
+
+def run_trial(request: dict[str, Any]) -> dict[str, Any]:
+    """Load a backbone and run it once, in a child process; see `trial_child.run_trial`."""
+    from tlcli.core.bottlenecks.engine_choice import backbone_engine
+    from tlcli.core.classifier.trial_child import answered, trial_values
+
+    def work() -> None:
+        size = request["size"] and tuple(request["size"])
+        options = ModelOptions(**request["options"])
+        found = _find(Path(request["path"]), request["name"], options, size)
+        engine = backbone_engine(found.load_graph(), found.height, found.width, 1)
+        for pixels in trial_values([1, found.height, found.width, 3], "float32"):
+            engine.run(pixels / 255)
+
+    return answered(work, request["path"])
 
 
 def _hub(module: str, options: ModelOptions, model_dir: Path | None) -> Backbone:
@@ -139,7 +224,8 @@ def _hub(module: str, options: ModelOptions, model_dir: Path | None) -> Backbone
         licence="Apache-2.0" if known else "unknown",
         size=hub_addresses.size_hint(wanted.kaggle),
     )
-    return saved_model.find(folder, options, name=module, info=info)
+    found = saved_model.find(folder, options, name=module, info=info)
+    return _tried(found, folder, options, info.size)
 
 
 def _known(entry: Entry, options: ModelOptions, model_dir: Path | None) -> Backbone:

@@ -11,6 +11,7 @@ import numpy as np
 from tlcli.arrays import Array
 from tlcli.errors import GraphError
 from tlcli.graph.nodes import DTYPES, FILL_LIMIT, DataType, tensor_to_array
+from tlcli.runtime.watchdog import first_line
 
 _UNARY: dict[str, Callable[[Any], Any]] = {
     "Neg": np.negative,
@@ -203,8 +204,10 @@ def compute(node: Any, inputs: Sequence[Array]) -> Array | None:
                 )
             else:
                 result = _shape_like(node, list(inputs))
-    except (ValueError, IndexError, TypeError, KeyError, OverflowError, MemoryError) as error:
+    except GraphError:
+        raise
+    except Exception as error:  # NumPy raises what its own code makes of impossible values
         raise GraphError(
-            f"the graph is damaged: {node.name!r} ({op}) cannot be computed: {error}"
+            f"the graph is damaged: {node.name!r} ({op}) cannot be computed: {first_line(error)}"
         ) from error
     return None if result is None else np.asarray(result)

@@ -31,6 +31,7 @@ from tlcli.graph.surgery import (
     split_tensor,
     unique_name,
 )
+from tlcli.runtime.watchdog import first_line
 
 _FUSED = frozenset({"FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3"})
 _LINEAR = frozenset({"Conv2D", "DepthwiseConv2dNative", "MatMul"})
@@ -124,9 +125,10 @@ def _evaluate_with_tensorflow(found: Any, inputs: Sequence[Any]) -> Array:
             tensorflow.import_graph_def(message, name="")
             with tensorflow.compat.v1.Session(graph=scope) as session:
                 return np.asarray(session.run(f"{found.name}:0"))
-    except (ValueError, TypeError, tensorflow.errors.OpError) as error:
+    except Exception as error:  # of TensorFlow's own kinds and of Python's
         raise GraphError(
-            f"the graph is damaged: {found.name!r} ({found.op}) cannot be computed: {error}"
+            f"the graph is damaged: {found.name!r} ({found.op}) cannot be computed: "
+            f"{first_line(error)}"
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""A Python module run in a confined child process, whose death is an answer like any other.
+"""A function run in a confined child process, whose death is an answer like any other.
 
 Native code that reads a file nobody has checked may end its process or never return. In a child
 neither costs the caller anything. The child gets a request as JSON and answers with JSON; it has
@@ -57,7 +57,7 @@ class Ending:
     """How a child ended.
 
     Attributes:
-        answer: what the module returned; None: it died or was stopped.
+        answer: what the function returned; None: it died or was stopped.
         reason: why there is no answer: "segmentation fault", "did not end within 60 seconds".
         in_time: False when it was stopped because its time was over.
     """
@@ -68,13 +68,13 @@ class Ending:
 
 
 class ChildProcess:
-    """A child that runs ``main(request)`` of a module; used as a context manager.
+    """A child that runs a function of a module; used as a context manager.
 
     Leaving the block ends the child and removes its folder, also on Ctrl-C. On Linux the child
     ends with the thread that started it.
 
     Args:
-        module: of tlcli, by its full name; its ``main`` takes and returns a dictionary.
+        target: "MODULE:FUNCTION"; the function takes the request and returns a dictionary.
         request: as JSON can represent it.
         seconds: after which the child is stopped.
 
@@ -83,13 +83,13 @@ class ChildProcess:
         OSError: the system starts no process.
     """
 
-    def __init__(self, module: str, request: Mapping[str, Any], seconds: float) -> None:
+    def __init__(self, target: str, request: Mapping[str, Any], seconds: float) -> None:
         self._seconds = seconds
         with ExitStack() as stack:
             self._folder = stack.enter_context(temporary_folder(_temporary()))
             stack.callback(self._end)
             given = {
-                "module": module,
+                "target": target,
                 "request": request,
                 "path": _search_path(),
                 "folder": str(self._folder),

@@ -56,7 +56,8 @@ def answer_request(given: Mapping[str, Any]) -> NoReturn:
     answers = os.dup(1)
     os.dup2(2, 1)
     confine(Path(given["folder"]), given["parent"], given["processor_seconds"])
-    answer = import_module(given["module"]).main(given["request"])
+    module, _, function = given["target"].partition(":")
+    answer = getattr(import_module(module), function)(given["request"])
     os.write(answers, json.dumps(answer).encode())
     # Without tidying up: destructors of what was loaded are code of the file as well.
     os._exit(0)

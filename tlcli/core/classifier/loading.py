@@ -193,7 +193,7 @@ def _try(request: LoadRequest, kind: ModelKind, labels: Path | str | Sequence[st
     given = [*labels] if isinstance(labels, Sequence) and not isinstance(labels, str) else labels
     trial = Trial(
         name=str(graph),
-        module="tlcli.core.classifier.trial_child",
+        target="tlcli.core.classifier.trial_child:run_trial",
         request={
             "graph": str(graph),
             "litert": quick,

@@ -35,11 +35,11 @@ _LARGEST_FOLDER = 4 << 20
 
 @dataclass(frozen=True)
 class Trial:
-    """A model and the module that tries it.
+    """A model and what tries it.
 
     Attributes:
         name: what errors call the model, usually its path.
-        module: run in the child; see `ChildProcess`.
+        target: run in the child; see `ChildProcess`.
         request: what it is given, as JSON can represent it.
         key: all that the outcome depends on besides code, such as the SHA-256 of the file.
         sources: folders of tlcli whose code loads and runs it.
@@ -47,7 +47,7 @@ class Trial:
     """
 
     name: str
-    module: str
+    target: str
     request: dict[str, Any]
     key: tuple[Any, ...]
     sources: tuple[str, ...]
@@ -69,7 +69,7 @@ def require_pass(trial: Trial, meanwhile: Callable[[], object] | None = None) ->
     if passed.find(key) is not None:
         return
     try:
-        with ChildProcess(trial.module, trial.request, trial.seconds) as child:
+        with ChildProcess(trial.target, trial.request, trial.seconds) as child:
             if meanwhile is not None:
                 meanwhile()
             ending = child.wait()

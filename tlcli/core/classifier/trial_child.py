@@ -6,19 +6,19 @@ A LiteRT file needs its interpreter alone, and nothing else is imported for it: 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
-from tlcli.errors import TlcliError
+from tlcli.errors import BackboneError, GraphError, TlcliError
 from tlcli.runtime.watchdog import unusable
 
 # Of the images: the network's own size follows from resizing.
 _SIDE = 64
 
 
-def main(request: dict[str, Any]) -> dict[str, Any]:
+def run_trial(request: dict[str, Any]) -> dict[str, Any]:
     """Load a model and run it on a blank, a white and a noise image.
 
     Args:
@@ -28,25 +28,26 @@ def main(request: dict[str, Any]) -> dict[str, Any]:
     Returns:
         Nothing where it passed, else "error" and "text" (see `trial.failure`).
     """
+    graph, options = request["graph"], request["options"]
+    run = _run_litert if request["litert"] else _label_images
+    return answered(lambda: run(graph, options), graph)
+
+
+def answered(work: Callable[[], object], model: str) -> dict[str, str]:
+    """Return the answer of a child: nothing, or what ``work`` raised about ``model``."""
     # Nobody reads what native code writes here: it need not be filtered.
     logging.getLogger("tlcli").setLevel(logging.DEBUG)
     logging.getLogger("tlcli").addHandler(logging.NullHandler())
-    graph, options = request["graph"], request["options"]
     try:
-        if request["litert"]:
-            _run_litert(graph, options)
-        else:
-            _label_images(graph, options)
+        work()
+    except TlcliError as error:
+        text = str(error)
+        if isinstance(error, (BackboneError, GraphError)) and model not in text:
+            text = f"{model} cannot be used: {text}"
+        return {"error": type(error).__name__, "text": text}
     except Exception as error:  # whatever it raises is an answer
-        return describe_error(error, graph)
+        return {"error": "GraphError", "text": unusable(error, model)}
     return {}
-
-
-def describe_error(error: Exception, name: str) -> dict[str, str]:
-    """Return the answer for what loading or running the model ``name`` raised."""
-    if isinstance(error, TlcliError):
-        return {"error": type(error).__name__, "text": str(error)}
-    return {"error": "GraphError", "text": unusable(error, name)}
 
 
 def _run_litert(graph: str, options: dict[str, Any]) -> None:
