@@ -1,10 +1,6 @@
 from __future__ import annotations
 
-import json
-import os
-import re
 import warnings
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +8,10 @@ import numpy as np
 import pytest
 
 from tlcli.backbone import INPUT, Backbone
-from tlcli.backbones import keras_file, keras_weights
-from tlcli.backbones.keras_applications import import_keras
+from tlcli.backbones import keras_file
 from tlcli.backbones.model_options import ModelOptions
 from tlcli.errors import BackboneError, UsageError
+from tlcli.keras_files.loading import import_keras
 from tlcli.runtime.tensorflow import GraphEngine
 
 SIDE = 16
@@ -118,166 +114,6 @@ def test_free_size_is_asked_for(keras: Any, tmp_path: Path) -> None:
     assert keras_file.find(tmp_path / "free.keras", ModelOptions(input_width=32)).height == 32
 
 
-def test_lambda_is_refused_by_name(keras: Any, tmp_path: Path) -> None:
-    for name in ("lambda.keras", "lambda.h5"):
-        model = _model(keras, keras.layers.Lambda(lambda x: x * 2))
-        model.save(tmp_path / name)
-
-        with pytest.raises(BackboneError, match=r"Lambda.*Python code"):
-            keras_file.find(tmp_path / name)
-
-
-@pytest.mark.parametrize(
-    ("module", "kind"),
-    [
-        ("subprocess", "Popen"),
-        ("keras.utils", "get_file"),
-        ("keras.src.utils.file_utils", "get_file"),
-        ("keras.saving", "load_model"),
-        ("kerasx.layers", "Dense"),
-        ("builtins", "eval"),
-    ],
-)
-def test_what_is_no_part_of_a_network_is_refused(
-    classifier: tuple[Path, Any], tmp_path: Path, module: str, kind: str
-) -> None:
-    path = tmp_path / "other.keras"
-    with zipfile.ZipFile(classifier[0]) as source, zipfile.ZipFile(path, "w") as target:
-        for item in source.infolist():
-            content = source.read(item)
-            if item.filename == "config.json":
-                config = json.loads(content)
-                layer = config["config"]["layers"][1]
-                layer["module"], layer["class_name"] = module, kind
-                content = json.dumps(config).encode()
-            target.writestr(item, content)
-
-    with pytest.raises(BackboneError, match=re.escape(f"{module}.{kind}")):
-        keras_file.find(path)
-
-
-@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no pipes")
-def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "model.keras")
-    with pytest.raises(BackboneError, match="file: not a regular file;"):
-        keras_file.find(tmp_path / "model.keras")
-
-
-@pytest.mark.parametrize("kind", ["SlicingOpLambda", "ClassMethod", "TFSMLayer", "StringLookup"])
-def test_layers_that_act_are_refused_by_name(
-    classifier: tuple[Path, Any], tmp_path: Path, kind: str
-) -> None:
-    config = _config_of(classifier[0])
-    config["config"]["layers"][1].update({"class_name": kind, "module": None})
-
-    with pytest.raises(BackboneError, match=rf"{kind} layer.*other files"):
-        keras_file.find(_with_config(tmp_path / "acts.keras", json.dumps(config).encode()))
-
-
-def test_the_outermost_object_is_looked_at(classifier: tuple[Path, Any], tmp_path: Path) -> None:
-    config = {**_config_of(classifier[0]), "module": "os", "class_name": "system"}
-
-    with pytest.raises(BackboneError, match=re.escape("os.system")):
-        keras_file.find(_with_config(tmp_path / "outermost.keras", json.dumps(config).encode()))
-
-
-def test_keras_2_calls_no_function_that_a_file_names(tmp_path: Path) -> None:
-    """It has no safe mode for HDF5 files, and is asked where Keras 3 knows a layer not."""
-    h5py = pytest.importorskip("h5py")
-    pytest.importorskip("tf_keras")
-    made, given = tmp_path / "made", tmp_path / "given.txt"
-    given.write_text("x")
-    call = ["_CONSTANT_VALUE", -1, str(given), {"dst": str(made)}]
-    layers = [
-        {"class_name": "InputLayer", "name": "image", "inbound_nodes": [],
-         "config": {"name": "image", "batch_input_shape": [None, SIDE, SIDE, 3]}},
-        {"class_name": "SlicingOpLambda", "name": "copy", "inbound_nodes": [call],
-         "config": {"name": "copy", "function": "io.gfile.copy"}},
-    ]  # fmt: skip
-    inner = {
-        "name": "model",
-        "layers": layers,
-        "input_layers": [["image", 0, 0]],
-        "output_layers": [["copy", 0, 0]],
-    }
-    path = tmp_path / "old.h5"
-    with h5py.File(path, "w") as file:
-        file.attrs["model_config"] = json.dumps({"class_name": "Functional", "config": inner})
-
-    with pytest.raises(BackboneError, match="SlicingOpLambda"):
-        keras_file.find(path)
-    # The second look, for names that the first one does not know.
-    keras = keras_file._keras_2()
-    with pytest.raises(BackboneError, match="SlicingOpLambda, which is no part of a network"):
-        keras_file._check_old(keras_file.read_config(path), keras, "the model")
-    assert not made.exists()
-
-
-def _config_of(path: Path) -> Any:
-    with zipfile.ZipFile(path) as archive:
-        return json.loads(archive.read("config.json"))
-
-
-def _with_config(path: Path, config: bytes, **members: bytes) -> Path:
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("config.json", config)
-        for name, content in members.items():
-            archive.writestr(name.replace("__", "."), content)
-    return path
-
-
-def test_a_zip_bomb_is_not_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    bomb = _with_config(tmp_path / "1.keras", b"{}", model__weights__h5=bytes(65 << 20))
-    with pytest.raises(BackboneError, match=r"'model\.weights\.h5' unpacks to more than 100 times"):
-        keras_file.find(bomb)
-    monkeypatch.setattr(keras_weights, "LARGEST_CONFIG", 1000)
-    with pytest.raises(BackboneError, match=r"config\.json has"):
-        keras_file.find(_with_config(tmp_path / "2.keras", b"[" + b"1," * 1000 + b"1]"))
-    monkeypatch.setattr(keras_weights, "LARGEST_WEIGHTS", 1000)
-    with pytest.raises(BackboneError, match="it unpacks to"):
-        keras_file.find(_with_config(tmp_path / "3.keras", b"{}", a__h5=bytes(2000)))
-
-
-@pytest.mark.parametrize("depth", [300, 500_000])
-def test_a_configuration_without_end_is_one_sentence(tmp_path: Path, depth: int) -> None:
-    nested = b'{"config":' + b'{"a":' * depth + b"1" + b"}" * depth + b"}"
-    with pytest.raises(BackboneError, match="nested too deeply"):
-        keras_file.find(_with_config(tmp_path / "deep.keras", nested))
-
-
-@pytest.mark.parametrize("kind", ["link", "soft link", "storage", "virtual", "empty", "loop"])
-def test_weights_elsewhere_and_weights_without_values(
-    classifier: tuple[Path, Any], tmp_path: Path, kind: str
-) -> None:
-    import h5py
-
-    weights = tmp_path / "model.weights.h5"
-    with h5py.File(weights, "w") as file:
-        file["layers/fine"] = np.ones(3)
-        if kind == "link":
-            file["layers/secret"] = h5py.ExternalLink("/etc/hostname", "/")
-        elif kind == "soft link":
-            file["layers/secret"] = h5py.SoftLink("/absent")
-        elif kind == "storage":
-            file.create_dataset("w", (8,), "u1", external=[("/etc/hostname", 0, 8)])
-        elif kind == "virtual":
-            layout = h5py.VirtualLayout((3,), "f4")
-            layout[:] = h5py.VirtualSource("/etc/hostname", "w", (3,))
-            file.create_virtual_dataset("w", layout)
-        elif kind == "empty":
-            file.create_dataset("w", (1 << 20, 1 << 20), "f4", chunks=(16, 16))
-        else:
-            file["layers/again"] = file["layers"]
-    with zipfile.ZipFile(classifier[0]) as source:
-        config = source.read("config.json")
-    path = _with_config(tmp_path / "model.keras", config, model__weights__h5=weights.read_bytes())
-    if kind == "loop":
-        keras_file.find(path)
-        return
-    with pytest.raises(BackboneError, match=r"points to another|is in another|but no values"):
-        keras_file.find(path)
-
-
 def test_file_of_keras_2_is_read(tmp_path: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -293,26 +129,120 @@ def test_file_of_keras_2_is_read(tmp_path: Path) -> None:
             ]
         )
         model.save(tmp_path / "old.h5")
-        config = keras_file.read_config(tmp_path / "old.h5")
-        assert "groups" in json.dumps(config)
         expected = tf_keras.Sequential(model.layers[:-1])(_images()).numpy()
 
         np.testing.assert_allclose(_run(keras_file.find(tmp_path / "old.h5")), expected, atol=1e-5)
 
 
-def test_weights_alone_are_named_as_such(keras: Any, tmp_path: Path) -> None:
-    _model(keras).save_weights(tmp_path / "model.weights.h5")
+def test_what_cannot_be_loaded_is_one_sentence(keras: Any, tmp_path: Path) -> None:
+    _model(keras, keras.layers.Lambda(lambda x: x * 2)).save(tmp_path / "lambda.keras")
 
-    with pytest.raises(BackboneError, match="weights without a model"):
-        keras_file.find(tmp_path / "model.weights.h5")
-
-
-@pytest.mark.parametrize("content", [b"", b"no model", b"\x89HDF\r\n\x1a\n" + bytes(64)])
-def test_other_files_are_one_sentence(tmp_path: Path, content: bytes) -> None:
-    path = tmp_path / "model.keras"
-    path.write_bytes(content)
-
-    with pytest.raises(BackboneError, match="not a Keras model file"):
-        keras_file.find(path)
+    with pytest.raises(BackboneError, match=r"Lambda.*Python code"):
+        keras_file.find(tmp_path / "lambda.keras")
     with pytest.raises(BackboneError, match="there is no Keras model"):
         keras_file.find(tmp_path / "absent.keras")
+
+
+def test_nested_heads_are_looked_into(keras: Any, tmp_path: Path) -> None:
+    """As Teachable Machine and transfer learning write them: a model of models."""
+    base = _model(keras, keras.layers.GlobalAveragePooling2D(name="pooled"))
+    head = keras.Sequential(
+        [
+            keras.layers.Input((5,)),
+            keras.layers.Dense(7, activation="relu"),
+            keras.layers.Dense(3, activation="softmax"),
+        ],
+        name="head",
+    )
+    whole = keras.Sequential([keras.layers.Input((SIDE, SIDE, 3)), base, head])
+    whole.save(tmp_path / "nested.keras")
+    features = np.asarray(base(_images(), training=False))
+
+    found = _run(keras_file.find(tmp_path / "nested.keras"))
+
+    expected = np.asarray(head.layers[0](features))
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    for name in ("pooled", base.name, f"{base.name}/pooled"):
+        named = keras_file.find(tmp_path / "nested.keras", ModelOptions(bottleneck_layer=name))
+        np.testing.assert_allclose(_run(named), features, atol=1e-5)
+
+
+def test_scores_as_bottleneck_are_warned_of(
+    keras: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    model = _model(
+        keras,
+        keras.layers.Conv2D(12, 1),
+        keras.layers.GlobalAveragePooling2D(),
+        keras.layers.Softmax(),
+    )
+    model.save(tmp_path / "softmax.keras")
+
+    keras_file.find(tmp_path / "softmax.keras").load_graph()
+
+    assert "is the scores of 12 labels" in caplog.text
+    assert "--module_output" in caplog.text
+
+
+@pytest.mark.parametrize("axis", [True, False])
+def test_models_for_grey_images_get_them(keras: Any, tmp_path: Path, axis: bool) -> None:
+    start = keras.layers.Input((SIDE, SIDE, 1) if axis else (SIDE, SIDE))
+    x = keras.layers.Flatten()(start)
+    x = keras.layers.Dense(9, name="features")(x)
+    keras.Model(start, keras.layers.Dense(2)(x)).save(tmp_path / "grey.keras")
+    model = keras.models.load_model(tmp_path / "grey.keras")
+    grey = _images() @ np.array([0.299, 0.587, 0.114], np.float32)
+
+    found = _run(keras_file.find(tmp_path / "grey.keras"))
+
+    expected = _features(keras, model, "features", grey[..., None] if axis else grey)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_a_frozen_model_of_keras_2_keeps_its_weights(tmp_path: Path) -> None:
+    """The order of weights differs where a part of the model was not trained."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import tf_keras
+
+        base = _model(tf_keras, tf_keras.layers.GlobalAveragePooling2D())
+        base.trainable = False
+        for layer in base.layers:
+            values = np.random.default_rng(len(layer.name))
+            layer.set_weights([values.uniform(0.5, 1.5, w.shape) for w in layer.get_weights()])
+        model = tf_keras.Sequential([base, tf_keras.layers.Dense(4)])
+        model(_images())
+        expected = base(_images(), training=False).numpy()
+        for name in ("old.h5", "old.keras"):
+            model.save(tmp_path / name)
+            found = _run(keras_file.find(tmp_path / name))
+            np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+def test_arithmetic_of_keras_2_is_run(tmp_path: Path) -> None:
+    """It is a layer that names a function of TensorFlow."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import tf_keras
+
+        start = tf_keras.layers.Input((SIDE, SIDE, 3))
+        scaled = start / 127.5 - 1.0
+        pooled = tf_keras.layers.GlobalAveragePooling2D()(scaled)
+        tf_keras.Model(start, tf_keras.layers.Dense(2)(pooled)).save(tmp_path / "old.h5")
+
+        found = _run(keras_file.find(tmp_path / "old.h5"))
+
+    np.testing.assert_allclose(found, _images().mean(axis=(1, 2)) * 2 - 1, atol=1e-5)
+
+
+def test_a_file_that_changed_meanwhile_is_refused(
+    classifier: tuple[Path, Any], tmp_path: Path
+) -> None:
+    path = tmp_path / "model.keras"
+    path.write_bytes(classifier[0].read_bytes())
+    backbone = keras_file.find(path)
+    with path.open("ab") as file:
+        file.write(b" ")
+
+    with pytest.raises(BackboneError, match="was changed while it was in use"):
+        backbone.load_graph()

@@ -5,18 +5,25 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-import warnings
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from tlcli.backbone import INPUT, BackboneGraph
 from tlcli.backbones.model_options import ModelOptions
 from tlcli.core.images.preprocessing import PREPROCESSING_VERSION
 from tlcli.core.model_spec.input_spec import Scaling
-from tlcli.errors import BackboneError, UsageError
+from tlcli.errors import BackboneError, TlcliError, UsageError
 from tlcli.runtime.watchdog import first_line
+
+if TYPE_CHECKING:
+    from tlcli.runtime.freezing import FrozenCall
+
+_log = logging.getLogger("tlcli")
 
 OUTPUT = "bottleneck"
 """Name of the output node, float32 [?, D]."""
@@ -28,6 +35,8 @@ SIGNED = Scaling(127.5, 127.5)
 """[-1, 1]."""
 PIXELS = Scaling(0.0, 1.0)
 """0..255."""
+GREY_WEIGHTS = (0.299, 0.587, 0.114)
+"""Of red, green and blue in a grey value, as in Pillow's mode "L" (ITU-R 601)."""
 
 
 @dataclass(frozen=True)
@@ -39,12 +48,16 @@ class NetworkInput:
         width: in pixels.
         scaling: from pixels of 0..255 into the network's range.
         batch: None for any batch size, 1 for a network that takes one image at a time.
+        channels: 3 for colours, 1 for grey images.
+        channel_axis: False for grey images without an axis of channels, [?, height, width].
     """
 
     height: int
     width: int
     scaling: Scaling = UNIT
     batch: int | None = None
+    channels: int = 3
+    channel_axis: bool = True
 
 
 def chosen_scaling(options: ModelOptions, default: Scaling = UNIT) -> Scaling:
@@ -150,19 +163,13 @@ def freeze(
         BackboneError: it cannot be traced or does not give one vector for each image.
         GraphError: it contains operations that inference does not need.
     """
-    from tlcli.graph.messages import GraphDef
-    from tlcli.graph.safety import check_operations
-    from tlcli.graph.simplify import simplify
-    from tlcli.runtime.native_stderr import quiet_stderr
+    from tlcli.runtime.freezing import TracedInput, frozen_call
     from tlcli.runtime.tensorflow import import_tensorflow
 
     tf = import_tensorflow()
-    from tensorflow.python.framework.convert_to_constants import (
-        convert_variables_to_constants_v2,
-    )
 
     def features(pixels: Any) -> Any:
-        result = call(_scaled(pixels, images.scaling))
+        result = call(_scaled(tf, pixels, images))
         result = tf.cast(_one(result, what), tf.float32)
         if result.shape.rank == 4:
             result = tf.reduce_mean(result, axis=[1, 2])
@@ -171,35 +178,56 @@ def freeze(
                 f"{what} gives an output of shape {result.shape} where one vector for each image "
                 "is needed; name another layer or output with --module_output"
             )
-        return tf.identity(result, name=OUTPUT)
+        return result
 
-    shape = [images.batch, images.height, images.width, 3]
-    specification = tf.TensorSpec(shape, tf.float32, name=INPUT)
-    with quiet_stderr(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            traced = tf.function(features, input_signature=[specification], autograph=False)
-            concrete = traced.get_concrete_function()
-            frozen = convert_variables_to_constants_v2(concrete)
-        except (ValueError, TypeError, tf.errors.OpError) as error:
-            raise BackboneError(
-                f"{what} does not run on images of {images.height} x {images.width}: "
-                f"{first_line(error)}"
-            ) from error
-    graph = GraphDef.FromString(frozen.graph.as_graph_def().SerializeToString())
-    output = frozen.outputs[0].op.name
-    size = frozen.outputs[0].shape[-1]
+    given = TracedInput(INPUT, (images.batch, images.height, images.width, 3))
+    try:
+        frozen = frozen_call(features, given, OUTPUT)
+    except TlcliError:
+        raise
+    except Exception as error:
+        # A model from elsewhere can make Keras and TensorFlow raise anything.
+        raise BackboneError(
+            f"{what} does not run on images of {images.height} x {images.width}: "
+            f"{first_line(error)}"
+        ) from error
+    return _plain(frozen, images, what, trust)
+
+
+def _plain(frozen: FrozenCall, images: NetworkInput, what: str, trust: bool) -> BackboneGraph:
+    from tlcli.graph.limits import check_sizes
+    from tlcli.graph.messages import GraphDef
+    from tlcli.graph.safety import check_operations
+    from tlcli.graph.simplify import simplify
+    from tlcli.graph.surgery import without_identity_n
+    from tlcli.keras_files.augmentation import without_augmentation
+
+    graph = GraphDef.FromString(frozen.graph)
     if not trust:
         check_operations(graph, what)
-    graph = simplify(_without_identity_n(graph), INPUT, [output])
+    graph = simplify(without_identity_n(graph), INPUT, [frozen.output])
+    graph, random = without_augmentation(graph, INPUT, frozen.output)
+    if random:
+        _log.info("Left out of %s, as they change images at random: %s", what, ", ".join(random))
+        graph = simplify(graph, INPUT, [frozen.output])
+    if not trust:
+        check_sizes(graph, INPUT, [frozen.output], (images.height, images.width), what)
+    size = frozen.shape[-1] if frozen.shape else None
     if size is None:
-        size = _measured(graph, output, images)
-    return BackboneGraph(graph, output, int(size), any_batch=images.batch is None)
+        size = measured_shape(graph, frozen.output, images)[-1]
+    return BackboneGraph(graph, frozen.output, int(size), any_batch=images.batch is None)
 
 
-def _scaled(images: Any, scaling: Scaling) -> Any:
-    """Return ``images`` (a tensor in [0, 1]) in the range of ``scaling``."""
-    mean, std = scaling.single
+def _scaled(tf: Any, pixels: Any, given: NetworkInput) -> Any:
+    """Return ``pixels`` (a tensor in [0, 1]) as the network takes them."""
+    images = pixels
+    if given.channels == 1:
+        # A convolution of 1 x 1, which every reader of graphs knows.
+        weights = np.array(GREY_WEIGHTS, np.float32).reshape(1, 1, 3, 1)
+        images = tf.nn.conv2d(images, weights, 1, "VALID")
+        if not given.channel_axis:
+            images = tf.squeeze(images, 3)
+    mean, std = given.scaling.single
     factor, offset = 255.0 / std, -mean / std
     if factor != 1.0:
         images = images * factor
@@ -220,35 +248,10 @@ def _one(result: Any, what: str) -> Any:
     return result
 
 
-def _without_identity_n(graph: Any) -> Any:
-    """Remove ``IdentityN``, which functions with a gradient of their own (swish) leave behind.
-
-    It passes on several tensors at once and few readers of frozen graphs know it.
-    """
-    from tlcli.graph.surgery import data_inputs, redirect, spell_tensor
-
-    passed = {
-        (node.name, number): source
-        for node in graph.node
-        if node.op == "IdentityN"
-        for number, source in enumerate(data_inputs(node))
-    }
-
-    def origin(tensor: tuple[str, int]) -> tuple[str, int]:
-        while tensor in passed:
-            tensor = passed[tensor]
-        return tensor
-
-    return redirect(graph, {tensor: spell_tensor(*origin(tensor)) for tensor in passed})
-
-
-def _measured(graph: Any, output: str, images: NetworkInput) -> int:
-    import numpy as np
-
+def measured_shape(graph: Any, output: str, images: NetworkInput) -> tuple[int, ...]:
+    """Return the shape of a backbone's output for one image, by running it once."""
     from tlcli.runtime.tensorflow import GraphEngine
 
-    engine = GraphEngine(graph, INPUT, output)
-    try:
-        return int(engine.run(np.zeros((1, images.height, images.width, 3), np.float32)).shape[-1])
-    finally:
-        engine.close()
+    with GraphEngine(graph, INPUT, output) as engine:
+        image = np.zeros((1, images.height, images.width, 3), np.float32)
+        return tuple(engine.run(image).shape)

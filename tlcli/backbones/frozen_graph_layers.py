@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tlcli.backbone import INPUT
+from tlcli.backbones.bottleneck_layer import before_logits
 from tlcli.backbones.model_options import ModelOptions
 from tlcli.core.images.preprocessing import LARGEST_SIDE
 from tlcli.core.model_spec.input_spec import Scaling
@@ -20,13 +21,7 @@ from tlcli.errors import GraphError
 from tlcli.graph.endpoints import BOTTLENECK_INPUT, PLACEHOLDERS, RESIZE, Layers, data_type, listed
 from tlcli.graph.nodes import DataType
 from tlcli.graph.shapes import infer_shapes
-from tlcli.graph.surgery import (
-    AFTER_LOGITS,
-    constant_behind,
-    data_inputs,
-    spell_tensor,
-    split_tensor,
-)
+from tlcli.graph.surgery import data_inputs, spell_tensor, split_tensor
 
 _log = logging.getLogger("tlcli")
 
@@ -80,30 +75,12 @@ def _find_output(layers: Layers, wanted: str | None) -> str:
         return known[0]
     ends = layers.ends()
     if len(ends) == 1:
-        return _before_logits(nodes, ends[0])
+        return before_logits(nodes, ends[0])
     raise GraphError(
         "its bottleneck layer cannot be inferred"
         + (f" (it ends in {listed(ends)})" if ends else "")
         + "; name it with --module_output"
     )
-
-
-def _before_logits(nodes: dict[str, Any], end: str) -> str:
-    """Return what feeds the last matrix product or 1 x 1 convolution before ``end``, or it."""
-    found = nodes[end]
-    for _ in range(len(nodes)):
-        sources = data_inputs(found)
-        if found.op in ("MatMul", "Conv2D"):
-            weights = constant_behind(nodes, sources[1][0])
-            if weights is not None:
-                dims = [size.size for size in weights.attr["value"].tensor.tensor_shape.dim]
-                if found.op == "MatMul" or dims[:2] == [1, 1]:
-                    return spell_tensor(*sources[0])
-            return end
-        if found.op not in AFTER_LOGITS or not sources or sources[0][0] not in nodes:
-            return end
-        found = nodes[sources[0][0]]
-    return end
 
 
 def _find_scaling(layers: Layers, fed: str, output: str, options: ModelOptions) -> Scaling:

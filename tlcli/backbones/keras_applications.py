@@ -6,12 +6,7 @@ that a failed download is one sentence and a file put there by hand is as good a
 
 from __future__ import annotations
 
-import os
-import sys
 import tempfile
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +26,7 @@ from tlcli.backbones.freezing import (
 )
 from tlcli.backbones.model_options import DEFAULT_OPTIONS, ModelOptions
 from tlcli.errors import BackboneError
+from tlcli.keras_files.loading import import_keras, make_groups_plain, quietly
 from tlcli.progress import Progress
 from tlcli.runtime.watchdog import first_line
 
@@ -107,88 +103,6 @@ def fetch(entry: Entry, *, model_dir: Path | None = None, progress: Progress | N
     )
     remote = RemoteFile(entry.url, f"the weights of {entry.name}", offline, entry.checksum)
     return download(remote, path, progress)
-
-
-def import_keras() -> Any:
-    """Return Keras 3 on TensorFlow, whatever the user's ``keras.json`` says.
-
-    Raises:
-        BackboneError: Keras already runs on another engine in this process.
-    """
-    from tlcli.runtime.native_stderr import quiet_stderr
-    from tlcli.runtime.tensorflow import import_tensorflow
-
-    import_tensorflow()
-    if "keras" not in sys.modules:
-        os.environ["KERAS_BACKEND"] = "tensorflow"
-    with quiet_stderr():
-        import keras
-
-    if keras.backend.backend() != "tensorflow":
-        raise BackboneError(
-            f"Keras runs on {keras.backend.backend()} in this process; set KERAS_BACKEND=tensorflow"
-        )
-    if keras.config.image_data_format() != "channels_last":
-        keras.config.set_image_data_format("channels_last")
-    return keras
-
-
-@contextmanager
-def quietly() -> Iterator[None]:
-    """Keep Keras and TensorFlow from writing notes for their own developers."""
-    from tlcli.runtime.native_stderr import quiet_stderr
-
-    with quiet_stderr(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
-
-
-def make_groups_plain(model: Any) -> None:
-    """Let convolutions in groups trace as plain operations.
-
-    Keras compiles them for XLA, which leaves a function that no reader of frozen graphs
-    takes. One channel a group is a depthwise convolution, other groups are split and joined.
-    """
-    import tensorflow as tf
-
-    for layer in _layers(model):
-        if type(layer).__name__ != "Conv2D" or getattr(layer, "groups", 1) == 1:
-            continue
-
-        def convolve(inputs: Any, kernel: Any, layer: Any = layer) -> Any:
-            padding = layer.padding.upper()
-            if kernel.shape[2] == 1 and kernel.shape[3] == layer.groups:
-                return tf.nn.depthwise_conv2d(
-                    inputs,
-                    tf.transpose(kernel, [0, 1, 3, 2]),
-                    [1, *layer.strides, 1],
-                    padding,
-                    dilations=list(layer.dilation_rate),
-                )
-            parts = zip(
-                tf.split(inputs, layer.groups, axis=-1),
-                tf.split(kernel, layer.groups, axis=-1),
-                strict=True,
-            )
-            return tf.concat(
-                [
-                    tf.nn.conv2d(
-                        part, weights, list(layer.strides), padding, dilations=layer.dilation_rate
-                    )
-                    for part, weights in parts
-                ],
-                axis=-1,
-            )
-
-        layer.convolution_op = convolve
-
-
-def _layers(model: Any) -> Iterator[Any]:
-    for layer in model.layers:
-        if hasattr(layer, "layers"):
-            yield from _layers(layer)
-        else:
-            yield layer
 
 
 def _load(entry: Entry, weights: Path, height: int, width: int) -> BackboneGraph:

@@ -17,6 +17,7 @@ from typing import Any
 from google.protobuf.message import DecodeError
 
 from tlcli.backbone import Backbone, BackboneGraph
+from tlcli.backbones.bottleneck_layer import at_layer, before_scores, named_layer
 from tlcli.backbones.freezing import (
     UNIT,
     NetworkInput,
@@ -31,10 +32,11 @@ from tlcli.backbones.model_options import DEFAULT_OPTIONS, ModelOptions
 from tlcli.core.model_spec.signatures import Endpoint, Purpose, find_endpoint, inference_graph
 from tlcli.errors import BackboneError, UsageError
 from tlcli.graph.nodes import DataType
+from tlcli.graph.surgery import prune_functions
 from tlcli.runtime.watchdog import first_line
 
 # Part of the fingerprint: raise it when the graphs below change any vector.
-_GRAPH_VERSION = 1
+_GRAPH_VERSION = 2
 _PURPOSE = Purpose(
     # The one for bottlenecks comes first; modules that classify have both.
     signatures=("image_feature_vector", "default", "serving_default", "serve"),
@@ -92,7 +94,16 @@ def find(
     folder = Path(folder)
     what = f"the SavedModel {folder}"
     meta = inference_graph(read_saved_model(folder), what, _PURPOSE)
-    endpoint = find_endpoint(meta, what, _PURPOSE, options.input_layer, options.bottleneck_layer)
+    layer = options.bottleneck_layer
+    try:
+        endpoint = find_endpoint(meta, what, _PURPOSE, options.input_layer, layer)
+        inner = None
+    except UsageError:
+        if layer is None:
+            raise
+        # No signature and no output: a layer inside the graph, which is looked up there.
+        endpoint = find_endpoint(meta, what, _PURPOSE, options.input_layer, None)
+        inner = layer
     if not options.trust:
         check_saved_model(folder)
     known = endpoint.size
@@ -112,13 +123,18 @@ def find(
         endpoint.tags,
         endpoint.input,
         endpoint.output,
+        inner,
         height,
         width,
         scaling_key(images.scaling),
     )
 
     def load_graph() -> BackboneGraph:
-        return freeze(_caller(folder, endpoint, what), images, what=what, trust=options.trust)
+        whole = freeze(_caller(folder, endpoint, what), images, what=what, trust=options.trust)
+        if inner is not None:
+            tensor = named_layer(whole.graph, whole.output, inner, what)
+            return at_layer(whole, tensor, images, what)
+        return whole if layer is not None else before_scores(whole, images, what)
 
     return Backbone(
         name=name or str(folder),
@@ -186,9 +202,11 @@ def _frozen(tf: Any, folder: Path, endpoint: Endpoint, what: str) -> Any:
         with tf.compat.v1.Session() as session:
             try:
                 loaded = tf.compat.v1.saved_model.load(session, list(endpoint.tags), str(folder))
+                graph = _without_devices(loaded.graph_def)
+                prune_functions(graph)
                 return tf.compat.v1.graph_util.convert_variables_to_constants(
                     session,
-                    _without_devices(loaded.graph_def),
+                    graph,
                     [re.sub(r":\d+$", "", endpoint.output)],
                 )
             except (OSError, ValueError, KeyError, TypeError, tf.errors.OpError) as error:

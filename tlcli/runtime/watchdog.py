@@ -5,10 +5,16 @@ Nothing heavy is imported here: the terminal uses it while a run may never end.
 
 from __future__ import annotations
 
+import re
 from threading import Lock
 
 # First lines of TensorFlow's messages without a reason, and messages of too large tensors.
-_PREAMBLE = ("Graph execution error", "Detected at node", "<stack traces", "Node:", "2 root error")
+_PREAMBLE = (
+    *("Graph execution error", "Detected at node", "<stack traces", "Node:", "2 root error"),
+    "Exception encountered when calling",
+)
+# Keras writes its reasons in bold.
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _TOO_LARGE = ("OOM when allocating", "Cannot parse tensor from proto", "std::bad_alloc")
 
 
@@ -17,7 +23,7 @@ def first_line(error: BaseException) -> str:
 
     At most 200 characters, as it ends sentences.
     """
-    text = str(error).strip()
+    text = _COLOURS.sub("", str(error)).strip()
     if any(sign in text for sign in _TOO_LARGE):
         return "it needs more memory than there is"
     lines = (line.strip() for line in text.splitlines())
