@@ -70,6 +70,14 @@ def gives_probabilities(graph: Any, output: str) -> bool:
     return found is not None
 
 
+def has_layer(graph: Any, wanted: str) -> bool:
+    """Return whether a graph or a function in it has nodes of the layer ``wanted``."""
+    name = split_tensor(wanted)[0]
+    pattern = re.compile(rf"(^|/){re.escape(name)}(_\d+)?(/|$)")
+    groups = [graph.node, *(function.node_def for function in graph.library.function)]
+    return any(pattern.search(each.name) for nodes in groups for each in nodes)
+
+
 def named_layer(graph: Any, output: str, wanted: str, what: str) -> str:
     """Return the tensor of a layer inside a graph.
 

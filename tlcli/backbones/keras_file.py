@@ -84,13 +84,11 @@ def find(
 
     def load_graph() -> BackboneGraph:
         from tlcli.keras_files.layers import Calls
-        from tlcli.keras_files.loading import load_model, quietly
+        from tlcli.keras_files.loading import ensure_built, load_model, quietly
 
         with _as_backbone_errors():
             model = load_model(path, digest, trust=options.trust)
-            if not getattr(model, "inputs", None):
-                # A Sequential that was saved before it knew its input shape.
-                model.build((None, images.height, images.width, images.channels))
+            ensure_built(model, (None, images.height, images.width, images.channels))
             call = _bottleneck(model, Calls(model), layer, file.what)
             with quietly():
                 result = freeze(call, images, what=file.what, trust=options.trust)

@@ -17,7 +17,7 @@ from typing import Any
 from google.protobuf.message import DecodeError
 
 from tlcli.backbone import Backbone, BackboneGraph
-from tlcli.backbones.bottleneck_layer import at_layer, before_scores, named_layer
+from tlcli.backbones.bottleneck_layer import at_layer, before_scores, has_layer, named_layer
 from tlcli.backbones.freezing import (
     UNIT,
     NetworkInput,
@@ -99,7 +99,7 @@ def find(
         endpoint = find_endpoint(meta, what, _PURPOSE, options.input_layer, layer)
         inner = None
     except UsageError:
-        if layer is None:
+        if layer is None or not has_layer(meta.graph_def, layer):
             raise
         # No signature and no output: a layer inside the graph, which is looked up there.
         endpoint = find_endpoint(meta, what, _PURPOSE, options.input_layer, None)

@@ -17,6 +17,7 @@ from google.protobuf.message import DecodeError
 from tlcli.errors import GraphError
 from tlcli.graph.limits import check_constants, check_messages
 from tlcli.graph.messages import GraphDef, SavedModel
+from tlcli.graph.nodes import DataType
 from tlcli.system.regular_files import read_regular
 
 MAXIMUM_BYTES = 2 << 30

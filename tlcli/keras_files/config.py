@@ -213,6 +213,14 @@ def model_input(config: dict[str, Any]) -> ModelInput:
     return ModelInput(name, _built_shape(config) or _first_shape(layers))
 
 
+def output_name(config: dict[str, Any]) -> str:
+    """Return the name of the layer of a model's first output."""
+    layers = layers_of(config)
+    last = inner_config(layers[-1]).get("name") if layers else None
+    named = next(_strings(inner_config(config).get("output_layers")), last)
+    return named if isinstance(named, str) else "output"
+
+
 def _first_shape(layers: list[dict[str, Any]]) -> tuple[int | None, ...] | None:
     if not layers:
         return None

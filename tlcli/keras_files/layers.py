@@ -127,19 +127,23 @@ class Calls:
             tensor = operation.inputs[0]
 
 
-def one_tensor(result: Any, what: str) -> Any:
+def tensors_of(result: Any) -> list[Any]:
+    """Return the tensors of a result."""
+    if isinstance(result, dict):
+        return list(result.values())
+    return list(result) if isinstance(result, (list, tuple)) else [result]
+
+
+def one_tensor(result: Any, what: str, option: str = "--module_output") -> Any:
     """Return the one tensor of a result.
 
     Raises:
-        GraphError: there are several.
+        GraphError: there are several; the message names ``option``.
     """
-    if isinstance(result, dict):
-        result = list(result.values())
-    if isinstance(result, (list, tuple)):
-        if len(result) != 1:
-            raise GraphError(f"{what} has {len(result)} outputs; choose one with --module_output")
-        return result[0]
-    return result
+    tensors = tensors_of(result)
+    if len(tensors) != 1:
+        raise GraphError(f"{what} has {len(tensors)} outputs; choose a layer with {option}")
+    return tensors[0]
 
 
 def _layers(model: Any, within: Sequence[Any] = ()) -> Iterator[tuple[str, Any]]:

@@ -153,6 +153,12 @@ def _named_for_keras(file: KerasFile) -> Iterator[Path]:
         yield named
 
 
+def ensure_built(model: Any, shape: tuple[int | None, ...]) -> None:
+    """Tell a model its input shape, where it was saved before it knew one."""
+    if not getattr(model, "inputs", None):
+        model.build(shape)
+
+
 def make_groups_plain(model: Any) -> None:
     """Let convolutions in groups trace as plain operations.
 

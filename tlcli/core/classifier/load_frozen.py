@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger("tlcli")
 
 # What examines, checks, simplifies and converts a graph.
-CONVERSION_SOURCES = ("core/classifier", "core/model_spec", "graph", "litert")
+CONVERSION_SOURCES = ("core/classifier", "core/model_spec", "graph", "keras_files", "litert")
 # What is stored with a conversion of what its graph shows.
 _FACTS = (
     *("input", "output", "shape", "dtype", "scores", "any_batch", "activation", "divided_by"),

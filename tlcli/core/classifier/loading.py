@@ -38,7 +38,7 @@ _log = logging.getLogger("tlcli")
 # A graph and its card are read one after the other; a retraining may replace them meanwhile.
 _TRIES = 5
 # What loads a model in a trial and runs it.
-_SOURCES = ("core/classifier", "core/model_spec", "graph", "litert", "runtime")
+_SOURCES = ("core/classifier", "core/model_spec", "graph", "keras_files", "litert", "runtime")
 
 
 def load(
@@ -58,7 +58,8 @@ def load(
     """Load a graph with its labels and its preprocessing.
 
     Args:
-        graph: a frozen ``.pb``, a ``.tflite`` file or a SavedModel folder, made by anyone.
+        graph: a frozen ``.pb``, a ``.tflite``, ``.keras`` or ``.h5`` file or a SavedModel
+            folder, made by anyone.
         labels: a labels file, or the labels; default: the model card's, or those of a
             labels file next to the graph.
         input_layer: where images go in; this and the following are inferred by default.
@@ -175,6 +176,10 @@ def _load(
             from tlcli.core.classifier.load_saved_model import load_saved_model
 
             return load_saved_model(request)
+        if kind.is_keras:
+            from tlcli.core.classifier.load_keras import load_keras
+
+            return load_keras(request)
         return load_frozen(request)
 
 
