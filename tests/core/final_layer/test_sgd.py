@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from copy import deepcopy
 from pathlib import Path
 
 import numpy as np
@@ -147,7 +148,7 @@ def test_fit_goes_on_from_a_state_with_the_same_bits(cut: int) -> None:
 
     def keep(state: SgdState) -> None:
         if state.steps_done == cut:
-            states.append(state.copy())
+            states.append(deepcopy(state))
 
     fit_sgd(samples, 3, SgdSettings(steps=150), on_step=keep)
     resumed = fit_sgd(samples, 3, SgdSettings(steps=150), start=states[0])

@@ -34,7 +34,11 @@ class BlockLimits:
 
 
 class CentredVectors:
-    """Rows of vectors minus their mean, times a number."""
+    """Rows of vectors minus their mean, times a number.
+
+    Attributes:
+        whole: all rows in one matrix, [N, R]; None where that would be a copy of gigabytes.
+    """
 
     def __init__(self, samples: Samples, mean: Doubles, limits: BlockLimits) -> None:
         """Prepare the rows of ``samples`` minus ``mean`` [D]."""
@@ -42,9 +46,9 @@ class CentredVectors:
         self._limits = limits
         self._mean = mean.astype(np.float32)
         self._factor = np.float32(1)
-        self._whole: Floats | None = None
+        self.whole: Floats | None = None
         if not limits.require_blocks(samples):
-            self._whole = samples.gathered() - self._mean
+            self.whole = samples.gathered() - self._mean
 
     def __len__(self) -> int:
         return len(self._samples)
@@ -52,22 +56,13 @@ class CentredVectors:
     @property
     def size(self) -> int:
         """Values in a row."""
-        return self._samples.size if self._whole is None else int(self._whole.shape[1])
-
-    @property
-    def whole(self) -> Floats | None:
-        """All rows in one matrix; None where that would be a copy of gigabytes."""
-        return self._whole
-
-    def replace(self, rows: Floats) -> None:
-        """Use other rows, [N, R], instead of the whole matrix."""
-        self._whole = rows
+        return self._samples.size if self.whole is None else int(self.whole.shape[1])
 
     def multiply(self, factor: float) -> None:
         """Multiply all by ``factor``."""
         self._factor *= np.float32(factor)
-        if self._whole is not None:
-            self._whole *= np.float32(factor)
+        if self.whole is not None:
+            self.whole *= np.float32(factor)
 
     def length(self) -> float:
         """Return the root of the mean squared length of a row; infinity where it overflows."""
@@ -78,8 +73,8 @@ class CentredVectors:
 
     def blocks(self) -> Iterator[tuple[slice, Floats]]:
         """Yield ranges with their rows, all or block by block; a block is valid until the next."""
-        if self._whole is not None:
-            yield slice(0, len(self)), self._whole
+        if self.whole is not None:
+            yield slice(0, len(self)), self.whole
             return
         for part, block in _blocks(self._samples, self._limits.block_bytes):
             block -= self._mean

@@ -85,13 +85,15 @@ class LogisticRegression:
     iterations: int
 
 
+# A large finite vector may overflow when squared; _Problem checks the sum.
+@np.errstate(over="ignore", invalid="ignore", under="ignore")
 def fit_lbfgs(
     training: Samples,
     label_count: int,
     *,
     validation: Samples | None = None,
     l2_strength: float | None = None,
-    settings: LbfgsSettings | None = None,
+    settings: LbfgsSettings = LbfgsSettings(),
 ) -> LogisticRegression:
     """Fit a final layer by logistic regression.
 
@@ -108,18 +110,6 @@ def fit_lbfgs(
     """
     if not len(training):
         raise DataError("there is no training image; add images to the labels' folders")
-    # A large finite vector may overflow when squared; _Problem checks the sum.
-    with np.errstate(over="ignore", invalid="ignore", under="ignore"):
-        return _fit(training, label_count, validation, l2_strength, settings or LbfgsSettings())
-
-
-def _fit(
-    training: Samples,
-    label_count: int,
-    validation: Samples | None,
-    l2_strength: float | None,
-    settings: LbfgsSettings,
-) -> LogisticRegression:
     losses: dict[float, float] = {}
     selection, iterations = "fixed", 0
     problem = _Problem(training, label_count, settings)
@@ -229,7 +219,7 @@ class _Problem:
         count, size = len(training), training.size
         centred = self._vectors.whole
         if centred is not None and 2 * count <= size and count <= settings.most_rotated_images:
-            self._vectors.replace(self._rotate(centred))
+            self._vectors.whole = self._rotate(centred)
         self._zero_norm = 0.0
         self._axes, self._variances = _main_axes(self._vectors)
 
@@ -238,7 +228,8 @@ class _Problem:
         gram = centred.astype(np.float64) @ centred.T.astype(np.float64)
         values, axes = np.linalg.eigh(gram)
         spanned = values > values[-1] * 1e-9
-        if not spanned.any():
+        if not spanned.any():  # all vectors are the same
+            self._rotation = np.zeros((centred.shape[1], 1), np.float32)
             return np.zeros((len(centred), 1), np.float32)
         lengths = np.sqrt(values[spanned])
         self._rotation = (centred.T @ (axes[:, spanned] / lengths)).astype(np.float32)
@@ -249,11 +240,8 @@ class _Problem:
         """Return rows centred, scaled and rotated as the training rows are, and their labels."""
         vectors = CentredVectors(samples, self._mean, self._blocks)
         vectors.multiply(self._scale)
-        whole = vectors.whole
-        if whole is not None:
-            if self._rotation is not None:
-                whole = whole @ self._rotation
-            vectors.replace(whole[:, : self._vectors.size])
+        if vectors.whole is not None and self._rotation is not None:
+            vectors.whole = vectors.whole @ self._rotation
         return vectors, samples.labels
 
     def loss(self, point: Doubles, projected: tuple[CentredVectors, Indices]) -> float:
@@ -264,8 +252,10 @@ class _Problem:
         known = self._present[where] == labels
         if not known.any():
             return 0.0
-        scores = self._scores(point, vectors)[:, known]
-        return float(_losses(scores, where[known]).mean(dtype=np.float64))
+        scores, where = self._scores(point, vectors)[:, known], where[known]
+        scores = scores - scores.max(axis=0)
+        losses = np.log(np.exp(scores).sum(axis=0)) - scores[where, np.arange(len(where))]
+        return float(losses.mean(dtype=np.float64))
 
     def _scores(self, point: Doubles, vectors: CentredVectors) -> Floats:
         result = np.empty((len(point), len(vectors)), np.float32)
@@ -350,8 +340,6 @@ class _Problem:
         weights = point[:, :-1]
         if self._rotation is not None:
             weights = weights @ self._rotation.T.astype(np.float64)
-        elif weights.shape[1] != len(self._mean):
-            weights = np.zeros((len(weights), len(self._mean)))
         weights = weights * self._scale
         biases = point[:, -1] - weights @ self._mean
         all_weights = np.zeros((len(self._mean), self._label_count), np.float32)
@@ -379,9 +367,3 @@ def _main_axes(vectors: CentredVectors) -> tuple[Doubles, Doubles]:
         squares += along_axes.T @ along_axes
     variances, turn = np.linalg.eigh(squares / count)
     return axes @ turn[:, ::-1], np.maximum(variances[::-1], 0.0)
-
-
-def _losses(scores: Floats, labels: Indices) -> Floats:
-    shifted = scores - scores.max(axis=0)
-    losses: Floats = np.log(np.exp(shifted).sum(axis=0)) - shifted[labels, np.arange(len(labels))]
-    return losses

@@ -106,10 +106,6 @@ class SgdState:
     weights: Floats
     biases: Floats
 
-    def copy(self) -> SgdState:
-        """Return a state that later steps leave alone."""
-        return SgdState(self.steps_done, self.weights.copy(), self.biases.copy())
-
     def layer(self) -> FinalLayer:
         """Return this moment's final layer, with arrays of its own."""
         return FinalLayer(self.weights.copy(), self.biases.copy())
