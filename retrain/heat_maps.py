@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,7 @@ import numpy as np
 from retrain.inputs import Inputs
 from retrain.options import RetrainOptions
 from tlcli.arrays import Array
-from tlcli.backbone import Backbone
+from tlcli.backbone import INPUT, Backbone
 from tlcli.core.final_layer.sgd import FinalLayer
 from tlcli.errors import CacheError, GraphError, ImageError
 
@@ -97,15 +98,15 @@ def _computed(inputs: Inputs, backbone: Backbone, rows: list[int]) -> dict[int, 
     from tlcli.core.evaluation.activation_maps import ActivationMapper
     from tlcli.core.images.preprocessing import Preprocessing
 
-    size = inputs.bottleneck_size
-    unchanged = FinalLayer(np.eye(size, dtype=np.float32), np.zeros(size, np.float32))
     preprocessing = Preprocessing("tlcli-1", backbone.height, backbone.width)
     found: dict[int, Array] = {}
     # TensorFlow's import takes seconds, which pictures are not worth.
     allow = "tensorflow" in sys.modules
-    with ActivationMapper.from_backbone(
-        backbone.load_graph(), unchanged, allow_tensorflow=allow
-    ) as mapper:
+    loaded = backbone.load_graph()
+    mapper = ActivationMapper(
+        loaded.graph, INPUT, loaded.output, any_batch=loaded.any_batch, allow_tensorflow=allow
+    )
+    with closing(mapper):
         for row in rows:
             file = inputs.images[row].file
             assert file is not None

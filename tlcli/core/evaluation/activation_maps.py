@@ -16,15 +16,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tlcli.arrays import Array
-from tlcli.backbone import INPUT, BackboneGraph
-from tlcli.core.evaluation.linear_head import LinearEnd, NoActivationMapError, find_linear_end
+from tlcli.core.evaluation.linear_head import NoActivationMapError, find_linear_end
 from tlcli.errors import GraphError, OutputError
 
 if TYPE_CHECKING:
     from PIL import Image
 
     from tlcli.core.classifier.classifier import Classifier, Engine
-    from tlcli.core.final_layer.sgd import FinalLayer
     from tlcli.core.model_spec.input_spec import InputOverrides
 
 __all__ = ["ActivationMapper", "NoActivationMapError", "overlay"]
@@ -39,75 +37,39 @@ _HEAT = np.array(
 
 
 class ActivationMapper:
-    """What gives activation maps of images; made by one of its ``from_`` or ``for_`` methods.
-
-    Not for several threads at once.
+    """Gives activation maps of images; not for several threads at once.
 
     Attributes:
-        label_count: L.
+        label_count: L; None where the scores are the averaged features themselves.
         any_batch: False when it takes one image at a time, which `maps` sees to.
     """
 
     def __init__(
         self,
-        engine: Engine,
-        end: LinearEnd,
-        weights: Array,
-        biases: Array,
+        graph: Any,
+        input: str,
+        output: str,
+        *,
         any_batch: bool = True,
+        allow_tensorflow: bool = False,
     ) -> None:
-        self._engine, self._window = engine, end.window
-        self._weights, self._biases = weights, biases
-        self.label_count = len(biases)
-        self.any_batch = any_batch
-
-    @classmethod
-    def from_backbone(
-        cls, backbone: BackboneGraph, layer: FinalLayer, *, allow_tensorflow: bool = False
-    ) -> ActivationMapper:
-        """Return the mapper of a backbone and the final layer behind it.
-
-        Args:
-            backbone: loaded.
-            layer: its weights are [D, L].
-            allow_tensorflow: import TensorFlow (seconds) for a graph that LiteRT cannot run.
-
-        Raises:
-            NoActivationMapError: the bottleneck is no average over positions, or not to be run.
-        """
-        end = find_linear_end(backbone.graph, backbone.output)
-        weights: Array = np.asarray(layer.weights)
-        biases: Array = np.asarray(layer.biases)
-        if end.biases is not None:
-            biases = biases + end.biases @ weights
-        if end.weights is not None:
-            weights = end.weights @ weights
-        engine = _engine(backbone.graph, INPUT, end.features, allow_tensorflow)
-        return cls(engine, end, weights, biases, backbone.any_batch)
-
-    @classmethod
-    def from_graph(
-        cls, graph: Any, input: str, output: str, *, allow_tensorflow: bool = False
-    ) -> ActivationMapper:
-        """Return the mapper of a whole classifier, ``output_graph.pb`` for one.
+        """Prepare the maps of a backbone or a whole classifier.
 
         Args:
             graph: a frozen ``GraphDef``, plain as exported or as `simplify` leaves it.
             input: name of its placeholder.
-            output: name of its scores.
-            allow_tensorflow: as above.
+            output: name of its bottleneck or of its scores.
+            any_batch: False when it takes one image at a time.
+            allow_tensorflow: import TensorFlow (seconds) for a graph that LiteRT cannot run.
 
         Raises:
-            NoActivationMapError: the scores are not linear in averaged features.
+            NoActivationMapError: the output is not linear in averaged features, or not to be run.
         """
         end = find_linear_end(graph, output)
-        if end.weights is None:
-            raise NoActivationMapError("its scores come from no linear layer")
-        biases = end.biases
-        if biases is None:
-            biases = np.zeros(end.weights.shape[1], np.float32)
-        engine = _engine(graph, input, end.features, allow_tensorflow)
-        return cls(engine, end, end.weights, biases)
+        self._window, self._weights = end.window, end.weights
+        self._engine = _engine(graph, input, end.features, allow_tensorflow)
+        self.label_count = None if end.weights is None else end.weights.shape[1]
+        self.any_batch = any_batch
 
     @classmethod
     def for_classifier(
@@ -134,71 +96,54 @@ class ActivationMapper:
             GraphError: the file cannot be read any more.
         """
         graph, input, output, any_batch = _read(classifier.graph, options, trust)
-        mapper = cls.from_graph(graph, input, output, allow_tensorflow=allow_tensorflow)
-        if mapper.label_count != len(classifier.labels):
-            mapper.close()
-            raise NoActivationMapError("its final layer does not fit its labels")
-        mapper.any_batch = any_batch
-        return mapper
+        mapper = cls(graph, input, output, any_batch=any_batch, allow_tensorflow=allow_tensorflow)
+        if mapper.label_count == len(classifier.labels):
+            return mapper
+        mapper.close()
+        if mapper.label_count is None:
+            raise NoActivationMapError("its scores come from no linear layer")
+        raise NoActivationMapError("its final layer does not fit its labels")
 
-    def features(self, batch: Array) -> Array:
-        """Return the feature maps, float32 [n, gh, gw, D].
+    def maps(self, batch: Array, labels: Sequence[int] | None = None) -> Array:
+        """Return how much each place speaks for a label.
 
         Args:
             batch: float32 [n, height, width, 3] in the range that the graph takes, for graphs
                 made by tlcli [0, 1].
+            labels: the index of one label for each image; None: all labels of each.
+
+        Returns:
+            float32 [n, gh, gw], or [n, gh, gw, L] for all labels. The mean over the places
+            plus the label's bias is the label's logit. Without a linear layer: the features,
+            [n, gh, gw, D].
 
         Raises:
             NoActivationMapError: what was averaged is no map of all places.
             GraphError: the graph cannot be run.
         """
         parts = [batch] if self.any_batch else [batch[i : i + 1] for i in range(len(batch))]
-        found = np.concatenate([np.asarray(self._engine.run(part)) for part in parts])
+        features = np.concatenate([np.asarray(self._engine.run(part)) for part in parts])
         if (
-            found.ndim != 4
-            or found.shape[-1] != len(self._weights)
-            or self._window not in (None, found.shape[1:3])
+            features.ndim != 4
+            or self._window not in (None, features.shape[1:3])
+            or (self._weights is not None and features.shape[-1] != len(self._weights))
         ):
             # A pooled map that was flattened, not averaged, has more values than channels.
             raise NoActivationMapError(
-                f"its feature map of the shape {list(found.shape[1:])} is not averaged as a whole"
+                f"its feature map of the shape {list(features.shape[1:])} is not averaged as a "
+                "whole"
             )
-        return found
-
-    def maps(self, batch: Array, labels: Sequence[int] | None = None) -> Array:
-        """Return how much each place speaks for a label.
-
-        Args:
-            batch: as `features` takes it.
-            labels: the index of one label for each image; None: all labels of each.
-
-        Returns:
-            float32 [n, gh, gw], or [n, gh, gw, L] for all labels. The mean over the places
-            plus the label's bias is the label's logit.
-
-        Raises:
-            NoActivationMapError, GraphError: as `features`.
-        """
-        features = self.features(batch)
+        if self._weights is None:
+            return features
         if labels is None:
             return np.asarray(features @ self._weights, np.float32)
         columns = self._weights[:, np.asarray(labels, np.intp)]  # [D, n]
         found: Array = np.einsum("nhwd,dn->nhw", features, columns)
         return found.astype(np.float32, copy=False)
 
-    def logits(self, maps: Array) -> Array:
-        """Return the logits [n, L] of maps [n, gh, gw, L] of all labels."""
-        return np.asarray(maps.mean(axis=(1, 2)) + self._biases, np.float32)
-
     def close(self) -> None:
         """Release the graph; no maps afterwards."""
         self._engine.close()
-
-    def __enter__(self) -> ActivationMapper:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.close()
 
 
 def overlay(image: Image.Image, activation: Array) -> Image.Image:

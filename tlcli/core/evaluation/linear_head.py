@@ -1,7 +1,8 @@
 """The end of a classifier: a feature map, its average over positions, and linear layers.
 
-All that follows the average is one matrix and one vector, however many layers it takes:
-the original tools put their final layer behind the ImageNet logits, which are linear too.
+All that follows the average is one matrix, however many layers it takes (the original tools put
+their final layer behind the ImageNet logits, which are linear too), and a bias for each label,
+which is the same everywhere in an image.
 """
 
 from __future__ import annotations
@@ -30,19 +31,17 @@ class NoActivationMapError(GraphError):
 
 @dataclass(frozen=True)
 class LinearEnd:
-    """What turns a feature map into logits: mean over positions, times weights, plus biases.
+    """What turns a feature map into logits: mean over positions, times weights, plus a bias.
 
     Attributes:
         features: name of the node whose output 0 is the feature map, float32 [?, h, w, D].
         window: (h, w) that the average covers, which must be the whole map; None: it does.
         weights: float32 [D, L]; None where only an average was found.
-        biases: float32 [L]; None where only an average was found.
     """
 
     features: str
     window: tuple[int, int] | None
     weights: Array | None
-    biases: Array | None
 
 
 def find_linear_end(graph: Any, output: str) -> LinearEnd:
@@ -57,7 +56,7 @@ def find_linear_end(graph: Any, output: str) -> LinearEnd:
     """
     nodes = nodes_by_name(graph)
     weights: Array | None = None
-    biases: Array | None = None
+    is_last = True
     tensor = split_tensor(output)
     for _ in range(len(nodes) + 1):
         node = nodes.get(tensor[0])
@@ -65,18 +64,15 @@ def find_linear_end(graph: Any, output: str) -> LinearEnd:
             raise NoActivationMapError("its scores come from no average over positions")
         sources = data_inputs(node)
         if node.op == "Mean" and _averages_positions(node, nodes):
-            return LinearEnd(_name(sources[0], node), None, weights, biases)
+            return LinearEnd(_name(sources[0], node), None, weights)
         if node.op == "AvgPool" and _is_spatial_pool(node):
             size = node.attr["ksize"].list.i
             window = (int(size[1]), int(size[2]))
-            return LinearEnd(_name(sources[0], node), window, weights, biases)
+            return LinearEnd(_name(sources[0], node), window, weights)
         step = _linear_step(node, sources, nodes)
-        is_last = weights is None and biases is None
         if step is not None:
-            tensor, matrix, added = step
-            if added is not None:
-                moved = added if weights is None else added @ weights
-                biases = moved if biases is None else moved + biases
+            is_last = False
+            tensor, matrix = step
             if matrix is not None:
                 weights = matrix if weights is None else matrix @ weights
         elif sources and (node.op in LINEAR_PASSING or (node.op == "Softmax" and is_last)):
@@ -90,8 +86,8 @@ def find_linear_end(graph: Any, output: str) -> LinearEnd:
 
 def _linear_step(
     node: Any, sources: list[tuple[str, int]], nodes: dict[str, Any]
-) -> tuple[tuple[str, int], Array | None, Array | None] | None:
-    """Return what a linear node reads, what it multiplies by and what it adds; None: it is none."""
+) -> tuple[tuple[str, int], Array | None] | None:
+    """Return what a linear node reads and multiplies by, if it does; None: it is none."""
     if len(sources) != 2:
         return None
     second = _constant(sources[1], nodes)
@@ -100,17 +96,17 @@ def _linear_step(
         added = first if second is None else second
         if added is None or (added.ndim and added.size != added.shape[-1]):
             return None
-        return sources[1 if second is None else 0], None, added.reshape(-1)
+        return sources[1 if second is None else 0], None
     if second is None:
         return None
     if node.op == "MatMul" and second.ndim == 2:
         if _flag(node, "transpose_a"):
             return None
-        return sources[0], second.T if _flag(node, "transpose_b") else second, None
+        return sources[0], second.T if _flag(node, "transpose_b") else second
     if node.op == "Conv2D" and second.shape[:2] == (1, 1):
         if node.attr["data_format"].s not in (b"", b"NHWC"):
             return None
-        return sources[0], second[0, 0], None
+        return sources[0], second[0, 0]
     return None
 
 
