@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from tests.chromium import Chromium, find
-from tlcli.core.evaluation.comparison import Difference, GraphComparison
+from tlcli.core.evaluation.comparison import Answer, Difference, GraphComparison
 from tlcli.core.evaluation.graph_accuracy import GraphAccuracy, Misclassified
 from tlcli.core.evaluation.metrics import evaluate
 from tlcli.report import evaluation_page
@@ -38,9 +38,8 @@ def accuracy(graph: str = "a.pb", labels: tuple[str, ...] = ("daisy", "rose")) -
 
 
 def comparison(first: GraphAccuracy, second: GraphAccuracy) -> GraphComparison:
-    differing = (
-        Difference("photos/1.jpg", "rose", "rose", 0.9, True, first.labels[0], 0.6, False),
-    )
+    said = Answer("rose", 0.9, True), Answer(first.labels[0], 0.6, False)
+    differing = (Difference("photos/1.jpg", "rose", *said),)
     return GraphComparison(first, second, 34, 1, 0, 5, differing)
 
 
@@ -157,7 +156,12 @@ def with_pictures(folder: Path) -> GraphComparison:
         for number, each in enumerate(first.misclassified)
     )
     differing = tuple(
-        Difference(each.image, each.label, each.label, 0.9, True, each.predicted, 0.6, False)
+        Difference(
+            each.image,
+            each.label,
+            Answer(each.label, 0.9, True),
+            Answer(each.predicted, 0.6, False),
+        )
         for each in wrong
     )
     first = replace(first, misclassified=wrong)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import astuple
 
 from tlcli.core.evaluation.comparison import GraphComparison
 from tlcli.core.evaluation.graph_accuracy import GraphAccuracy
@@ -94,11 +95,7 @@ def _figure_rows(accuracy: GraphAccuracy) -> Iterator[Sequence[object]]:
         yield "images", label, "", figures.count, "", "", ""
         for name in ("precision", "recall", "f1"):
             proportion: Proportion | None = getattr(figures, name)
-            values = (
-                ("", "", "")
-                if proportion is None
-                else (proportion.value, proportion.low, proportion.high)
-            )
+            values = ("", "", "") if proportion is None else astuple(proportion)
             yield name, label, "", *values, ""
     for row, column, count in evaluation.confusion.cells:
         yield "confusion", names[row], names[column], count, "", "", ""
@@ -117,10 +114,9 @@ def _comparison_rows(comparison: GraphComparison) -> Iterator[Sequence[object]]:
         ("mcnemar_p", comparison.p_value),
     ):
         yield comparison.first.graph, name, "", "", value, "", "", ""
-    first, second = comparison.first.graph, comparison.second.graph
     for each in comparison.differing:
-        yield first, "differs", each.label, each.first, each.first_score, "", "", each.image
-        yield second, "differs", each.label, each.second, each.second_score, "", "", each.image
+        for graph, said in ((comparison.first, each.this), (comparison.second, each.other)):
+            yield graph.graph, "differs", each.label, said.label, said.score, "", "", each.image
 
 
 def _label_lines(accuracy: GraphAccuracy) -> list[str]:
@@ -174,12 +170,7 @@ def _comparison_lines(comparison: GraphComparison) -> list[str]:
     shown = differing[:_DIFFERENCES_SHOWN]
     named: list[Sequence[str]] = [("image", "label", "A predicts", "B predicts")]
     named += [
-        (
-            each.image,
-            each.label,
-            f"{each.first} ({each.first_score:.2f})",
-            f"{each.second} ({each.second_score:.2f})",
-        )
+        (each.image, each.label, *(f"{a.label} ({a.score:.2f})" for a in (each.this, each.other)))
         for each in shown
     ]
     lines += ["", f"They differ on {counted(len(differing), 'image')}:", *table(named, right=())]

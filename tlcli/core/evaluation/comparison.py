@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from tlcli.core.classifier.classifier import Classifier
 from tlcli.core.data.image_folder import label_from_folder
-from tlcli.core.evaluation.graph_accuracy import (
-    GraphAccuracy,
-    ImagePrediction,
-    LabelledFolder,
-)
+from tlcli.core.evaluation.graph_accuracy import GraphAccuracy, ImagePrediction, LabelledFolder
 from tlcli.errors import DataError
 from tlcli.progress import Progress
 from tlcli.text import counted
@@ -58,28 +54,35 @@ def mcnemar(only_first: int, only_second: int) -> float:
 
 
 @dataclass(frozen=True)
+class Answer:
+    """What one graph says of an image.
+
+    Attributes:
+        label: that it predicts.
+        score: of that label.
+        right: whether that is so.
+    """
+
+    label: str
+    score: float
+    right: bool
+
+
+@dataclass(frozen=True)
 class Difference:
     """One image of which two graphs say different things.
 
     Attributes:
         image: its path.
         label: the true label, as the first graph writes it.
-        first: the label that the first graph predicts.
-        first_score: of that label.
-        first_right: whether that is so.
-        second: the label that the second graph predicts.
-        second_score: of that label.
-        second_right: whether that is so.
+        this: what the first graph says.
+        other: what the second graph says.
     """
 
     image: str
     label: str
-    first: str
-    first_score: float
-    first_right: bool
-    second: str
-    second_score: float
-    second_right: bool
+    this: Answer
+    other: Answer
 
 
 @dataclass(frozen=True)
@@ -144,23 +147,7 @@ class GraphComparison:
             "p_value": self.p_value,
             "significant": self.is_significant,
             "sentence": self.sentence(),
-            "differing": [
-                {
-                    "image": each.image,
-                    "label": each.label,
-                    "this": {
-                        "label": each.first,
-                        "score": each.first_score,
-                        "right": each.first_right,
-                    },
-                    "other": {
-                        "label": each.second,
-                        "score": each.second_score,
-                        "right": each.second_right,
-                    },
-                }
-                for each in self.differing
-            ],
+            "differing": [asdict(each) for each in self.differing],
         }
 
 
@@ -214,14 +201,10 @@ def compare(
         if right[0] != right[1] or not (right[0] or _alike(*names, known)):
             differing.append(
                 Difference(
-                    image=str(image.path),
-                    label=first.labels[truth],
-                    first=names[0],
-                    first_score=one.score,
-                    first_right=right[0],
-                    second=names[1],
-                    second_score=other.score,
-                    second_right=right[1],
+                    str(image.path),
+                    first.labels[truth],
+                    Answer(names[0], one.score, right[0]),
+                    Answer(names[1], other.score, right[1]),
                 )
             )
     if not sum(counts.values()):
