@@ -74,13 +74,6 @@ def _unreadable(error: OSError | ValueError) -> ImageError:
     return ImageError((getattr(error, "strerror", None) or str(error)).lower())
 
 
-def _hash(path: Path) -> tuple[str | ImageError, FileState | None]:
-    try:
-        return hash_file(path)
-    except ImageError as error:
-        return error, None
-
-
 def hash_files(
     paths: Sequence[Path | str],
     known: Mapping[str, HashedFile],
@@ -104,9 +97,12 @@ def hash_files(
         found = list(_submit_changed(paths, known, keys, pool))
         for key, result in zip(keys, found, strict=True):
             if isinstance(result, Future):
-                result, state = result.result()
-                if state is not None and isinstance(result, str):
-                    hashed[key] = (state, result)
+                try:
+                    result, state = result.result()
+                    if state is not None:
+                        hashed[key] = (state, result)
+                except ImageError as error:
+                    result = error
             results.append(result)
             if progress is not None:
                 progress(len(results))
@@ -120,7 +116,7 @@ def _submit_changed(
     known: Mapping[str, HashedFile],
     keys: Sequence[str],
     pool: ThreadPoolExecutor,
-) -> Iterator[str | ImageError | Future[tuple[str | ImageError, FileState | None]]]:
+) -> Iterator[str | ImageError | Future[tuple[str, FileState | None]]]:
     """Yield the known hash of each unchanged file and a future for each of the others."""
     for path, key in zip(paths, keys, strict=True):
         if key in known:
@@ -132,4 +128,4 @@ def _submit_changed(
             except (OSError, ValueError) as error:
                 yield _unreadable(error)
                 continue
-        yield pool.submit(_hash, Path(path))
+        yield pool.submit(hash_file, Path(path))

@@ -123,9 +123,7 @@ def _label_lines(accuracy: GraphAccuracy) -> list[str]:
     rows: list[Sequence[str]] = [("label", "images", "precision", "recall", "F1")]
     for label, figures in zip(accuracy.labels, accuracy.evaluation.labels, strict=True):
         proportions = (figures.precision, figures.recall, figures.f1)
-        rows.append(
-            (label, str(figures.count), *(_formatted(proportion) for proportion in proportions))
-        )
+        rows.append((label, str(figures.count), *map(_formatted, proportions)))
     return [*table(rows), "In brackets: 95% intervals, in per cent."]
 
 
