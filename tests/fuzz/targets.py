@@ -271,7 +271,7 @@ def _litert_seeds() -> list[bytes]:
     weights = made.add_constant("weights", np.ones((2, 1, 1, 3), np.float32))
     bias = made.add_constant("bias", np.zeros(2, np.float32))
     last = made.add_tensor("features", (None, 8, 8, 2))
-    window = OperatorOptions(1, (("int32", 1), ("int32", 1)), first_slot=1)
+    window = OperatorOptions(1, (("int8", 0), ("int32", 1), ("int32", 1)))
     made.add_operator(3, [image, weights, bias], [last], window)
     return [made.serialise([image], [last])]
 

@@ -25,7 +25,7 @@ from tlcli.litert.safety_rules import OTHER_OPERATORS, RULES
 
 _ADD, _CONVOLUTION, _FILL, _TILE, _SIGN = 0, 3, 94, 69, 158
 _CUSTOM, _WHILE, _READ = 32, 119, 143
-_WINDOW = OperatorOptions(1, (("int32", 1), ("int32", 1)), first_slot=1)
+_WINDOW = OperatorOptions(1, (("int8", 0), ("int32", 1), ("int32", 1)))
 
 
 def model(

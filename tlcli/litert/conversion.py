@@ -18,7 +18,6 @@ from tlcli.litert.flatbuffer import LiteRTModel, OperatorOptions
 
 Tensor = tuple[str, int]
 
-NO_ACTIVATION = 0
 _ACTIVATIONS = {"Relu": 1, "Relu6": 3}
 
 
@@ -44,6 +43,8 @@ class Conversion:
 
     Attributes:
         model: what was written so far.
+        fused: names of nodes whose work an operator before them does.
+        padded_as_same: names of convolutions that are to pad as SAME does.
     """
 
     def __init__(self, graph: Any, nodes: Sequence[Any], input: str, output: Tensor) -> None:
@@ -54,16 +55,12 @@ class Conversion:
         for node in nodes:
             for source in data_inputs(node):
                 self._readers.setdefault(source, []).append(node)
-        self._output = output
+        self._input, self._output = (input, 0), output
         self._arrays: dict[Tensor, Array] = {}
         self._indices: dict[Tensor, int] = {}
         self._constants: dict[str, int] = {}
-        self._fused: set[str] = set()
-        self._same: set[str] = set()
-
-    def is_fused(self, node: Any) -> bool:
-        """Return whether an operator before ``node`` already does its work."""
-        return node.name in self._fused
+        self.fused: set[str] = set()
+        self.padded_as_same: set[str] = set()
 
     def shape(self, tensor: Tensor) -> Shape:
         """Return the tensor's shape.
@@ -111,13 +108,20 @@ class Conversion:
             self._indices[tensor] = self.add_constant(tensor[0], values)
         return self._indices[tensor]
 
-    def add_input(self, node: Any) -> int:
+    def first_index(self, node: Any) -> int:
+        """Return the number of the first tensor that ``node`` reads."""
+        return self.index(data_inputs(node)[0])
+
+    def add_input(self, node: Any) -> None:
         """Write the placeholder."""
         if attribute_value(node, "dtype", DataType.FLOAT) != DataType.FLOAT:
             raise unsupported(node, "it takes no float32")
-        tensor = (node.name, 0)
-        self._indices[tensor] = self.model.add_tensor(node.name, self.shape(tensor))
-        return self._indices[tensor]
+        self._add_computed((node.name, 0))
+
+    def _add_computed(self, tensor: Tensor) -> int:
+        number = self.model.add_tensor(spell_tensor(*tensor), self.shape(tensor))
+        self._indices[tensor] = number
+        return number
 
     def add_constant(self, name: str, values: Array) -> int:
         """Write a constant under a name that no other has."""
@@ -133,16 +137,13 @@ class Conversion:
         self,
         code: int,
         inputs: Sequence[int],
-        results: Tensor | Sequence[Tensor],
+        result: Tensor,
         options: OperatorOptions | None = None,
         version: int = 1,
     ) -> None:
-        """Write an operator that gives the tensor or tensors ``results``."""
-        tensors = [results] if isinstance(results, tuple) else list(results)
-        for tensor in tensors:
-            self._indices[tensor] = self.model.add_tensor(spell_tensor(*tensor), self.shape(tensor))
-        outputs = [self._indices[tensor] for tensor in tensors]
-        self.model.add_operator(code, inputs, outputs, options, version)
+        """Write an operator that gives the tensor ``result``."""
+        output = self._add_computed(result)
+        self.model.add_operator(code, inputs, [output], options, version)
 
     def pass_on(self, source: Tensor, result: Tensor) -> None:
         """Let ``result`` be the tensor ``source``."""
@@ -176,32 +177,28 @@ class Conversion:
             or values.ndim > len(self.shape(tensor))
         ):
             return tensor, bias
-        self._fused.add(reader.name)
+        self.fused.add(reader.name)
         return (reader.name, 0), bias + values.reshape(-1)
 
     def absorb_activation(self, tensor: Tensor) -> tuple[Tensor, int]:
         """Return the tensor after a Relu or Relu6 that can be fused, and its number."""
         reader = self.only_reader(tensor)
         if reader is None or reader.op not in _ACTIVATIONS:
-            return tensor, NO_ACTIVATION
-        self._fused.add(reader.name)
+            return tensor, 0
+        self.fused.add(reader.name)
         return (reader.name, 0), _ACTIVATIONS[reader.op]
-
-    def pad_as_same(self, node: Any) -> None:
-        """Note that ``node``, a convolution, is to pad as SAME does."""
-        self._same.add(node.name)
 
     def padding(self, node: Any) -> str:
         """Return "SAME", "VALID" or "EXPLICIT" for a node with a sliding window."""
-        if node.name in self._same:
+        if node.name in self.padded_as_same:
             return "SAME"
         found = attribute_value(node, "padding", "")
         return str(found.decode() if isinstance(found, bytes) else found)
 
-    def serialise(self, input: Tensor, output: Tensor) -> bytes:
-        """Return the file; its output has the name of the tensor ``output``."""
-        first, last = self._indices[input], self.index(output)
+    def serialise(self) -> bytes:
+        """Return the file; its output has the name that it has in the graph."""
+        first, last = self._indices[self._input], self.index(self._output)
         if first == last:
-            raise UnsupportedGraphError(f"the output {output[0]!r} is the input itself")
-        self.model.rename(last, spell_tensor(*output))
+            raise UnsupportedGraphError(f"the output {self._output[0]!r} is the input itself")
+        self.model.rename(last, spell_tensor(*self._output))
         return self.model.serialise([first], [last])

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,9 @@ _LARGEST_FILE = (1 << 31) - 1
 
 _TYPES = {np.dtype(np.float32): 0, np.dtype(np.int32): 2}
 
+_Field = tuple[str, Any]
+_ABSENT: _Field = ("offset", 0)
+
 
 @dataclass(frozen=True)
 class OperatorOptions:
@@ -37,12 +41,11 @@ class OperatorOptions:
     Attributes:
         kind: number in the union ``BuiltinOptions``.
         fields: (type, value) slot by slot; types are int8, int32, float, bool and "ints", a list.
-        first_slot: of the fields.
+            Zero leaves a slot out.
     """
 
     kind: int
     fields: tuple[tuple[str, Any], ...] = ()
-    first_slot: int = 0
 
 
 @dataclass(frozen=True)
@@ -68,16 +71,14 @@ class LiteRTModel:
     _tensors: list[_Tensor] = field(default_factory=list)
     _operators: list[_Operator] = field(default_factory=list)
 
-    def add_tensor(self, name: str, shape: Shape) -> int:
+    def add_tensor(self, name: str, shape: Shape, data: Array | None = None) -> int:
         """Add a float32 tensor that is computed or fed; ``None`` is a free size."""
-        self._tensors.append(_Tensor(name, shape, None))
+        self._tensors.append(_Tensor(name, shape, data))
         return len(self._tensors) - 1
 
     def add_constant(self, name: str, array: Array) -> int:
         """Add a constant of float32 or int32."""
-        data = np.ascontiguousarray(array)
-        self._tensors.append(_Tensor(name, array.shape, data.reshape(array.shape)))
-        return len(self._tensors) - 1
+        return self.add_tensor(name, array.shape, np.ascontiguousarray(array))
 
     def rename(self, tensor: int, name: str) -> None:
         """Give a tensor another name."""
@@ -127,79 +128,65 @@ class _File:
         outputs: Sequence[int],
     ) -> bytes:
         # Buffer 0 is the empty one, of all tensors that are no constants.
-        buffers = [self._table([])]
-        numbers = []
+        buffers = [self._table()]
         for tensor in tensors:
-            numbers.append(0 if tensor.data is None else len(buffers))
             if tensor.data is not None:
-                data = self._data(tensor.data)
-                buffers.append(self._table([(0, "offset", data)]))
+                buffers.append(self._table(("offset", self._data(tensor.data))))
         codes = sorted({(each.code, each.version) for each in operators})
-        tables = [
-            self._tensor(tensor, number) for tensor, number in zip(tensors, numbers, strict=True)
-        ]
+        numbers = count(1)
+        tables = [self._tensor(each, 0 if each.data is None else next(numbers)) for each in tensors]
         graph = self._table(
-            [
-                (0, "offset", self._offsets(tables)),
-                (1, "offset", self._ints(inputs)),
-                (2, "offset", self._ints(outputs)),
-                (3, "offset", self._offsets([self._operator(each, codes) for each in operators])),
-                (4, "offset", self._builder.CreateString("main")),
-            ]
+            ("offset", self._offsets(tables)),
+            ("offset", self._ints(inputs)),
+            ("offset", self._ints(outputs)),
+            ("offset", self._offsets([self._operator(each, codes) for each in operators])),
+            ("offset", self._builder.CreateString("main")),
         )
         kinds = [
             self._table(
-                [
-                    (0, "int8", min(code, _PLACEHOLDER_CODE)),
-                    (2, "int32", version),
-                    (3, "int32", code),
-                ]
+                ("int8", min(code, _PLACEHOLDER_CODE)), _ABSENT, ("int32", version), ("int32", code)
             )
             for code, version in codes
         ]
         model = self._table(
-            [
-                (0, "uint32", _SCHEMA_VERSION),
-                (1, "offset", self._offsets(kinds)),
-                (2, "offset", self._offsets([graph])),
-                (3, "offset", self._builder.CreateString(_DESCRIPTION)),
-                (4, "offset", self._offsets(buffers)),
-            ]
+            ("uint32", _SCHEMA_VERSION),
+            ("offset", self._offsets(kinds)),
+            ("offset", self._offsets([graph])),
+            ("offset", self._builder.CreateString(_DESCRIPTION)),
+            ("offset", self._offsets(buffers)),
         )
         self._builder.Finish(model, file_identifier=_IDENTIFIER)
         return bytes(memoryview(self._builder.Bytes)[self._builder.Head() :])
 
     def _tensor(self, tensor: _Tensor, buffer: int) -> int:
         kind = _TYPES[np.dtype(np.float32) if tensor.data is None else tensor.data.dtype]
-        fields: list[tuple[int, str, Any]] = [
-            (0, "offset", self._ints([1 if size is None else size for size in tensor.shape])),
-            (1, "int8", kind),
-            (2, "uint32", buffer),
-            (3, "offset", self._builder.CreateString(tensor.name)),
+        fields: list[_Field] = [
+            ("offset", self._ints([1 if size is None else size for size in tensor.shape])),
+            ("int8", kind),
+            ("uint32", buffer),
+            ("offset", self._builder.CreateString(tensor.name)),
         ]
         if None in tensor.shape:
             free = self._ints([-1 if size is None else size for size in tensor.shape])
-            fields.append((7, "offset", free))
-        return self._table(fields)
+            fields += [_ABSENT, _ABSENT, _ABSENT, ("offset", free)]
+        return self._table(*fields)
 
     def _operator(self, operator: _Operator, codes: Sequence[tuple[int, int]]) -> int:
-        fields: list[tuple[int, str, Any]] = [
-            (0, "uint32", codes.index((operator.code, operator.version))),
-            (1, "offset", self._ints(operator.inputs)),
-            (2, "offset", self._ints(operator.outputs)),
+        fields: list[_Field] = [
+            ("uint32", codes.index((operator.code, operator.version))),
+            ("offset", self._ints(operator.inputs)),
+            ("offset", self._ints(operator.outputs)),
         ]
         if operator.options is not None:
-            options = operator.options
             settings = [
-                (slot, "offset", self._ints(value)) if kind == "ints" else (slot, kind, value)
-                for slot, (kind, value) in enumerate(options.fields, options.first_slot)
+                ("offset", self._ints(value)) if kind == "ints" else (kind, value)
+                for kind, value in operator.options.fields
             ]
-            fields.append((3, "uint8", options.kind))
-            fields.append((4, "offset", self._table(settings)))
-        return self._table(fields)
+            fields += [("uint8", operator.options.kind), ("offset", self._table(*settings))]
+        return self._table(*fields)
 
-    def _table(self, fields: Sequence[tuple[int, str, Any]]) -> int:
-        """Write a table; what it points to must have been written."""
+    def _table(self, *fields: _Field) -> int:
+        """Write a table slot by slot; what it points to must have been written."""
         builder = self._builder
         put = {
             "int8": builder.PrependInt8Slot,
@@ -210,8 +197,8 @@ class _File:
             "float": builder.PrependFloat32Slot,
             "offset": builder.PrependUOffsetTRelativeSlot,
         }
-        builder.StartObject(1 + max((slot for slot, _, _ in fields), default=-1))
-        for slot, kind, value in fields:
+        builder.StartObject(len(fields))
+        for slot, (kind, value) in enumerate(fields):
             # Zero is left out: it is the default of every field here whose value can be zero.
             put[kind](slot, value, 0)
         return int(builder.EndObject())

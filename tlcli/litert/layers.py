@@ -11,7 +11,7 @@ from tlcli.graph.constant_ops import attribute_value
 from tlcli.graph.nodes import Shape
 from tlcli.graph.shape_inference import windows
 from tlcli.graph.surgery import data_inputs
-from tlcli.litert.conversion import Conversion, unsupported
+from tlcli.litert.conversion import Conversion, Tensor, unsupported
 from tlcli.litert.flatbuffer import OperatorOptions
 
 _AVERAGE_POOL, _CONV, _DEPTHWISE, _DENSE, _MAX_POOL, _PAD = 1, 3, 4, 9, 17, 34
@@ -25,7 +25,7 @@ def convolution(conversion: Conversion, node: Any) -> None:
     weights = conversion.wanted_floats(node, 1)
     if weights.ndim != 4 or len(shape) != 4:
         raise unsupported(node, "it has not four dimensions")
-    strides, dilations = _steps(node, "strides"), _steps(node, "dilations")
+    dilations = _steps(node, "dilations")
     image = conversion.index(sources[0])
     padding = conversion.padding(node)
     if padding == "EXPLICIT":
@@ -33,33 +33,23 @@ def convolution(conversion: Conversion, node: Any) -> None:
         padding = "SAME" if _is_same(node, weights, shape, pads) else "VALID"
         if padding == "VALID" and pads.any():
             image = _padded(conversion, node, image, shape, pads)
-    if padding not in _PADDINGS:
-        raise unsupported(node, f"its padding is {padding}")
     height, width, depth, last = weights.shape
     depthwise = node.op == "DepthwiseConv2dNative"
     channels = depth * last if depthwise else last
-    result, bias = conversion.absorb_bias((node.name, 0), channels)
-    result, activation = conversion.absorb_activation(result)
     if depthwise:
         kernel = weights.reshape(1, height, width, channels)
     else:
         kernel = weights.transpose(3, 0, 1, 2)  # [h, w, in, out] -> [out, h, w, in]
+    inputs, result, activation = _weighted(conversion, node, image, kernel, channels)
     multiplier = (("int32", last),) if depthwise else ()
     fields = (
-        ("int8", _PADDINGS[padding]),
-        ("int32", strides[1]),
-        ("int32", strides[0]),
+        *_padding_and_strides(node, padding),
         *multiplier,
         ("int8", activation),
         ("int32", dilations[1]),
         ("int32", dilations[0]),
     )
     options = OperatorOptions(2 if depthwise else 1, fields)
-    inputs = [
-        image,
-        conversion.add_constant(f"{node.name}/weights", kernel),
-        conversion.add_constant(f"{node.name}/biases", bias),
-    ]
     dilated = depthwise and dilations != (1, 1)
     code = _DEPTHWISE if depthwise else _CONV
     conversion.emit(code, inputs, result, options, 2 if dilated else 1)
@@ -74,37 +64,34 @@ def dense(conversion: Conversion, node: Any) -> None:
     if not attribute_value(node, "transpose_b", False):
         weights = weights.T  # [in, out] -> [out, in]
     image = conversion.index(sources[0])
-    result, bias = conversion.absorb_bias((node.name, 0), weights.shape[0])
-    result, activation = conversion.absorb_activation(result)
-    inputs = [
-        image,
-        conversion.add_constant(f"{node.name}/weights", weights),
-        conversion.add_constant(f"{node.name}/biases", bias),
-    ]
+    inputs, result, activation = _weighted(conversion, node, image, weights, weights.shape[0])
     conversion.emit(_DENSE, inputs, result, OperatorOptions(8, (("int8", activation),)))
 
 
 def pool(conversion: Conversion, node: Any) -> None:
     """Write an ``AvgPool`` or ``MaxPool``; neither counts what is padded."""
-    source = conversion.index(data_inputs(node)[0])
-    strides, window = _steps(node, "strides"), _steps(node, "ksize")
-    padding = conversion.padding(node)
-    if padding not in _PADDINGS:
-        raise unsupported(node, f"its padding is {padding}")
+    source = conversion.first_index(node)
+    window = _steps(node, "ksize")
     result, activation = conversion.absorb_activation((node.name, 0))
-    options = OperatorOptions(
-        5,
-        (
-            ("int8", _PADDINGS[padding]),
-            ("int32", strides[1]),
-            ("int32", strides[0]),
-            ("int32", window[1]),
-            ("int32", window[0]),
-            ("int8", activation),
-        ),
+    fields = (
+        *_padding_and_strides(node, conversion.padding(node)),
+        ("int32", window[1]),
+        ("int32", window[0]),
+        ("int8", activation),
     )
     code = _AVERAGE_POOL if node.op == "AvgPool" else _MAX_POOL
-    conversion.emit(code, [source], result, options)
+    conversion.emit(code, [source], result, OperatorOptions(5, fields))
+
+
+def _weighted(
+    conversion: Conversion, node: Any, image: int, kernel: Array, channels: int
+) -> tuple[list[int], Tensor, int]:
+    """Write weights and biases; return the operator's inputs, its result and its activation."""
+    result, bias = conversion.absorb_bias((node.name, 0), channels)
+    result, activation = conversion.absorb_activation(result)
+    weights = conversion.add_constant(f"{node.name}/weights", kernel)
+    biases = conversion.add_constant(f"{node.name}/biases", bias)
+    return [image, weights, biases], result, activation
 
 
 def fits_same(conversion: Conversion, node: Any, shape: Shape, pads: Array) -> bool:
@@ -138,11 +125,18 @@ def _padded(conversion: Conversion, node: Any, image: int, shape: Shape, pads: A
         None if size is None else size + int(sum(pair))
         for size, pair in zip(shape, pads.tolist(), strict=True)
     )
-    name = f"{node.name}/padded"
-    result = conversion.model.add_tensor(name, sizes)
+    result = conversion.model.add_tensor(f"{node.name}/padded", sizes)
     inputs = [image, conversion.add_constant(f"{node.name}/pads", pads)]
     conversion.model.add_operator(_PAD, inputs, [result], OperatorOptions(22))
     return result
+
+
+def _padding_and_strides(node: Any, padding: str) -> tuple[tuple[str, int], ...]:
+    """Return the first three options of an operator with a sliding window."""
+    if padding not in _PADDINGS:
+        raise unsupported(node, f"its padding is {padding}")
+    height, width = _steps(node, "strides")
+    return ("int8", _PADDINGS[padding]), ("int32", width), ("int32", height)
 
 
 def _steps(node: Any, key: str) -> tuple[int, int]:

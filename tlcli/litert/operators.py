@@ -15,15 +15,12 @@ import numpy as np
 from tlcli.graph.constant_ops import attribute_value
 from tlcli.graph.nodes import DataType, Shape
 from tlcli.graph.surgery import data_inputs
-from tlcli.litert.conversion import Conversion, Tensor, unsupported
+from tlcli.litert.conversion import Conversion, unsupported
 from tlcli.litert.flatbuffer import OperatorOptions
 from tlcli.litert.layers import convolution, dense, fits_same, pool
 
-Converter = Callable[[Conversion, Any], None]
-
-_CONCATENATION, _LOCAL_RESPONSE_NORMALIZATION = 2, 13
-_RESHAPE, _RESIZE_BILINEAR, _SOFTMAX, _STRIDED_SLICE = 22, 23, 25, 45
-_PAD, _TRANSPOSE, _PADV2, _LEAKY_RELU, _MIRROR_PAD = 34, 39, 60, 98, 100
+_CONCATENATION, _RESHAPE, _RESIZE_BILINEAR, _SOFTMAX = 2, 22, 23, 25
+_PAD, _PADV2, _MIRROR_PAD = 34, 60, 100
 
 # Operators without options.
 _SIMPLE = {
@@ -46,6 +43,31 @@ _SIMPLE = {
     "Pow": 78,
     "SquaredDifference": 99,
 }
+# (operator, kind of its options, (type, attribute, default) of each)
+_WITH_OPTIONS: dict[str, tuple[int, int, list[tuple[str, str, Any]]]] = {
+    "LeakyRelu": (98, 75, [("float", "alpha", 0.2)]),
+    "LRN": (
+        13,
+        13,
+        [
+            ("int32", "depth_radius", 5),
+            ("float", "bias", 1.0),
+            ("float", "alpha", 1.0),
+            ("float", "beta", 0.5),
+        ],
+    ),
+    "Transpose": (39, 26, []),
+    "StridedSlice": (
+        45,
+        32,
+        [
+            ("int32", f"{name}_mask", 0)
+            for name in ("begin", "end", "ellipsis", "new_axis", "shrink_axis")
+        ],
+    ),
+}
+# Their inputs after the first, which must be constant.
+_CONSTANT_INPUTS = {"Transpose": ["order"], "StridedSlice": ["begin", "end", "step"]}
 # (operator, kind of its options)
 _FUSING = {
     "Add": (0, 11),
@@ -57,7 +79,6 @@ _FUSING = {
     "Div": (42, 29),
 }
 _REDUCING = {"Mean": 40, "Sum": 74, "Max": 82, "Min": 89}
-_REDUCER_OPTIONS = 27
 
 
 def _simple(conversion: Conversion, node: Any) -> None:
@@ -65,29 +86,24 @@ def _simple(conversion: Conversion, node: Any) -> None:
     conversion.emit(_SIMPLE[node.op], inputs, (node.name, 0))
 
 
-def _leaky_relu(conversion: Conversion, node: Any) -> None:
-    source = conversion.index(data_inputs(node)[0])
-    options = OperatorOptions(75, (("float", attribute_value(node, "alpha", 0.2)),))
-    conversion.emit(_LEAKY_RELU, [source], (node.name, 0), options)
+def _with_options(conversion: Conversion, node: Any) -> None:
+    code, kind, options = _WITH_OPTIONS[node.op]
+    fields = tuple((type, attribute_value(node, key, default)) for type, key, default in options)
+    inputs = [conversion.first_index(node)]
+    for number, name in enumerate(_CONSTANT_INPUTS.get(node.op, []), 1):
+        inputs.append(_constant_input(conversion, node, number, name))
+    conversion.emit(code, inputs, (node.name, 0), OperatorOptions(kind, fields))
+
+
+def _constant_input(conversion: Conversion, node: Any, number: int, name: str) -> int:
+    """Write an input that must be constant as int32."""
+    values = conversion.wanted_constant(node, number)
+    return conversion.add_integers(f"{node.name}/{name}", values)
 
 
 def _softmax(conversion: Conversion, node: Any) -> None:
-    source = conversion.index(data_inputs(node)[0])
+    source = conversion.first_index(node)
     conversion.emit(_SOFTMAX, [source], (node.name, 0), OperatorOptions(9, (("float", 1.0),)))
-
-
-def _response_normalisation(conversion: Conversion, node: Any) -> None:
-    source = conversion.index(data_inputs(node)[0])
-    options = OperatorOptions(
-        13,
-        (
-            ("int32", attribute_value(node, "depth_radius", 5)),
-            ("float", attribute_value(node, "bias", 1.0)),
-            ("float", attribute_value(node, "alpha", 1.0)),
-            ("float", attribute_value(node, "beta", 0.5)),
-        ),
-    )
-    conversion.emit(_LOCAL_RESPONSE_NORMALIZATION, [source], (node.name, 0), options)
 
 
 def _fusing(conversion: Conversion, node: Any) -> None:
@@ -101,40 +117,35 @@ def _fusing(conversion: Conversion, node: Any) -> None:
 
 
 def _reduce(conversion: Conversion, node: Any) -> None:
-    source = data_inputs(node)[0]
-    rank = len(conversion.shape(source))
+    rank = len(conversion.shape(data_inputs(node)[0]))
     axes = sorted({int(axis) % rank for axis in conversion.wanted_constant(node, 1).ravel()})
-    inputs = [conversion.index(source), conversion.add_integers(f"{node.name}/axes", axes)]
+    inputs = [conversion.first_index(node), conversion.add_integers(f"{node.name}/axes", axes)]
     keep = bool(attribute_value(node, "keep_dims", False))
-    options = OperatorOptions(_REDUCER_OPTIONS, (("bool", keep),))
+    options = OperatorOptions(27, (("bool", keep),))
     conversion.emit(_REDUCING[node.op], inputs, (node.name, 0), options)
 
 
 def _reshape(conversion: Conversion, node: Any) -> None:
     """Write any operation that changes nothing but the sizes, with a free batch."""
     source, result = data_inputs(node)[0], (node.name, 0)
-    given: list[int]
-    if node.op == "Reshape" and conversion.constant(data_inputs(node)[1]) is not None:
-        given = [int(size) for size in conversion.wanted_constant(node, 1).ravel()]
-        given = _one_free(given, conversion.shape(source), conversion.shape(result))
-    else:
-        given = [-1 if size is None else size for size in conversion.shape(result)]
-    if given.count(-1) > 1:
-        raise unsupported(node, "it leaves two sizes open")
-    sizes = conversion.add_integers(f"{node.name}/sizes", given)
-    options = OperatorOptions(17, (("ints", given),))
-    conversion.emit(_RESHAPE, [conversion.index(source), sizes], result, options)
-
-
-def _one_free(given: list[int], before: Shape, after: Shape) -> list[int]:
-    """Return the sizes with the batch free and all others fixed, where that is the same."""
+    before, after = conversion.shape(source), conversion.shape(result)
     sizes = [-1 if size is None else size for size in after]
-    known = None not in before[1:] and None not in after[1:]
-    if before and after and known and before[0] is None and after[0] is None:
-        rows = [math.prod(size or 0 for size in shape[1:]) for shape in (before, after)]
-        if rows[0] == rows[1]:
-            return sizes
-    return given
+    if node.op == "Reshape" and not _keeps_batch(before, after):
+        given = conversion.constant(data_inputs(node)[1])
+        sizes = sizes if given is None else given.ravel().tolist()
+    if sizes.count(-1) > 1:
+        raise unsupported(node, "it leaves two sizes open")
+    number = conversion.add_integers(f"{node.name}/sizes", sizes)
+    options = OperatorOptions(17, (("ints", sizes),))
+    conversion.emit(_RESHAPE, [conversion.index(source), number], result, options)
+
+
+def _keeps_batch(before: Shape, after: Shape) -> bool:
+    """Return whether the batch is free and each of its rows has as many values as before."""
+    if before[:1] != (None,) or after[:1] != (None,) or None in (*before[1:], *after[1:]):
+        return False
+    rows = [math.prod(size or 0 for size in shape[1:]) for shape in (before, after)]
+    return rows[0] == rows[1]
 
 
 def _pad(conversion: Conversion, node: Any) -> None:
@@ -146,7 +157,7 @@ def _pad(conversion: Conversion, node: Any) -> None:
     if value == 0:
         reader = conversion.only_reader(result)
         if reader is not None and fits_same(conversion, reader, conversion.shape(source), pads):
-            conversion.pad_as_same(reader)
+            conversion.padded_as_same.add(reader.name)
             conversion.pass_on(source, result)
             return
     inputs = [conversion.index(source), conversion.add_constant(f"{node.name}/pads", pads)]
@@ -158,11 +169,7 @@ def _pad(conversion: Conversion, node: Any) -> None:
 
 
 def _mirror_pad(conversion: Conversion, node: Any) -> None:
-    pads = conversion.wanted_constant(node, 1).astype(np.int32)
-    inputs = [
-        conversion.index(data_inputs(node)[0]),
-        conversion.add_constant(f"{node.name}/pads", pads),
-    ]
+    inputs = [conversion.first_index(node), _constant_input(conversion, node, 1, "pads")]
     symmetric = attribute_value(node, "mode", "REFLECT") == "SYMMETRIC"
     options = OperatorOptions(77, (("int8", int(symmetric)),))
     conversion.emit(_MIRROR_PAD, inputs, (node.name, 0), options)
@@ -179,39 +186,14 @@ def _concatenate(conversion: Conversion, node: Any) -> None:
     conversion.emit(_CONCATENATION, inputs, (node.name, 0), options)
 
 
-def _transpose(conversion: Conversion, node: Any) -> None:
-    order = conversion.wanted_constant(node, 1).ravel().tolist()
-    inputs = [
-        conversion.index(data_inputs(node)[0]),
-        conversion.add_integers(f"{node.name}/order", order),
-    ]
-    conversion.emit(_TRANSPOSE, inputs, (node.name, 0), OperatorOptions(26))
-
-
-def _strided_slice(conversion: Conversion, node: Any) -> None:
-    bounds = [
-        conversion.add_integers(f"{node.name}/{name}", conversion.wanted_constant(node, number))
-        for number, name in enumerate(("begin", "end", "step"), 1)
-    ]
-    masks = ("begin_mask", "end_mask", "ellipsis_mask", "new_axis_mask", "shrink_axis_mask")
-    options = OperatorOptions(
-        32, tuple(("int32", attribute_value(node, mask, 0)) for mask in masks)
-    )
-    inputs = [conversion.index(data_inputs(node)[0]), *bounds]
-    conversion.emit(_STRIDED_SLICE, inputs, (node.name, 0), options)
-
-
 def _resize_bilinear(conversion: Conversion, node: Any) -> None:
-    size = conversion.wanted_constant(node, 1).ravel().tolist()
-    inputs = [
-        conversion.index(data_inputs(node)[0]),
-        conversion.add_integers(f"{node.name}/size", size),
-    ]
+    inputs = [conversion.first_index(node), _constant_input(conversion, node, 1, "size")]
     centres = bool(attribute_value(node, "half_pixel_centers", False))
     corners = bool(attribute_value(node, "align_corners", False))
-    options = OperatorOptions(15, (("bool", corners), ("bool", centres)), first_slot=2)
-    version = 3 if centres else 1
-    conversion.emit(_RESIZE_BILINEAR, inputs, (node.name, 0), options, version)
+    # The first two slots held the size once.
+    absent = ("int32", 0)
+    options = OperatorOptions(15, (absent, absent, ("bool", corners), ("bool", centres)))
+    conversion.emit(_RESIZE_BILINEAR, inputs, (node.name, 0), options, 3 if centres else 1)
 
 
 def _identity(conversion: Conversion, node: Any) -> None:
@@ -219,8 +201,9 @@ def _identity(conversion: Conversion, node: Any) -> None:
         conversion.pass_on(source, (node.name, number))
 
 
-CONVERTERS: dict[str, Converter] = {
+CONVERTERS: dict[str, Callable[[Conversion, Any], None]] = {
     **dict.fromkeys(_SIMPLE, _simple),
+    **dict.fromkeys(_WITH_OPTIONS, _with_options),
     **dict.fromkeys(_FUSING, _fusing),
     **dict.fromkeys(_REDUCING, _reduce),
     "Conv2D": convolution,
@@ -228,9 +211,7 @@ CONVERTERS: dict[str, Converter] = {
     "MatMul": dense,
     "AvgPool": pool,
     "MaxPool": pool,
-    "LeakyRelu": _leaky_relu,
     "Softmax": _softmax,
-    "LRN": _response_normalisation,
     "Reshape": _reshape,
     "Squeeze": _reshape,
     "ExpandDims": _reshape,
@@ -239,8 +220,6 @@ CONVERTERS: dict[str, Converter] = {
     "MirrorPad": _mirror_pad,
     "Concat": _concatenate,
     "ConcatV2": _concatenate,
-    "Transpose": _transpose,
-    "StridedSlice": _strided_slice,
     "ResizeBilinear": _resize_bilinear,
     "Identity": _identity,
 }
@@ -258,7 +237,6 @@ def convert_node(conversion: Conversion, node: Any) -> None:
         raise unsupported(node, "it is not known how")
     if attribute_value(node, "T", DataType.FLOAT) != DataType.FLOAT:
         raise unsupported(node, "it computes no float32")
-    inputs: list[Tensor] = data_inputs(node)
-    if not inputs:
+    if not data_inputs(node):
         raise unsupported(node, "it has no input")
     converter(conversion, node)

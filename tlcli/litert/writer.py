@@ -50,9 +50,9 @@ def write_model(graph: Any, input: str, output: str) -> bytes:
             conversion.add_input(node)
         elif node.op == "Placeholder":
             raise unsupported(node, "a second input")
-        elif node.op != "Const" and not conversion.is_fused(node):
+        elif node.op != "Const" and node.name not in conversion.fused:
             convert_node(conversion, node)
-    return conversion.serialise((start, 0), end)
+    return conversion.serialise()
 
 
 def _is_passing(node: Any) -> bool:
