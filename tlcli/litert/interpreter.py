@@ -55,7 +55,8 @@ class LiteRTEngine:
         where = name or ("the LiteRT model" if isinstance(source, bytes) else str(source))
         given: dict[str, Any]
         if not isinstance(source, bytes) and mapped:
-            check_litert_file(source, trust)
+            if not trust:
+                _check_mapped(Path(source))
             given = {"model_path": str(source)}
         else:
             given = {"model_content": litert_content(source, trust)}
@@ -140,11 +141,12 @@ class LiteRTEngine:
         return fits
 
     def _run(self, batch: Array) -> Array:
+        if len(batch) == 0:
+            return np.zeros((0, *self._outputs[self.output]["shape"][1:]), np.float32)
         if len(batch) > 1 and self._resizable is None:
             self._resizable = self._try_resize(batch[:2])
-        if len(batch) == 0 or (len(batch) > 1 and not self._resizable):
-            rows = [self._invoke(batch[index : index + 1]) for index in range(len(batch))]
-            return np.concatenate(rows) if rows else self._invoke_empty()
+        if len(batch) > 1 and not self._resizable:
+            return np.concatenate([self._invoke(image[np.newaxis]) for image in batch])
         return self._invoke(batch)
 
     def _try_resize(self, pair: Array) -> bool:
@@ -178,12 +180,12 @@ class LiteRTEngine:
 
     def _output_of_run(self) -> Array:
         self._interpreter.invoke()
-        return self._from_output(self._interpreter.get_tensor(self._outputs[self.output]["index"]))
-
-    def _invoke_empty(self) -> Array:
-        return np.zeros(
-            (0, *(int(size) for size in self._outputs[self.output]["shape"][1:])), np.float32
-        )
+        output = self._outputs[self.output]
+        values = self._interpreter.get_tensor(output["index"])
+        scale, zero = output["quantization"]
+        if values.dtype.kind in "iu" and scale:
+            values = (values.astype(np.float32) - zero) * np.float32(scale)
+        return np.asarray(values)
 
     def _to_input(self, batch: Array) -> Array:
         wanted = np.dtype(self._input["dtype"])
@@ -195,12 +197,6 @@ class LiteRTEngine:
         values = batch / scale + zero if scale else batch
         limits = np.iinfo(wanted)
         return np.clip(np.rint(values), limits.min, limits.max).astype(wanted)
-
-    def _from_output(self, values: Array) -> Array:
-        scale, zero = self._outputs[self.output]["quantization"]
-        if values.dtype.kind in "iu" and scale:
-            values = (values.astype(np.float32) - zero) * np.float32(scale)
-        return np.asarray(values)
 
 
 def litert_content(source: Path | str | bytes, trust: bool = False) -> bytes:
@@ -221,13 +217,11 @@ def litert_content(source: Path | str | bytes, trust: bool = False) -> bytes:
     return content
 
 
-def check_litert_file(path: Path | str, trust: bool = False) -> None:
+def _check_mapped(path: Path) -> None:
     """Check a .tflite file through a memory map; errors are those of `litert_content`."""
-    if trust:
-        return
     try:
         with (
-            Path(path).open("rb") as file,
+            path.open("rb") as file,
             mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content,
         ):
             check_litert(content, str(path))

@@ -12,7 +12,6 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -82,7 +81,7 @@ class LiteRTPool:
         self._made = int(several)
         self._waited = FEW_IMAGES if several else 0
         self._changed = threading.Condition()
-        self._executor: ThreadPoolExecutor | None = None
+        self._executor = ThreadPoolExecutor(self.workers, "tlcli-litert")
         self._closed = False
 
     @property
@@ -121,37 +120,22 @@ class LiteRTPool:
         Raises:
             GraphError: the model cannot be run on it.
         """
+        images = batch[:, np.newaxis]
         if len(batch) < 2 or self.workers < 2:
             with self._lent(crowded=False) as engine:
-                rows = [engine.run(batch[number : number + 1]) for number in range(len(batch))]
+                rows = [engine.run(image) for image in images]
                 return np.concatenate(rows) if rows else engine.run(batch)
-        results: list[Array] = [batch] * len(batch)
-        numbers = count()  # one step of it is one step of Python: threads may share it
-
-        def work() -> None:
-            while (number := next(numbers)) < len(batch):
-                results[number] = self.run_one(batch[number : number + 1])
-
-        for done in [self._threads_of_its_own().submit(work) for _ in range(self.workers)]:
-            done.result()
-        return np.concatenate(results)
+        self._check_open()
+        return np.concatenate(list(self._executor.map(self.run_one, images)))
 
     def close(self) -> None:
         """Release the interpreters; nothing can be run afterwards."""
         with self._changed:
             self._closed = True
-            executor, self._executor = self._executor, None
             self._changed.notify_all()
-        if executor is not None:
-            executor.shutdown(wait=True)
+        self._executor.shutdown()
         for engine in self._engines:
             engine.close()
-
-    def _threads_of_its_own(self) -> ThreadPoolExecutor:
-        with self._changed:
-            if self._executor is None:
-                self._executor = ThreadPoolExecutor(self.workers, "tlcli-litert")
-            return self._executor
 
     @contextmanager
     def _lent(self, crowded: bool) -> Iterator[LiteRTEngine]:
@@ -171,8 +155,7 @@ class LiteRTPool:
             if self.workers > 1 and (crowded or not self._wide_is_free):
                 self._waited += 1
             while True:
-                if self._closed:
-                    raise GraphError("the LiteRT model was closed")
+                self._check_open()
                 several = self._wide is None or self._waited > FEW_IMAGES
                 if self._wide is not None and self._wide_is_free and not (crowded and several):
                     self._wide_is_free = False
@@ -184,6 +167,10 @@ class LiteRTPool:
                     break
                 self._changed.wait()
         return self._another()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise GraphError("the LiteRT model was closed")
 
     def _another(self) -> LiteRTEngine:
         try:
