@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,16 +21,15 @@ import numpy as np
 
 from tlcli.arrays import Floats
 from tlcli.errors import DataError, OutputError
-from tlcli.progress import Progress
 from tlcli.system.atomic_files import TEMPORARY_PREFIX, atomic_path, sweep_temporary
 from tlcli.text import counted
 
 # 32 characters for each of a quarter of a million floats: far beyond any bottleneck.
 _LARGEST_FILE = 8 << 20
-_BLOCK_BYTES = 16 << 20
-_EXTENSION = r"\.(?:jpe?g|png|gif|bmp|webp|tiff?)"
-_ENDS_IN_EXTENSION = re.compile(rf".*{_EXTENSION}", re.IGNORECASE | re.DOTALL)
-_EXTENSION_AND_MODULE = re.compile(rf"(.*{_EXTENSION})_(.+)", re.IGNORECASE | re.DOTALL)
+# The last extension ends the image's name.
+_EXTENSION_AND_MODULE = re.compile(
+    r"(.*\.(?:jpe?g|png|gif|bmp|webp|tiff?))(?:_(.+))?", re.IGNORECASE | re.DOTALL
+)
 # For names without an extension, only what is surely a module is cut off.
 _KNOWN_MODULE = re.compile(
     r"(.+?)_(inception_v3|mobilenet_[0-9.]+_[0-9]+(?:_quantized)?|(?:https?|gs|file)~.+)", re.DOTALL
@@ -38,25 +37,32 @@ _KNOWN_MODULE = re.compile(
 
 
 @dataclass(frozen=True)
-class TextBottleneck:
-    """One vector that was read.
+class TextFile:
+    """A file that may contain a vector.
 
     Attributes:
+        path: the text file.
         folder: the label's folder.
         image_name: the image's name in that folder, "photo.jpg" or "sub/photo.jpg".
-        vector: float32 [D], finite.
-        path: the text file.
+        module: the module part of the file name, "" for the form of 2015.
     """
 
+    path: Path
     folder: str
     image_name: str
-    vector: Floats
-    path: Path
+    module: str
 
     @property
     def name(self) -> str:
         """The image's name as data sets know it, "FOLDER/photo.jpg"."""
         return f"{self.folder}/{self.image_name}"
+
+
+@dataclass(frozen=True)
+class TextBottleneck(TextFile):
+    """A file with its vector, float32 [D], finite."""
+
+    vector: Floats
 
 
 @dataclass(frozen=True)
@@ -67,7 +73,7 @@ class TextImport:
         bottlenecks: sorted by name, all of one length and one module; their vectors are the rows
             of one matrix.
         skipped: (file, reason) of each file that was left out.
-        module: the module part of the file names, "" for the form of 2015.
+        module: that of all files.
         size: D.
     """
 
@@ -87,26 +93,17 @@ def parse_file_name(file_name: str) -> tuple[str, str] | None:
     if not file_name.lower().endswith(".txt") or file_name.startswith("."):
         return None
     stem = file_name[:-4]
-    if _ENDS_IN_EXTENSION.fullmatch(stem):
-        return stem, ""
     match = _EXTENSION_AND_MODULE.fullmatch(stem) or _KNOWN_MODULE.fullmatch(stem)
-    return (match[1], match[2]) if match else (stem, "")
+    return (match[1], match[2] or "") if match else (stem, "")
 
 
-def import_folder(
-    directory: Path,
-    module: str | None = None,
-    progress: Progress | None = None,
-    block_bytes: int = _BLOCK_BYTES,
-) -> TextImport:
+def import_folder(directory: Path, module: str | None = None) -> TextImport:
     """Read the text bottlenecks under ``directory``/LABEL/.
 
     Args:
         directory: the original's --bottleneck_dir.
         module: read only files of this module, as typed or as in file names; "" for the form
             of 2015. None: there must be one only.
-        progress: called with ("import", done, total).
-        block_bytes: size of the blocks that vectors are read into.
 
     Raises:
         DataError: no folder, no bottleneck in it, or files of several modules.
@@ -116,86 +113,43 @@ def import_folder(
         raise DataError(f"{directory} is not a folder; --import_bottlenecks takes one")
     files, skipped = _list_files(directory)
     files = _of_one_module(files, module)
-    found: list[TextBottleneck] = []
-    blocks = _Blocks(block_bytes)
-    for done, file in enumerate(files, 1):
+    found: list[tuple[TextFile, int]] = []
+    # By length. A million arrays of their own would fragment the heap.
+    values: defaultdict[int, bytearray] = defaultdict(bytearray)
+    for file in files:
         try:
             vector = read_vector(file.path)
         except DataError as error:
             skipped.append((file.path, str(error)))
         else:
-            vector = blocks.add(vector)
-            found.append(TextBottleneck(file.folder, file.image_name, vector, file.path))
-        if progress is not None:
-            progress("import", done, len(files))
+            values[len(vector)].extend(vector.tobytes())
+            found.append((file, len(vector)))
     if not found:
         reason = (
             f"; the first file, {skipped[0][0]}, is not one: {skipped[0][1]}" if skipped else ""
         )
         raise DataError(f"no text bottleneck was found in folders of {directory}{reason}")
     # A file cut short has its own length; of equally many the longer ones are whole.
-    lengths = Counter(len(item.vector) for item in found)
+    lengths = Counter(length for _, length in found)
     size = max(lengths, key=lambda length: (lengths[length], length))
-    for item in found:
-        if len(item.vector) != size:
-            skipped.append(
-                (item.path, f"{counted(len(item.vector), 'value')} where most files have {size}")
-            )
-    del blocks, item
-    found = [each for each in found if len(each.vector) == size]
+    rows = iter(np.frombuffer(values[size], np.float32).reshape(-1, size))
+    bottlenecks: list[TextBottleneck] = []
+    for file, length in found:
+        if length == size:
+            bottlenecks.append(TextBottleneck(**vars(file), vector=next(rows)))
+        else:
+            reason = f"{counted(length, 'value')} where most files have {size}"
+            skipped.append((file.path, reason))
     return TextImport(
-        bottlenecks=_in_one_matrix(found, size),
+        bottlenecks=tuple(sorted(bottlenecks, key=lambda item: item.name)),
         skipped=tuple(sorted(skipped)),
         module=files[0].module,
         size=size,
     )
 
 
-class _Blocks:
-    """Blocks that vectors are copied into as they are read.
-
-    A million arrays of their own would fragment the heap; a block is freed as a whole once
-    none of its vectors is used.
-    """
-
-    def __init__(self, block_bytes: int) -> None:
-        self._block_bytes = block_bytes
-        self._block = np.empty((0, 0), np.float32)
-        self._used = 0
-
-    def add(self, vector: Floats) -> Floats:
-        """Return a copy of the vector within a block."""
-        if self._used == len(self._block) or len(vector) != self._block.shape[1]:
-            rows = max(1, self._block_bytes // max(1, vector.nbytes))
-            self._block, self._used = np.empty((rows, len(vector)), np.float32), 0
-        row: Floats = self._block[self._used]
-        row[:] = vector
-        self._used += 1
-        return row
-
-
-def _in_one_matrix(found: list[TextBottleneck], size: int) -> tuple[TextBottleneck, ...]:
-    """Return them sorted by name, vectors as rows of one matrix; ``found`` is emptied."""
-    found.sort(key=lambda item: item.name, reverse=True)
-    matrix = np.empty((len(found), size), np.float32)
-    result = []
-    for row in matrix:
-        item = found.pop()  # so that blocks are freed while the matrix fills
-        row[:] = item.vector
-        result.append(TextBottleneck(item.folder, item.image_name, row, item.path))
-    return tuple(result)
-
-
-@dataclass(frozen=True)
-class _File:
-    path: Path
-    folder: str
-    image_name: str
-    module: str
-
-
-def _list_files(directory: Path) -> tuple[list[_File], list[tuple[Path, str]]]:
-    files: list[_File] = []
+def _list_files(directory: Path) -> tuple[list[TextFile], list[tuple[Path, str]]]:
+    files: list[TextFile] = []
     skipped: list[tuple[Path, str]] = []
     for holder, folders, names in os.walk(directory):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
@@ -212,43 +166,40 @@ def _list_files(directory: Path) -> tuple[list[_File], list[tuple[Path, str]]]:
             else:
                 image_name, module = parsed
                 image_name = "/".join((*parts[1:-1], image_name))
-                files.append(_File(path, parts[0], image_name, module))
+                files.append(TextFile(path, parts[0], image_name, module))
     return files, skipped
 
 
-def _of_one_module(files: list[_File], module: str | None) -> list[_File]:
+def _of_one_module(files: list[TextFile], module: str | None) -> list[TextFile]:
     if module is not None:
         suffix = module_suffix(module)
         return [file for file in files if file.module == suffix]
-    first: dict[str, _File] = {}
-    images: dict[tuple[str, str], _File] = {}
+    first: dict[str, TextFile] = {}
+    images: dict[str, TextFile] = {}
     for file in files:
-        other = images.setdefault((file.folder, file.image_name), file)
+        other = images.setdefault(file.name, file)
         if other.module != file.module:
             raise _several_modules(other, file)
         first.setdefault(file.module, file)
     # Vectors of two networks must not be mixed, also where no image has both. Notes named like
     # files of 2015 ("readme.txt") are distinguished from vectors by reading them.
-    if len(first) > 1 and "" in first and not any(map(_looks_like_vector, _plain(files))):
+    plain = [file for file in files if not file.module]
+    if len(first) > 1 and plain and not any(map(_looks_like_vector, plain)):
         return [file for file in files if file.module]
     if len(first) > 1:
         raise _several_modules(*list(first.values())[:2])
     return files
 
 
-def _plain(files: list[_File]) -> Iterable[Path]:
-    return (file.path for file in files if not file.module)
-
-
-def _looks_like_vector(path: Path) -> bool:
+def _looks_like_vector(file: TextFile) -> bool:
     try:
-        read_vector(path)
+        read_vector(file.path)
     except DataError:
         return False
     return True
 
 
-def _several_modules(one: _File, other: _File) -> DataError:
+def _several_modules(one: TextFile, other: TextFile) -> DataError:
     return DataError(
         f"{one.path} and {other.path} are bottlenecks of two modules; import a folder that holds "
         "those of one, or name it with --module"
@@ -292,27 +243,20 @@ def format_vector(vector: Floats) -> str:
     return ",".join(np.asarray(vector, dtype=np.float32).astype(str).tolist())
 
 
-def export_folder(
-    directory: Path,
-    items: Iterable[tuple[str, Floats]],
-    module: str | None,
-    progress: Progress | None = None,
-) -> int:
-    """Write vectors as the original did and return how many were written.
+def export_folder(directory: Path, items: Iterable[tuple[str, Floats]], module: str | None) -> None:
+    """Write vectors as the original did.
 
     Args:
         directory: files go to ``directory``/LABEL/NAME.jpg_MODULE.txt.
         items: ("LABEL/NAME.jpg", float32 [D]) each.
         module: name, URL or path of the backbone; None or "" for the form of 2015.
-        progress: called with ("export", done, total).
 
     Raises:
         OutputError: a file cannot be written.
     """
     ending = f"_{module_suffix(module)}.txt" if module else ".txt"
-    listed = list(items)
     swept: set[Path] = set()
-    for done, (name, vector) in enumerate(listed, 1):
+    for name, vector in items:
         parts = name.split("/")
         if len(parts) < 2 or any(part in ("", ".", "..") for part in parts):
             raise OutputError(f"cannot export the bottleneck of {name!r}: not a LABEL/NAME")
@@ -322,6 +266,3 @@ def export_folder(
             swept.add(path.parent)
         with atomic_path(path) as temporary:
             temporary.write_text(format_vector(vector), encoding="ascii")
-        if progress is not None:
-            progress("export", done, len(listed))
-    return len(listed)
