@@ -11,7 +11,7 @@ import pytest
 
 from tlcli.core.bottlenecks.cache import BottleneckStore
 from tlcli.core.bottlenecks.cache_database import FILE_NAME, StoreDatabase
-from tlcli.core.bottlenecks.cache_files import FileCache
+from tlcli.core.bottlenecks.cache_files import file_contents
 from tlcli.core.data import content_hashes
 from tlcli.errors import ImageError
 from tlcli.system.atomic_files import sha256_bytes
@@ -162,12 +162,13 @@ def test_each_part_of_a_long_list_is_written_down_on_its_own(
     paths = [made_file(tmp_path / f"{i}.jpg", b"%d" % i) for i in range(8)]
     calls: list[int] = []
     database = StoreDatabase(tmp_path / "cache")
-    files = FileCache(database, files_at_once=3)
-    found = files.contents(paths, lambda stage, done, total: calls.append(done))
+    found = file_contents(
+        database, paths, lambda stage, done, total: calls.append(done), files_at_once=3
+    )
     assert found == [sha256_bytes(b"%d" % i) for i in range(8)]
     assert calls == list(range(1, 9))
     reads.clear()
-    assert files.contents([str(path) for path in paths]) == found
+    assert file_contents(database, [str(path) for path in paths]) == found
     assert reads == []
     database.close()
 

@@ -16,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from tlcli.arrays import Array
-from tlcli.core.bottlenecks.cache_database import CHUNK, StoreDatabase, chunks, marks
-from tlcli.core.bottlenecks.cache_files import FileCache
+from tlcli.core.bottlenecks.cache_database import CHUNK, StoreDatabase, select_in
+from tlcli.core.bottlenecks.cache_files import file_contents
 from tlcli.core.images.preprocessing import PREPROCESSING_VERSION
 from tlcli.errors import ImageError
 from tlcli.progress import Progress
@@ -52,7 +52,6 @@ class BottleneckStore:
     def __init__(self, folder: Path | None = None) -> None:
         self.folder = bottleneck_folder() if folder is None else Path(folder)
         self._database = StoreDatabase(self.folder)
-        self._files = FileCache(self._database)
         self.path = self._database.path
 
     def close(self) -> None:
@@ -79,7 +78,7 @@ class BottleneckStore:
             paths: any files.
             progress: called with ("hashing", done, total).
         """
-        return self._files.contents(paths, progress)
+        return file_contents(self._database, paths, progress)
 
     # -- vectors
 
@@ -128,11 +127,12 @@ class BottleneckStore:
                 positions: dict[str, list[int]] = {}
                 for index in range(start, min(start + CHUNK, len(contents))):
                     positions.setdefault(contents[index], []).append(index)
-                chunk = list(positions)
-                for content, checksum, blob in connection.execute(
-                    "SELECT content, checksum, vector FROM vectors WHERE backbone = ? "
-                    f"AND view = ? AND content IN ({marks(chunk)})",
-                    [backbone[0], name, *chunk],
+                for content, checksum, blob in select_in(
+                    connection,
+                    "SELECT content, checksum, vector FROM vectors "
+                    "WHERE backbone = ? AND view = ? AND content",
+                    [backbone[0], name],
+                    list(positions),
                 ):
                     if (
                         isinstance(blob, bytes)
@@ -152,24 +152,15 @@ class BottleneckStore:
 
         Faster than `fill`: no vector is read, so damaged ones count too.
         """
-        total = 0
+        select = "SELECT count(*) FROM vectors WHERE backbone = ? AND view = '' AND content"
 
-        def read(connection: sqlite3.Connection) -> None:
-            nonlocal total
-            total = 0
+        def read(connection: sqlite3.Connection) -> int:
             backbone = _backbone(connection, fingerprint)
             if backbone is None:
-                return
-            for chunk in chunks(contents):
-                (found,) = connection.execute(
-                    "SELECT count(*) FROM vectors WHERE backbone = ? AND view = '' "
-                    f"AND content IN ({marks(chunk)})",
-                    [backbone[0], *chunk],
-                ).fetchone()
-                total += found
+                return 0
+            return sum(n for (n,) in select_in(connection, select, [backbone[0]], contents))
 
-        self._database.run(read)
-        return total
+        return self._database.run(read)
 
     def put(self, fingerprint: str, view: str | None, vectors: Mapping[str, Array]) -> None:
         """Store vectors [D] by content, in one transaction.
@@ -231,21 +222,11 @@ class BottleneckStore:
 
     def failures(self, contents: Iterable[str]) -> dict[str, str]:
         """Return why contents could not be decoded, for those with a stored reason."""
+        select = "SELECT content, reason FROM failures WHERE reader = ? AND content"
         wanted = list(dict.fromkeys(contents))
-        found: dict[str, str] = {}
-
-        def read(connection: sqlite3.Connection) -> None:
-            for chunk in chunks(wanted):
-                found.update(
-                    connection.execute(
-                        "SELECT content, reason FROM failures WHERE reader = ? "
-                        f"AND content IN ({marks(chunk)})",
-                        [_reader(), *chunk],
-                    ).fetchall()
-                )
-
-        self._database.run(read)
-        return found
+        return self._database.run(
+            lambda connection: dict(select_in(connection, select, [_reader()], wanted))
+        )
 
 
 def _backbone(connection: sqlite3.Connection, fingerprint: str) -> tuple[int, int] | None:

@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from tlcli.errors import CacheError
 from tlcli.system.atomic_files import write_reason
@@ -72,16 +72,13 @@ class StoreDatabase:
         self.path = folder / FILE_NAME
         self._lock = threading.RLock()
         self._connection: sqlite3.Connection | None = None
-        self._connect()
-
-    def _connect(self) -> None:
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise self.error(write_reason(error)) from error
-        if not supports_locks(self.folder):
+        if not supports_locks(folder):
             raise CacheError(
-                f"the bottleneck cache in {self.folder} cannot be used: its drive has no file "
+                f"the bottleneck cache in {folder} cannot be used: its drive has no file "
                 "locks, and two runs at once would corrupt it; name a folder of a local drive with "
                 "--bottleneck_dir, or for all caches in TLCLI_CACHE_DIR"
             )
@@ -110,11 +107,11 @@ class StoreDatabase:
             if version > _SCHEMA_VERSION:
                 raise self.error("a newer version of tlcli made it")
             if version < _SCHEMA_VERSION:
-                connection.execute("BEGIN IMMEDIATE")
-                for statement in _SCHEMA.split(";"):
-                    connection.execute(statement)
-                connection.execute(f"PRAGMA user_version={_SCHEMA_VERSION}")
-                connection.execute("COMMIT")
+                with connection:
+                    connection.execute("BEGIN IMMEDIATE")
+                    for statement in _SCHEMA.split(";"):
+                        connection.execute(statement)
+                    connection.execute(f"PRAGMA user_version={_SCHEMA_VERSION}")
             for table in ("files", "backbones", "vectors", "failures"):
                 connection.execute(f"SELECT * FROM {table} LIMIT 1").fetchone()
         except BaseException:
@@ -145,7 +142,8 @@ class StoreDatabase:
 
     def error(self, reason: object) -> CacheError:
         """Return the error with the reason why the cache cannot be used."""
-        if self._is_read_only():
+        existing = next(path for path in (self.folder, *self.folder.parents) if path.exists())
+        if existing.is_dir() and not os.access(existing, os.W_OK | os.X_OK):
             # SQLite reports only "unable to open database file".
             return CacheError(
                 f"the bottleneck cache in {self.folder} cannot be used: nothing can be written "
@@ -156,10 +154,6 @@ class StoreDatabase:
             f"the bottleneck cache in {self.folder} cannot be used: {reason}; "
             "name another folder with --bottleneck_dir or make room there"
         )
-
-    def _is_read_only(self) -> bool:
-        existing = next(path for path in (self.folder, *self.folder.parents) if path.exists())
-        return existing.is_dir() and not os.access(existing, os.W_OK | os.X_OK)
 
     def close(self) -> None:
         """Close the database; safe to call twice."""
@@ -195,15 +189,10 @@ class StoreDatabase:
         """
 
         def transaction(connection: sqlite3.Connection) -> None:
-            # IMMEDIATE: SQLite does not wait for a lock that a transaction takes late.
-            connection.execute("BEGIN IMMEDIATE")
-            try:
+            with connection:
+                # IMMEDIATE: SQLite does not wait for a lock that a transaction takes late.
+                connection.execute("BEGIN IMMEDIATE")
                 action(connection)
-                connection.execute("COMMIT")
-            except BaseException:
-                with contextlib.suppress(sqlite3.Error):
-                    connection.execute("ROLLBACK")
-                raise
 
         self.run(transaction)
 
@@ -226,12 +215,18 @@ def _retry_while_locked(action: Callable[[], Result]) -> Result:
             time.sleep(0.02)
 
 
-def chunks(values: Sequence[str]) -> Iterator[Sequence[str]]:
-    """Yield the values, as many at a time as one statement takes."""
+def select_in(
+    connection: sqlite3.Connection, select: str, parameters: Sequence[Any], values: Sequence[str]
+) -> Iterator[Any]:
+    """Yield the rows of ``select`` IN ``values``, as many values at a time as a statement takes.
+
+    Args:
+        connection: to the database.
+        select: a statement up to the column that is one of the values.
+        parameters: of the statement so far.
+        values: any number of them.
+    """
     for start in range(0, len(values), CHUNK):
-        yield values[start : start + CHUNK]
-
-
-def marks(values: Sequence[str]) -> str:
-    """Return the placeholders of values in a statement."""
-    return ",".join("?" * len(values))
+        chunk = values[start : start + CHUNK]
+        marks = ",".join("?" * len(chunk))
+        yield from connection.execute(f"{select} IN ({marks})", [*parameters, *chunk])

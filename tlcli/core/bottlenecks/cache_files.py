@@ -8,78 +8,67 @@ import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from tlcli.core.bottlenecks.cache_database import StoreDatabase, chunks, marks
+from tlcli.core.bottlenecks.cache_database import StoreDatabase, select_in
 from tlcli.core.data.content_hashes import STAGE, FileState, HashedFile, hash_files
 from tlcli.errors import ImageError
 from tlcli.progress import Progress
 
 
-class FileCache:
-    """Paths of files with their state and content hash.
+def file_contents(
+    database: StoreDatabase,
+    paths: Sequence[Path | str],
+    progress: Progress | None = None,
+    files_at_once: int = 8000,
+) -> list[str | ImageError]:
+    """Return what `BottleneckStore.contents` does.
 
-    Args:
-        database: stores them.
-        files_at_once: looked up and hashed between two writes: a killed run loses no more, and
-            memory stays flat.
+    ``files_at_once`` are looked up and hashed between two writes: a killed run loses no more,
+    and memory stays flat.
     """
+    here = str(Path.cwd())
+    total = len(paths)
+    results: list[str | ImageError] = []
+    for start in range(0, total, files_at_once):
+        part = paths[start : start + files_at_once]
+        # Not by Path, which takes longer than looking at the file.
+        keys = [os.path.join(here, path) for path in part]  # noqa: PTH118
 
-    def __init__(self, database: StoreDatabase, files_at_once: int = 8000) -> None:
-        self._database = database
-        self._files_at_once = files_at_once
+        def report(done: int, start: int = start) -> None:
+            if progress is not None:
+                progress(STAGE, start + done, total)
 
-    def contents(
-        self, paths: Sequence[Path | str], progress: Progress | None = None
-    ) -> list[str | ImageError]:
-        """Return what `BottleneckStore.contents` does."""
-        here = str(Path.cwd())
-        total = len(paths)
-        results: list[str | ImageError] = []
-        for start in range(0, total, self._files_at_once):
-            part = paths[start : start + self._files_at_once]
-            # Not by Path, which takes longer than looking at the file.
-            keys = [os.path.join(here, path) for path in part]  # noqa: PTH118
+        hashed: dict[str, HashedFile] = {}
+        try:
+            results += hash_files(part, _known(database, keys), keys, hashed, progress and report)
+        finally:  # also after an interrupt
+            _store(database, hashed)
+    return results
 
-            def report(done: int, start: int = start) -> None:
-                if progress is not None:
-                    progress(STAGE, start + done, total)
 
-            hashed: dict[str, HashedFile] = {}
-            try:
-                results += hash_files(part, self._known(keys), keys, hashed, progress and report)
-            finally:  # also after an interrupt
-                self._store(hashed)
-        return results
+def _known(database: StoreDatabase, keys: Sequence[str]) -> dict[str, HashedFile]:
+    known: dict[str, HashedFile] = {}
 
-    def _known(self, keys: Sequence[str]) -> dict[str, HashedFile]:
-        known: dict[str, HashedFile] = {}
+    def read(connection: sqlite3.Connection) -> None:
+        select = "SELECT path, content, size, mtime_ns, ctime_ns, inode FROM files WHERE path"
+        wanted = [key for key in keys if _is_text(key)]
+        for path, content, *facts in select_in(connection, select, [], wanted):
+            state = FileState(*facts)
+            if content == checked_content(path, state, str(content)[:64]):
+                known[path] = (state, content[:64])
 
-        def read(connection: sqlite3.Connection) -> None:
-            for chunk in chunks([key for key in keys if _is_text(key)]):
-                rows = connection.execute(
-                    "SELECT path, size, mtime_ns, ctime_ns, inode, content FROM files "
-                    f"WHERE path IN ({marks(chunk)})",
-                    chunk,
-                )
-                for path, size, mtime_ns, ctime_ns, inode, content in rows:
-                    state = FileState(size, mtime_ns, ctime_ns, inode)
-                    if content == checked_content(path, state, str(content)[:64]):
-                        known[path] = (state, content[:64])
+    database.run(read)
+    return known
 
-        self._database.run(read)
-        return known
 
-    def _store(self, hashed: Mapping[str, HashedFile]) -> None:
-        rows = [
-            (path, *state, checked_content(path, state, content))
-            for path, (state, content) in hashed.items()
-            if _is_text(path)
-        ]
-        if rows:
-            self._database.write(
-                lambda connection: connection.executemany(
-                    "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?)", rows
-                )
-            )
+def _store(database: StoreDatabase, hashed: Mapping[str, HashedFile]) -> None:
+    rows = [
+        (path, *state, checked_content(path, state, content))
+        for path, (state, content) in hashed.items()
+        if _is_text(path)
+    ]
+    if rows:
+        statement = "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?)"
+        database.write(lambda connection: connection.executemany(statement, rows))
 
 
 def checked_content(path: str, state: FileState, content: str) -> str:
