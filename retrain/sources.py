@@ -190,6 +190,6 @@ def in_its_precision(
     )
     if choice.backend is None:
         logger.debug("precision float32: %s", choice.reason)
-        return trial.backbone
+        return backbone
     logger.info("Precision bfloat16 (%s): %s", choice.backend, choice.reason)
-    return precision.in_bfloat16(trial.backbone, choice.backend)
+    return precision.in_bfloat16(backbone, choice.backend)

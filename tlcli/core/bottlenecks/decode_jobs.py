@@ -37,12 +37,8 @@ class Unreadable:
     remember: bool
 
 
-def _read_file(job: Job) -> bytes:
-    """Return the job's content from the first of its files that still contains it.
-
-    Raises:
-        ImageError: none does.
-    """
+def _read_file(job: Job) -> bytes | Unreadable:
+    """Return the job's content from the first of its files that still contains it."""
     reason = "no such file"
     for path in map(Path, job.paths):
         try:
@@ -53,11 +49,13 @@ def _read_file(job: Job) -> bytes:
         except OSError as error:
             reason = (error.strerror or str(error)).lower()
             continue
+        except MemoryError:
+            return Unreadable("not enough memory to read it", remember=False)
         # A vector is stored under its content, so what is decoded must be that content.
         if sha256_bytes(data) == job.content:
             return data
         reason = "the file was changed while it was read"
-    raise ImageError(reason)
+    return Unreadable(reason, remember=False)
 
 
 def decode(
@@ -70,12 +68,9 @@ def decode(
         preprocessing: how to read an image, and its size.
         distortions: needed for a job with a view.
     """
-    try:
-        data = _read_file(job)
-    except ImageError as error:
-        return Unreadable(str(error), remember=False)
-    except MemoryError:
-        return Unreadable("not enough memory to read it", remember=False)
+    data = _read_file(job)
+    if isinstance(data, Unreadable):
+        return data
     height, width = preprocessing.height, preprocessing.width
     try:
         if job.view is None:

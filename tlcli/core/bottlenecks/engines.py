@@ -92,8 +92,7 @@ class TensorFlowBackbone(GraphEngine):
         self._size = graph.bottleneck_size
         # New memory for each image would cost a tenth of a small network's time.
         self._buffers = threading.local()
-        self._executor: ThreadPoolExecutor | None = None
-        self._making = threading.Lock()
+        self._executor = ThreadPoolExecutor(available_cpus(), "tlcli-tensorflow")
         self._prepared, self._preparing = False, threading.Lock()
 
     def run(self, batch: Array) -> Array:
@@ -107,9 +106,6 @@ class TensorFlowBackbone(GraphEngine):
             return np.zeros((0, self._size), np.float32)
         if self._gpu or len(batch) <= self._part:
             return self._run(batch)
-        with self._making:
-            if self._executor is None:
-                self._executor = ThreadPoolExecutor(available_cpus(), "tlcli-tensorflow")
         return np.concatenate(list(self._executor.map(self._run, self._parts(batch))))
 
     def run_here(self, pictures: Sequence[Array], scale: Scale) -> Array:
@@ -143,9 +139,7 @@ class TensorFlowBackbone(GraphEngine):
 
     def close(self) -> None:
         """Release the session; nothing can be run afterwards."""
-        if self._executor is not None:
-            self._executor.shutdown(wait=True)
-            self._executor = None
+        self._executor.shutdown()
         super().close()
 
 

@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tlcli.arrays import Array
-from tlcli.backbone import Backbone, BackboneGraph
+from tlcli.backbone import Backbone
 from tlcli.core.bottlenecks.cache import BottleneckStore
 from tlcli.core.bottlenecks.decode_jobs import Job, Unreadable, decode
 from tlcli.core.bottlenecks.engine_choice import backbone_engine
@@ -117,15 +117,16 @@ def compute(
         if job.content in known:
             _fail(result, job, known[job.content])
     jobs = [job for job in jobs if job.content not in known]
-    if progress is not None:
-        progress(STAGE, total - len(jobs), total)
+    report = progress or _silent
+    report(STAGE, total - len(jobs), total)
     if jobs:
-        extraction = _Extraction(backbone, store, distortions, result)
-        try:
-            extraction.run(jobs, total, progress)
-        finally:
-            extraction.close()
+        with contextlib.closing(_Extraction(backbone, store, distortions, result)) as extraction:
+            extraction.run(jobs, total, report)
     return result
+
+
+def _silent(stage: str, done: int, total: int) -> None:
+    pass
 
 
 def _view_key(distortions: Augmentation | None, view: int | None) -> str | None:
@@ -160,12 +161,7 @@ def _missing(requests: Sequence[Request], result: Bottlenecks) -> list[Job]:
         request = requests[row]
         rows_of.setdefault((request.content, request.view), []).append(row)
     return [
-        Job(
-            content,
-            view,
-            tuple(dict.fromkeys(requests[row].path for row in rows)),
-            tuple(rows),
-        )
+        Job(content, view, tuple(dict.fromkeys(requests[row].path for row in rows)), tuple(rows))
         for (content, view), rows in rows_of.items()
     ]
 
@@ -190,14 +186,14 @@ class _Extraction:
         self._distortions = distortions
         self._result = result
         self._preprocessing = Preprocessing("tlcli-1", backbone.height, backbone.width)
-        self._graph: BackboneGraph | None = None
         self._engine: BackboneEngine | None = None
+        self._size = backbone.bottleneck_size
         self._count = 0
         self._computed: list[tuple[Job, Array]] = []
         self._stored = 0.0  # time of the last transaction
         self._pace = 0.0  # seconds that a thread takes for an image in the network
 
-    def run(self, jobs: Sequence[Job], total: int, progress: Progress | None) -> None:
+    def run(self, jobs: Sequence[Job], total: int, progress: Progress) -> None:
         self._count = len(jobs)
         prefetcher = Prefetcher(jobs, self._work, available_cpus(), BATCH_SIZE, self._group)
         try:
@@ -212,9 +208,7 @@ class _Extraction:
             raise
         self._store_computed()
 
-    def _run(
-        self, prefetcher: Prefetcher[Job, _Outcome], total: int, progress: Progress | None
-    ) -> None:
+    def _run(self, prefetcher: Prefetcher[Job, _Outcome], total: int, progress: Progress) -> None:
         done = total - self._count
         waiting: list[tuple[Job, Array]] = []
         for job, outcome in prefetcher:
@@ -230,24 +224,19 @@ class _Extraction:
                     self._store_computed()
             else:
                 waiting.append((job, outcome))
-                if len(waiting) < self._batch_size():
+                if len(waiting) < (self._engine.batch_size if self._engine else BATCH_SIZE):
                     continue
                 self._finish(waiting)
                 waiting = []
-            if progress is not None:
-                progress(STAGE, done - len(waiting), total)
+            progress(STAGE, done - len(waiting), total)
         if waiting:
             self._finish(waiting)
-            if progress is not None:
-                progress(STAGE, done, total)
+            progress(STAGE, done, total)
 
     def close(self) -> None:
         if self._engine is not None:
             self._engine.close()
             self._engine = None
-
-    def _batch_size(self) -> int:
-        return BATCH_SIZE if self._engine is None else self._engine.batch_size
 
     def _group(self) -> int:
         """Return how many images a thread takes at once."""
@@ -282,15 +271,17 @@ class _Extraction:
             self._put([job for job, _ in part], vectors)
 
     def _loaded(self) -> BackboneEngine:
-        if self._graph is None:
-            self._graph = self._backbone.load_graph()
         if self._engine is None:
+            backbone = self._backbone
+            graph = backbone.load_graph()
+            if self._size is None:
+                self._size = graph.bottleneck_size
             try:
-                if self._backbone.bfloat16 is not None:
-                    self._engine = Bfloat16Backbone(self._graph, self._backbone.bfloat16)
+                if backbone.bfloat16 is not None:
+                    self._engine = Bfloat16Backbone(graph, backbone.bfloat16)
                 else:
                     self._engine = backbone_engine(
-                        self._graph, self._backbone.height, self._backbone.width, self._count
+                        graph, backbone.height, backbone.width, self._count
                     )
             except GraphError as error:
                 raise self._error(str(error)) from error
@@ -301,12 +292,10 @@ class _Extraction:
             vectors = run()
         except GraphError as error:
             raise self._error(str(error)) from error
-        size = self._backbone.bottleneck_size
-        if self._graph is not None and size is None:
-            size = self._graph.bottleneck_size
-        if vectors.shape != (count, size):
+        expected = (count, self._size)
+        if vectors.shape != expected:
             raise self._error(
-                f"it returned an output of shape {list(vectors.shape)} instead of {[count, size]}"
+                f"it returned an output of shape {list(vectors.shape)} instead of {list(expected)}"
             )
         if not np.isfinite(vectors).all():
             raise self._error("it returned NaN or infinity")

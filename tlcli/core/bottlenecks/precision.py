@@ -7,6 +7,8 @@ seconds to import; it pays on CPUs and GPUs made for it, with many new images.
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import hashlib
 import json
 import sys
@@ -18,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from tlcli.arrays import Array
-from tlcli.backbone import Backbone, BackboneGraph
+from tlcli.backbone import Backbone
 from tlcli.core.bottlenecks.engine_choice import backbone_engine
 from tlcli.core.bottlenecks.engines import NO_BACKEND, BackboneEngine, Bfloat16Backbone
 from tlcli.core.images.preprocessing import Preprocessing
@@ -121,23 +123,13 @@ class Trial:
     """Measures a backbone on this machine, on the first images of a run that can be read.
 
     Args:
-        backbone: in float32.
+        backbone: in float32; its graph is loaded for each precision.
         files: images of the run.
         image_count: how many images there are to compute.
     """
 
     def __init__(self, backbone: Backbone, files: Sequence[Any], image_count: int) -> None:
         self._backbone, self._files, self._count = backbone, files, image_count
-        self._graph: BackboneGraph | None = None
-        self._pixels: Array | None = None
-
-    @property
-    def backbone(self) -> Backbone:
-        """The backbone; where its graph was loaded for measuring it is not loaded again."""
-        graph = self._graph
-        return (
-            self._backbone if graph is None else replace(self._backbone, load_graph=lambda: graph)
-        )
 
     def float32(self) -> float:
         """Return the seconds per image in float32.
@@ -146,37 +138,28 @@ class Trial:
             BackboneError: the backbone cannot be loaded.
             GraphError: no engine runs it, or no image can be read.
         """
-        pixels, graph = self._ready()
         height, width = self._backbone.height, self._backbone.width
+        pixels, graph = self._pixels, self._backbone.load_graph()
         return _seconds(backbone_engine(graph, height, width, self._count), pixels)
 
     def bfloat16(self, backend: str) -> float:
         """Return the seconds per image in bfloat16 by a backend."""
-        pixels, graph = self._ready()
+        pixels, graph = self._pixels, self._backbone.load_graph()
         return _seconds(Bfloat16Backbone(graph, backend), pixels)
 
-    def _ready(self) -> tuple[Array, BackboneGraph]:
-        if self._pixels is None:
-            self._pixels = _pixels(self._backbone, self._files)
-        if self._graph is None:
-            self._graph = self._backbone.load_graph()
-        return self._pixels, self._graph
-
-
-def _pixels(backbone: Backbone, files: Sequence[Any]) -> Array:
-    preprocessing = Preprocessing("tlcli-1", backbone.height, backbone.width)
-    found: list[Array] = []
-    # A folder of damaged files is not searched from end to end.
-    for file in files[: 10 * SAMPLES]:
-        try:
-            found.append(preprocessing.read(file))
-        except (ImageError, MemoryError):
-            continue
-        if len(found) == SAMPLES:
-            break
-    if not found:
-        raise GraphError("no image can be read")
-    return preprocessing.scale(np.stack(found))
+    @functools.cached_property
+    def _pixels(self) -> Array:
+        preprocessing = Preprocessing("tlcli-1", self._backbone.height, self._backbone.width)
+        found: list[Array] = []
+        # A folder of damaged files is not searched from end to end.
+        for file in self._files[: 10 * SAMPLES]:
+            with contextlib.suppress(ImageError, MemoryError):
+                found.append(preprocessing.read(file))
+            if len(found) == SAMPLES:
+                break
+        if not found:
+            raise GraphError("no image can be read")
+        return preprocessing.scale(np.stack(found))
 
 
 def _seconds(engine: BackboneEngine, pixels: Array) -> float:
@@ -184,7 +167,7 @@ def _seconds(engine: BackboneEngine, pixels: Array) -> float:
 
     A first round, in which the engine prepares itself, does not count.
     """
-    try:
+    with contextlib.closing(engine):
         size = engine.batch_size
         batch = np.resize(pixels, (size, *pixels.shape[1:]))
         engine.run(batch)
@@ -194,5 +177,3 @@ def _seconds(engine: BackboneEngine, pixels: Array) -> float:
             engine.run(batch)
             best = min(best, time.perf_counter() - start)
         return best / size
-    finally:
-        engine.close()
