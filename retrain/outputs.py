@@ -24,12 +24,12 @@ from tlcli.core.export.frozen_graph import (
     ClassifierGraph,
     append_final_layer,
     final_layer_graph,
-    parse_graph,
     serialise,
     write_labels,
 )
 from tlcli.core.final_layer.sgd import FinalLayer
 from tlcli.errors import OutputError
+from tlcli.graph.messages import GraphDef
 from tlcli.system.atomic_files import (
     OutputSet,
     made_folders,
@@ -148,7 +148,7 @@ class ClassifierBuilder:
         """Return a graph that takes images, with its size and the names of its ends."""
         assert self._backbone is not None
         return ClassifierGraph(
-            parse_graph(graph), self._backbone.height, self._backbone.width, self._name
+            GraphDef.FromString(graph), self._backbone.height, self._backbone.width, self._name
         )
 
     def with_card(self, content: bytes) -> bytes:

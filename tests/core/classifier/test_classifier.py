@@ -263,7 +263,9 @@ def with_card(
         CardInput("input", 128, 128, (-1.0, 1.0), made.to_dict()),
         "final_result",
     )
-    complete(card, card_path(graph), [folder / name for name in files]).write(card_path(graph))
+    complete(card, card_path(graph), {folder / name: folder / name for name in files}).write(
+        card_path(graph)
+    )
     return graph
 
 
@@ -333,6 +335,6 @@ def test_a_final_layer_alone_is_said_to_take_bottlenecks(tmp_path: Path) -> None
     with pytest.raises(GraphError, match="takes bottlenecks"):
         load(graph)
     card = ModelCard(("a", "b"), CardInput("BottleneckInputPlaceholder"), "final_result")
-    complete(card, card_path(graph), [graph]).write(card_path(graph))
+    complete(card, card_path(graph), {graph: graph}).write(card_path(graph))
     with pytest.raises(GraphError, match="takes bottlenecks"):
         load(graph)

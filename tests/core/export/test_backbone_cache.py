@@ -11,13 +11,9 @@ from tests.core.export.test_frozen_graph import mean_backbone
 from tlcli.backbone import BackboneGraph
 from tlcli.core.export import tflite
 from tlcli.core.export.backbone_cache import BackboneCache
-from tlcli.core.export.frozen_graph import (
-    ClassifierGraph,
-    append_final_layer,
-    parse_graph,
-    serialise,
-)
+from tlcli.core.export.frozen_graph import ClassifierGraph, append_final_layer, serialise
 from tlcli.core.final_layer.sgd import FinalLayer
+from tlcli.graph.messages import GraphDef
 from tlcli.graph.nodes import node
 
 
@@ -51,7 +47,7 @@ def test_appended_nodes_give_the_bytes_of_a_whole_export(
     other = layer(1, labels)
     content = graphs.graph(other)
     assert content == serialise(append_final_layer(backbone, other, name))
-    names = [item.name for item in parse_graph(content or b"").node]
+    names = [item.name for item in GraphDef.FromString(content or b"").node]
     assert len(names) == len(set(names))
 
 
@@ -60,7 +56,7 @@ def test_the_appended_graph_gives_the_probabilities_of_the_layer(tmp_path: Path)
 
     content = cached(tmp_path, mean_backbone()).graph(layer(1))
     images = np.random.default_rng(2).random((3, 4, 4, 3), dtype=np.float32)
-    with GraphEngine(parse_graph(content or b""), "Placeholder", "final_result") as engine:
+    with GraphEngine(GraphDef.FromString(content or b""), "Placeholder", "final_result") as engine:
         given = engine.run(images)
     np.testing.assert_allclose(given, layer(1).probabilities(images.mean(axis=(1, 2))), atol=1e-6)
 

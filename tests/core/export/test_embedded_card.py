@@ -122,7 +122,7 @@ def plates(shared: Path, tmp_path: Path) -> Path:
         )
     )
     card = ModelCard(tuple(labels), takes, "final_result")
-    complete(card, card_path(graph), [graph]).write(card_path(graph))
+    complete(card, card_path(graph), {graph: graph}).write(card_path(graph))
     return graph
 
 

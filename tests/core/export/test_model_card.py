@@ -35,7 +35,7 @@ def graph(tmp_path: Path) -> Path:
 def build(path: Path, **more: Any) -> ModelCard:
     card = ModelCard(("daisy", "roses"), INPUT, "final_result", **more)
     files = [path, path.parent / "labels.txt"]
-    return model_card.complete(card, model_card.card_path(path), files)
+    return model_card.complete(card, model_card.card_path(path), {file: file for file in files})
 
 
 def change(graph: Path, **values: Any) -> None:
@@ -92,15 +92,16 @@ def test_names_are_relative_to_the_card(tmp_path: Path) -> None:
         (tmp_path / name).parent.mkdir()
         (tmp_path / name).write_text(name)
     files = [tmp_path / "out" / "graph.pb", tmp_path / "lists" / "labels.txt"]
-    found = model_card.file_digests(tmp_path / "out" / "graph.json", files)
+    found = model_card.file_digests(tmp_path / "out" / "graph.json", {file: file for file in files})
     assert list(found) == ["graph.pb", "../lists/labels.txt"]
 
 
 def test_relative_paths_name_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "a.pb").write_text("")
     monkeypatch.chdir(tmp_path)
-    assert list(model_card.file_digests(Path("a.json"), [tmp_path / "a.pb"])) == ["a.pb"]
-    assert list(model_card.file_digests(tmp_path / "a.json", [Path("a.pb")])) == ["a.pb"]
+    here, absolute = Path("a.pb"), tmp_path / "a.pb"
+    assert list(model_card.file_digests(Path("a.json"), {absolute: here})) == ["a.pb"]
+    assert list(model_card.file_digests(tmp_path / "a.json", {here: here})) == ["a.pb"]
 
 
 @pytest.mark.parametrize(
@@ -301,4 +302,4 @@ def test_a_folder_in_the_place_of_the_card_is_no_card(graph: Path) -> None:
 
 def test_a_file_that_is_gone_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="cannot"):
-        model_card.file_digests(tmp_path / "a.json", [tmp_path / "a.pb"])
+        model_card.file_digests(tmp_path / "a.json", {tmp_path / "a.pb": tmp_path / "a.pb"})

@@ -8,6 +8,7 @@ of a GraphDef, and behind the end for LiteRT, so other programs skip it.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -76,11 +77,10 @@ def read_embedded_card(path: Path, checked: bool = False) -> ModelCard | None:
     Raises:
         GraphError: the file was changed since it was written.
     """
-    try:
-        with Path(path).open("rb") as file:
-            return _read(file, Path(path), checked)
-    except OSError:  # opening the graph reports it better
-        return None
+    # Opening the graph reports an OSError better.
+    with contextlib.suppress(OSError), Path(path).open("rb") as file:
+        return _read(file, Path(path), checked)
+    return None
 
 
 def _read(file: BinaryIO, path: Path, checked: bool) -> ModelCard | None:

@@ -7,7 +7,7 @@ written for its graphs find what they look for.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,6 @@ import numpy.typing as npt
 from tlcli.backbone import INPUT, BackboneGraph
 from tlcli.core.final_layer.sgd import FinalLayer
 from tlcli.errors import DataError, GraphError, OutputError, UsageError
-from tlcli.graph.messages import GraphDef
 from tlcli.graph.nodes import const, new_graph, node, placeholder
 from tlcli.graph.surgery import prune, rename_nodes, spell_tensor, split_tensor, unique_name
 from tlcli.system.atomic_files import write_text
@@ -56,15 +55,13 @@ class ClassifierGraph:
         graph: ``graph.messages.GraphDef`` from images in [0, 1] to probabilities [?, L].
         height: of the input, in pixels.
         width: of the input, in pixels.
-        output: name of the output node.
-        input: name of the input node.
+        output: name of the output node; the input is `INPUT`.
     """
 
     graph: Any
     height: int
     width: int
     output: str = FINAL_TENSOR_NAME
-    input: str = INPUT
 
 
 def check_final_tensor_name(name: str) -> None:
@@ -171,16 +168,12 @@ def serialise(graph: Any) -> bytes:
     return data
 
 
-def parse_graph(content: bytes) -> Any:
-    """Return the message that `serialise` wrote."""
-    return GraphDef.FromString(content)
-
-
-def check_labels(labels: Iterable[str]) -> None:
-    """Check that each label can be written on a line of its own in a UTF-8 file.
+def write_labels(path: Path, labels: Sequence[str]) -> None:
+    """Write the labels in output order, one per line, UTF-8.
 
     Raises:
         DataError: a label is empty, or contains a line break, or bytes that are no text.
+        OutputError: the file cannot be written.
     """
     for label in labels:
         if label.splitlines() != [label]:
@@ -194,14 +187,4 @@ def check_labels(labels: Iterable[str]) -> None:
             raise DataError(
                 f"the label {label!r} is not text that UTF-8 can encode; rename its folder"
             ) from None
-
-
-def write_labels(path: Path, labels: Sequence[str]) -> None:
-    """Write the labels in output order, one per line, UTF-8.
-
-    Raises:
-        DataError: a label cannot be written on a line of its own.
-        OutputError: the file cannot be written.
-    """
-    check_labels(labels)
     write_text(Path(path), "".join(f"{label}\n" for label in labels))

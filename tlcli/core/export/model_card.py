@@ -12,11 +12,11 @@ import json
 import logging
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -35,6 +35,9 @@ _LARGEST_SIDE = 8192
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 # What may change a score when its version changes.
 _VERSIONED = ("tlcli", "tensorflow", "keras", "ai-edge-litert", "numpy", "pillow")
+
+_KINDS = {dict: "object", list: "list", str: "text"}
+_Part = TypeVar("_Part", dict[str, Any], list[Any], str)
 
 _log = logging.getLogger("tlcli")
 
@@ -130,17 +133,16 @@ def describe_backbone(backbone: Backbone, bottleneck_size: int) -> dict[str, Any
     }
 
 
-def file_digests(card: Path, paths: Sequence[Path] | Mapping[Path, Path]) -> dict[str, str]:
+def file_digests(card: Path, files: Mapping[Path, Path]) -> dict[str, str]:
     """Return the card's ``files`` part: names relative to the folder of ``card`` to SHA-256.
 
-    ``paths`` are where the files are, or a mapping from where they will be to where they are.
+    ``files`` maps where each file will be to where it is.
 
     Raises:
         OutputError: a file that was just written cannot be read.
     """
     hashes = {}
-    present = paths if isinstance(paths, Mapping) else {path: path for path in paths}
-    for path, content in present.items():
+    for path, content in files.items():
         try:
             hashes[_relative(path, Path(card).parent)] = sha256_file(content)
         except OSError as error:
@@ -148,7 +150,7 @@ def file_digests(card: Path, paths: Sequence[Path] | Mapping[Path, Path]) -> dic
     return hashes
 
 
-def complete(card: ModelCard, path: Path, files: Sequence[Path] | Mapping[Path, Path]) -> ModelCard:
+def complete(card: ModelCard, path: Path, files: Mapping[Path, Path]) -> ModelCard:
     """Return the card with the digests of its files, the versions and the time.
 
     Args:
@@ -238,44 +240,51 @@ def from_dict(values: Any) -> ModelCard:
     Raises:
         ValueError: why it cannot be used, in a few words.
     """
-    top = _dict(values, "the card")
-    created = top.get("created", "")
-    if top.get("format") != FORMAT or isinstance(top["format"], bool):
+    if not isinstance(values, dict):
+        raise ValueError("it is no object")
+    if values.get("format") != FORMAT or isinstance(values["format"], bool):
         raise ValueError(f"its format is not {FORMAT}, which this version of tlcli reads")
-    labels = top.get("labels")
-    if not isinstance(labels, list) or not labels or not all(_is_text(item) for item in labels):
-        raise ValueError("its labels are no list of names")
-    files = _dict(top.get("files"), "files")
+    files = _part(values, "files", dict)
     if not all(isinstance(item, str) and _SHA256.fullmatch(item) for item in files.values()):
         raise ValueError("its files are not named with their SHA-256")
-    if not isinstance(created, str):
-        raise ValueError("its created is no text")
-    return ModelCard(
-        labels=tuple(labels),
-        input=_input(_dict(top.get("input"), "input")),
-        output=_text(top.get("output"), "output"),
-        backbone=_dict(top.get("backbone", {}), "backbone"),
-        training=_dict(top.get("training", {}), "training"),
-        accuracy=_dict(top.get("accuracy", {}), "accuracy"),
+    card = ModelCard(
+        labels=tuple(_part(values, "labels", list)),
+        input=_input(_part(values, "input", dict)),
+        output=_part(values, "output", str),
+        backbone=_part(values, "backbone", dict, {}),
+        training=_part(values, "training", dict, {}),
+        accuracy=_part(values, "accuracy", dict, {}),
         files=files,
-        versions={
-            name: _text(item, "versions")
-            for name, item in _dict(top.get("versions", {}), "versions").items()
-        },
-        created=created,
+        versions=_part(values, "versions", dict, {}),
+        created=_part(values, "created", str, ""),
     )
+    names = (*card.labels, card.output, card.input.name, *card.versions.values())
+    if not card.labels or not all(isinstance(name, str) and name for name in names):
+        raise ValueError("its labels, names or versions are empty or no text")
+    return card
+
+
+def _part(
+    values: dict[str, Any], key: str, kind: type[_Part], default: _Part | None = None
+) -> _Part:
+    """Return the value of a key, which must be of one of JSON's types."""
+    value = values.get(key, default)
+    if not isinstance(value, kind):
+        raise ValueError(f"its {key} is no {_KINDS[kind]}")
+    return value
 
 
 def _input(values: dict[str, Any]) -> CardInput:
-    low_high = values.get("range")
-    if not isinstance(low_high, list) or len(low_high) != 2 or not all(map(_is_number, low_high)):
+    low_high = _part(values, "range", list)
+    if len(low_high) != 2 or not all(map(_is_number, low_high)):
         raise ValueError("its input range is no pair of numbers")
-    preprocessing = values.get("preprocessing")
+    preprocessing = None
     height, width = _side(values.get("height")), _side(values.get("width"))
-    if preprocessing is not None:
-        _check_preprocessing(_dict(preprocessing, "preprocessing"), height, width)
+    if values.get("preprocessing") is not None:
+        preprocessing = _part(values, "preprocessing", dict)
+        _check_preprocessing(preprocessing, height, width)
     return CardInput(
-        name=_text(values.get("name"), "input name"),
+        name=_part(values, "name", str),
         height=height,
         width=width,
         range=(float(low_high[0]), float(low_high[1])),
@@ -305,22 +314,6 @@ def _side(value: Any) -> int | None:
 def _is_number(value: Any) -> bool:
     # The bound also excludes infinity, NaN and integers that no float can represent.
     return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e9
-
-
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str) and bool(value)
-
-
-def _text(value: Any, what: str) -> str:
-    if not isinstance(value, str) or not value:
-        raise ValueError(f"its {what} is no text")
-    return value
-
-
-def _dict(value: Any, what: str) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise ValueError(f"its {what} is no object" if what != "the card" else "it is no object")
-    return value
 
 
 def _finite(value: Any) -> Any:

@@ -19,11 +19,10 @@ from typing import Any
 
 from tlcli.backbone import INPUT
 from tlcli.core.export.encoded_input import read_encoded
-from tlcli.core.export.frozen_graph import ClassifierGraph, check_labels, serialise
+from tlcli.core.export.frozen_graph import ClassifierGraph, serialise, write_labels
 from tlcli.core.export.model_card import SAVED_MODEL_CARD, ModelCard, file_digests
 from tlcli.errors import OutputError
-from tlcli.graph.messages import NodeDef
-from tlcli.graph.surgery import needed_nodes, spell_tensor, split_tensor
+from tlcli.graph.surgery import copy_graph, data_inputs, needed_nodes, rename_nodes
 from tlcli.runtime.native_stderr import quiet_stderr
 from tlcli.runtime.tensorflow import import_tensorflow
 from tlcli.system.atomic_files import atomic_path
@@ -53,17 +52,15 @@ def write_saved_model(
         DataError: a label cannot be written on a line of its own.
         OutputError: the folder cannot be written.
     """
-    check_labels(labels)
     combined = _with_encoded_branch(classifier)
     with atomic_path(Path(folder)) as temporary:
         _save(temporary, combined, classifier.output)
-        extra = temporary / LABELS_FILE
-        extra.parent.mkdir()
-        extra.write_text("".join(f"{label}\n" for label in labels), encoding="utf-8")
+        write_labels(temporary / LABELS_FILE, labels)
         if card is not None:
             path = temporary / SAVED_MODEL_CARD
-            files = file_digests(path, [temporary / "saved_model.pb", extra])
-            path.write_text(replace(card, files=files).to_json(), encoding="utf-8")
+            files = [temporary / "saved_model.pb", temporary / LABELS_FILE]
+            digests = file_digests(path, {file: file for file in files})
+            replace(card, files=digests).write(path)
 
 
 def _with_encoded_branch(classifier: ClassifierGraph) -> Any:
@@ -100,23 +97,13 @@ def _with_encoded_branch(classifier: ClassifierGraph) -> Any:
 
 def _dependent_copies(graph: Any, final_tensor_name: str) -> list[Any]:
     """Return copies, under ``encoded/``, of the nodes between the image and the output."""
-    dependent = {INPUT}
-    copies = []
+    dependent: dict[str, Any] = {}
     for item in needed_nodes(graph, [final_tensor_name]):
-        sources = [split_tensor(tensor) for tensor in item.input]
-        if not any(name in dependent for name, _ in sources):
-            continue
-        dependent.add(item.name)
-        copied = NodeDef()
-        copied.CopyFrom(item)
-        copied.name = f"encoded/{item.name}"
-        del copied.input[:]
-        for name, number in sources:
-            copied.input.append(
-                spell_tensor(f"encoded/{name}" if name in dependent else name, number)
-            )
-        copies.append(copied)
-    return copies
+        sources = {name for name, _ in data_inputs(item)}
+        if item.name == INPUT or not sources.isdisjoint(dependent):
+            dependent[item.name] = item
+    copies = rename_nodes(copy_graph(graph, dependent.values()), "encoded/{}".format)
+    return [copied for copied in copies.node if copied.name != f"encoded/{INPUT}"]
 
 
 def _save(folder: Path, graph: Any, final_tensor_name: str) -> None:

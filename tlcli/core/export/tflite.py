@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from tlcli.backbone import INPUT
 from tlcli.core.export.frozen_graph import ClassifierGraph, serialise
 from tlcli.errors import GraphError, OutputError
 from tlcli.litert.interpreter import LiteRTEngine
@@ -41,7 +42,7 @@ def convert(classifier: ClassifierGraph) -> bytes:
             probabilities differ from the graph's.
     """
     try:
-        model = write_model(classifier.graph, classifier.input, classifier.output)
+        model = write_model(classifier.graph, INPUT, classifier.output)
         if "tensorflow" in sys.modules:
             _check(model, classifier)
         else:
@@ -82,7 +83,7 @@ def output_difference(model: bytes, classifier: ClassifierGraph) -> float:
     """
     images = smooth_images(_CHECKED_IMAGES, classifier.height, classifier.width)
     # One by one: a graph may take no more.
-    with GraphEngine(classifier.graph, classifier.input, classifier.output) as engine:
+    with GraphEngine(classifier.graph, INPUT, classifier.output) as engine:
         expected = np.concatenate([engine.run(image[None]) for image in images])
     with contextlib.closing(LiteRTEngine(model)) as interpreter:
         given = np.concatenate([interpreter.run(image[None]) for image in images])
@@ -102,7 +103,7 @@ def _convert_by_tensorflow(classifier: ClassifierGraph) -> bytes:
             with quiet_stderr(), warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 converter = tf.compat.v1.lite.TFLiteConverter.from_frozen_graph(
-                    str(path), [classifier.input], [classifier.output]
+                    str(path), [INPUT], [classifier.output]
                 )
                 return bytes(converter.convert())
         except Exception as error:  # the converter has its own kinds, ValueError among them
