@@ -68,13 +68,13 @@ class _Operator:
 class LiteRTModel:
     """Tensors and operators in the order in which they were added."""
 
-    _tensors: list[_Tensor] = field(default_factory=list)
-    _operators: list[_Operator] = field(default_factory=list)
+    tensors: list[_Tensor] = field(default_factory=list)
+    operators: list[_Operator] = field(default_factory=list)
 
     def add_tensor(self, name: str, shape: Shape, data: Array | None = None) -> int:
         """Add a float32 tensor that is computed or fed; ``None`` is a free size."""
-        self._tensors.append(_Tensor(name, shape, data))
-        return len(self._tensors) - 1
+        self.tensors.append(_Tensor(name, shape, data))
+        return len(self.tensors) - 1
 
     def add_constant(self, name: str, array: Array) -> int:
         """Add a constant of float32 or int32."""
@@ -82,7 +82,7 @@ class LiteRTModel:
 
     def rename(self, tensor: int, name: str) -> None:
         """Give a tensor another name."""
-        self._tensors[tensor] = replace(self._tensors[tensor], name=name)
+        self.tensors[tensor] = replace(self.tensors[tensor], name=name)
 
     def add_operator(
         self,
@@ -93,7 +93,7 @@ class LiteRTModel:
         version: int = 1,
     ) -> None:
         """Add an operator; those that give its inputs come before it."""
-        self._operators.append(_Operator(code, version, tuple(inputs), tuple(outputs), options))
+        self.operators.append(_Operator(code, version, tuple(inputs), tuple(outputs), options))
 
     def serialise(
         self, inputs: Sequence[int], outputs: Sequence[int], largest: int = _LARGEST_FILE
@@ -103,15 +103,15 @@ class LiteRTModel:
         Raises:
             OutputError: it would be larger than a LiteRT file may be (2 GB).
         """
-        constants = sum(each.data.nbytes for each in self._tensors if each.data is not None)
+        constants = sum(each.data.nbytes for each in self.tensors if each.data is not None)
         # Enough at once: a builder that grows copies everything each time.
-        size = constants + 512 * (len(self._tensors) + len(self._operators)) + 4096
+        size = constants + 512 * (len(self.tensors) + len(self.operators)) + 4096
         if size > largest:
             raise OutputError(
                 f"the LiteRT file would take {size / 1e9:.1f} GB and 2 GB is the most; choose a "
                 "smaller backbone"
             )
-        return _File(size).finish(self._tensors, self._operators, inputs, outputs)
+        return _File(size).finish(self, inputs, outputs)
 
 
 class _File:
@@ -120,13 +120,8 @@ class _File:
 
         self._builder: Any = flatbuffers.Builder(size)
 
-    def finish(
-        self,
-        tensors: Sequence[_Tensor],
-        operators: Sequence[_Operator],
-        inputs: Sequence[int],
-        outputs: Sequence[int],
-    ) -> bytes:
+    def finish(self, model: LiteRTModel, inputs: Sequence[int], outputs: Sequence[int]) -> bytes:
+        tensors, operators = model.tensors, model.operators
         # Buffer 0 is the empty one, of all tensors that are no constants.
         buffers = [self._table()]
         for tensor in tensors:
@@ -148,14 +143,14 @@ class _File:
             )
             for code, version in codes
         ]
-        model = self._table(
+        root = self._table(
             ("uint32", _SCHEMA_VERSION),
             ("offset", self._offsets(kinds)),
             ("offset", self._offsets([graph])),
             ("offset", self._builder.CreateString(_DESCRIPTION)),
             ("offset", self._offsets(buffers)),
         )
-        self._builder.Finish(model, file_identifier=_IDENTIFIER)
+        self._builder.Finish(root, file_identifier=_IDENTIFIER)
         return bytes(memoryview(self._builder.Bytes)[self._builder.Head() :])
 
     def _tensor(self, tensor: _Tensor, buffer: int) -> int:

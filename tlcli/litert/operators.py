@@ -179,9 +179,9 @@ def _concatenate(conversion: Conversion, node: Any) -> None:
     sources = data_inputs(node)
     number = 0 if node.op == "Concat" else len(sources) - 1
     axis = int(conversion.wanted_constant(node, number).reshape(()))
-    joined = sources[1:] if number == 0 else sources[:-1]
-    axis %= len(conversion.shape(joined[0]))
-    inputs = [conversion.index(source) for source in joined]
+    del sources[number]
+    axis %= len(conversion.shape(sources[0]))
+    inputs = [conversion.index(source) for source in sources]
     options = OperatorOptions(10, (("int32", axis), ("int8", 0)))
     conversion.emit(_CONCATENATION, inputs, (node.name, 0), options)
 

@@ -73,14 +73,10 @@ class TextImport:
         bottlenecks: sorted by name, all of one length and one module; their vectors are the rows
             of one matrix.
         skipped: (file, reason) of each file that was left out.
-        module: that of all files.
-        size: D.
     """
 
     bottlenecks: tuple[TextBottleneck, ...]
     skipped: tuple[tuple[Path, str], ...]
-    module: str
-    size: int
 
 
 def module_suffix(module: str) -> str:
@@ -140,12 +136,8 @@ def import_folder(directory: Path, module: str | None = None) -> TextImport:
         else:
             reason = f"{counted(length, 'value')} where most files have {size}"
             skipped.append((file.path, reason))
-    return TextImport(
-        bottlenecks=tuple(sorted(bottlenecks, key=lambda item: item.name)),
-        skipped=tuple(sorted(skipped)),
-        module=files[0].module,
-        size=size,
-    )
+    bottlenecks.sort(key=lambda item: item.name)
+    return TextImport(tuple(bottlenecks), tuple(sorted(skipped)))
 
 
 def _list_files(directory: Path) -> tuple[list[TextFile], list[tuple[Path, str]]]:
