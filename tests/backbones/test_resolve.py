@@ -103,11 +103,20 @@ def test_absent_path_is_named(path: str, tmp_path: Path, monkeypatch: pytest.Mon
         resolve(path)
 
 
-@pytest.mark.parametrize("name", ["graph.tflite", "weights.pth", "module.tar.gz", "notes.txt"])
-def test_other_files_are_refused_with_what_works(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("graph.tflite", "cannot be a backbone.*SavedModel folder"),
+        ("weights.pth", "PyTorch"),
+        ("model.onnx", "ONNX"),
+        ("module.tgz", "an archive: unpack it"),
+        ("notes.txt", "not a frozen TensorFlow graph"),
+    ],
+)
+def test_other_files_are_refused_with_what_works(tmp_path: Path, name: str, message: str) -> None:
     (tmp_path / name).write_bytes(b"something")
 
-    with pytest.raises(BackboneError, match=r"cannot be a backbone.*SavedModel folder"):
+    with pytest.raises(BackboneError, match=message):
         resolve(str(tmp_path / name))
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tlcli.backbones.model_options import DEFAULT_OPTIONS, ModelOptions
+from tlcli.core.model_spec.kinds import ModelKind, kind_of
 from tlcli.errors import BackboneError, GraphError, UsageError
 
 if TYPE_CHECKING:
@@ -17,19 +18,11 @@ if TYPE_CHECKING:
     from tlcli.backbones.catalogue import Entry
     from tlcli.progress import Progress
 
-_KERAS_ENDINGS = (".keras", ".h5", ".hdf5")
-# What people try, with what to do instead.
-_OTHER_ENDINGS = {
-    ".tflite": "a LiteRT file cannot be extended by a layer",
-    ".onnx": "ONNX files are not read",
-    ".pth": "torch files are not read",
-    ".pt": "torch files are not read",
-    ".safetensors": "weights alone are not a network",
-    ".ckpt": "checkpoints hold no inference graph",
-    ".gz": "unpack the archive first",
-    ".tgz": "unpack the archive first",
-    ".zip": "unpack the archive first",
-}
+# What people give as a path even where no such file exists.
+_ENDINGS = (
+    *(".pb", ".keras", ".h5", ".hdf5", ".tflite", ".onnx", ".pth", ".pt", ".safetensors", ".ckpt"),
+    *(".gz", ".tgz", ".zip"),
+)
 # The architectures that retrain.py of 2017 took.
 _MOBILENET = re.compile(r"mobilenet_(1\.0|0\.75|0\.50|0\.25)_(224|192|160|128)(_quantized)?")
 
@@ -97,10 +90,9 @@ def resolve(
 
 def _looks_like_path(module: str) -> bool:
     separators = {os.sep, "/", os.altsep or "/"}
-    endings = (".pb", *_KERAS_ENDINGS, *_OTHER_ENDINGS)
     return (
         any(separator in module for separator in separators)
-        or module.lower().endswith(endings)
+        or module.lower().endswith(_ENDINGS)
         or module in (".", "..")
     )
 
@@ -109,14 +101,13 @@ def _file(path: Path, name: str, options: ModelOptions) -> Backbone:
     """Return the backbone of a file or folder on this machine, after a trial or with one ahead."""
     if path.is_file() and path.name == "saved_model.pb":
         path = path.parent
-    ending = path.suffix.lower()
-    if not path.is_dir() and ending != ".pb" and ending not in _KERAS_ENDINGS:
-        reason = _OTHER_ENDINGS.get(ending, "the ending of its name is none that is known")
+    kind = kind_of(path, BackboneError)
+    if kind is ModelKind.LITERT:
         raise BackboneError(
-            f"{path} cannot be a backbone: {reason}; give a frozen .pb, a SavedModel folder, "
-            "or a .keras or .h5 file"
+            f"{path} cannot be a backbone: a LiteRT file cannot be extended by a layer; give a "
+            "frozen .pb, a SavedModel folder, or a .keras or .h5 file"
         )
-    if path.is_file() and ending in _KERAS_ENDINGS:
+    if kind.is_keras:
         _refuse({"--module_input": options.input_layer}, f"the Keras model {path}")
         if not options.trust:
             from tlcli.backbones.freezing import sha256_of
@@ -133,12 +124,13 @@ def _find(
     """Return the backbone of a file or folder; ``size`` is that of `saved_model.ModuleInfo`."""
     from tlcli.backbones import frozen_graph, keras_file, saved_model
 
-    if path.is_dir():
+    kind = kind_of(path, BackboneError)
+    if kind is ModelKind.SAVED_MODEL:
         info = saved_model.ModuleInfo(size=size)
         return saved_model.find(path, options, name=name, info=info)
-    if path.suffix.lower() == ".pb":
-        return frozen_graph.find(path, options, name=name)
-    return keras_file.find(path, options, name=name)
+    if kind.is_keras:
+        return keras_file.find(path, options, name=name)
+    return frozen_graph.find(path, options, name=name)
 
 
 def _tried(

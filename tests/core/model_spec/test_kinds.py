@@ -23,9 +23,22 @@ def zipped(*names: str) -> bytes:
     return stream.getvalue()
 
 
+def stored_at(position: int) -> bytes:
+    """Return a Keras file whose weights begin at a position where HDF5 looks for its signature."""
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        first, second = zipfile.ZipInfo("config.json"), zipfile.ZipInfo("model.weights.h5")
+        headers = 60 + len(first.filename) + len(second.filename)
+        archive.writestr(first, b" " * (position - headers))
+        archive.writestr(second, HDF5)
+    assert stream.getvalue()[position : position + 8] == HDF5[:8]
+    return stream.getvalue()
+
+
 @pytest.mark.parametrize(
     ("name", "content", "kind"),
     [
+        ("weights_at_512.keras", stored_at(512), ModelKind.KERAS_ZIP),
         ("graph.pb", b"\x0a\x05nodes", ModelKind.FROZEN_GRAPH),
         ("graph", b"\x0a\x05nodes", ModelKind.FROZEN_GRAPH),
         ("model.tflite", b"\x1c\0\0\0TFL3" + bytes(20), ModelKind.LITERT),

@@ -35,6 +35,7 @@ class ModelKind(Enum):
 KERAS_SUFFIXES = (".keras", ".h5", ".hdf5")
 _USABLE = "give a frozen .pb, a .tflite, a .keras or .h5 file, or a SavedModel folder"
 _HDF5 = b"\x89HDF\r\n\x1a\n"
+_ZIP = b"PK\x03\x04"
 _HEAD = 4096
 # Longer JSON than this describes weights one by one; its beginning is enough.
 _LARGEST_JSON = 64 << 20
@@ -127,12 +128,13 @@ def _kind_of_content(path: Path, head: bytes, error: type[TlcliError]) -> ModelK
                 "file that it was compiled from"
             )
         return ModelKind.LITERT
-    if hdf5 and archive:
+    # A zip from its first byte on may hold anything further on, also a file of HDF5.
+    if hdf5 and archive and not head.startswith(_ZIP):
         raise error(
             f"{path} is two files in one, HDF5 and a zip, and each library would load another: "
             "save the model again"
         )
-    if hdf5:
+    if hdf5 and not archive:
         return ModelKind.KERAS_HDF5
     if archive:
         return _kind_of_zip(path, error)
