@@ -64,7 +64,12 @@ def origins() -> str:
         cells = (each.name, each.sign, pixels, str(each.resizing), each.unknown)
         lines.append(f"| {' | '.join(cells)} |".replace("|  |", "| |"))
     for kind, (scaling, resizing, whose) in CONVENTIONS.items():
-        cells = (f"nothing known: {kind.value}", "", f"{scaling}, as {whose}", str(resizing))
+        cells = (
+            f"nothing known: {kind.value}",
+            "",
+            f"{scaling}, the convention of {whose}",
+            str(resizing),
+        )
         lines.append(f"| {' | '.join(cells)} | the range: it is assumed |".replace("|  |", "| |"))
     return "\n".join(lines)
 

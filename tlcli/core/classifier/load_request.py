@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,6 +23,7 @@ from tlcli.system.atomic_files import sha256_file
 _TENSORFLOW_BATCH = 8
 _LITERT_BATCH = 1
 _CARD = "the model card"
+_log = logging.getLogger("tlcli")
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,12 @@ class LoadRequest:
         labels = fitting_labels(self.labels, spec.labels, self.graph, pair=pair)
         preprocessing = self._preprocessing(spec)
         warn_if_assumed(spec, str(self.graph))
+        if spec.activation == "sigmoid" and len(labels.names) > 2:
+            _log.info(
+                "The scores of %s do not depend on one another (sigmoid): several labels of an "
+                "image may be right.",
+                self.graph,
+            )
         engine = start_engine()
         batch_size = self.batch_size
         if batch_size is None:

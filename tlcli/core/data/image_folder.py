@@ -21,6 +21,10 @@ _SYSTEM_NAMES = frozenset(
     {"__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "@eadir", "$recycle.bin"}
 )
 # Only for recognising misplaced images in the root; reading depends on the content alone.
+# How folders of a divided collection are called; no label is.
+_SPLIT_NAMES = frozenset(
+    {"train", "training", "val", "valid", "validation", "test", "testing", "eval", "dev"}
+)
 _IMAGE_SUFFIXES = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".gif", ".bmp", ".dib", ".webp", ".tif"),
     *(".tiff", ".avif", ".heic", ".heif", ".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".tga", ".qoi"),
@@ -123,6 +127,7 @@ def scan_folder(
         label = _label(entry.name, keep_label_names)
         images += [ImageFile(root, entry.name, name, label) for name in found]
     labels = _labels(folders, keep_label_names)
+    _check_no_splits(image_dir, folders, images)
     if len(labels) < minimum_labels:
         raise DataError(
             _too_few_labels(str(image_dir), labels, ignored) + _deeper(image_dir, images)
@@ -255,6 +260,23 @@ def _labels(folders: Iterable[str], keep_label_names: bool) -> tuple[str, ...]:
         owner[name] = folder
         labels.append(label)
     return tuple(labels)
+
+
+def _check_no_splits(image_dir: Path, folders: list[str], images: Iterable[ImageFile]) -> None:
+    """Refuse a folder of splits, each with the same folders of labels: train/cat, val/cat ..."""
+    if len(folders) < 2 or not {folder.lower() for folder in folders} <= _SPLIT_NAMES:
+        return
+    below: dict[str, set[str]] = {folder: set() for folder in folders}
+    for image in images:
+        below[image.folder].add(image.name.split("/")[1] if image.name.count("/") > 1 else "")
+    first = below[folders[0]]
+    if "" in first or any(names != first for names in below.values()):
+        return
+    train = next((folder for folder in folders if folder.lower().startswith("train")), folders[0])
+    raise DataError(
+        f"{image_dir} contains splits, not labels: {', '.join(folders)} have the same folders "
+        f"({', '.join(sorted(first)[:4])}); give --image_dir {image_dir / train}"
+    )
 
 
 def _deeper(image_dir: Path, images: Iterable[ImageFile]) -> str:

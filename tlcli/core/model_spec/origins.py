@@ -252,7 +252,7 @@ def warn_if_assumed(spec: InputSpec, what: str) -> None:
     """Log a warning where only a convention supports the scaling of ``what``, a path."""
     if spec.assumed:
         _log.warning(
-            "Nothing tells how %s takes pixels: %s is assumed, %s; --input_mean and --input_std "
+            "Nothing shows how %s takes pixels: %s is assumed (%s); --input_mean and --input_std "
             "change that.",
             what,
             spec.scaling,
@@ -279,7 +279,7 @@ def _scaling(facts: ModelFacts, origin: Origin | None) -> tuple[Scaling, str, bo
     if origin is not None and origin.scaling is not None:
         return origin.scaling(facts), f"its origin: {origin.name}", not origin.is_sure(facts)
     scaling, _, whose = CONVENTIONS[facts.kind]
-    return scaling, f"as {whose} do" if whose.startswith("most") else f"as {whose} does", True
+    return scaling, f"the convention of {whose}", True
 
 
 def _normalisation(facts: ModelFacts) -> Scaling:

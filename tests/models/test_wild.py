@@ -1,0 +1,189 @@
+"""Model files as people really have them: each labels its own pictures right, by the command."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support import Run, tlcli
+
+METADATA = "01_tflite_metadata_mean_std_ignored"
+TEACHABLE = "02_teachable_machine_range"
+CUSTOM_VISION = "03_custom_vision_bgr_0_255"
+RESCALING = "04_rescaling_layer_inside_and_logits"
+GREY = "06_grey_models"
+SPLITS = "08_train_val_test_folders"
+SCALAR = "10_scalar_placeholder_taken_for_image"
+FREE_SIZE = "11_free_size_tflite"
+LOBE = "13_lobe_signature_json"
+ENCODED = "14_savedmodel_takes_image_bytes"
+ULTRALYTICS = "15_ultralytics_temp_meta"
+POINTER = "16_lfs_pointer"
+JSON_LABELS = "17_labels_json"
+ASSUMED = "is assumed"
+
+
+def label(shared: Path, folder: str, *options: str) -> Run:
+    return tlcli("label", "--format", "jsonl", *options, cwd=shared / "wild" / folder)
+
+
+def best(run: Run) -> tuple[str, float]:
+    assert run.code == 0, run.err
+    first = run.json["predictions"][0]
+    return first["label"], first["score"]
+
+
+@pytest.mark.parametrize(
+    ("folder", "graph", "options"),
+    [
+        (METADATA, "model.tflite", ()),
+        (TEACHABLE, "model_unquant.tflite", ()),
+        pytest.param(TEACHABLE, "model.savedmodel", (), marks=pytest.mark.slow),
+        (RESCALING, "model.tflite", ()),
+        pytest.param(RESCALING, "saved_model", (), marks=pytest.mark.slow),
+        (GREY, "frozen_graph.pb", ("--labels", "labels.txt")),
+        pytest.param(GREY, "saved_model", (), marks=pytest.mark.slow),
+        (SCALAR, "scalar_colour.pb", ()),
+        (SCALAR, "unknown_colour.pb", ()),
+        pytest.param(LOBE, "model", (), marks=pytest.mark.slow),
+        pytest.param(ENCODED, "saved_model", (), marks=pytest.mark.slow),
+        (ULTRALYTICS, "model.tflite", ()),
+    ],
+)
+def test_a_model_labels_its_own_pictures(
+    shared: Path, folder: str, graph: str, options: tuple[str, ...]
+) -> None:
+    for picture in ("dark", "bright"):
+        found, score = best(
+            label(shared, folder, "--graph", graph, *options, "--image", f"{picture}.png")
+        )
+        assert found == picture
+        assert score > 0.9
+
+
+@pytest.mark.parametrize(
+    ("folder", "options"),
+    [
+        (GREY, ()),
+        (FREE_SIZE, ("--input_height", "32", "--input_width", "32")),
+        (JSON_LABELS, ()),
+        (JSON_LABELS, ("--labels", "class_indices.json")),
+    ],
+)
+def test_a_litert_file_that_shows_nothing_is_fed_by_the_convention(
+    shared: Path, folder: str, options: tuple[str, ...]
+) -> None:
+    run = label(shared, folder, "--graph", "model.tflite", *options, "--image", "dark.png")
+    assert best(run)[0] == "dark"
+    assert best(run)[1] > 0.9
+    assert ASSUMED in run.err
+    # Their makers fed 0 to 1, which no file tells.
+    options = (*options, "--input_mean", "0", "--input_std", "255")
+    for picture in ("dark", "bright"):
+        run = label(
+            shared, folder, "--graph", "model.tflite", *options, "--image", f"{picture}.png"
+        )
+        assert best(run)[0] == picture
+        assert ASSUMED not in run.err
+
+
+def test_a_free_size_is_asked_for(shared: Path) -> None:
+    run = label(shared, FREE_SIZE, "--graph", "model.tflite", "--image", "dark.png")
+    assert run.code == 1
+    assert "--input_height and --input_width" in run.err
+
+
+def test_custom_vision_takes_blue_first(shared: Path) -> None:
+    for picture in ("red", "blue"):
+        run = label(shared, CUSTOM_VISION, "--graph", "model.pb", "--image", f"{picture}.png")
+        assert best(run)[0] == picture
+        assert best(run)[1] > 0.9
+        assert ASSUMED not in run.err
+
+
+def test_logits_below_zero_are_probabilities_after_a_softmax(shared: Path) -> None:
+    graph = ("--graph", "negative_logits.tflite", "--labels", "negative_labels.txt")
+    run = label(shared, RESCALING, *graph, "--image", "dark.png")
+    assert best(run)[0] == "dark"
+    assert sum(each["score"] for each in run.json["predictions"]) == pytest.approx(1)
+
+
+def test_what_only_a_convention_supports_is_said_even_when_quiet(shared: Path) -> None:
+    for folder, graph, said in ((GREY, "model.tflite", 1), (METADATA, "model.tflite", 0)):
+        run = label(shared, folder, "--graph", graph, "--image", "dark.png", "--quiet")
+        assert run.err.count(ASSUMED) == said
+
+
+def test_grey_scalars_are_no_images(shared: Path) -> None:
+    options = ("--input_mean", "0", "--input_std", "1")
+    run = label(shared, SCALAR, "--graph", "scalar_grey.pb", *options, "--image", "bright.png")
+    assert best(run)[0] == "bright"
+
+
+@pytest.mark.parametrize("command", ["label", "evaluate"])
+def test_a_pointer_of_git_lfs_is_named(shared: Path, command: str) -> None:
+    folder = shared / "wild" / POINTER
+    images = ("--image", "dark.png") if command == "label" else ("--image_dir", folder)
+    run = tlcli(command, "--graph", "retrained_graph.pb", *images, cwd=folder)
+    assert run.code == 1
+    assert run.err.count("\n") == 1
+    assert "run git lfs pull" in run.err
+
+
+@pytest.mark.parametrize("command", ["retrain", "evaluate"])
+def test_folders_of_splits_are_no_labels(shared: Path, command: str, tmp_path: Path) -> None:
+    graph = ("--graph", shared / "wild" / METADATA / "model.tflite") if command != "retrain" else ()
+    data = shared / "wild" / SPLITS / "data"
+    run = tlcli(command, "--image_dir", data, *graph, cwd=tmp_path)
+    assert run.code == 1
+    assert f"give --image_dir {data / 'train'}" in run.err
+    assert "(blue, red)" in run.err
+
+
+DESCRIBED: list[tuple[str, str, dict[str, Any]]] = [
+    (
+        METADATA,
+        "model.tflite",
+        {"mean": 127.5, "std": 127.5, "channels": "rgb", "assumed": False},
+    ),
+    (CUSTOM_VISION, "model.pb", {"mean": [105.0, 117.0, 124.0], "std": 1.0, "channels": "bgr"}),
+    (GREY, "model.tflite", {"channels": "grey", "assumed": True}),
+    (RESCALING, "model.tflite", {"mean": 0.0, "std": 1.0, "assumed": False}),
+]
+
+
+@pytest.mark.parametrize(("folder", "graph", "wanted"), DESCRIBED)
+def test_the_specification_is_described(
+    shared: Path, folder: str, graph: str, wanted: dict[str, Any]
+) -> None:
+    run = tlcli(
+        *("label", "--describe", "--graph", graph, "--format", "json"),
+        cwd=shared / "wild" / folder,
+    )
+    assert run.code == 0, run.err
+    found = run.json["input"]
+    assert {key: found[key] for key in wanted} == wanted
+    assert {"scaling", "height", "channels", "resizing"} <= found["sources"].keys()
+
+
+def test_the_specification_in_words(shared: Path) -> None:
+    run = tlcli("label", "--describe", "--graph", "model.pb", cwd=shared / "wild" / CUSTOM_VISION)
+    assert run.code == 0, run.err
+    rows = [line.split("  ")[0] for line in run.out.splitlines()[1:]]
+    assert rows == [
+        *("kind", "origin", "input", "size", "channels", "pixels", "resizing", "output"),
+        *("scores", "labels"),
+    ]
+    assert "blue, green, red" in run.out
+    assert "Azure Custom Vision" in run.out
+
+
+@pytest.mark.parametrize("order", ["rgb", "bgr"])
+def test_the_order_of_channels_can_be_given(shared: Path, order: str) -> None:
+    run = label(
+        *(shared, CUSTOM_VISION, "--graph", "model.pb", "--image", "red.png"),
+        *("--channel_order", order),
+    )
+    assert best(run)[0] == ("red" if order == "bgr" else "blue")
