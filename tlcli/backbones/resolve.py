@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tlcli.backbones.model_options import DEFAULT_OPTIONS, ModelOptions
-from tlcli.core.model_spec.kinds import ModelKind, kind_of
+from tlcli.core.model_spec.kinds import KERAS_SUFFIXES, ModelKind, kind_of
 from tlcli.errors import BackboneError, GraphError, UsageError
 
 if TYPE_CHECKING:
@@ -180,7 +180,8 @@ def _try(
         sources=_SOURCES,
         seconds=TENSORFLOW_SECONDS,
     )
-    require_pass(trial, None if path.suffix.lower() == ".pb" else import_tensorflow)
+    needs_tensorflow = path.is_dir() or path.suffix.lower() in KERAS_SUFFIXES
+    require_pass(trial, import_tensorflow if needs_tensorflow else None)
 
 
 def run_trial(request: dict[str, Any]) -> dict[str, Any]:

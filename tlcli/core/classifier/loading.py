@@ -30,6 +30,7 @@ from tlcli.core.model_spec.input_spec import InputOverrides
 from tlcli.core.model_spec.kinds import ModelKind, kind_of
 from tlcli.core.model_spec.labels_file import Labels, as_labels
 from tlcli.errors import GraphError, TlcliError, UsageError
+from tlcli.runtime.tensorflow import import_tensorflow
 from tlcli.runtime.watchdog import unusable
 from tlcli.system.digests import Digests
 
@@ -204,11 +205,12 @@ def _try(request: LoadRequest, kind: ModelKind, labels: Path | str | Sequence[st
             "litert": quick,
             "options": options | {"labels": str(given) if isinstance(given, Path) else given},
         },
-        key=(key, options),
+        key=(key, options, None if request.labels is None else len(request.labels.names)),
         sources=_SOURCES,
         seconds=LITERT_SECONDS if quick else TENSORFLOW_SECONDS,
     )
-    require_pass(trial, _import_litert if quick else None)
+    needs_tensorflow = kind is ModelKind.SAVED_MODEL or kind.is_keras
+    require_pass(trial, import_tensorflow if needs_tensorflow else _import_litert)
 
 
 def _import_litert() -> None:
