@@ -182,6 +182,15 @@ def test_blocks_give_the_layer_of_a_copy(indexed: bool) -> None:
         np.testing.assert_allclose(given.layer.biases, expected.layer.biases, atol=5e-3)
 
 
+def test_few_training_rows_and_a_validation_matrix_too_large_to_copy() -> None:
+    training, validation = make_samples(20, size=64), make_samples(300, size=64, seed=2)
+    settings = LbfgsSettings(blocks=BlockLimits(20 * 4 * 64, 7 * 4 * 64))
+    whole = fit_lbfgs(training, 3, validation=validation)
+    given = fit_lbfgs(training, 3, validation=validation, settings=settings)
+    assert (given.selection, given.l2_strength) == ("validation", whole.l2_strength)
+    np.testing.assert_allclose(given.layer.weights, whole.layer.weights, atol=2e-3)
+
+
 def test_a_large_matrix_is_never_copied() -> None:
     training, validation = make_samples(4000, size=64), make_samples(1000, size=64, seed=2)
     settings = LbfgsSettings(blocks=BlockLimits(0, 1 << 14))

@@ -46,6 +46,7 @@ class CentredVectors:
         self._limits = limits
         self._mean = mean.astype(np.float32)
         self._factor = np.float32(1)
+        self._rotation: Floats | None = None
         self.whole: Floats | None = None
         if not limits.require_blocks(samples):
             self.whole = samples.gathered() - self._mean
@@ -55,14 +56,23 @@ class CentredVectors:
 
     @property
     def size(self) -> int:
-        """Values in a row."""
-        return self._samples.size if self.whole is None else int(self.whole.shape[1])
+        """Values in a row, R once it is rotated."""
+        if self.whole is not None:
+            return int(self.whole.shape[1])
+        return self._samples.size if self._rotation is None else int(self._rotation.shape[1])
 
     def multiply(self, factor: float) -> None:
         """Multiply all by ``factor``."""
         self._factor *= np.float32(factor)
         if self.whole is not None:
             self.whole *= np.float32(factor)
+
+    def rotate(self, rotation: Floats) -> None:
+        """Multiply each row by ``rotation`` [D, R]; to be called once."""
+        if self.whole is None:
+            self._rotation = rotation
+        else:
+            self.whole = self.whole @ rotation
 
     def length(self) -> float:
         """Return the root of the mean squared length of a row; infinity where it overflows."""
@@ -79,7 +89,7 @@ class CentredVectors:
         for part, block in _blocks(self._samples, self._limits.block_bytes):
             block -= self._mean
             block *= self._factor
-            yield part, block
+            yield part, block if self._rotation is None else block @ self._rotation
 
 
 def mean_vector(samples: Samples, limits: BlockLimits) -> Doubles:

@@ -240,8 +240,8 @@ class _Problem:
         """Return rows centred, scaled and rotated as the training rows are, and their labels."""
         vectors = CentredVectors(samples, self._mean, self._blocks)
         vectors.multiply(self._scale)
-        if vectors.whole is not None and self._rotation is not None:
-            vectors.whole = vectors.whole @ self._rotation
+        if self._rotation is not None:
+            vectors.rotate(self._rotation)
         return vectors, samples.labels
 
     def loss(self, point: Doubles, projected: tuple[CentredVectors, Indices]) -> float:
