@@ -30,11 +30,6 @@ from tlcli.text import harmless
 if TYPE_CHECKING:
     from tlcli.progress import Bar, Progress
 
-    _StreamHandler = logging.StreamHandler[TextIO]
-else:
-    _StreamHandler = logging.StreamHandler
-
-
 LOG_LEVELS = ("DEBUG", "INFO", "WARN", "WARNING", "ERROR", "FATAL")
 """The names the originals took for ``--logging_verbosity``, and Python's own."""
 
@@ -120,8 +115,7 @@ def set_up_logging(verbosity: str = "INFO", quiet: bool = False) -> None:
         verbosity: one of `LOG_LEVELS`, in any case.
         quiet: only warnings and errors, whatever ``verbosity`` is.
     """
-    name = {"WARN": "WARNING", "FATAL": "CRITICAL"}.get(verbosity.upper(), verbosity.upper())
-    level = logging.getLevelName(name)
+    level = logging.getLevelName(verbosity.upper())
     if quiet:
         level = max(level, logging.WARNING)
     handler = _LineHandler(sys.stderr)
@@ -132,7 +126,7 @@ def set_up_logging(verbosity: str = "INFO", quiet: bool = False) -> None:
     logger.setLevel(level)
 
 
-class _LineHandler(_StreamHandler):
+class _LineHandler(logging.StreamHandler):  # type: ignore[type-arg]
     """Writes to standard error; above the bar while there is one."""
 
     bar: Bar | None = None
@@ -229,20 +223,10 @@ def run(command: click.Command, program: str) -> NoReturn:
     except BrokenPipeError:
         _drop_stdout()
         leave(0)
-    except MemoryError as error:
-        fail(TlcliError("out of memory: close other programs, or use smaller batches"), _one(error))
-    except OSError as error:
-        fail(_system_sentence(error), _one(error))
     except Exception as error:
         if is_debugging():
             traceback.print_exception(error)
-        fail(
-            TlcliError(
-                f"unexpected {type(error).__name__}: {error} "
-                "(run again with --logging_verbosity DEBUG and report what it prints)"
-            ),
-            1,
-        )
+        fail(_explained(error), 1)
     leave(code if isinstance(code, int) else 0)
 
 
@@ -270,16 +254,18 @@ def _is_of_interrupt(error: BaseException | None) -> bool:
     return error is not None
 
 
-def _one(error: BaseException) -> int:
-    if is_debugging():
-        traceback.print_exception(error)
-    return 1
-
-
-def _system_sentence(error: OSError) -> TlcliError:
-    where = f" at {error.filename}" if error.filename else ""
-    advice = "; make room and run again" if error.errno == errno.ENOSPC else ""
-    return TlcliError(f"the system refused{where}: {error.strerror or error}{advice}")
+def _explained(error: Exception) -> TlcliError:
+    """Return the sentence for an error that tlcli did not raise itself."""
+    if isinstance(error, MemoryError):
+        return TlcliError("out of memory: close other programs, or use smaller batches")
+    if isinstance(error, OSError):
+        where = f" at {error.filename}" if error.filename else ""
+        advice = "; make room and run again" if error.errno == errno.ENOSPC else ""
+        return TlcliError(f"the system refused{where}: {error.strerror or error}{advice}")
+    return TlcliError(
+        f"unexpected {type(error).__name__}: {error} "
+        "(run again with --logging_verbosity DEBUG and report what it prints)"
+    )
 
 
 def say_below_minimum(what: str, accuracy: float | None, minimum: float) -> None:

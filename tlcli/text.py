@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Sequence
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # except for tab and line feed
 
 
 def display_width(text: str) -> int:
@@ -34,14 +37,7 @@ def printable(text: str) -> str:
 
 def harmless(text: str) -> str:
     """Return ``text`` with control characters escaped, line breaks and tabs excepted."""
-    if text.isprintable():
-        return text
-    return "".join(
-        repr(character)[1:-1]
-        if unicodedata.category(character) == "Cc" and character not in "\n\t"
-        else character
-        for character in text
-    )
+    return _CONTROL.sub(lambda found: repr(found[0])[1:-1], text)
 
 
 def counted(number: int, noun: str) -> str:

@@ -38,16 +38,10 @@ def quiet_stderr() -> Iterator[None]:
     if logger.isEnabledFor(logging.DEBUG):
         yield
         return
-    with _stderr_lock:
-        try:
-            saved = os.dup(2)
-        except OSError:  # no standard error at all
-            saved = -1
-        if saved < 0:
-            yield
-            return
-        with _buffered_stderr(saved):
-            yield
+    with _stderr_lock, contextlib.ExitStack() as stack:
+        with contextlib.suppress(OSError):  # no standard error at all
+            stack.enter_context(_buffered_stderr(os.dup(2)))
+        yield
 
 
 @contextlib.contextmanager

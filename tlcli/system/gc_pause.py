@@ -15,11 +15,10 @@ def gc_paused() -> Iterator[None]:
     them again, so that the millionth image costs twice what the first did. Objects are still
     freed as soon as nothing refers to them.
     """
-    if not gc.isenabled():
-        yield
-        return
+    enabled = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
-        gc.enable()
+        if enabled:
+            gc.enable()

@@ -22,13 +22,13 @@ def read_regular(path: Path, limit: int) -> bytes:
     Raises:
         OSError: it cannot be read, is no regular file, or is larger; ``strerror`` is the reason.
     """
-    with open_regular(path) as file:
-        size = os.fstat(file.fileno()).st_size
-        # A file may grow while it is read: no more than its checked size is read.
-        data = b"" if size > limit else file.read(size)
-    if size > limit:
-        raise OSError(errno.EFBIG, f"it is larger than {format_size(limit)}", str(path))
-    return data
+    descriptor, size = _open(path)
+    with os.fdopen(descriptor, "rb") as file:
+        if size <= limit:
+            # A file may grow while it is read: no more than its checked size is read.
+            return file.read(size)
+    most = f"{limit >> 30} GB" if limit >= 1 << 30 else f"{limit >> 20} MB"
+    raise OSError(errno.EFBIG, f"it is larger than {most}", str(path))
 
 
 def open_regular(path: Path | str) -> IO[bytes]:
@@ -77,11 +77,6 @@ def _open(path: Path | str) -> tuple[int, int]:
         os.close(descriptor)
         raise OSError(errno.EINVAL, "not a regular file", str(path))
     return descriptor, opened.st_size
-
-
-def format_size(count: int) -> str:
-    """Return a size in bytes as text: "2 GB", "16 MB"."""
-    return f"{count >> 30} GB" if count >= 1 << 30 else f"{count >> 20} MB"
 
 
 def is_folder(entry: os.DirEntry[str]) -> bool:
