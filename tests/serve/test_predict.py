@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tlcli.serve.limits import RequestError
 from tlcli.serve.predict import metadata_of_model, read_request, status_of_model, write_answer
-from tlcli.serve.request_errors import RequestError
 
 B64 = {"b64": base64.b64encode(b"file").decode()}
 PIXELS = [[[0.0, 0.5, 1.0]] * 2] * 2

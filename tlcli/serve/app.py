@@ -20,6 +20,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from starlette.applications import Starlette
+from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
@@ -28,10 +29,9 @@ from starlette.routing import Route
 from tlcli.errors import GraphError, ImageError
 from tlcli.serve import predict
 from tlcli.serve.guard import HEADERS, App, Bodies, Message, Receive, Send, check_sender
-from tlcli.serve.limits import Limits
+from tlcli.serve.limits import Limits, RequestError
 from tlcli.serve.model import ServedModel
 from tlcli.serve.page import policy, render
-from tlcli.serve.request_errors import RequestError
 
 _log = logging.getLogger("tlcli")
 
@@ -68,7 +68,7 @@ def make_app(
         },
     )
     app.router.redirect_slashes = False
-    return _Guarded(app, tuple(allowed_hosts))
+    return _guarded(app, tuple(allowed_hosts))
 
 
 class _Views:
@@ -124,38 +124,30 @@ class _Views:
         return _json(predict.write_answer(results, parsed.by_row))
 
 
-class _Guarded:
-    """Checks the sender before anything else, and adds the headers to every response."""
+def _guarded(app: Starlette, allowed_hosts: tuple[str, ...]) -> App:
+    """Check the sender before anything else, and add the headers to every response."""
 
-    def __init__(self, app: Any, allowed_hosts: tuple[str, ...]) -> None:
-        self._app = app
-        self._allowed_hosts = allowed_hosts
-
-    async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
+    async def guarded(scope: Any, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                present = {name.lower() for name, _ in message["headers"]}
-                message["headers"] = [
-                    *message["headers"],
-                    *(
-                        (name.lower().encode(), value.encode())
-                        for name, value in HEADERS.items()
-                        if name.lower().encode() not in present
-                    ),
-                ]
+                headers = MutableHeaders(scope=message)
+                for name, value in HEADERS.items():
+                    headers.setdefault(name, value)
             await send(message)
 
         try:
-            check_sender(Request(scope).headers, self._allowed_hosts)
+            check_sender(Request(scope).headers, allowed_hosts)
         except RequestError as error:
             await _error(error.status, str(error))(scope, receive, send_with_headers)
             return
         # Starlette responds to unexpected errors, see `_on_bug`, and raises them again for the log.
         with contextlib.suppress(Exception):
-            await self._app(scope, receive, send_with_headers)
+            await app(scope, receive, send_with_headers)
+
+    return guarded
 
 
 def _json(content: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:

@@ -11,8 +11,7 @@ from urllib.parse import urlsplit
 
 import anyio
 
-from tlcli.serve.limits import Limits
-from tlcli.serve.request_errors import RequestError
+from tlcli.serve.limits import Limits, RequestError
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]

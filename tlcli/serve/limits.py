@@ -1,12 +1,10 @@
-"""Limits of requests; each default has its reason next to it."""
+"""Limits of requests, each default with its reason next to it, and the error beyond them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from tlcli.core.images.decoding import PIXEL_LIMIT
-
-LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
 @dataclass(frozen=True)
@@ -36,3 +34,17 @@ class Limits:
     def __post_init__(self) -> None:
         if self.max_pixels > PIXEL_LIMIT:
             object.__setattr__(self, "max_pixels", PIXEL_LIMIT)
+
+
+class RequestError(Exception):
+    """A request that cannot be answered; ``str()`` is the message for its sender.
+
+    Attributes:
+        status: HTTP status, 400 to 599.
+        headers: of the response, in addition to the usual ones.
+    """
+
+    def __init__(self, status: int, message: str, headers: dict[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.headers = headers or {}

@@ -22,7 +22,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from tlcli.arrays import Array
-from tlcli.serve.request_errors import RequestError
+from tlcli.serve.limits import RequestError
 
 IMAGE, IMAGE_BYTES, PREDICTION = "image", "image_bytes", "prediction"
 # Signature -> its only input; the SavedModel that `tlcli retrain` writes has the same two.
@@ -144,26 +144,28 @@ def _object(body: bytes) -> dict[str, Any]:
 
 def _columns(inputs: Any) -> list[Any]:
     """Return the instances of the column format."""
-    if isinstance(inputs, dict) and set(inputs) != {"b64"}:
-        if len(inputs) != 1 or not set(inputs) <= {IMAGE, IMAGE_BYTES}:
-            _refuse(f'"inputs" needs one input, "{IMAGE}" or "{IMAGE_BYTES}"')
-        ((name, values),) = inputs.items()
-        columns = values if isinstance(values, list) else [values]
-        return [{name: value} for value in columns]
-    return inputs if isinstance(inputs, list) else [inputs]
+    name, values = _named(inputs, f'"inputs" needs one input, "{IMAGE}" or "{IMAGE_BYTES}"')
+    columns = values if isinstance(values, list) else [values]
+    return columns if name is None else [{name: value} for value in columns]
+
+
+def _named(value: Any, refusal: str) -> tuple[str | None, Any]:
+    """Return name and content of {NAME: content}, and None and any other value itself."""
+    if not isinstance(value, dict) or set(value) == {"b64"}:
+        return None, value
+    if len(value) != 1 or not set(value) <= {IMAGE, IMAGE_BYTES}:
+        _refuse(refusal)
+    return next(iter(value.items()))
 
 
 def _instance(
     value: Any, number: int, signature: str, shape: tuple[int, int, int]
 ) -> bytes | Array:
-    name = None
-    if isinstance(value, dict) and set(value) != {"b64"}:
-        if len(value) != 1 or not set(value) <= {IMAGE, IMAGE_BYTES}:
-            _refuse(
-                f'instance {number} needs one of {{"b64": TEXT}}, '
-                f'{{"{IMAGE_BYTES}": {{"b64": TEXT}}}} and {{"{IMAGE}": NUMBERS}}'
-            )
-        ((name, value),) = value.items()
+    name, value = _named(
+        value,
+        f'instance {number} needs one of {{"b64": TEXT}}, '
+        f'{{"{IMAGE_BYTES}": {{"b64": TEXT}}}} and {{"{IMAGE}": NUMBERS}}',
+    )
     if isinstance(value, dict):
         if set(value) != {"b64"} or name == IMAGE:
             _refuse(f'instance {number} is no {{"b64": TEXT}}')

@@ -10,7 +10,7 @@ from typing import Any
 
 from tlcli.errors import TlcliError
 from tlcli.serve.guard import App
-from tlcli.serve.limits import LOOPBACK, Limits
+from tlcli.serve.limits import Limits
 
 # Seconds for running requests to end after Ctrl-C.
 _GRACE = 3
@@ -56,7 +56,7 @@ def address_of(listening: socket.socket) -> str:
 
 def is_loopback(host: str) -> bool:
     """Return whether only this machine can reach ``host``."""
-    return host.lower() in LOOPBACK or host.startswith("127.")
+    return host.lower() in ("::1", "localhost") or host.startswith("127.")
 
 
 def serve(app: App, listening: socket.socket, limits: Limits, ready: Callable[[], None]) -> None:
