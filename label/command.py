@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections import Counter
 from contextlib import ExitStack
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from label.formats import FORMATS, OutputStyle
 from tlcli.commands.options import (
     ANY_PATH,
     GRAPH_GROUP,
@@ -18,11 +21,12 @@ from tlcli.commands.options import (
     SPREADSHEET,
     GroupedCommand,
     complete_files,
+    find_graph,
+    format_option,
     from_home,
     graph_options,
     log_options,
 )
-from tlcli.errors import OutputError
 from tlcli.terminal import (
     CONTEXT_SETTINGS,
     is_plain,
@@ -31,15 +35,12 @@ from tlcli.terminal import (
     takes_colour,
     write_any_name,
 )
-from tlcli.text import counted, printable
+from tlcli.text import counted, printable, table
 
 if TYPE_CHECKING:
     from label.explaining import Explainer
     from label.sorting import Sorter
     from tlcli.core.classifier.classifier import Prediction
-
-FORMATS = ("text", "json", "jsonl", "csv")
-
 
 GROUPS = {
     "Input": ("images",),
@@ -74,14 +75,7 @@ GROUPS = {
     metavar="N",
     help="Labels per image, best first.",
 )
-@click.option(
-    "--format",
-    "output_format",
-    type=click.Choice(FORMATS, case_sensitive=False),
-    default="text",
-    show_default=True,
-    help="Output format.",
-)
+@format_option(*FORMATS)
 @click.option(
     "--threshold",
     type=SCORE,
@@ -158,9 +152,8 @@ def command(
     if link and sort_into is None:
         raise click.UsageError("--link is for --sort_into DIR")
     set_up_logging(logging_verbosity, quiet)
-    from label.formats import OutputStyle
     from label.job import Images, label_images
-    from tlcli.commands.options import find_graph
+    from label.sorting import Sorter, check_output_folder
     from tlcli.core.classifier.loading import load
 
     write_any_name(sys.stdout)
@@ -169,20 +162,21 @@ def command(
         f"@{from_home(each[1:])}" if each.startswith("@") else from_home(each)
         for each in (*images, *more_images)
     ]
-    _check_folders(arguments, sort_into, explain)
+    for option, folder in (("--sort_into", sort_into), ("--explain", explain)):
+        if folder is not None:
+            check_output_folder(folder, arguments, option)
     found = Images(arguments)
     with ExitStack() as stack:
         classifier = stack.enter_context(load(find_graph(graph), **options))
         sorter = explainer = None
         if sort_into is not None:
-            from label.sorting import Sorter
-
             sorter = stack.enter_context(Sorter(sort_into, classifier.labels, link, threshold))
         if explain is not None:
-            explainer = stack.enter_context(_explainer(classifier, explain, options, top_k))
+            from label.explaining import Explainer
+
+            explainer = stack.enter_context(Explainer(classifier, explain, top_k, options))
         # Results on the terminal already show the progress.
-        bars = progress_bars(quiet or not is_plain(sys.stdout))
-        progress = stack.enter_context(bars)
+        progress = stack.enter_context(progress_bars(quiet or not is_plain(sys.stdout)))
         total = found.listed() if progress is not None and not is_plain(sys.stderr) else 0
         tally = _Tally(progress, total, sorter, explainer)
         outcome = label_images(
@@ -194,7 +188,7 @@ def command(
         )
     total = outcome.labelled + outcome.failed
     if sorter is not None or explainer is not None or (total > 1 and not is_plain(sys.stderr)):
-        tally.report(sort_into, explain)
+        tally.report()
     if not total:
         logging.getLogger("tlcli").info("standard input named no images")
     if total == 1 and outcome.reason is not None:
@@ -209,10 +203,8 @@ def command(
 def _describe(graph: Path | None, output_format: str, options: dict[str, Any]) -> None:
     import json
 
-    from tlcli.commands.options import find_graph
     from tlcli.core.classifier.describing import describe, rows
     from tlcli.core.classifier.loading import load
-    from tlcli.text import table
 
     with load(find_graph(graph), **options) as classifier:
         if output_format == "text":
@@ -222,65 +214,38 @@ def _describe(graph: Path | None, output_format: str, options: dict[str, Any]) -
             click.echo(json.dumps(describe(classifier), indent=2, ensure_ascii=False))
 
 
-def _check_folders(arguments: list[str], sort_into: Path | None, explain: Path | None) -> None:
-    from label.sorting import check_outside
-
-    for option, folder in (("--sort_into", sort_into), ("--explain", explain)):
-        if folder is not None:
-            if folder.exists() and not folder.is_dir():
-                raise OutputError(
-                    f"cannot write {folder}: it is a file; give {option} the name of a folder"
-                )
-            check_outside(folder, arguments, option)
-
-
-def _explainer(classifier: Any, folder: Path, options: dict[str, Any], top_k: int) -> Explainer:
-    from dataclasses import fields
-
-    from label.explaining import Explainer
-    from tlcli.core.model_spec.input_spec import InputOverrides
-
-    given = InputOverrides(**{field.name: options[field.name] for field in fields(InputOverrides)})
-    return Explainer(classifier, folder, given, options["trust"], top_k)
-
-
+@dataclass
 class _Tally:
     """Sorts, explains and counts the predictions, and reports the counts at the end."""
 
-    def __init__(
-        self, progress: Any, total: int, sorter: Sorter | None, explainer: Explainer | None
-    ) -> None:
-        self._progress = progress
-        self._total = total
-        self._sorter = sorter
-        self._explainer = explainer
-        self._done = 0
-        self._counts: dict[str, int] = {}
+    progress: Any
+    total: int
+    sorter: Sorter | None
+    explainer: Explainer | None
+    done: int = 0
+    labels: Counter[str] = field(default_factory=Counter)
 
     def add(self, prediction: Prediction) -> None:
         """Sort and explain one image."""
-        self._done += 1
-        if self._progress is not None:
-            self._progress("labelling", self._done, self._total)
+        self.done += 1
+        if self.progress is not None:
+            self.progress("labelling", self.done, self.total)
         if prediction.label is None or prediction.score is None:
             return
-        if self._sorter is not None:
-            self._sorter.put(prediction.image, prediction.label, prediction.score)
-        else:
-            self._counts[prediction.label] = self._counts.get(prediction.label, 0) + 1
-        if self._explainer is not None:
-            self._explainer.write(prediction)
+        self.labels[prediction.label] += 1
+        if self.sorter is not None:
+            self.sorter.put(prediction.image, prediction.label, prediction.score)
+        if self.explainer is not None:
+            self.explainer.write(prediction)
 
-    def report(self, sort_into: Path | None, explain: Path | None) -> None:
+    def report(self) -> None:
         """Log how many images of each label there were."""
-        from tlcli.text import table
-
         logger = logging.getLogger("tlcli")
-        counts = self._counts if self._sorter is None else self._sorter.counts
-        most = sorted(counts.items(), key=lambda item: -item[1])
-        rows = [(name, str(count)) for name, count in most]
-        heading = "label" if sort_into is None else f"in {sort_into}"
+        heading, counts = "label", self.labels
+        if self.sorter is not None:
+            heading, counts = f"in {self.sorter.folder}", self.sorter.counts
+        rows = [(name, str(count)) for name, count in counts.most_common()]
         if rows:
             logger.info("%s", "\n".join(["", *table([(heading, "images"), *rows])]))
-        if self._explainer is not None and explain is not None:
-            logger.info("Pictures in %s: %d", explain, self._explainer.written)
+        if self.explainer is not None:
+            logger.info("Pictures in %s: %d", self.explainer.folder, self.explainer.written)

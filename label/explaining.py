@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import io
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from PIL import Image, ImageDraw
 
 from label.fonts import FONT_SIZE, Fonts
 from tlcli.arrays import Array
 from tlcli.core.classifier.classifier import Classifier, Prediction
-from tlcli.core.model_spec.input_spec import InputOverrides
+from tlcli.core.evaluation.activation_maps import ActivationMapper, NoActivationMapError, overlay
+from tlcli.core.images.thumbnails import picture
 from tlcli.errors import GraphError, ImageError
 from tlcli.system.atomic_files import write_bytes
-
-if TYPE_CHECKING:
-    from PIL import Image
-
-    from tlcli.core.evaluation.activation_maps import ActivationMapper
+from tlcli.system.closing import Closing
 
 _log = logging.getLogger("tlcli")
 
@@ -30,7 +29,7 @@ _TEXT, _SOFT, _BAR, _GROUND = (26, 30, 36), (84, 93, 105), (10, 92, 173), (228, 
 _QUALITY = 88
 
 
-class Explainer:
+class Explainer(Closing):
     """Writes a picture for each image that has scores.
 
     Where the graph has no activation maps, a warning gives the reason, and the pictures show the
@@ -39,11 +38,11 @@ class Explainer:
     Args:
         classifier: of the scores.
         folder: for the pictures.
-        options: with which the classifier was loaded.
-        trust: with which the classifier was loaded.
         top_k: labels per picture.
+        options: those of `tlcli.load` that the classifier was loaded with.
 
     Attributes:
+        folder: as given.
         written: pictures so far.
 
     Raises:
@@ -54,18 +53,23 @@ class Explainer:
         self,
         classifier: Classifier,
         folder: Path,
-        options: InputOverrides,
-        trust: bool = False,
         top_k: int = 5,
+        options: Mapping[str, Any] | None = None,
     ) -> None:
         self._classifier = classifier
-        self._folder = folder
+        self.folder = folder
         self._top_k = top_k
         self._numbers = {label: number for number, label in enumerate(classifier.labels)}
         self._fonts = Fonts()
         self._taken: set[str] = set()
-        self._mapper = self._load(options, trust)
+        self._mapper: ActivationMapper | None = None
         self.written = 0
+        try:
+            self._mapper = ActivationMapper.for_classifier(
+                classifier, options, allow_tensorflow=True
+            )
+        except NoActivationMapError as error:
+            self._warn(error)
 
     def write(self, prediction: Prediction) -> Path | None:
         """Write the picture of one image and return its path; None for an image without scores.
@@ -73,21 +77,20 @@ class Explainer:
         Raises:
             OutputError: it cannot be written.
         """
-        from tlcli.core.images.thumbnails import picture
-
-        if prediction.label is None:
+        label = prediction.label
+        if label is None:
             return None
         # In the network's orientation, so that the heat map matches it.
         upright = self._classifier.preprocessing.turns_upright
         image = picture(prediction.image, SIDE, upright=upright)
         if image is None:
             return None
-        activation = self._activation(prediction)
+        activation = self._activation(prediction.image, self._numbers[label])
         shown = [(score.label, score.score) for score in prediction.scores[: self._top_k]]
         drawn = draw(image, activation, shown, self._numbers, self._fonts)
         stream = io.BytesIO()
         drawn.save(stream, "JPEG", quality=_QUALITY, optimize=True)
-        path = self._folder / self._name(prediction.image)
+        path = self.folder / self._name(prediction.image)
         write_bytes(path, stream.getvalue())
         self.written += 1
         return path
@@ -98,38 +101,20 @@ class Explainer:
             self._mapper.close()
             self._mapper = None
 
-    def __enter__(self) -> Explainer:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.close()
-
-    def _load(self, options: InputOverrides, trust: bool) -> ActivationMapper | None:
-        from tlcli.core.evaluation.activation_maps import ActivationMapper, NoActivationMapError
-
-        try:
-            return ActivationMapper.for_classifier(
-                self._classifier, options, trust=trust, allow_tensorflow=True
-            )
-        except NoActivationMapError as error:
-            self._warn(error)
-            return None
-
-    def _activation(self, prediction: Prediction) -> Array | None:
-        from tlcli.core.evaluation.activation_maps import NoActivationMapError
-
-        if self._mapper is None or prediction.label is None:
+    def _activation(self, image: str, label: int) -> Array | None:
+        """Return the map [h, w] of a label, given by its number."""
+        if self._mapper is None:
             return None
         try:
-            batch = self._classifier.read(prediction.image)
-            found: Array = self._mapper.maps(batch, [self._numbers[prediction.label]])[0]
+            batch = self._classifier.read(image)
+            found: Array = self._mapper.maps(batch, [label])[0]
+            return found
         except ImageError:
             return None
         except NoActivationMapError as error:
             self._warn(error)
             self.close()
             return None
-        return found
 
     def _warn(self, error: GraphError) -> None:
         _log.warning(
@@ -165,10 +150,6 @@ def draw(
         numbers: of labels, shown for a label without a font.
         fonts: for the text.
     """
-    from PIL import Image, ImageDraw
-
-    from tlcli.core.evaluation.activation_maps import overlay
-
     pictures = [image] if activation is None else [image, overlay(image, activation)]
     rows = _ROW * len(scores) + (0 if activation is None else 2 * FONT_SIZE)
     height = max(image.height, rows) + 2 * MARGIN
@@ -188,8 +169,7 @@ def draw(
         room = PANEL - pen.textlength(percent, font=figure) - MARGIN
         pen.text((left, top + 17), _cut(pen, text, font, room), fill=_TEXT, font=font, anchor="ls")
         pen.text((end, top + 17), percent, fill=_TEXT, font=figure, anchor="rs")
-        bar = (left, top + 24, end, top + 32)
-        pen.rectangle(bar, fill=_GROUND)
+        pen.rectangle((left, top + 24, end, top + 32), fill=_GROUND)
         part = min(max(score, 0.0), 1.0)
         if part * PANEL >= 1:
             pen.rectangle((left, top + 24, left + part * PANEL, top + 32), fill=_BAR)

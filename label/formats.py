@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
-from tlcli.core.classifier.classifier import Prediction
 from tlcli.spreadsheet import CsvRows
 from tlcli.text import printable
 
-NAMES = ("text", "json", "jsonl", "csv")
+if TYPE_CHECKING:
+    from tlcli.core.classifier.classifier import Prediction
 
 _BOLD, _DIM, _GREEN, _YELLOW, _PLAIN = "\x1b[1m", "\x1b[2m", "\x1b[32m", "\x1b[33m", "\x1b[0m"
 
@@ -21,7 +20,7 @@ class OutputStyle:
     """How predictions are written.
 
     Attributes:
-        format: one of `NAMES`.
+        format: one of `FORMATS`.
         top_k: labels per image.
         threshold: lower scores are not written.
         colour: "text" is for a terminal with colours.
@@ -35,42 +34,30 @@ class OutputStyle:
     spreadsheet: bool = False
 
 
-class Writer(ABC):
-    """Writes predictions to a stream as they come."""
+class Writer:
+    """Writes predictions to a stream as they come.
 
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
+    Args:
+        stream: where to write.
+        style: of the output; the caller selects the scores.
+        single: there is one image only, whose path "text" omits.
+    """
+
+    def __init__(self, stream: TextIO, style: OutputStyle, single: bool) -> None:
+        self._stream, self._style, self._single = stream, style, single
         self._started = False
 
-    @abstractmethod
     def write(self, prediction: Prediction) -> None:
         """Write one prediction."""
+        self._write(prediction)
+        self._stream.flush()
 
     def close(self) -> None:
         """Write what follows the last prediction."""
         self._stream.flush()
 
-
-def make_writer(style: OutputStyle, stream: TextIO, single: bool = False) -> Writer:
-    """Return the writer of a style's format and kind; the caller selects the scores.
-
-    For a ``single`` image, "text" omits the path.
-    """
-    if style.format == "csv":
-        return CsvWriter(stream, style.spreadsheet)
-    if style.format == "jsonl":
-        return JsonLinesWriter(stream)
-    if style.format == "json":
-        return JsonWriter(stream)
-    return TextWriter(stream, single, style.colour)
-
-
-def as_dict(prediction: Prediction) -> dict[str, Any]:
-    """Return the JSON object of a prediction."""
-    if prediction.error is not None:
-        return {"image": prediction.image, "error": prediction.error}
-    scores = [{"label": score.label, "score": score.score} for score in prediction.scores]
-    return {"image": prediction.image, "predictions": scores}
+    def _write(self, prediction: Prediction) -> None:
+        raise NotImplementedError
 
 
 class TextWriter(Writer):
@@ -81,13 +68,7 @@ class TextWriter(Writer):
     are escaped: they would break lines, or control the terminal.
     """
 
-    def __init__(self, stream: TextIO, single: bool, colour: bool = False) -> None:
-        super().__init__(stream)
-        self._single = single
-        self._colour = colour
-
-    def write(self, prediction: Prediction) -> None:
-        """Write one prediction."""
+    def _write(self, prediction: Prediction) -> None:
         if prediction.error is not None:
             return
         indent = ""
@@ -100,27 +81,23 @@ class TextWriter(Writer):
             line = f"{printable(score.label)} (score={score.score:.5f})"
             self._stream.write(f"{indent}{self._painted(line, _DIM if rank else best)}\n")
         self._started = True
-        self._stream.flush()
 
     def _painted(self, text: str, code: str) -> str:
-        return f"{code}{text}{_PLAIN}" if self._colour else text
+        return f"{code}{text}{_PLAIN}" if self._style.colour else text
 
 
 class JsonLinesWriter(Writer):
-    """One JSON object per line, flushed at once."""
+    """One JSON object per line."""
 
-    def write(self, prediction: Prediction) -> None:
-        """Write one prediction."""
-        self._stream.write(_json(as_dict(prediction)) + "\n")
-        self._stream.flush()
+    def _write(self, prediction: Prediction) -> None:
+        self._stream.write(_json(prediction) + "\n")
 
 
 class JsonWriter(Writer):
     """A list of objects, also for one image; one object per line."""
 
-    def write(self, prediction: Prediction) -> None:
-        """Write one prediction."""
-        self._stream.write((",\n" if self._started else "[\n") + _json(as_dict(prediction)))
+    def _write(self, prediction: Prediction) -> None:
+        self._stream.write((",\n" if self._started else "[\n") + _json(prediction))
         self._started = True
 
     def close(self) -> None:
@@ -132,21 +109,30 @@ class JsonWriter(Writer):
 class CsvWriter(Writer):
     """``image,label,score,rank,error``: one row per label, and one for an image without labels."""
 
-    def __init__(self, stream: TextIO, spreadsheet: bool = False) -> None:
-        super().__init__(stream)
-        self._rows = CsvRows(stream, spreadsheet)
+    def __init__(self, stream: TextIO, style: OutputStyle, single: bool) -> None:
+        super().__init__(stream, style, single)
+        self._rows = CsvRows(stream, style.spreadsheet)
         self._rows.write(["image", "label", "score", "rank", "error"])
 
-    def write(self, prediction: Prediction) -> None:
-        """Write one prediction."""
+    def _write(self, prediction: Prediction) -> None:
         for rank, score in enumerate(prediction.scores, 1):
             self._rows.write([prediction.image, score.label, score.score, rank, ""])
         if not prediction.scores:
             self._rows.write([prediction.image, "", "", "", prediction.error or ""])
-        self._stream.flush()
 
 
-def _json(value: dict[str, Any]) -> str:
+FORMATS = {"text": TextWriter, "json": JsonWriter, "jsonl": JsonLinesWriter, "csv": CsvWriter}
+"""The writer of each format."""
+
+
+def _json(prediction: Prediction) -> str:
+    """Return the JSON object of a prediction."""
+    value: dict[str, Any] = {"image": prediction.image}
+    if prediction.error is not None:
+        value["error"] = prediction.error
+    else:
+        scores = [{"label": score.label, "score": score.score} for score in prediction.scores]
+        value["predictions"] = scores
     text = json.dumps(value, ensure_ascii=False)
     try:
         text.encode("utf-8")

@@ -13,8 +13,9 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import IO, TextIO
 
-from label.formats import OutputStyle, make_writer
+from label.formats import FORMATS, OutputStyle
 from tlcli.core.classifier.classifier import Classifier, Prediction
+from tlcli.core.data.image_folder import IMAGE_SUFFIXES
 from tlcli.core.images.decoding import open_image
 from tlcli.errors import DataError, ImageError
 from tlcli.system.regular_files import is_folder
@@ -24,10 +25,7 @@ _log = logging.getLogger("tlcli")
 STANDARD_INPUT = "-"
 
 # A file with one of these suffixes always gets a result or an error.
-_SUFFIXES = (
-    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".gif", ".bmp", ".dib", ".webp", ".tif"),
-    *(".tiff", ".avif", ".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".tga", ".ico", ".heic", ".heif"),
-)
+_SUFFIXES = (*IMAGE_SUFFIXES, ".ico")
 # Reasons of `open_image` for files that are no images.
 _NO_IMAGES = frozenset({"not an image", "empty file", "not a regular file"})
 
@@ -255,7 +253,7 @@ def label_images(
         first = list(islice(drawn, 2))
         single = len(first) == 1
         paths = chain(first, drawn)
-    writer = make_writer(style, output, single)
+    writer = FORMATS[style.format](output, style, single)
     labelled = failed = 0
     reason = None
     for prediction in classifier.stream(paths):

@@ -8,11 +8,15 @@ import logging
 import os
 import re
 import shutil
+from collections import Counter
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
-from tlcli.errors import UsageError
-from tlcli.system.atomic_files import output_error, sha256_bytes, temporary_folder
+from tlcli.errors import OutputError, UsageError
+from tlcli.system.atomic_files import output_error, sweep_temporary, temporary_folder
+from tlcli.system.closing import Closing
+from tlcli.system.digests import sha256_bytes
 
 _log = logging.getLogger("tlcli")
 
@@ -58,7 +62,7 @@ def folder_names(labels: Sequence[str]) -> list[str]:
     return names
 
 
-class Sorter:
+class Sorter(Closing):
     """Puts images into ``folder/LABEL/NAME`` one by one.
 
     A name that is taken gets a number (``a-2.jpg``); an existing file of the same content is
@@ -71,6 +75,7 @@ class Sorter:
         threshold: images whose best score is lower go to the folder "unsure".
 
     Attributes:
+        folder: as given.
         counts: images by folder name, including those that were there already.
         failed: images that could not be copied or linked.
 
@@ -81,16 +86,17 @@ class Sorter:
     def __init__(
         self, folder: Path, labels: Sequence[str], link: bool = False, threshold: float = 0.0
     ) -> None:
-        self._root = folder
+        self.folder = folder
         self._link = link
         self._threshold = threshold
         *names, self._unsure = folder_names([*labels, UNSURE])
         self._names = dict(zip(labels, names, strict=True))
-        self.counts: dict[str, int] = {}
+        self.counts: Counter[str] = Counter()
         self.failed = 0
         self._symbolic = False
-        self._temporary = temporary_folder(folder)
-        self._holder = self._temporary.__enter__()
+        self._temporary = ExitStack()
+        self._holder = self._temporary.enter_context(temporary_folder(folder))
+        sweep_temporary(folder)
 
     def put(self, image: str, label: str, score: float) -> Path | None:
         """Put the image at a path into the folder of its best label.
@@ -103,25 +109,19 @@ class Sorter:
         """
         name = self._unsure if score < self._threshold else self._names[label]
         try:
-            path = self._put(Path(image), self._root / name)
+            path = self._put(Path(image), self.folder / name)
         except OSError as error:
             if error.errno in _FULL:
-                raise output_error(self._root / name, error) from error
+                raise output_error(self.folder / name, error) from error
             self.failed += 1
             _log.warning("%s stays where it is: %s", image, error.strerror or error)
             return None
-        self.counts[name] = self.counts.get(name, 0) + 1
+        self.counts[name] += 1
         return path
 
     def close(self) -> None:
         """Remove the temporary folder."""
-        self._temporary.__exit__(None, None, None)
-
-    def __enter__(self) -> Sorter:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.close()
+        self._temporary.close()
 
     def _put(self, image: Path, folder: Path) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
@@ -199,12 +199,17 @@ def _claim(content: Path, path: Path) -> None:
         raise
 
 
-def check_outside(folder: Path, arguments: Sequence[str], option: str) -> None:
-    """Refuse an output folder within an input folder: its files would become inputs.
+def check_output_folder(folder: Path, arguments: Sequence[str], option: str) -> None:
+    """Refuse a file, and a folder within an input folder: its files would become inputs.
 
     Raises:
-        UsageError: it does.
+        OutputError: it is a file.
+        UsageError: it is within an input folder.
     """
+    if folder.exists() and not folder.is_dir():
+        raise OutputError(
+            f"cannot write {folder}: it is a file; give {option} the name of a folder"
+        )
     path = folder.resolve()
     for argument in arguments:
         if Path(argument).is_dir() and path.is_relative_to(Path(argument).resolve()):

@@ -18,7 +18,7 @@ from tlcli.core.data.splits import SPLITS, assign_splits, cross_label_duplicates
 from tlcli.errors import DataError, ImageError, UsageError
 from tlcli.progress import Progress
 from tlcli.report.data import SkippedFile
-from tlcli.system.atomic_files import sha256_bytes
+from tlcli.system.digests import sha256_bytes
 from tlcli.system.gc_pause import gc_paused
 from tlcli.text import counted
 

@@ -11,7 +11,7 @@ from tlcli.commands.options import (
     ACCURACY,
     ANY_PATH,
     FILE_PATH,
-    FINITE,
+    finite,
     from_home,
     parse_accuracy,
 )
@@ -23,7 +23,7 @@ from tlcli.commands.options import (
 )
 def test_accuracies(text: str, value: float) -> None:
     assert parse_accuracy(text) == pytest.approx(value)
-    assert ACCURACY.convert(text, None, None) == pytest.approx(value)
+    assert ACCURACY(text) == pytest.approx(value)
 
 
 def test_a_percentage_is_no_more_than_its_fraction() -> None:
@@ -38,17 +38,17 @@ def test_what_is_no_accuracy(text: str) -> None:
     with pytest.raises(ValueError):  # noqa: PT011 - the message is the text itself
         parse_accuracy(text)
     with pytest.raises(click.BadParameter, match=r"fraction such as 0\.9, or 90%"):
-        ACCURACY.convert(text, None, None)
+        ACCURACY(text)
 
 
 @pytest.mark.parametrize("text", ["nan", "inf", "-inf", "x", ""])
 def test_what_is_no_finite_number(text: str) -> None:
     with pytest.raises(click.BadParameter, match="is not a number"):
-        FINITE.convert(text, None, None)
+        finite(text)
 
 
 def test_finite_numbers() -> None:
-    assert [FINITE.convert(text, None, None) for text in ("0", "-1.5", "1e3")] == [0, -1.5, 1000]
+    assert [finite(text) for text in ("0", "-1.5", "1e3")] == [0, -1.5, 1000]
 
 
 def test_a_tilde_is_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

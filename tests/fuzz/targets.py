@@ -40,7 +40,7 @@ from tlcli.graph.nodes import const, new_graph, node, placeholder
 from tlcli.graph.safety import check_operations, check_saved_model, read_graph
 from tlcli.litert.flatbuffer import LiteRTModel, OperatorOptions
 from tlcli.litert.safety import check_litert
-from tlcli.system.atomic_files import sha256_bytes
+from tlcli.system.digests import sha256_bytes
 
 logging.getLogger("tlcli").setLevel(logging.CRITICAL)
 

@@ -14,7 +14,6 @@ from label.explaining import PANEL, SIDE, Explainer, _cut, draw
 from label.fonts import Fonts
 from tlcli.core.classifier.classifier import Classifier, Prediction
 from tlcli.core.classifier.loading import load
-from tlcli.core.model_spec.input_spec import InputOverrides
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +37,7 @@ def opened(path: Path) -> Image.Image:
 def test_image_heat_map_and_scores_side_by_side(
     classifier: Classifier, photo: Path, tmp_path: Path
 ) -> None:
-    with Explainer(classifier, tmp_path / "out", InputOverrides(), top_k=3) as explainer:
+    with Explainer(classifier, tmp_path / "out", top_k=3) as explainer:
         (prediction,) = classifier.label([photo], top_k=None)
         place = explainer.write(prediction)
         assert explainer.write(Prediction("x.jpg", error="no such file")) is None
@@ -66,7 +65,7 @@ def test_a_turned_photo_is_shown_as_the_network_saw_it(
     for name, options in (("plain.jpg", {}), ("turned.jpg", {"exif": exif.tobytes()})):
         with Image.open(photo) as image:
             image.save(tmp_path / name, quality=95, **options)
-        with Explainer(classifier, tmp_path / "out", InputOverrides()) as explainer:
+        with Explainer(classifier, tmp_path / "out") as explainer:
             (prediction,) = classifier.label([tmp_path / name], top_k=None)
             place = explainer.write(prediction)
         assert place is not None
@@ -81,7 +80,7 @@ def test_one_name_in_two_folders_gets_numbers(
     for name in ("one/a.jpg", "two/a.png", "two/A.jpg"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         shutil.copyfile(photo, tmp_path / name)
-    with Explainer(classifier, tmp_path / "out", InputOverrides()) as explainer:
+    with Explainer(classifier, tmp_path / "out") as explainer:
         for path in sorted(tmp_path.glob("*/*.*")):
             (prediction,) = classifier.label([path], top_k=None)
             explainer.write(prediction)
@@ -100,7 +99,7 @@ def test_a_graph_without_maps_says_so_and_shows_the_scores(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     graph = shared / "legacy" / "plates_128" / "graph.tflite"
-    with load(graph) as loaded, Explainer(loaded, tmp_path, InputOverrides()) as explainer:
+    with load(graph) as loaded, Explainer(loaded, tmp_path) as explainer:
         (prediction,) = loaded.label([photo], top_k=None)
         place = explainer.write(prediction)
     assert caplog.text.count("gives no heat maps") == 1

@@ -9,12 +9,16 @@ import re
 
 import pytest
 
-from label.formats import NAMES, OutputStyle, make_writer
+from label.formats import FORMATS, OutputStyle, Writer
 from tlcli.core.classifier.classifier import Prediction, Score
 
 DAISY = Prediction("a b.jpg", (Score("daisy", 0.99123456), Score('rose, "red"', 1e-07)))
 BROKEN = Prediction("broken.jpg", error="truncated image")
 NOTHING = Prediction("dull.jpg")
+
+
+def make_writer(style: OutputStyle, stream: io.StringIO, single: bool = False) -> Writer:
+    return FORMATS[style.format](stream, style, single)
 
 
 def written(name: str, *predictions: Prediction, single: bool = False) -> str:
@@ -98,12 +102,6 @@ def test_each_result_is_there_at_once(name: str) -> None:
     for count in (1, 2):
         writer.write(DAISY)
         assert stream.flushes == count
-
-
-def test_the_command_offers_these_formats() -> None:
-    from label.command import FORMATS
-
-    assert FORMATS == NAMES
 
 
 def test_colours_change_nothing_but_themselves() -> None:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from label.sorting import Sorter, check_outside, folder_name, folder_names
+from label.sorting import Sorter, check_output_folder, folder_name, folder_names
 from tlcli.errors import OutputError, UsageError
 
 
@@ -188,7 +188,7 @@ def test_a_place_that_cannot_be_made(photo: Path) -> None:
 
 
 def test_a_folder_within_the_images_is_refused(photo: Path, tmp_path: Path) -> None:
-    check_outside(tmp_path / "out", [str(photo.parent), str(photo), "*.jpg"], "--sort_into")
+    check_output_folder(tmp_path / "out", [str(photo.parent), str(photo), "*.jpg"], "--sort_into")
     for folder in (photo.parent, photo.parent / "x" / "y"):
         with pytest.raises(UsageError, match="--sort_into"):
-            check_outside(folder, [str(photo.parent)], "--sort_into")
+            check_output_folder(folder, [str(photo.parent)], "--sort_into")

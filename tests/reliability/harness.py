@@ -21,7 +21,8 @@ from typing import Any
 
 import numpy as np
 
-from tlcli.system.atomic_files import TEMPORARY_PREFIX, sha256_bytes
+from tlcli.system.atomic_files import TEMPORARY_PREFIX
+from tlcli.system.digests import sha256_bytes
 
 COMMAND = str(Path(sys.executable).parent / "tlcli")
 GRAPH, LABELS, TFLITE, CARD = (

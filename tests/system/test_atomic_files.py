@@ -13,6 +13,7 @@ import pytest
 
 from tlcli.errors import OutputError
 from tlcli.system import atomic_files
+from tlcli.system.digests import sha256_bytes, sha256_file
 
 
 def test_a_file_is_replaced_whole(tmp_path: Path) -> None:
@@ -81,20 +82,22 @@ def test_sha256_of_a_file_is_that_of_its_bytes(tmp_path: Path) -> None:
     path.write_bytes(b"abc")
     # FIPS 180-2, appendix B.1
     expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
-    assert atomic_files.sha256_file(path) == atomic_files.sha256_bytes(b"abc") == expected
+    assert sha256_file(path) == sha256_bytes(b"abc") == expected
 
 
 def test_what_a_killed_process_left_is_swept_at_once(tmp_path: Path) -> None:
     left = (
         "import os, signal\nfrom pathlib import Path\n"
         "from tlcli.system.atomic_files import OutputSet\n"
-        "OutputSet().stage(Path('graph.pb'))\nos.kill(os.getpid(), signal.SIGKILL)\n"
+        "outputs = OutputSet()\noutputs.stage(Path('graph.pb'))\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     subprocess.run([sys.executable, "-c", left], cwd=tmp_path, check=False)
-    own = atomic_files.OutputSet().stage(tmp_path / "labels.txt").parent
-    assert len(list(tmp_path.iterdir())) == 2
-    atomic_files.sweep_temporary(tmp_path)
-    assert list(tmp_path.iterdir()) == [own]
+    with atomic_files.OutputSet() as outputs:
+        own = outputs.stage(tmp_path / "labels.txt").parent
+        assert len(list(tmp_path.iterdir())) == 2
+        atomic_files.sweep_temporary(tmp_path)
+        assert list(tmp_path.iterdir()) == [own]
 
 
 def test_outputs_appear_together_or_not_at_all(tmp_path: Path) -> None:

@@ -142,7 +142,7 @@ def sha256_of(path: Path) -> str:
 
 @functools.lru_cache(maxsize=64)
 def _sha256(path: Path, state: tuple[int, ...]) -> str:
-    from tlcli.system.atomic_files import sha256_file
+    from tlcli.system.digests import sha256_file
 
     return sha256_file(path)
 

@@ -20,7 +20,7 @@ import numpy as np
 
 from tlcli.arrays import Array
 from tlcli.errors import BackboneError
-from tlcli.system.atomic_files import sha256_bytes
+from tlcli.system.digests import sha256_bytes
 
 MAXIMUM_BYTES = 1 << 29
 """EfficientNet-Lite4, the largest of its family, has 50 MB."""

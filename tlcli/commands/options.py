@@ -201,153 +201,123 @@ def parse_accuracy(text: str) -> float:
     return value
 
 
-class _Proportion(click.ParamType):  # type: ignore[type-arg, unused-ignore]
-    """A proportion from 0 to 1 such as 0.9, or a percentage such as 90%."""
+def _proportion(noun: str) -> Callable[[Any], float]:
+    """Return the type of an option that is 0.9 or 90%, with the noun for its error message."""
 
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> float:
-        if isinstance(value, (int, float)):
-            value = str(value)
+    def convert(value: Any) -> float:
         try:
-            return parse_accuracy(value)
+            return parse_accuracy(str(value))
         except ValueError:
-            self.fail(
-                f"{value!r} is no {self.name}; give a fraction such as 0.9, or 90%", param, ctx
-            )
+            raise click.BadParameter(
+                f"{value!r} is no {noun}; give a fraction such as 0.9, or 90%"
+            ) from None
+
+    return convert
 
 
-ACCURACY = _Proportion("accuracy")
-SCORE = _Proportion("score")
+ACCURACY = _proportion("accuracy")
+SCORE = _proportion("score")
 
 
-class _Finite(click.ParamType):  # type: ignore[type-arg, unused-ignore]
-    """A finite number: with NaN or infinity every score would be NaN."""
+def finite(value: Any) -> float:
+    """Convert an option to a finite number: with NaN or infinity every score would be NaN.
 
-    name = "float"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> float:
-        try:
-            number = float(value)
-        except (TypeError, ValueError):
-            number = math.nan
-        if not math.isfinite(number):
-            self.fail(f"{value!r} is not a number", param, ctx)
-        return number
-
-
-FINITE = _Finite()
-
-
-def _decorate(options: list[Callable[[_Function], _Function]], function: _Function) -> _Function:
-    # Reversed, because a decorator that is written first is applied last.
-    for option in reversed(options):
-        function = option(function)
-    return function
-
-
-def graph_options(function: _Function) -> _Function:
-    """Add the options for a graph, its labels and its input spec.
-
-    They arrive as ``graph``, ``labels``, ``input_layer``, ``output_layer``, ``input_height``,
-    ``input_width``, ``input_mean``, ``input_std``, ``channel_order``, ``batch_size`` and
-    ``trust``.
+    Raises:
+        click.BadParameter: it is none.
     """
-    return _decorate(
-        [
-            click.option(
-                "--graph",
-                type=ANY_PATH,
-                metavar="PATH",
-                help="Model to run: .pb, .tflite, .keras, .h5 or a SavedModel folder, from any "
-                "tool.  [default: output_graph.pb here, else in the system's temporary folder]",
-            ),
-            click.option(
-                "--labels",
-                type=ANY_PATH,
-                metavar="PATH",
-                help="Labels file with one label per line.  [default: the graph's model card, else "
-                "output_labels.txt, retrained_labels.txt, labels.txt or GRAPH.txt next to it]",
-            ),
-            click.option("--input_layer", metavar="NAME", help="Input layer.  [default: inferred]"),
-            click.option(
-                "--output_layer", metavar="NAME", help="Output layer.  [default: inferred]"
-            ),
-            click.option(
-                "--input_height",
-                type=click.IntRange(min=1, max=8192),
-                metavar="N",
-                help="Input height in pixels.  [default: inferred]",
-            ),
-            click.option(
-                "--input_width",
-                type=click.IntRange(min=1, max=8192),
-                metavar="N",
-                help="Input width in pixels.  [default: inferred]",
-            ),
-            click.option(
-                "--input_mean",
-                type=FINITE,
-                metavar="X",
-                help="Subtracted from pixel values of 0 to 255.  [default: inferred]",
-            ),
-            click.option(
-                "--input_std",
-                type=FINITE,
-                metavar="X",
-                help="Divisor of pixel values, after --input_mean.  [default: inferred]",
-            ),
-            click.option(
-                "--channel_order",
-                type=click.Choice(("rgb", "bgr")),
-                help="Order of the channels: red first or blue first.  [default: inferred]",
-            ),
-            click.option(
-                "--batch_size",
-                type=click.IntRange(min=1, max=4096),
-                metavar="N",
-                help="Images per batch.  [default: chosen for the graph]",
-            ),
-            click.option(
-                "--trust",
-                is_flag=True,
-                help="Allow operations outside the allow-list.",
-            ),
-        ],
-        function,
+    try:
+        number = float(value)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise click.BadParameter(f"{value!r} is not a number")
+    return number
+
+
+def format_option(
+    *formats: str, default: str | None = "text", text: str = "Output format."
+) -> Callable[[_Function], _Function]:
+    """Return the decorator for ``--format``, which arrives as ``output_format``.
+
+    Args:
+        formats: to choose from.
+        default: None where the command decides it.
+        text: for the help.
+    """
+    return click.option(
+        "--format",
+        "output_format",
+        type=click.Choice(formats, case_sensitive=False),
+        default=default,
+        show_default=default is not None,
+        help=text,
     )
 
 
-GRAPH_GROUP = (
-    *("graph", "labels", "input_layer", "output_layer", "input_height", "input_width"),
-    *("input_mean", "input_std", "channel_order", "batch_size", "trust"),
-)
+_SIDE: dict[str, Any] = {"type": click.IntRange(min=1, max=8192), "metavar": "N"}
+_GRAPH_OPTIONS: dict[str, dict[str, Any]] = {
+    "graph": {
+        "type": ANY_PATH,
+        "metavar": "PATH",
+        "help": "Model to run: .pb, .tflite, .keras, .h5 or a SavedModel folder, from any tool.  "
+        "[default: output_graph.pb here, else in the system's temporary folder]",
+    },
+    "labels": {
+        "type": ANY_PATH,
+        "metavar": "PATH",
+        "help": "Labels file with one label per line.  [default: the graph's model card, else "
+        "output_labels.txt, retrained_labels.txt, labels.txt or GRAPH.txt next to it]",
+    },
+    "input_layer": {"metavar": "NAME", "help": "Input layer.  [default: inferred]"},
+    "output_layer": {"metavar": "NAME", "help": "Output layer.  [default: inferred]"},
+    "input_height": {**_SIDE, "help": "Input height in pixels.  [default: inferred]"},
+    "input_width": {**_SIDE, "help": "Input width in pixels.  [default: inferred]"},
+    "input_mean": {
+        "type": finite,
+        "metavar": "X",
+        "help": "Subtracted from pixel values of 0 to 255.  [default: inferred]",
+    },
+    "input_std": {
+        "type": finite,
+        "metavar": "X",
+        "help": "Divisor of pixel values, after --input_mean.  [default: inferred]",
+    },
+    "channel_order": {
+        "type": click.Choice(("rgb", "bgr")),
+        "help": "Order of the channels: red first or blue first.  [default: inferred]",
+    },
+    "batch_size": {
+        "type": click.IntRange(min=1, max=4096),
+        "metavar": "N",
+        "help": "Images per batch.  [default: chosen for the graph]",
+    },
+    "trust": {"is_flag": True, "help": "Allow operations outside the allow-list."},
+}
+GRAPH_GROUP = tuple(_GRAPH_OPTIONS)
 LOGGING_GROUP = ("logging_verbosity", "quiet")
+
+
+def graph_options(function: _Function) -> _Function:
+    """Add the options of `GRAPH_GROUP`: a graph, its labels and its input spec."""
+    # Reversed, because a decorator that is written first is applied last.
+    for name, settings in reversed(_GRAPH_OPTIONS.items()):
+        function = click.option(f"--{name}", **settings)(function)
+    return function
 
 
 def log_options(function: _Function) -> _Function:
     """Add ``--logging_verbosity`` and ``--quiet``."""
-    return _decorate(
-        [
-            click.option(
-                "--logging_verbosity",
-                type=click.Choice(LOG_LEVELS, case_sensitive=False),
-                default="INFO",
-                show_default=True,
-                metavar="LEVEL",
-                help="DEBUG (with tracebacks), INFO, WARN, ERROR or FATAL.",
-            ),
-            click.option(
-                "--quiet", is_flag=True, help="Log warnings and errors only; show no progress bar."
-            ),
-        ],
-        function,
+    quiet = click.option(
+        "--quiet", is_flag=True, help="Log warnings and errors only; show no progress bar."
     )
+    return click.option(
+        "--logging_verbosity",
+        type=click.Choice(LOG_LEVELS, case_sensitive=False),
+        default="INFO",
+        show_default=True,
+        metavar="LEVEL",
+        help="DEBUG (with tracebacks), INFO, WARN, ERROR or FATAL.",
+    )(quiet(function))
 
 
 def find_graph(graph: Path | None) -> Path:

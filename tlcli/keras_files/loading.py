@@ -20,7 +20,7 @@ from tlcli.errors import GraphError
 from tlcli.keras_files.config import KerasFile, read_keras_file
 from tlcli.keras_files.safety import check_keras_file, check_old_config
 from tlcli.runtime.watchdog import first_line
-from tlcli.system.atomic_files import sha256_file
+from tlcli.system.digests import sha256_file
 
 
 def import_keras() -> Any:

@@ -16,6 +16,7 @@ from tlcli.arrays import Array
 from tlcli.errors import GraphError
 from tlcli.runtime.native_stderr import quiet_stderr
 from tlcli.runtime.watchdog import first_line, watchdog
+from tlcli.system.closing import Closing
 from tlcli.system.cpus import available_cpus
 
 logger = logging.getLogger("tlcli")
@@ -46,7 +47,7 @@ def import_tensorflow() -> Any:
     return tensorflow
 
 
-class SessionEngine:
+class SessionEngine(Closing):
     """A model in a TensorFlow session of its own; subclasses load it.
 
     Args:
@@ -118,9 +119,3 @@ class GraphEngine(SessionEngine):
         with quiet_stderr():
             session = tf.compat.v1.Session(graph=holder, config=config)
         super().__init__(session, ends, "the graph")
-
-    def __enter__(self) -> GraphEngine:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.close()

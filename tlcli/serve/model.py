@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,7 +17,6 @@ from tlcli.core.classifier.loading import load
 from tlcli.core.evaluation.activation_maps import ActivationMapper, NoActivationMapError, overlay
 from tlcli.core.images.decoding import open_image, orientation
 from tlcli.core.images.thumbnails import picture
-from tlcli.core.model_spec.input_spec import InputOverrides
 from tlcli.errors import GraphError, ImageError
 from tlcli.report.collect import data_uri
 
@@ -185,14 +183,9 @@ def open_model(graph: Path, name: str, max_pixels: int, **options: Any) -> Serve
         TlcliError: as from `tlcli.load`.
     """
     classifier = load(graph, **options)
-    overrides = InputOverrides(
-        **{field.name: options.get(field.name) for field in fields(InputOverrides)}
-    )
     mapper: ActivationMapper | str
     try:
-        mapper = ActivationMapper.for_classifier(
-            classifier, overrides, trust=bool(options.get("trust", False))
-        )
+        mapper = ActivationMapper.for_classifier(classifier, options)
     except (GraphError, OSError) as error:
         mapper = str(error)
     return ServedModel(classifier, name, max_pixels, mapper)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
 import os
 import platform
 import shutil
@@ -17,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tlcli.errors import OutputError
+from tlcli.system.digests import sha256_bytes
 
 # Visible in a listing, never matched by an image suffix, and unlikely as a user's own name.
 TEMPORARY_PREFIX = ".tlcli-tmp-"
@@ -41,6 +41,27 @@ def output_error(path: Path, error: OSError) -> OutputError:
 
 
 @contextmanager
+def temporary_folder(folder: Path, output: Path | None = None) -> Iterator[Path]:
+    """Yield a new folder for temporary files within ``folder``; it is removed afterwards.
+
+    Its name identifies this machine and process, for `sweep_temporary`.
+
+    Raises:
+        OutputError: the folder cannot be written; it names ``output``, where that is given.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        prefix = f"{TEMPORARY_PREFIX}{_machine()}-{os.getpid()}-"
+        holder = Path(tempfile.mkdtemp(prefix=prefix, dir=folder))
+    except OSError as error:
+        raise output_error(output or folder, error) from error
+    try:
+        yield holder
+    finally:
+        shutil.rmtree(holder, ignore_errors=True)
+
+
+@contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
     """Yield a temporary path next to ``path``; rename it to ``path`` when the block succeeds.
 
@@ -50,38 +71,12 @@ def atomic_path(path: Path) -> Iterator[Path]:
     Raises:
         OutputError: the folder or file cannot be written.
     """
-    path = Path(path)
-    holder: Path | None = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        holder = _make_holder(path.parent)
-        temporary = holder / path.name
-        yield temporary
-        _replace(temporary, path)
-    except OSError as error:
-        raise output_error(path, error) from error
-    finally:
-        if holder is not None:
-            shutil.rmtree(holder, ignore_errors=True)
-
-
-@contextmanager
-def temporary_folder(folder: Path) -> Iterator[Path]:
-    """Yield a new folder for temporary files within ``folder``; it is removed afterwards.
-
-    Raises:
-        OutputError: the folder cannot be written.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        sweep_temporary(folder)
-        holder = _make_holder(folder)
-    except OSError as error:
-        raise output_error(folder, error) from error
-    try:
-        yield holder
-    finally:
-        shutil.rmtree(holder, ignore_errors=True)
+    with temporary_folder(path.parent, path) as holder:
+        try:
+            yield holder / path.name
+            _replace(holder / path.name, path)
+        except OSError as error:
+            raise output_error(path, error) from error
 
 
 @contextmanager
@@ -105,13 +100,6 @@ def made_folders(folders: Iterable[Path]) -> Iterator[None]:
             with contextlib.suppress(OSError):
                 folder.rmdir()
         raise
-
-
-def _make_holder(folder: Path) -> Path:
-    """Make a folder for temporary files whose name identifies its machine and process."""
-    return Path(
-        tempfile.mkdtemp(prefix=f"{TEMPORARY_PREFIX}{_machine()}-{os.getpid()}-", dir=folder)
-    )
 
 
 def _machine() -> str:
@@ -141,14 +129,14 @@ def _exchange(one: Path, other: Path) -> bool:
     return done == 0
 
 
-class OutputSet:
+class OutputSet(contextlib.ExitStack):
     """Outputs that appear together: all are written to temporary paths, then all renamed.
 
     Used as a context manager; without `commit`, nothing changes.
     """
 
     def __init__(self) -> None:
-        self._holders: list[Path] = []
+        super().__init__()
         self._staged: list[tuple[Path, Path]] = []
         self._outdated: list[tuple[Path, Path]] = []
 
@@ -172,12 +160,7 @@ class OutputSet:
 
     def _hold(self, path: Path) -> Path:
         """Make a folder for temporary files next to ``path``."""
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._holders.append(_make_holder(path.parent))
-        except OSError as error:
-            raise output_error(path, error) from error
-        return self._holders[-1]
+        return self.enter_context(temporary_folder(path.parent, path))
 
     def commit(self, certificate: Path, dependent: Sequence[Path] = ()) -> None:
         """Rename every output to its path, the one for ``certificate`` last.
@@ -208,10 +191,8 @@ class OutputSet:
                 for temporary, path in sorted(
                     self._staged, key=lambda staged: staged[1] == certificate
                 ):
-                    if path.is_dir():
-                        before: Path | None = temporary  # swapped
-                    else:
-                        before = _backup(path, temporary.parent)
+                    # A folder is swapped.
+                    before = temporary if path.is_dir() else _backup(path, temporary.parent)
                     _replace(temporary, path)
                     changed.append((path, before))
             except OSError as error:
@@ -219,13 +200,6 @@ class OutputSet:
                     with contextlib.suppress(OSError):
                         _restore(each, before)
                 raise output_error(path, error) from error
-
-    def __enter__(self) -> OutputSet:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        for holder in self._holders:
-            shutil.rmtree(holder, ignore_errors=True)
 
 
 def _backup(path: Path, holder: Path) -> Path | None:
@@ -341,24 +315,6 @@ def _is_in_use(holder: Path) -> bool:
         os.kill(int(process), 0)
     except (ProcessLookupError, OverflowError):
         return False
-    except PermissionError:
-        return True
+    except PermissionError:  # another user's
+        pass
     return True
-
-
-def sha256_bytes(data: bytes) -> str:
-    """Return the SHA-256 of ``data`` as 64 hexadecimal digits."""
-    return hashlib.sha256(data).hexdigest()
-
-
-def sha256_file(path: Path) -> str:
-    """Return the SHA-256 of a file's content as 64 hexadecimal digits.
-
-    Raises:
-        OSError: the file cannot be read.
-    """
-    digest = hashlib.sha256()
-    with Path(path).open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()

@@ -1,37 +1,33 @@
-"""SHA-256 of large files, computed once each, in parallel with other work."""
+"""SHA-256 of bytes and of files."""
 
 from __future__ import annotations
 
-from concurrent.futures import Future, ThreadPoolExecutor
+import hashlib
+import sys
 from pathlib import Path
+from typing import IO
 
-from tlcli.system.atomic_files import sha256_file
-
-# One reads while another computes; more would not be faster.
-_THREADS = 2
+_BLOCK = 1 << 20
 
 
-class Digests:
-    """Digests of files that do not change meanwhile; hashing releases the GIL."""
+def sha256_bytes(data: bytes) -> str:
+    """Return the SHA-256 of ``data`` as 64 hexadecimal digits."""
+    return hashlib.sha256(data).hexdigest()
 
-    def __init__(self) -> None:
-        self._pool = ThreadPoolExecutor(_THREADS, "tlcli-hash")
-        self._begun: dict[Path, Future[str]] = {}
 
-    def begin(self, path: Path) -> None:
-        """Start to hash a file whose digest will be needed; no effect where there is no file."""
-        if path not in self._begun and path.is_file():
-            self._begun[path] = self._pool.submit(sha256_file, path)
+def sha256_file(path: Path) -> str:
+    """Return the SHA-256 of a file's content as 64 hexadecimal digits.
 
-    def of(self, path: Path) -> str:
-        """Return the SHA-256 of a file as 64 hexadecimal digits.
+    Raises:
+        OSError: the file cannot be read.
+    """
+    with path.open("rb") as file:
+        return add_file(hashlib.sha256(), file).hexdigest()
 
-        Raises:
-            OSError: the file cannot be read.
-        """
-        begun = self._begun.get(path)
-        return sha256_file(path) if begun is None else begun.result()
 
-    def close(self) -> None:
-        """Wait for running work and stop the threads."""
-        self._pool.shutdown(wait=True, cancel_futures=True)
+def add_file(digest: hashlib._Hash, file: IO[bytes], size: int = sys.maxsize) -> hashlib._Hash:
+    """Add the next ``size`` bytes of an open file to a digest, block by block, and return it."""
+    while block := file.read(min(size, _BLOCK)):
+        digest.update(block)
+        size -= len(block)
+    return digest

@@ -22,6 +22,7 @@ from typing import Any
 from tlcli._version import __version__
 from tlcli.errors import OutputError
 from tlcli.system.atomic_files import atomic_path, sweep_temporary
+from tlcli.system.digests import add_file
 
 _log = logging.getLogger("tlcli")
 
@@ -29,7 +30,6 @@ _log = logging.getLogger("tlcli")
 _ROOT = os.path.dirname(os.path.dirname(__file__))  # noqa: PTH120
 _DIGEST = hashlib.sha256().digest_size
 _LENGTH = 8
-_BLOCK = 1 << 20
 _CODE_DIGITS, _KEY_DIGITS = 12, 40
 _LARGEST_FOLDER = 1 << 30
 # Another installation that shares the folder may still use what other code computed.
@@ -89,13 +89,9 @@ class FileCache:
                 file.seek(size - length)
                 facts = file.read(length)
                 file.seek(0)
-                digest = hashlib.sha256()
                 content = file.read(size - length) if read else b""
-                digest.update(content)
-                left = size + _LENGTH - len(content)
-                while left > 0 and (block := file.read(min(left, _BLOCK))):
-                    digest.update(block)
-                    left -= len(block)
+                rest = size + _LENGTH - len(content)
+                digest = add_file(hashlib.sha256(content), file, rest)
             if digest.digest() != expected:
                 _log.debug("%s is damaged and not used", path)
                 return None

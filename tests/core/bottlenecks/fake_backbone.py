@@ -13,7 +13,7 @@ from PIL import Image
 from tlcli.backbone import Backbone, BackboneGraph
 from tlcli.core.bottlenecks.cache import BottleneckStore
 from tlcli.core.bottlenecks.extraction import BATCH_SIZE, Request
-from tlcli.system.atomic_files import sha256_bytes
+from tlcli.system.digests import sha256_bytes
 
 SIDE, SIZE = 8, 3
 

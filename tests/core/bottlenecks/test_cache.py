@@ -15,7 +15,7 @@ from tlcli.core.bottlenecks import cache as cache_module
 from tlcli.core.bottlenecks.cache import BottleneckStore
 from tlcli.core.bottlenecks.cache_database import FILE_NAME
 from tlcli.errors import CacheError
-from tlcli.system.atomic_files import sha256_bytes
+from tlcli.system.digests import sha256_bytes
 
 A, B = sha256_bytes(b"a"), sha256_bytes(b"b")
 

@@ -21,8 +21,8 @@ from tlcli.core.bottlenecks import cache_database
 from tlcli.core.bottlenecks.cache import BottleneckStore
 from tlcli.core.bottlenecks.cache_database import FILE_NAME
 from tlcli.errors import CacheError
-from tlcli.system.atomic_files import sha256_bytes
 from tlcli.system.cache_folders import bottleneck_folder
+from tlcli.system.digests import sha256_bytes
 
 A, B = sha256_bytes(b"a"), sha256_bytes(b"b")
 

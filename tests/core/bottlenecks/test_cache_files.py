@@ -14,7 +14,7 @@ from tlcli.core.bottlenecks.cache_database import FILE_NAME, StoreDatabase
 from tlcli.core.bottlenecks.cache_files import file_contents
 from tlcli.core.data import content_hashes
 from tlcli.errors import ImageError
-from tlcli.system.atomic_files import sha256_bytes
+from tlcli.system.digests import sha256_bytes
 
 A, B = sha256_bytes(b"a"), sha256_bytes(b"b")
 

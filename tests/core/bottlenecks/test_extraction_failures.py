@@ -24,7 +24,7 @@ from tlcli.core.bottlenecks import decode_jobs, extraction
 from tlcli.core.bottlenecks.cache import BottleneckStore
 from tlcli.core.bottlenecks.extraction import BATCH_SIZE, Request, compute
 from tlcli.errors import BackboneError, CacheError, GraphError, ImageError
-from tlcli.system.atomic_files import sha256_bytes
+from tlcli.system.digests import sha256_bytes
 
 
 def test_a_bad_image_takes_no_other_with_it(

@@ -17,7 +17,7 @@ from tlcli.core.export import model_card
 from tlcli.core.export.model_card import CardInput, ModelCard
 from tlcli.core.images.preprocessing import Preprocessing
 from tlcli.errors import OutputError
-from tlcli.system.atomic_files import sha256_bytes
+from tlcli.system.digests import sha256_bytes
 
 INPUT = CardInput(height=224, width=192, preprocessing=Preprocessing("tlcli-1", 224, 192).to_dict())
 

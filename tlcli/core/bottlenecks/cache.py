@@ -22,6 +22,7 @@ from tlcli.core.images.preprocessing import PREPROCESSING_VERSION
 from tlcli.errors import ImageError
 from tlcli.progress import Progress
 from tlcli.system.cache_folders import bottleneck_folder
+from tlcli.system.closing import Closing
 from tlcli.system.gc_pause import gc_paused
 
 _LARGEST_VECTOR = 1 << 24
@@ -39,7 +40,7 @@ def _checksum(fingerprint: str, view: str, content: str, vector: bytes) -> int:
     return zlib.crc32(vector, zlib.crc32(key))
 
 
-class BottleneckStore:
+class BottleneckStore(Closing):
     """The cache in one folder; a context manager, usable from several threads and processes.
 
     Args:
@@ -57,12 +58,6 @@ class BottleneckStore:
     def close(self) -> None:
         """Close the database; safe to call twice."""
         self._database.close()
-
-    def __enter__(self) -> BottleneckStore:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.close()
 
     # -- contents of files
 

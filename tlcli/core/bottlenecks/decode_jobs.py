@@ -10,7 +10,7 @@ from tlcli.arrays import Array
 from tlcli.core.images.augmentation import Augmentation
 from tlcli.core.images.preprocessing import Preprocessing
 from tlcli.errors import ImageError
-from tlcli.system.atomic_files import sha256_bytes
+from tlcli.system.digests import sha256_bytes
 
 logger = logging.getLogger("tlcli")
 

@@ -19,6 +19,7 @@ from tlcli.core.model_spec.input_spec import InputSpec
 from tlcli.errors import GraphError, ImageError, UsageError
 from tlcli.litert.pool import LiteRTPool
 from tlcli.runtime.prefetch import Prefetcher
+from tlcli.system.closing import Closing
 from tlcli.system.cpus import available_cpus
 
 _Named = tuple[str, Source]
@@ -107,7 +108,7 @@ class ImageInput:
     has_channel_axis: bool = True
 
 
-class Classifier:
+class Classifier(Closing):
     """A loaded graph.
 
     Attributes:
@@ -269,12 +270,6 @@ class Classifier:
     def close(self) -> None:
         """Release the graph; nothing can be labelled afterwards."""
         self._engine.close()
-
-    def __enter__(self) -> Classifier:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.close()
 
     def _read(self, image: _Named) -> Array:
         return self._reader(image[1])

@@ -28,8 +28,8 @@ from tlcli.core.model_spec.origins import specify
 from tlcli.errors import GraphError, OutputError
 from tlcli.litert.pool import LiteRTPool
 from tlcli.runtime.tensorflow import GraphEngine
-from tlcli.system.atomic_files import sha256_file
 from tlcli.system.cache_folders import converted_folder
+from tlcli.system.digests import sha256_file
 from tlcli.system.file_cache import FileCache
 
 if TYPE_CHECKING:

@@ -25,7 +25,7 @@ from tlcli.core.model_spec.input_spec import InputOverrides
 from tlcli.core.model_spec.kinds import ModelKind
 from tlcli.errors import GraphError
 from tlcli.litert.pool import LiteRTPool
-from tlcli.system.atomic_files import sha256_file
+from tlcli.system.digests import sha256_file
 
 _log = logging.getLogger("tlcli")
 

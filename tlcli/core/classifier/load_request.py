@@ -17,7 +17,7 @@ from tlcli.core.model_spec.labels_file import Labels, fitting_labels
 from tlcli.core.model_spec.origins import warn_if_assumed
 from tlcli.errors import DataError, GraphError
 from tlcli.litert.pool import LiteRTPool
-from tlcli.system.atomic_files import sha256_file
+from tlcli.system.digests import sha256_file
 
 # TensorFlow gains by batches of up to eight images (docs), LiteRT is fastest with one.
 _TENSORFLOW_BATCH = 8

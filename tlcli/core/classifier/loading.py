@@ -7,6 +7,7 @@ import functools
 import logging
 import math
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,7 @@ from tlcli.core.model_spec.labels_file import Labels, as_labels
 from tlcli.errors import GraphError, TlcliError, UsageError
 from tlcli.runtime.tensorflow import import_tensorflow
 from tlcli.runtime.watchdog import unusable
-from tlcli.system.digests import Digests
+from tlcli.system.digests import sha256_file
 
 _log = logging.getLogger("tlcli")
 
@@ -160,12 +161,15 @@ def _load(
     kind = kind_of(graph)
     if request.overrides.input_std == 0:
         raise UsageError("the input std is 0; pixels cannot be divided by it")
-    with contextlib.closing(Digests()) as digests:
-        if graph.is_file():
-            # Both are hashed while the other is, and while LiteRT is imported.
-            digests.begin(graph)
-            digests.begin(graph.with_suffix(".tflite"))
-        request = _with_card(replace(request, digest_of=digests.of), labels)
+    paths = {graph, graph.with_suffix(".tflite")} if graph.is_file() else set()
+    with ThreadPoolExecutor(2, "tlcli-hash") as pool:
+        # Both are hashed at once, and while LiteRT is imported.
+        begun = {path: pool.submit(sha256_file, path) for path in paths if path.is_file()}
+
+        def digest_of(path: Path) -> str:
+            return begun[path].result() if path in begun else sha256_file(path)
+
+        request = _with_card(replace(request, digest_of=digest_of), labels)
         # A card seals what tlcli wrote itself.
         if request.card is None and not request.trust and not tried:
             run_trial = functools.partial(_try, request, kind, labels)

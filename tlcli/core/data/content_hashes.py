@@ -17,11 +17,11 @@ from typing import NamedTuple
 
 from tlcli.errors import ImageError
 from tlcli.system.cpus import available_cpus
+from tlcli.system.digests import add_file
 
 STAGE = "hashing"
 # A file that was written this recently may be written again within one tick of its clock.
 SETTLED_NS = 2_000_000_000
-_BLOCK = 1 << 20
 
 
 class FileState(NamedTuple):
@@ -57,11 +57,9 @@ def hash_file(path: Path) -> tuple[str, FileState | None]:
     try:
         if not stat.S_ISREG(path.stat().st_mode):  # a pipe would never end
             raise ImageError("not a regular file")
-        digest = hashlib.sha256()
         with path.open("rb", buffering=0) as file:
             before = FileState.of(os.fstat(file.fileno()))
-            while block := file.read(_BLOCK):
-                digest.update(block)
+            digest = add_file(hashlib.sha256(), file)
             after = FileState.of(os.fstat(file.fileno()))
     except (OSError, ValueError) as error:  # ValueError: a null character in the name
         raise _unreadable(error) from error

@@ -20,12 +20,12 @@ logger = logging.getLogger("tlcli")
 _SYSTEM_NAMES = frozenset(
     {"__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "@eadir", "$recycle.bin"}
 )
-# Only for recognising misplaced images in the root; reading depends on the content alone.
 # How folders of a divided collection are called; no label is.
 _SPLIT_NAMES = frozenset(
     {"train", "training", "val", "valid", "validation", "test", "testing", "eval", "dev"}
 )
-_IMAGE_SUFFIXES = (
+# Only for recognising what is meant as an image; reading depends on the content alone.
+IMAGE_SUFFIXES = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".gif", ".bmp", ".dib", ".webp", ".tif"),
     *(".tiff", ".avif", ".heic", ".heif", ".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".tga", ".qoi"),
 )
@@ -113,7 +113,7 @@ def scan_folder(
     ignored: list[str] = []
     for entry in _entries(image_dir):
         if not is_folder(entry):
-            if entry.name.lower().endswith(_IMAGE_SUFFIXES):
+            if entry.name.lower().endswith(IMAGE_SUFFIXES):
                 ignored.append(entry.name)
             continue
         found = list(_walk(image_dir, entry.name))

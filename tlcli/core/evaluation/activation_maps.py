@@ -8,8 +8,8 @@ That map is exact: no gradients, no second network, one matrix product.
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,12 +18,12 @@ import numpy as np
 from tlcli.arrays import Array
 from tlcli.core.evaluation.linear_head import NoActivationMapError, find_linear_end
 from tlcli.errors import GraphError, OutputError
+from tlcli.system.closing import Closing
 
 if TYPE_CHECKING:
     from PIL import Image
 
     from tlcli.core.classifier.classifier import Classifier, Engine
-    from tlcli.core.model_spec.input_spec import InputOverrides
 
 __all__ = ["ActivationMapper", "NoActivationMapError", "overlay"]
 
@@ -36,7 +36,7 @@ _HEAT = np.array(
 )
 
 
-class ActivationMapper:
+class ActivationMapper(Closing):
     """Gives activation maps of images; not for several threads at once.
 
     Attributes:
@@ -75,9 +75,8 @@ class ActivationMapper:
     def for_classifier(
         cls,
         classifier: Classifier,
-        options: InputOverrides | None = None,
+        options: Mapping[str, Any] | None = None,
         *,
-        trust: bool = False,
         allow_tensorflow: bool = False,
     ) -> ActivationMapper:
         """Return the mapper of a loaded classifier; feed it what ``classifier.read`` gives.
@@ -87,15 +86,14 @@ class ActivationMapper:
 
         Args:
             classifier: of any generation.
-            options: the same that it was loaded with.
-            trust: also as in `tlcli.load`.
+            options: those of `tlcli.load` that it was loaded with.
             allow_tensorflow: import TensorFlow (seconds) for a graph that LiteRT cannot run.
 
         Raises:
             NoActivationMapError: it has no such maps.
             GraphError: the file cannot be read any more.
         """
-        graph, input, output, any_batch = _read(classifier.graph, options, trust)
+        graph, input, output, any_batch = _read(classifier.graph, options or {})
         mapper = cls(graph, input, output, any_batch=any_batch, allow_tensorflow=allow_tensorflow)
         if mapper.label_count == len(classifier.labels):
             return mapper
@@ -190,7 +188,7 @@ def _engine(graph: Any, input: str, features: str, allow_tensorflow: bool) -> En
     return GraphEngine(graph, input, features)
 
 
-def _read(path: Path, options: InputOverrides | None, trust: bool) -> tuple[Any, str, str, bool]:
+def _read(path: Path, options: Mapping[str, Any]) -> tuple[Any, str, str, bool]:
     """Return a classifier's graph, plain, with its input, its output, and if it takes batches."""
     from tlcli.core.export.model_card import load_for
     from tlcli.core.model_spec.input_inference import examine
@@ -198,7 +196,7 @@ def _read(path: Path, options: InputOverrides | None, trust: bool) -> tuple[Any,
     from tlcli.graph.safety import check_operations, read_graph, read_saved_model
     from tlcli.graph.simplify import simplify
 
-    given = options or InputOverrides()
+    given = InputOverrides(*(options.get(field.name) for field in fields(InputOverrides)))
     card = load_for(path)
     if card is not None:
         given = replace(
@@ -210,7 +208,7 @@ def _read(path: Path, options: InputOverrides | None, trust: bool) -> tuple[Any,
         graph = read_saved_model(path).meta_graphs[0].graph_def
     else:
         graph = read_graph(_frozen_beside(path))
-    if not trust:
+    if not options.get("trust"):
         check_operations(graph, str(path))
     network = examine(graph, given, path)
     plain = network.graph
@@ -222,7 +220,7 @@ def _read(path: Path, options: InputOverrides | None, trust: bool) -> tuple[Any,
 def _frozen_beside(path: Path) -> Path:
     """Return the frozen graph that belongs to a .tflite file, and any other file itself."""
     from tlcli.core.export.model_card import card_path, load_for
-    from tlcli.system.atomic_files import sha256_file
+    from tlcli.system.digests import sha256_file
 
     with path.open("rb") as file:
         head = file.read(8)

@@ -19,6 +19,7 @@ from typing import BinaryIO
 
 from tlcli.core.export.model_card import FORMAT, CardInput, ModelCard, from_dict
 from tlcli.errors import GraphError
+from tlcli.system.digests import add_file
 
 # Field 7281, a run of bytes, encoded as protobuf does: GraphDef has no field of this number.
 _TAG = bytes([0x8A, 0xC7, 0x03])
@@ -27,7 +28,6 @@ _MAGIC = b"tlcliend"
 _FOOTER = 4 + 4 + len(_MAGIC)
 _LARGEST_RECORD = 16 << 20
 _LARGEST_FILE = (1 << 31) - 1
-_BLOCK = 1 << 20
 # The fields of the card that do not depend on when and where a graph is made.
 _FIELDS = ("labels", "input", "output", "files")
 
@@ -110,18 +110,11 @@ def _read(file: BinaryIO, path: Path, checked: bool) -> ModelCard | None:
             f"{path} was written by another version of tlcli, which this one cannot read "
             f"({error}); update tlcli, or retrain"
         ) from error
-    if not checked and digest != _digest(file, start):
-        raise _damaged(path)
+    if not checked:
+        file.seek(0)
+        if add_file(hashlib.sha256(), file, start).hexdigest() != digest:
+            raise _damaged(path)
     return card
-
-
-def _digest(file: BinaryIO, size: int) -> str:
-    file.seek(0)
-    digest = hashlib.sha256()
-    while size > 0 and (block := file.read(min(size, _BLOCK))):
-        digest.update(block)
-        size -= len(block)
-    return digest.hexdigest()
 
 
 def _damaged(path: Path) -> GraphError:

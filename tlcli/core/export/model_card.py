@@ -22,7 +22,8 @@ import numpy as np
 
 from tlcli.backbone import INPUT, Backbone
 from tlcli.errors import TlcliError
-from tlcli.system.atomic_files import output_error, sha256_file, write_text
+from tlcli.system.atomic_files import output_error, write_text
+from tlcli.system.digests import sha256_file
 
 FORMAT = 1
 """Increase it when a reader of the old format would misread the new one."""
