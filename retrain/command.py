@@ -16,6 +16,7 @@ from tlcli.commands.options import (
     SWITCH,
     ImageDirCommand,
     complete_backbones,
+    format_option,
     from_home,
     log_options,
 )
@@ -190,14 +191,7 @@ def _option(
 @_option("--min_accuracy", "P", "Exit with code 3 if the test accuracy is lower (0.9 or 90%).")
 @click.option("--strict", is_flag=True, help="Stop at an unreadable image instead of skipping it.")
 @click.option("--trust", is_flag=True, help="Allow operations outside the allow-list.")
-@click.option(
-    "--format",
-    "output_format",
-    type=click.Choice(["text", "json"], case_sensitive=False),
-    default="text",
-    show_default=True,
-    help="Output format.",
-)
+@format_option("text", "json")
 @log_options
 def command(
     output_format: str,

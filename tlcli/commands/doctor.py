@@ -7,21 +7,15 @@ from typing import Any
 
 import click
 
+from tlcli.commands.options import format_option
 from tlcli.terminal import CONTEXT_SETTINGS, set_up_logging
-from tlcli.text import counted
+from tlcli.text import counted, table
 
 _UNITS = ("KB", "MB", "GB", "TB")
 
 
 @click.command(context_settings=CONTEXT_SETTINGS)
-@click.option(
-    "--format",
-    "output_format",
-    type=click.Choice(["text", "json"], case_sensitive=False),
-    default="text",
-    show_default=True,
-    help="Output format.",
-)
+@format_option("text", "json")
 @click.option("--no_self_test", is_flag=True, help="Skip the self-test.")
 def command(output_format: str, no_self_test: bool) -> int:
     """Show versions, processor, memory, caches and backbones, and run a self-test.
@@ -41,12 +35,7 @@ def command(output_format: str, no_self_test: bool) -> int:
 
         if output_format == "text":
             click.echo("Self-test: this takes some seconds ...", err=True)
-        test = run()
-        found["self_test"] = {
-            "ok": test.ok,
-            "sentence": test.sentence,
-            "seconds": round(test.seconds, 2),
-        }
+        found["self_test"] = run()
     if output_format == "json":
         click.echo(json.dumps(found, ensure_ascii=False, indent=2))
     else:
@@ -60,8 +49,7 @@ def examine() -> dict[str, Any]:
 
     from tlcli.backbones import catalogue
     from tlcli.core.images import fast_jpeg
-    from tlcli.system import cache_folders as locations
-    from tlcli.system import machine
+    from tlcli.system import cache_folders, machine
     from tlcli.system.memory import memory
 
     return {
@@ -71,10 +59,10 @@ def examine() -> dict[str, Any]:
         "memory": memory(),
         "quick_jpegs": fast_jpeg.state(),
         "folders": {
-            "bottlenecks": machine.folder(locations.bottleneck_folder()),
-            "models": machine.folder(locations.model_folder()),
-            "converted": machine.folder(locations.converted_folder()),
-            "exported": machine.folder(locations.compiled_folder()),
+            "bottlenecks": machine.folder(cache_folders.bottleneck_folder()),
+            "models": machine.folder(cache_folders.model_folder()),
+            "converted": machine.folder(cache_folders.converted_folder()),
+            "exported": machine.folder(cache_folders.compiled_folder()),
         },
         "backbones": [
             entry.name for entry in catalogue.entries().values() if catalogue.on_this_machine(entry)
@@ -100,7 +88,7 @@ def to_text(found: dict[str, Any]) -> str:
             for name, folder in found["folders"].items()
         ),
         ("Backbones", ", ".join(found["backbones"]) or "none on this machine"),
-        *((name, value) for name, value in found["environment"].items()),
+        *found["environment"].items(),
     ]
     versions = [(name, version or "not installed") for name, version in found["versions"].items()]
     lines = ["Versions", *_columns(versions), "", "Machine", *_columns(rows)]
@@ -112,8 +100,7 @@ def to_text(found: dict[str, Any]) -> str:
 
 
 def _columns(rows: list[tuple[str, str]]) -> list[str]:
-    width = max(len(name) for name, _ in rows)
-    return [f"  {name:<{width}}  {value}" for name, value in rows]
+    return [f"  {line}" for line in table(rows, right=())]
 
 
 def _bfloat16(instructions: str | None) -> str:
@@ -127,8 +114,7 @@ def _bfloat16(instructions: str | None) -> str:
 def _quick_jpegs(state: dict[str, Any]) -> str:
     if not state["used"]:
         return f"no: {state['reason']}"
-    plain = state["instructions"] == "plain"
-    return "yes" if plain else f"yes, by {state['instructions']}"
+    return "yes" if state["instructions"] == "plain" else f"yes, by {state['instructions']}"
 
 
 def _memory(memory: dict[str, int | None]) -> str:
@@ -146,8 +132,7 @@ def _memory(memory: dict[str, int | None]) -> str:
 def _contents(folder: dict[str, Any]) -> str:
     if not folder["exists"]:
         return "not there yet"
-    files = folder["files"]
-    return f"{counted(files, 'file')}, {_size(folder['bytes'])}"
+    return f"{counted(folder['files'], 'file')}, {_size(folder['bytes'])}"
 
 
 def _size(count: float) -> str:

@@ -6,10 +6,11 @@ import sys
 from contextlib import ExitStack
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
+from tlcli.commands.again import command_line
 from tlcli.commands.options import (
     ACCURACY,
     ANY_PATH,
@@ -18,6 +19,8 @@ from tlcli.commands.options import (
     LOGGING_GROUP,
     SPREADSHEET,
     ImageDirCommand,
+    find_graph,
+    format_option,
     graph_options,
     log_options,
 )
@@ -31,11 +34,6 @@ from tlcli.terminal import (
     write_any_name,
 )
 
-if TYPE_CHECKING:
-    from tlcli.core.evaluation.comparison import GraphComparison
-    from tlcli.core.evaluation.graph_accuracy import GraphAccuracy
-
-FORMATS = ("text", "json", "csv", "html")
 _BY_SUFFIX = {".json": "json", ".csv": "csv", ".html": "html", ".htm": "html"}
 
 
@@ -77,11 +75,10 @@ GROUPS = {
     metavar="P",
     help="Exit with code 3 if the accuracy of --graph is lower (0.9 or 90%).",
 )
-@click.option(
-    "--format",
-    "output_format",
-    type=click.Choice(FORMATS, case_sensitive=False),
-    help="Output format; csv has one value per row, html is one page that needs no network.  "
+@format_option(
+    *("text", "json", "csv", "html"),
+    default=None,
+    text="Output format; csv has one value per row, html is one page that needs no network.  "
     "[default: by the suffix of --output, else text]",
 )
 @click.option(
@@ -119,7 +116,6 @@ def command(
     if spreadsheet and output_format != "csv":
         raise click.UsageError("--spreadsheet is for --format csv")
     set_up_logging(logging_verbosity, quiet)
-    from tlcli.commands.options import find_graph
     from tlcli.core.classifier.loading import load
     from tlcli.core.evaluation import accuracy_tables
     from tlcli.system.atomic_files import write_bytes
@@ -143,7 +139,12 @@ def command(
                 comparison = compare_graphs(first, second, image_dir, progress)
             accuracy = comparison.first
     if output_format == "html":
-        text = _page(accuracy, comparison, image_dir, min_accuracy)
+        from tlcli.report.evaluation_page import RunFacts, render
+
+        created = datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
+        again = command_line(click.get_current_context())
+        facts = RunFacts(image_dir.resolve().name, created, again, min_accuracy)
+        text = render(accuracy, comparison, facts)
     elif output_format == "csv":
         text = accuracy_tables.to_csv(accuracy, comparison, spreadsheet)
     elif output_format == "json":
@@ -162,7 +163,8 @@ def command(
         click.echo(f"Written: {output}")
     else:
         if output_format == "text" and accuracy.misclassified:
-            page = _again(output="evaluation.html", output_format=None)
+            changed = {"output": "evaluation.html", "output_format": None}
+            page = command_line(click.get_current_context(), **changed)
             text += f"\nTo see the images it got wrong: {page}\n"
         click.echo(text, nl=False)
     if min_accuracy is not None and accuracy.accuracy < min_accuracy:
@@ -181,22 +183,3 @@ def _format(output_format: str | None, output: Path | None) -> str:
             "a page is no reading for a terminal; name a file, as in --output evaluation.html"
         )
     return output_format
-
-
-def _again(**changed: Any) -> str:
-    from tlcli.commands.again import command_line
-
-    return command_line(click.get_current_context(), **changed)
-
-
-def _page(
-    accuracy: GraphAccuracy,
-    comparison: GraphComparison | None,
-    image_dir: Path,
-    min_accuracy: float | None,
-) -> str:
-    from tlcli.report.evaluation_page import RunFacts, render
-
-    created = datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
-    facts = RunFacts(image_dir.resolve().name, created, _again(), min_accuracy)
-    return render(accuracy, comparison, facts)

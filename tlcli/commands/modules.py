@@ -8,17 +8,12 @@ from typing import Any
 
 import click
 
-from tlcli.commands.options import complete_backbones
+from tlcli import text
+from tlcli.commands.options import complete_backbones, format_option
 from tlcli.terminal import CONTEXT_SETTINGS, progress_bars, set_up_logging
 
 _HEADINGS = ("name", "input", "D", "weights", "licence", "here")
-_FORMAT = click.option(
-    "--format",
-    "output_format",
-    type=click.Choice(["text", "json"], case_sensitive=False),
-    default=None,
-    help="Output format.  [default: text]",
-)
+_FORMAT = format_option("text", "json", default=None, text="Output format.  [default: text]")
 _MODEL_DIR = click.option(
     "--model_dir",
     type=click.Path(path_type=Path, file_okay=False),
@@ -49,7 +44,7 @@ def command(
     """
     set_up_logging()
     # Options may precede or follow the subcommand.
-    context.obj = {"format": output_format, "model_dir": model_dir, "all": show_all}
+    context.default_map = dict.fromkeys(("list", "fetch"), context.params)
     if context.invoked_subcommand is None:
         _print_list(output_format, model_dir, show_all)
 
@@ -58,32 +53,22 @@ def command(
 @_FORMAT
 @_MODEL_DIR
 @_ALL
-@click.pass_context
-def list_command(
-    context: click.Context, output_format: str | None, model_dir: Path | None, show_all: bool
-) -> None:
+def list_command(output_format: str | None, model_dir: Path | None, show_all: bool) -> None:
     """List the backbones known by name (the same as without a subcommand)."""
-    _print_list(
-        output_format or context.obj["format"],
-        model_dir or context.obj["model_dir"],
-        show_all or context.obj["all"],
-    )
+    _print_list(output_format, model_dir, show_all)
 
 
 @command.command("fetch")
 @click.argument("name", shell_complete=complete_backbones)
 @_MODEL_DIR
 @_FORMAT
-@click.pass_context
-def fetch_command(
-    context: click.Context, name: str, model_dir: Path | None, output_format: str | None
-) -> None:
+def fetch_command(name: str, model_dir: Path | None, output_format: str | None) -> None:
     """Download a backbone by NAME, Hub or Kaggle handle or URL, for use without a network."""
     from tlcli.backbones.resolve import fetch
 
     with progress_bars(in_bytes=True) as progress:
-        path = fetch(name, model_dir=model_dir or context.obj["model_dir"], progress=progress)
-    if (output_format or context.obj["format"]) == "json":
+        path = fetch(name, model_dir=model_dir, progress=progress)
+    if output_format == "json":
         click.echo(json.dumps({"name": name, "path": None if path is None else str(path)}))
     elif path is None:
         click.echo(f"{name} is on this machine: its weights came with its package")
@@ -135,13 +120,4 @@ def to_text(found: list[dict[str, Any]]) -> str:
         )
         for row in found
     ]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADINGS))]
-    right = {2, 3}
-    lines = []
-    for row in rows:
-        cells = [
-            cell.rjust(width) if column in right else cell.ljust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        lines.append("  ".join(cells).rstrip())
-    return "\n".join(lines)
+    return "\n".join(text.table(rows, right=(2, 3)))

@@ -12,7 +12,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,17 +22,12 @@ STEPS = 20
 LIMIT_SECONDS = 120
 
 
-@dataclass(frozen=True)
-class SelfTest:
-    """Outcome of the self-test: ``ok``, one sentence, and the duration in seconds."""
+def run(limit: float = LIMIT_SECONDS) -> dict[str, Any]:
+    """Draw images, retrain on them and label one; a failure is returned, not raised.
 
-    ok: bool
-    sentence: str
-    seconds: float
-
-
-def run(limit: float = LIMIT_SECONDS) -> SelfTest:
-    """Draw images, retrain on them and label one; a failure is returned, not raised."""
+    Returns:
+        "ok", "sentence", and the duration in "seconds", as JSON values.
+    """
     start = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="tlcli-doctor-", ignore_cleanup_errors=True) as folder:
         try:
@@ -52,7 +46,8 @@ def run(limit: float = LIMIT_SECONDS) -> SelfTest:
             ok, sentence = False, f"did not end within {limit:g} seconds"
         except OSError as error:
             ok, sentence = False, f"could not be started: {error.strerror or error}"
-    return SelfTest(ok, sentence, time.monotonic() - start)
+    seconds = round(time.monotonic() - start, 2)
+    return {"ok": ok, "sentence": sentence, "seconds": seconds}
 
 
 def _outcome(done: subprocess.CompletedProcess[str]) -> tuple[bool, str]:
@@ -62,21 +57,17 @@ def _outcome(done: subprocess.CompletedProcess[str]) -> tuple[bool, str]:
     except (ValueError, IndexError, KeyError, TypeError):
         pass
     if done.returncode < 0:
-        name = _signal_name(-done.returncode)
+        try:
+            name = signal.Signals(-done.returncode).name
+        except ValueError:
+            name = f"signal {-done.returncode}"
         hint = {
             "SIGILL": ": this processor lacks an instruction that TensorFlow was built for",
             "SIGKILL": ": most likely there was too little memory",
         }.get(name, "")
         return False, f"ended by {name}{hint}"
-    lines = [line for line in done.stderr.strip().splitlines() if line.strip()]
-    return False, f"ended with exit code {done.returncode}: {lines[-1] if lines else 'no message'}"
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
+    last = done.stderr.strip().rpartition("\n")[2] or "no message"
+    return False, f"ended with exit code {done.returncode}: {last}"
 
 
 def draw(folder: Path) -> Path:
@@ -135,13 +126,11 @@ def check(folder: Path) -> str:
 
 def main(arguments: list[str]) -> int:
     """Run the check in the folder named by the first argument; print the outcome as JSON."""
-    outcome: dict[str, Any]
     try:
-        outcome = {"ok": True, "sentence": check(Path(arguments[0]))}
+        ok, sentence = True, check(Path(arguments[0]))
     except Exception as error:
-        sentence = " ".join(str(error).split()) or type(error).__name__
-        outcome = {"ok": False, "sentence": sentence}
-    print(json.dumps(outcome))
+        ok, sentence = False, " ".join(str(error).split()) or type(error).__name__
+    print(json.dumps({"ok": ok, "sentence": sentence}))
     return 0
 
 

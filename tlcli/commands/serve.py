@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import re
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from tlcli.commands.options import (
     GRAPH_GROUP,
     LOGGING_GROUP,
     GroupedCommand,
+    find_graph,
     graph_options,
     log_options,
 )
@@ -21,18 +24,11 @@ from tlcli.terminal import CONTEXT_SETTINGS, set_up_logging
 DEFAULT_PORT = 8501  # the REST port of TensorFlow Serving
 
 
-class _Name(click.ParamType):  # type: ignore[type-arg, unused-ignore]
-    """The name of a model, which is part of its URL."""
-
-    name = "name"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        text = str(value)
-        if not text or not all(
-            each.isascii() and (each.isalnum() or each in "._-") for each in text
-        ):
-            self.fail(f"{text!r} is no name; use letters, digits, '.', '_' and '-'", param, ctx)
-        return text
+def _name(value: str) -> str:
+    """Check the name of a model, which is part of its URL."""
+    if not re.fullmatch("[A-Za-z0-9._-]+", value):
+        raise click.BadParameter(f"{value!r} is no name; use letters, digits, '.', '_' and '-'")
+    return value
 
 
 GROUPS = {
@@ -61,7 +57,7 @@ GROUPS = {
 )
 @click.option(
     "--name",
-    type=_Name(),
+    type=_name,
     default="model",
     show_default=True,
     metavar="NAME",
@@ -123,15 +119,13 @@ def command(
     """
     set_up_logging(logging_verbosity, quiet)
     check_extra()
-    from tlcli.commands.options import find_graph
     from tlcli.serve.app import make_app
     from tlcli.serve.limits import Limits
     from tlcli.serve.model import open_model
     from tlcli.serve.server import address_of, is_loopback, open_socket, serve
 
     limits = Limits(max_bytes=max_bytes, max_pixels=max_pixels)
-    model = open_model(find_graph(graph), name, limits.max_pixels, **options)
-    try:
+    with closing(open_model(find_graph(graph), name, limits.max_pixels, **options)) as model:
         app = make_app(model, limits, top_k, allowed_hosts)
         listening = open_socket(host, port)
         address = address_of(listening)
@@ -147,8 +141,6 @@ def command(
                 )
 
         serve(app, listening, limits, announce)
-    finally:
-        model.close()
     return 0
 
 
