@@ -181,7 +181,7 @@ def _may_be_image(path: str) -> bool:
     if path.lower().endswith(_SUFFIXES):
         return True
     try:
-        with open_image(path):
+        with open_image(path, decode=False):
             return True
     except ImageError as error:
         # A damaged image is an image; its result is the error.

@@ -50,6 +50,8 @@ _LARGEST_ANSWER = 1 << 16
 _LARGEST_TALK = 4096
 # From the end of what a child says to the end of its process.
 _ENDING_SECONDS = 5.0
+# Codes of a process that used up the processor time that it was given.
+_OUT_OF_TIME = frozenset({-signal.SIGXCPU}) if hasattr(signal, "SIGXCPU") else frozenset()
 
 
 @dataclass(frozen=True)
@@ -77,22 +79,34 @@ class ChildProcess:
         target: "MODULE:FUNCTION"; the function takes the request and returns a dictionary.
         request: as JSON can represent it.
         seconds: after which the child is stopped.
+        content: for a file called "content" in the child's folder.
+
+    Attributes:
+        folder: the folder, which is the child's for temporary files and goes with it.
 
     Raises:
         OutputError: there is no room for temporary files.
         OSError: the system starts no process.
     """
 
-    def __init__(self, target: str, request: Mapping[str, Any], seconds: float) -> None:
+    def __init__(
+        self,
+        target: str,
+        request: Mapping[str, Any],
+        seconds: float,
+        content: bytes | None = None,
+    ) -> None:
         self._seconds = seconds
         with ExitStack() as stack:
-            self._folder = stack.enter_context(temporary_folder(_temporary()))
+            self.folder = stack.enter_context(temporary_folder(_temporary()))
             stack.callback(self._end)
+            if content is not None:
+                (self.folder / "content").write_bytes(content)
             given = {
                 "target": target,
                 "request": request,
                 "path": _search_path(),
-                "folder": str(self._folder),
+                "folder": str(self.folder),
                 "parent": os.getpid(),
                 "processor_seconds": seconds * (os.cpu_count() or 1),
             }
@@ -117,7 +131,7 @@ class ChildProcess:
             found = json.loads(answer)
             if code == 0 and isinstance(found, dict):
                 return Ending(found)
-        return Ending(None, _reason(code))
+        return Ending(None, _reason(code), code not in _OUT_OF_TIME)
 
     def __enter__(self) -> ChildProcess:
         return self
@@ -127,8 +141,8 @@ class ChildProcess:
 
     def _start(self) -> subprocess.Popen[bytes]:
         environment = {name: os.environ[name] for name in _KEPT if name in os.environ} | _SET
-        folder = str(self._folder)
-        with (self._folder / "talk").open("wb") as talk:
+        folder = str(self.folder)
+        with (self.folder / "talk").open("wb") as talk:
             return subprocess.Popen(
                 [sys.executable, *_FLAGS, _PROGRAM],
                 stdin=subprocess.PIPE,
@@ -177,7 +191,7 @@ class ChildProcess:
                 pipe.close()
 
     def _log_talk(self) -> None:
-        with contextlib.suppress(OSError), (self._folder / "talk").open("rb") as file:
+        with contextlib.suppress(OSError), (self.folder / "talk").open("rb") as file:
             talk = file.read(_LARGEST_TALK).decode("utf-8", "replace").strip()
             if talk:
                 _log.debug("The child process wrote: %s", talk)

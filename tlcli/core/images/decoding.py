@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import functools
-import io
 import logging
 import threading
 import warnings
@@ -22,6 +21,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile, UnidentifiedImageError
 
+from tlcli.core.images.formats import ALLOWED_FORMATS, COMMON_FORMATS, JPEG_FORMATS, is_slow
+from tlcli.core.images.slow_images import NeedsChild, check
+from tlcli.core.images.time_limits import (
+    SlowImageError,
+    check_scans,
+    holds_progressive,
+    timed_file,
+)
 from tlcli.errors import ImageError
 from tlcli.system.regular_files import open_buffered
 
@@ -31,10 +38,6 @@ Source = Path | str | bytes
 # The default limit of Pillow itself; 100-megapixel cameras stay well below.
 PIXEL_LIMIT = 178_956_970
 
-# Tried first: these need no further plugin to be imported.
-_COMMON_FORMATS = ("JPEG", "PNG", "GIF", "BMP", "PPM")
-# EPS would start Ghostscript; the others are containers that Pillow itself cannot decode.
-_REFUSED_FORMATS = frozenset({"EPS", "WMF", "MPEG", "HDF5", "GRIB", "BUFR", "PDF"})
 # A file that begins with one of these is an image, even if the rest is damaged.
 _SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"II*\0", b"MM\0*", b"BM")
 # The format of iPhones, which Pillow alone does not read.
@@ -47,6 +50,7 @@ Larger JPEGs have 50 megapixels or more.
 """
 # TIFF: the tag of the colour space, its value for YCbCr, and the tag of channels per pixel.
 _PHOTOMETRIC, _YCBCR, _SAMPLES = 262, 6, 277
+_TILE_WIDTH, _TILE_HEIGHT = 322, 323
 _TRANSPOSES = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -67,14 +71,19 @@ _SYSTEM_REASONS = {
 
 
 @contextmanager
-def open_image(source: Source) -> Iterator[ImageFile.ImageFile]:
+def open_image(source: Source, *, decode: bool = True) -> Iterator[ImageFile.ImageFile]:
     """Yield the image of a file or of its bytes with only its header read.
 
     Any exception of a decoder inside the block becomes an `ImageError`; Pillow's warnings are
     suppressed.
 
+    Args:
+        source: the file.
+        decode: whether the pixels are needed, and not the header alone.
+
     Raises:
         ImageError: the reason, in a few plain words and without the path.
+        NeedsChild: decoding may take long; `slow_images.in_time` handles this.
     """
     with _quiet(), _open_file(source) as file:
         head = file.read(16)
@@ -83,11 +92,13 @@ def open_image(source: Source) -> Iterator[ImageFile.ImageFile]:
                 raise ImageError("empty file")
             with _identify(file) as image:
                 _check_size(image.size)
+                if decode:
+                    _check_time(image, file)
                 if image.format == "TIFF":
                     _silence_libtiff()
                     _fix_ycbcr(image)
                 yield image
-        except ImageError:
+        except (ImageError, NeedsChild):
             raise
         except Exception as error:
             raise _image_error(error, head, file) from error
@@ -187,7 +198,7 @@ def _eight_bits(image: Image.Image) -> Image.Image:
 @contextmanager
 def _open_file(source: Source) -> Iterator[IO[bytes]]:
     if isinstance(source, bytes):
-        yield io.BytesIO(source)
+        yield timed_file(source)
         return
     try:
         # Decoders read a header in dozens of small reads.
@@ -196,14 +207,14 @@ def _open_file(source: Source) -> Iterator[IO[bytes]]:
         raise _system_error(error) from error
     except ValueError as error:  # a null character, or a name that cannot be encoded
         raise ImageError("no such file") from error
-    with file:
-        yield file
+    with file, timed_file(file) as timed:
+        yield timed
 
 
 def _identify(file: IO[bytes]) -> ImageFile.ImageFile:
     try:
         try:
-            return Image.open(file, formats=_COMMON_FORMATS)
+            return Image.open(file, formats=COMMON_FORMATS)
         except UnidentifiedImageError:
             return Image.open(file, formats=_other_formats())
     except Image.DecompressionBombError:
@@ -214,9 +225,7 @@ def _identify(file: IO[bytes]) -> ImageFile.ImageFile:
 def _other_formats() -> tuple[str, ...]:
     with _lock:
         Image.init()
-        return tuple(
-            name for name in Image.ID if name not in _REFUSED_FORMATS and name in Image.OPEN
-        )
+        return tuple(name for name in Image.ID if name in ALLOWED_FORMATS and name in Image.OPEN)
 
 
 def _size_in_header(file: IO[bytes]) -> tuple[int, int]:
@@ -239,12 +248,29 @@ def _check_size(size: tuple[int, int]) -> None:
         raise ImageError(f"too large: {width} x {height} pixels (limit {PIXEL_LIMIT} pixels)")
 
 
+def _check_time(image: Any, file: IO[bytes]) -> None:
+    if image.format in JPEG_FORMATS:
+        check_scans(file)
+    width, height = image.size
+    slow = False
+    if image.format == "TIFF":
+        # Its JPEGs are decoded by libtiff, which allows for a hundred scans.
+        slow = "jpeg" in image.info.get("compression", "") and holds_progressive(file)
+        # Whole tiles are decoded, and they may be much larger than the picture.
+        wide, high = (image.tag_v2.get(tag) or 1 for tag in (_TILE_WIDTH, _TILE_HEIGHT))
+        width, height = -(-width // wide) * wide, -(-height // high) * high
+        _check_size((width, height))
+    check(slow or is_slow(image.format, width * height))
+
+
 def _system_error(error: OSError) -> ImageError:
     known = _SYSTEM_REASONS.get(error.errno or 0)
     return ImageError(known or (error.strerror or "cannot be read").lower())
 
 
 def _image_error(error: Exception, head: bytes, file: IO[bytes]) -> ImageError:
+    if getattr(file, "is_over", False):
+        return SlowImageError()
     if isinstance(error, Image.DecompressionBombError):
         return ImageError(f"too large: more than {PIXEL_LIMIT} pixels once decoded")
     if isinstance(error, MemoryError):

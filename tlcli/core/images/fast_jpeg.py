@@ -22,11 +22,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-JPEG_FORMATS = frozenset({"JPEG", "MPO"})
-
 Pixels = NDArray[np.uint8]
 Box = tuple[float, float, float, float]
 
+# Bytes. Larger ones may take seconds, and Pillow can be interrupted.
+_LARGEST = 64 << 20
 # All decoders agree on these; Pillow reads CMYK and the like.
 JPEG_MODES = frozenset({"L", "RGB"})
 _TURNS: dict[int, Callable[[Pixels], Pixels]] = {
@@ -72,12 +72,13 @@ class FastJpegReader:
         """Return an opened JPEG as RGB of a size, not rotated; None where Pillow must read it.
 
         Args:
-            image: of one of `JPEG_FORMATS`, its ``draft`` done, its pixels not yet decoded.
+            image: of one of `formats.JPEG_FORMATS`, its ``draft`` done, its pixels not yet decoded.
             size: width and height of the result.
             box: the region to resize, in pixels after the draft; None for all.
         """
         # Other files are large ones, which Pillow reads piece by piece.
-        in_memory = isinstance(image.fp, io.BytesIO)
+        content = image.fp.getvalue() if isinstance(image.fp, io.BytesIO) else b""
+        in_memory = 0 < len(content) <= _LARGEST
         if image.mode not in JPEG_MODES or not in_memory or len(image.tile) != 1:
             return None
         codec, _, offset, _ = image.tile[0]
@@ -91,7 +92,7 @@ class FastJpegReader:
         try:
             # No larger than the size in the header, which Pillow has checked for bombs.
             out = np.empty((height, width, 3), np.uint8)
-            pixels = self.decode(image.fp.getvalue(), "RGB", buffer=out, **least)
+            pixels = self.decode(content, "RGB", buffer=out, **least)
             return self.resize(pixels, size, box) if pixels.shape == out.shape else None
         except (ValueError, MemoryError):
             return None

@@ -17,6 +17,7 @@ from tlcli.core.images.resizing import (
     resize_over_white,
     resize_plain_bilinear,
 )
+from tlcli.core.images.slow_images import NeedsChild, ask_child, in_time
 from tlcli.errors import DataError, UsageError
 
 PREPROCESSING_VERSION = 1
@@ -95,16 +96,20 @@ class Preprocessing:
         """
         if self.name == "tlcli-1":
             return self.arrange(read_pixels(source, self.height, self.width))
+        try:
+            return self.arrange(self._decode(source))
+        except NeedsChild:
+            return self.arrange(ask_child(_decode, source, self.to_dict()))
+
+    def _decode(self, source: Source) -> NDArray[Any]:
         with open_image(source) as image:
             if self.name == "pillow":
-                pixels: NDArray[Any] = resize_by_pillow(
-                    image, (self.height, self.width), self.filter, self.crops, self.upright
-                )
-                return self.arrange(pixels)
+                size = (self.height, self.width)
+                return resize_by_pillow(image, size, self.filter, self.crops, self.upright)
             pixels = drop_alpha(image)
             if self.channels == "grey":
                 pixels = grey_of(pixels)
-            return self.arrange(resize_plain_bilinear(pixels, self.height, self.width))
+            return resize_plain_bilinear(pixels, self.height, self.width)
 
     def arrange(self, pixels: NDArray[Any]) -> NDArray[Any]:
         """Return RGB pixels [height, width, 3] with the channels that the network takes."""
@@ -160,6 +165,7 @@ def _numbers(value: Any) -> float | tuple[float, ...]:
     return tuple(map(float, value)) if isinstance(value, (list, tuple)) else float(value)
 
 
+@in_time
 def read_pixels(source: Source, height: int, width: int) -> NDArray[np.uint8]:
     """Return uint8 [height, width, 3] by the preprocessing "tlcli-1", at any size.
 
@@ -168,3 +174,7 @@ def read_pixels(source: Source, height: int, width: int) -> NDArray[np.uint8]:
     """
     with open_image(source) as image:
         return resize_over_white(image, height, width)
+
+
+def _decode(source: Source, values: dict[str, Any]) -> NDArray[Any]:
+    return Preprocessing.from_dict(values)._decode(source)

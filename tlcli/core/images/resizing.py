@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from tlcli.core.images.decoding import drop_alpha, flatten, orientation, turn
-from tlcli.core.images.fast_jpeg import JPEG_FORMATS, fast_jpeg_reader, turn_pixels
+from tlcli.core.images.fast_jpeg import fast_jpeg_reader, turn_pixels
+from tlcli.core.images.formats import JPEG_FORMATS
 
 Filter = Literal["bilinear", "bicubic", "lanczos"]
 _FILTERS: dict[Filter, Image.Resampling] = {

@@ -18,9 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlcli.core.images.decoding import Source, open_image
-from tlcli.core.images.fast_jpeg import JPEG_FORMATS, JPEG_MODES, Pixels
+from tlcli.core.images.fast_jpeg import JPEG_MODES, Pixels
+from tlcli.core.images.formats import JPEG_FORMATS
 from tlcli.core.images.preprocessing import Preprocessing
 from tlcli.core.images.resizing import resize_plain_bilinear
+from tlcli.core.images.slow_images import NeedsChild
 from tlcli.runtime.tensorflow import import_tensorflow
 
 Decode = Callable[[bytes], Pixels]
@@ -41,10 +43,13 @@ def label_image_reader(preprocessing: Preprocessing) -> Callable[[Source], NDArr
 
     def read(source: Source) -> NDArray[np.float32]:
         # Pillow reads the header first, and refuses other files and decompression bombs.
-        with open_image(source) as image:
-            if image.format not in JPEG_FORMATS or image.mode not in JPEG_MODES:
-                return preprocessing.read(source)
-            content = source if isinstance(source, bytes) else Path(source).read_bytes()
+        try:
+            with open_image(source) as image:
+                if image.format not in JPEG_FORMATS or image.mode not in JPEG_MODES:
+                    return preprocessing.read(source)
+                content = source if isinstance(source, bytes) else Path(source).read_bytes()
+        except NeedsChild:
+            return preprocessing.read(source)
         try:
             pixels = decoder(content)
         except ValueError:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import io
-import warnings
-from pathlib import Path
+from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageOps
+
+from tlcli.core.images.decoding import Source, open_image
+from tlcli.core.images.slow_images import in_time
 
 _WITH_ALPHA = ("RGBA", "LA", "PA", "RGBa", "La")
 
 
-def picture(source: Path | str | bytes, side: int, *, upright: bool = True) -> Image.Image | None:
+def picture(source: Source, side: int, *, upright: bool = True) -> Image.Image | None:
     """Return the image as RGB, alpha over white, or None if it cannot be read.
 
     Args:
@@ -20,17 +23,21 @@ def picture(source: Path | str | bytes, side: int, *, upright: bool = True) -> I
         upright: apply its EXIF orientation.
     """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
-                image.draft("RGB", (2 * side, 2 * side))
-                small = ImageOps.exif_transpose(image) if upright else image
-                if small.mode in _WITH_ALPHA or "transparency" in small.info:
-                    layer = small.convert("RGBA")
-                    small = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
-                small = small.convert("RGB")
-                small.thumbnail((side, side), Image.Resampling.BILINEAR)
-                return small
+        return Image.fromarray(_pixels(source, side, upright))
     except Exception:
         # Thumbnails are optional: for a file with any fault there is none.
         return None
+
+
+@in_time
+def _pixels(source: Source, side: int, upright: bool) -> NDArray[np.uint8]:
+    with open_image(source) as image:
+        opened: Any = image
+        opened.draft("RGB", (2 * side, 2 * side))
+        small: Image.Image = ImageOps.exif_transpose(opened) if upright else opened
+        if small.mode in _WITH_ALPHA or "transparency" in small.info:
+            layer = small.convert("RGBA")
+            small = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
+        small = small.convert("RGB")
+        small.thumbnail((side, side), Image.Resampling.BILINEAR)
+        return np.asarray(small)
