@@ -27,6 +27,7 @@ from tlcli.commands.options import (
     graph_options,
     log_options,
 )
+from tlcli.errors import OutputError
 from tlcli.terminal import (
     CONTEXT_SETTINGS,
     is_plain,
@@ -152,6 +153,11 @@ def command(
     if link and sort_into is None:
         raise click.UsageError("--link is for --sort_into DIR")
     set_up_logging(logging_verbosity, quiet)
+    if sys.stdout is None:
+        raise OutputError(
+            "standard output is closed, and predictions are written there; redirect it, as in "
+            "> predictions.txt"
+        )
     from label.job import Images, label_images
     from label.sorting import Sorter, check_output_folder
     from tlcli.core.classifier.loading import load

@@ -262,6 +262,10 @@ def _explained(error: Exception) -> TlcliError:
         where = f" at {error.filename}" if error.filename else ""
         advice = "; make room and run again" if error.errno == errno.ENOSPC else ""
         return TlcliError(f"the system refused{where}: {error.strerror or error}{advice}")
+    if isinstance(error, RuntimeError) and "can't start new thread" in str(error):
+        return TlcliError(
+            "the system allows no more threads; close other programs or raise the limit (ulimit -u)"
+        )
     return TlcliError(
         f"unexpected {type(error).__name__}: {error} "
         "(run again with --logging_verbosity DEBUG and report what it prints)"

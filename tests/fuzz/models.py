@@ -91,10 +91,10 @@ def _work(start: int, seeds: list[Path]) -> None:
     import logging
 
     from tests.fuzz.fork_server import ForkedChild
-    from tlcli.core.classifier import trial
+    from tlcli.runtime import child_process
 
     logging.getLogger("tlcli").setLevel(logging.CRITICAL)
-    trial.ChildProcess = ForkedChild  # type: ignore[misc,assignment]
+    child_process.ChildProcess = ForkedChild  # type: ignore[misc,assignment]
     with tempfile.TemporaryDirectory(dir=os.environ["TMPDIR"]) as folder:
         number = start
         while True:

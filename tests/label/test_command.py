@@ -292,6 +292,13 @@ def test_a_closed_standard_input_names_nothing(plates: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "standard input named no images\n")
 
 
+def test_a_closed_standard_output_is_a_sentence(tmp_path: Path) -> None:
+    line = f"{sys.executable} -m label {tmp_path / 'photo.jpg'} >&-"
+    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("Error: standard output is closed, ")
+
+
 def test_sorting_into_folders(plates: Path, tmp_path: Path, photo: Path) -> None:
     (tmp_path / "in").mkdir()
     for number, name in enumerate(("newyorkTest1", "indianaTest1")):

@@ -98,7 +98,7 @@ class ChildProcess:
     ) -> None:
         self._seconds = seconds
         with ExitStack() as stack:
-            self.folder = stack.enter_context(temporary_folder(_temporary()))
+            self.folder = stack.enter_context(temporary_folder(temporary_place()))
             stack.callback(self._end)
             if content is not None:
                 (self.folder / "content").write_bytes(content)
@@ -197,7 +197,12 @@ class ChildProcess:
                 _log.debug("The child process wrote: %s", talk)
 
 
-def _temporary() -> Path:
+def temporary_place() -> Path:
+    """Return the system's folder for temporary files.
+
+    Raises:
+        OutputError: there is none.
+    """
     try:
         return Path(tempfile.gettempdir())
     except FileNotFoundError as error:

@@ -16,13 +16,6 @@ from tlcli.core.classifier.classifier import Classifier
 from tlcli.core.classifier.load_frozen import load_frozen
 from tlcli.core.classifier.load_litert import load_litert
 from tlcli.core.classifier.load_request import LoadRequest
-from tlcli.core.classifier.trial import (
-    LITERT_SECONDS,
-    TENSORFLOW_SECONDS,
-    Trial,
-    digest_model,
-    require_pass,
-)
 from tlcli.core.export import model_card
 from tlcli.core.export.embedded_card import read_embedded_card
 from tlcli.core.export.model_card import ModelCard, card_path
@@ -194,6 +187,16 @@ def _try(request: LoadRequest, kind: ModelKind, labels: Path | str | Sequence[st
     Raises:
         TlcliError: what loading it there raised, or that it does not end well.
     """
+    # Imported here: what tlcli wrote itself needs none of it.
+    from tlcli.core.classifier.trial import (
+        CLASSIFIER_TARGET,
+        LITERT_SECONDS,
+        TENSORFLOW_SECONDS,
+        Trial,
+        digest_model,
+        require_pass,
+    )
+
     graph, quick = request.graph, kind is ModelKind.LITERT
     try:
         key = digest_model(graph, request.digest_of)
@@ -203,7 +206,7 @@ def _try(request: LoadRequest, kind: ModelKind, labels: Path | str | Sequence[st
     given = [*labels] if isinstance(labels, Sequence) and not isinstance(labels, str) else labels
     trial = Trial(
         name=str(graph),
-        target="tlcli.core.classifier.trial_child:run_trial",
+        target=CLASSIFIER_TARGET,
         request={
             "graph": str(graph),
             "litert": quick,

@@ -14,18 +14,25 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tlcli import errors
 from tlcli.errors import GraphError, OutputError, TlcliError
-from tlcli.runtime.child_process import ChildProcess, Ending
+from tlcli.system.atomic_files import temporary_folder
 from tlcli.system.cache_folders import trial_folder
+from tlcli.system.digests import sha256_bytes
 from tlcli.system.file_cache import FileCache
+
+if TYPE_CHECKING:
+    from tlcli.runtime.child_process import Ending
 
 LITERT_SECONDS = 60.0
 """For a child without TensorFlow: it starts in a third of a second and runs three images."""
 TENSORFLOW_SECONDS = 240.0
 """For a child that imports TensorFlow, which takes half a minute on a slow disk."""
+
+CLASSIFIER_TARGET = "tlcli.core.classifier.trial_child:run_trial"
+"""What tries a model file that labels images."""
 
 # Part of the key with their versions, which are in the names of their metadata.
 _RUNTIMES = ("ai_edge_litert", "h5py", "keras", "numpy", "protobuf", "tensorflow", "tf_keras")
@@ -68,6 +75,8 @@ def require_pass(trial: Trial, meanwhile: Callable[[], object] | None = None) ->
     key = (*trial.key, *runtime_versions())
     if passed.find(key) is not None:
         return
+    from tlcli.runtime.child_process import ChildProcess
+
     try:
         with ChildProcess(trial.target, trial.request, trial.seconds) as child:
             if meanwhile is not None:
@@ -83,6 +92,33 @@ def require_pass(trial: Trial, meanwhile: Callable[[], object] | None = None) ->
     if failed is not None:
         raise failed
     passed.store(key, {})
+
+
+def require_litert_pass(content: bytes, name: str) -> None:
+    """Return if a LiteRT model in memory was run in a child, now or before.
+
+    Args:
+        content: of a model, written from a graph that nobody has checked.
+        name: what errors call it.
+
+    Raises:
+        TlcliError: as `require_pass`.
+    """
+    from tlcli.runtime.child_process import temporary_place
+
+    with temporary_folder(temporary_place()) as folder:
+        path = folder / "model.tflite"
+        path.write_bytes(content)
+        given = {"options": {"input_height": None, "input_width": None}}
+        trial = Trial(
+            name=name,
+            target=CLASSIFIER_TARGET,
+            request={"graph": str(path), "litert": True, **given},
+            key=("content", sha256_bytes(content)),
+            sources=("core/classifier", "litert", "runtime"),
+            seconds=LITERT_SECONDS,
+        )
+        require_pass(trial)
 
 
 def failure(name: str, ending: Ending) -> TlcliError | None:

@@ -93,7 +93,11 @@ class ActivationMapper(Closing):
             NoActivationMapError: it has no such maps.
             GraphError: the file cannot be read any more.
         """
-        graph, input, output, any_batch = _read(classifier.graph, options or {})
+        given = options or {}
+        graph, input, output, any_batch = _read(classifier.graph, given)
+        own = classifier.spec is None or classifier.spec.origin == "tlcli"
+        if not (own or given.get("trust")):
+            _try(graph, input, output, str(classifier.graph))
         mapper = cls(graph, input, output, any_batch=any_batch, allow_tensorflow=allow_tensorflow)
         if mapper.label_count == len(classifier.labels):
             return mapper
@@ -186,6 +190,18 @@ def _engine(graph: Any, input: str, features: str, allow_tensorflow: bool) -> En
         if not allow_tensorflow and "tensorflow" not in sys.modules:
             raise NoActivationMapError(f"LiteRT does not run it: {error}") from error
     return GraphEngine(graph, input, features)
+
+
+def _try(graph: Any, input: str, output: str, name: str) -> None:
+    """Run in a child what no trial of the whole foreign graph has run: its features in LiteRT."""
+    from tlcli.core.classifier.trial import require_litert_pass
+    from tlcli.litert.writer import write_model
+
+    try:
+        content = write_model(graph, input, find_linear_end(graph, output).features)
+    except (GraphError, OutputError):
+        return
+    require_litert_pass(content, name)
 
 
 def _read(path: Path, options: Mapping[str, Any]) -> tuple[Any, str, str, bool]:
