@@ -32,6 +32,7 @@ from tlcli.serve.guard import HEADERS, App, Bodies, Message, Receive, Send, chec
 from tlcli.serve.limits import Limits, RequestError
 from tlcli.serve.model import ServedModel
 from tlcli.serve.page import policy, render
+from tlcli.serve.threads import Threads
 
 _log = logging.getLogger("tlcli")
 
@@ -77,6 +78,8 @@ class _Views:
         self._limits = limits
         self._top_k = top_k
         self._bodies = Bodies(limits)
+        # One: parsing takes many times a body's size.
+        self._parser = Threads("tlcli-parse", 1)
 
     async def page(self, request: Request) -> Response:
         nonce = secrets.token_urlsafe(16)
@@ -116,9 +119,8 @@ class _Views:
         if end != ":predict":
             raise RequestError(400, f"{end[1:]} is not offered; ask for predict")
         async with self._bodies.body(request) as body:
-            # Not in a thread: parsing takes many times a body's size, so one is parsed at a time.
-            parsed = predict.read_request(
-                body, model.height, model.width, self._limits.max_instances
+            parsed = await self._parser.run(
+                predict.read_request, body, model.height, model.width, self._limits.max_instances
             )
             results = await model.predict(parsed.instances)
         return _json(predict.write_answer(results, parsed.by_row))
@@ -141,7 +143,8 @@ def _guarded(app: Starlette, allowed_hosts: tuple[str, ...]) -> App:
         try:
             check_sender(Request(scope).headers, allowed_hosts)
         except RequestError as error:
-            await _error(error.status, str(error))(scope, receive, send_with_headers)
+            response = _error(error.status, str(error), error.headers)
+            await response(scope, receive, send_with_headers)
             return
         # Starlette responds to unexpected errors, see `_on_bug`, and raises them again for the log.
         with contextlib.suppress(Exception):

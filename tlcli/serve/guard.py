@@ -69,8 +69,14 @@ def check_sender(headers: Any, names: Iterable[str]) -> None:
         names: allowed host names, see `is_allowed_host`.
 
     Raises:
-        RequestError: 403.
+        RequestError: 403; 400 for a body of two lengths, whose end servers would see differently.
     """
+    if "content-length" in headers and "transfer-encoding" in headers:
+        raise RequestError(
+            400,
+            "send Content-Length or Transfer-Encoding, not both",
+            {"Connection": "close"},
+        )
     host = headers.get("host", "")
     if not is_allowed_host(host, names):
         raise RequestError(

@@ -12,8 +12,8 @@ from tlcli.errors import TlcliError
 from tlcli.serve.guard import App
 from tlcli.serve.limits import Limits
 
-# Seconds for running requests to end after Ctrl-C.
-_GRACE = 3
+# Seconds for running requests to end after a signal; two seconds later the process is gone.
+_GRACE = 0.7
 
 
 def open_socket(host: str, port: int) -> socket.socket:
@@ -87,7 +87,7 @@ def serve(app: App, listening: socket.socket, limits: Limits, ready: Callable[[]
         proxy_headers=False,
         server_header=False,
         limit_concurrency=limits.connections,
-        timeout_graceful_shutdown=_GRACE,
+        timeout_graceful_shutdown=_GRACE,  # type: ignore[arg-type, unused-ignore]
         h11_max_incomplete_event_size=32 << 10,
     )
     server = uvicorn.Server(config)
