@@ -1,0 +1,164 @@
+"""No request blocks another, and the server ends although it is busy."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import signal
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.pictures import encoded
+from tests.serve.running import Server, running
+from tests.support import Trained
+
+PREDICT = "/v1/models/model:predict"
+
+
+def plain_text(side: int) -> bytes:
+    """Return an image that Pillow reads number by number, for seconds."""
+    return f"P3 {side} {side} 255\n".encode() + b"7 " * (3 * side * side)
+
+
+def slow_images(count: int) -> list[bytes]:
+    """Return images of some seconds each."""
+    return [plain_text(2200)] * count
+
+
+def row(content: bytes) -> str:
+    return json.dumps({"instances": [{"b64": base64.b64encode(content).decode()}]})
+
+
+@contextmanager
+def asked(server: Server, bodies: list[str]) -> Iterator[list[threading.Thread]]:
+    """Send requests whose answers nobody needs."""
+
+    def send(body: str) -> None:
+        try:
+            server.ask("POST", PREDICT, body)
+        except OSError:
+            return
+
+    threads = [threading.Thread(target=send, args=(body,), daemon=True) for body in bodies]
+    for thread in threads:
+        thread.start()
+    yield threads
+
+
+@pytest.fixture
+def photo(trained: Trained) -> bytes:
+    return sorted(trained.photos.rglob("*.jpg"))[-1].read_bytes()
+
+
+def wait_until_busy(server: Server) -> None:
+    """Wait until decoding has begun."""
+    path = Path(f"/proc/{server.process.pid}/stat")
+    if not path.exists():
+        time.sleep(1)
+        return
+
+    def processor_ticks() -> int:
+        return int(path.read_text().rpartition(")")[2].split()[11])
+
+    before = processor_ticks()
+    while processor_ticks() < before + 60:
+        time.sleep(0.05)
+
+
+def test_slow_images_delay_no_other_request(trained: Trained, photo: bytes) -> None:
+    with running("--graph", trained.graph, "--max_bytes", 64 << 20) as server:
+        assert server.ask("POST", PREDICT, row(photo))[0] == 200
+        with asked(server, [row(image) for image in slow_images(3)]) as threads:
+            wait_until_busy(server)
+            start = time.monotonic()
+            assert server.ask("GET", "/v1/models/model")[0] == 200
+            assert server.ask("GET", "/")[0] == 200
+            assert server.ask("POST", PREDICT, row(photo))[0] == 200
+            assert server.ask("POST", "/label", photo)[0] == 200
+            waited = time.monotonic() - start
+            # They are still at work.
+            assert all(thread.is_alive() for thread in threads)
+            assert waited < 5
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_busy_server_ends_at_once(trained: Trained, number: signal.Signals) -> None:
+    with running("--graph", trained.graph, "--max_bytes", 64 << 20) as server:
+        bodies = [row(image) for image in slow_images(2)]
+        with asked(server, bodies):
+            wait_until_busy(server)
+            start = time.monotonic()
+            code, err = server.stop(number)
+            assert time.monotonic() - start < 2 * slowness()
+    assert code == {signal.SIGTERM: 143, signal.SIGINT: 130}[number]
+    assert err.strip() == {signal.SIGTERM: "Terminated.", signal.SIGINT: "Interrupted."}[number]
+
+
+def slowness() -> float:
+    """Return how many times longer than usual this machine takes: it may have other work."""
+    before, work = time.monotonic(), time.thread_time()
+    while time.thread_time() < work + 0.1:
+        pass
+    return max(1.0, (time.monotonic() - before) / 0.1)
+
+
+def test_a_large_body_is_parsed_beside_other_requests(trained: Trained) -> None:
+    numbers = np.full((12, 224, 224, 3), 0.123456).tolist()
+    body = json.dumps({"instances": numbers})
+    assert len(body) > 15_000_000
+    with running("--graph", trained.graph) as server:
+        with asked(server, [body]) as (thread,):
+            longest = 0.0
+            while thread.is_alive():
+                start = time.monotonic()
+                assert server.ask("GET", "/v1/models/model")[0] == 200
+                longest = max(longest, time.monotonic() - start)
+        assert longest < 1.0 * slowness()
+
+
+def exchange(server: Server, head: str, body: bytes) -> bytes:
+    """Send bytes as they are; return all that comes back."""
+    host, port = urlsplit(server.url).netloc.split(":")
+    with socket.create_connection((host, int(port)), timeout=20) as connection:
+        connection.sendall(head.replace("\n", "\r\n").encode() + body)
+        answer = b""
+        while block := connection.recv(65536):
+            answer += block
+    return answer
+
+
+@pytest.mark.parametrize("order", [0, 1])
+def test_two_lengths_of_a_body_are_refused(trained: Trained, order: int) -> None:
+    lengths = ["Content-Length: 4", "Transfer-Encoding: chunked"]
+    if order:
+        lengths.reverse()
+    smuggled = b"0\r\n\r\nGET /v1/models/model HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    with running("--graph", trained.graph) as server:
+        head = "\n".join([f"POST {PREDICT} HTTP/1.1", "Host: localhost", *lengths, "", ""])
+        answer = exchange(server, head, smuggled)
+        assert answer.startswith(b"HTTP/1.1 400 ")
+        assert b"send Content-Length or Transfer-Encoding, not both" in answer
+        # The connection ends there.
+        assert answer.count(b"HTTP/1.1 ") == 1
+        assert server.ask("GET", "/v1/models/model")[0] == 200
+
+
+def test_an_image_of_a_slow_format_is_labelled(trained: Trained) -> None:
+    """Decoded in a child process."""
+    large = encoded(Image.new("RGB", (900, 700), "green"), "JPEG2000")
+    with running("--graph", trained.graph) as server:
+        status, answer = server.ask("POST", "/label", large)
+        assert status == 200
+        assert answer["predictions"]
+        with Image.open(io.BytesIO(base64.b64decode(answer["picture"].partition(",")[2]))) as shown:
+            assert max(shown.size) == 480
