@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from label.formats import FORMATS, OutputStyle
 from tlcli.commands.options import (
     ANY_PATH,
     GRAPH_GROUP,
@@ -43,6 +42,8 @@ if TYPE_CHECKING:
     from label.sorting import Sorter
     from tlcli.core.classifier.classifier import Prediction
 
+# Those of `label.formats`, which is not imported to show the help.
+FORMATS = ("text", "json", "jsonl", "csv")
 GROUPS = {
     "Input": ("images",),
     "Output": (
@@ -158,6 +159,7 @@ def command(
             "standard output is closed, and predictions are written there; redirect it, as in "
             "> predictions.txt"
         )
+    from label.formats import OutputStyle
     from label.job import Images, label_images
     from label.sorting import Sorter, check_output_folder
     from tlcli.core.classifier.loading import load

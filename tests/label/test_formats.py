@@ -9,6 +9,7 @@ import re
 
 import pytest
 
+import label.command
 from label.formats import FORMATS, OutputStyle, Writer
 from tlcli.core.classifier.classifier import Prediction, Score
 
@@ -137,3 +138,7 @@ def test_csv_keeps_a_row_a_row(name: str) -> None:
     stream.seek(0)
     rows = list(csv.reader(io.StringIO(stream.getvalue(), newline="")))
     assert rows[1:] == [[name, "daisy", "0.5", "1", ""], [name, "", "", "", "no\rsuch"]]
+
+
+def test_the_command_offers_every_format() -> None:
+    assert tuple(FORMATS) == label.command.FORMATS

@@ -6,7 +6,6 @@ import logging
 import math
 import os
 import re
-import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -331,6 +330,8 @@ def find_graph(graph: Path | None) -> Path:
     default = Path(DEFAULT_GRAPH)
     if default.exists():
         return default
+    import tempfile
+
     folders = [str(Path.cwd())]
     try:
         # Where retrain.py wrote by default.
