@@ -14,7 +14,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from tlcli.errors import OutputError, UsageError
-from tlcli.system.atomic_files import output_error, sweep_temporary, temporary_folder
+from tlcli.system.atomic_files import output_error, temporary_folder
 from tlcli.system.closing import Closing
 from tlcli.system.digests import sha256_bytes
 
@@ -96,7 +96,6 @@ class Sorter(Closing):
         self._symbolic = False
         self._temporary = ExitStack()
         self._holder = self._temporary.enter_context(temporary_folder(folder))
-        sweep_temporary(folder)
 
     def put(self, image: str, label: str, score: float) -> Path | None:
         """Put the image at a path into the folder of its best label.

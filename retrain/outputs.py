@@ -34,7 +34,6 @@ from tlcli.system.atomic_files import (
     OutputSet,
     made_folders,
     output_error,
-    sweep_temporary,
     write_bytes,
 )
 
@@ -76,7 +75,6 @@ def checked_outputs(options: RetrainOptions) -> Iterator[None]:
                     f"cannot write to {folder}: permission denied; choose another folder for the "
                     "outputs"
                 )
-            sweep_temporary(folder)
         yield
 
 

@@ -44,13 +44,15 @@ def output_error(path: Path, error: OSError) -> OutputError:
 def temporary_folder(folder: Path, output: Path | None = None) -> Iterator[Path]:
     """Yield a new folder for temporary files within ``folder``; it is removed afterwards.
 
-    Its name identifies this machine and process, for `sweep_temporary`.
+    Its name identifies this machine and process, so that what killed runs left in ``folder`` is
+    told apart and removed.
 
     Raises:
         OutputError: the folder cannot be written; it names ``output``, where that is given.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        _sweep_once(folder)
         prefix = f"{TEMPORARY_PREFIX}{_machine()}-{os.getpid()}-"
         holder = Path(tempfile.mkdtemp(prefix=prefix, dir=folder))
     except OSError as error:
@@ -294,10 +296,23 @@ def write_text(path: Path, text: str) -> None:
     write_bytes(path, text.encode("utf-8"))
 
 
+# Folders may get thousands of files in a run.
+_swept: set[str] = set()
+
+
+def _sweep_once(folder: Path) -> None:
+    """Remove what killed runs left in a folder, the first time that this process writes there."""
+    place = os.path.abspath(folder)  # noqa: PTH100 - links may change
+    if place not in _swept:
+        _swept.add(place)
+        sweep_temporary(folder)
+
+
 def sweep_temporary(folder: Path) -> None:
-    """Remove temporary files of killed runs from ``folder``; those of live processes stay."""
-    if not folder.is_dir():
-        return
+    """Remove temporary files of killed runs from ``folder``; those of live processes stay.
+
+    `temporary_folder` does this, and all that writes outputs uses it.
+    """
     for entry in folder.glob(TEMPORARY_PREFIX + "*"):
         try:
             if not _is_in_use(entry):

@@ -21,7 +21,7 @@ from typing import Any
 
 from tlcli._version import __version__
 from tlcli.errors import OutputError
-from tlcli.system.atomic_files import atomic_path, sweep_temporary
+from tlcli.system.atomic_files import atomic_path
 from tlcli.system.digests import add_file
 
 _log = logging.getLogger("tlcli")
@@ -134,7 +134,6 @@ class FileCache:
 
     def _make_room(self) -> None:
         """Remove what other code computed, and what was used longest ago until the rest fits."""
-        sweep_temporary(self.folder)
         code = code_digest(*self._sources)
         oldest = time.time() - _OTHER_CODE_SECONDS
         files: list[tuple[int, Path, int]] = []

@@ -21,7 +21,7 @@ import numpy as np
 
 from tlcli.arrays import Floats
 from tlcli.errors import DataError, OutputError
-from tlcli.system.atomic_files import TEMPORARY_PREFIX, atomic_path, sweep_temporary
+from tlcli.system.atomic_files import TEMPORARY_PREFIX, atomic_path
 from tlcli.text import counted
 
 # 32 characters for each of a quarter of a million floats: far beyond any bottleneck.
@@ -247,14 +247,10 @@ def export_folder(directory: Path, items: Iterable[tuple[str, Floats]], module: 
         OutputError: a file cannot be written.
     """
     ending = f"_{module_suffix(module)}.txt" if module else ".txt"
-    swept: set[Path] = set()
     for name, vector in items:
         parts = name.split("/")
         if len(parts) < 2 or any(part in ("", ".", "..") for part in parts):
             raise OutputError(f"cannot export the bottleneck of {name!r}: not a LABEL/NAME")
         path = Path(directory, *parts[:-1], parts[-1] + ending)
-        if path.parent not in swept:
-            sweep_temporary(path.parent)
-            swept.add(path.parent)
         with atomic_path(path) as temporary:
             temporary.write_text(format_vector(vector), encoding="ascii")
