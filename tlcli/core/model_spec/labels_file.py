@@ -217,15 +217,11 @@ def find_labels(
         first = first or labels
     if first is not None:
         return first
-    paths = (*candidates(graph)[: len(NAMES) + 2], graph.parent / LOBE_SIGNATURE)
-    names = ", ".join(
-        dict.fromkeys(
-            path.relative_to(graph.parent).as_posix() for path in (*paths, *candidates(graph))
-        )
-    )
+    usual = [path for path in candidates(graph) if path.name not in OTHER_NAMES]
+    names = [path.relative_to(graph.parent).as_posix() for path in usual]
     raise GraphError(
-        f"no labels for {graph}: looked for {names} in {graph.parent}; "
-        "name the labels file with --labels"
+        f"no labels for {graph}: looked for {', '.join([*names, LOBE_SIGNATURE, *OTHER_NAMES[:2]])} "
+        f"and others in {graph.parent}; name the labels file with --labels"
     )
 
 
