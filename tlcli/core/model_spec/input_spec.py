@@ -67,7 +67,10 @@ class Scaling:
             ", ".join(f"{value:g}" for value in (each if isinstance(each, tuple) else (each,)))
             for each in (self.mean, self.std)
         )
-        return f"(pixel - {mean}) / {std}"
+        difference = "pixel" if mean == "0" else f"pixel - {mean}"
+        if std == "1":
+            return difference
+        return f"{difference if mean == '0' else f'({difference})'} / {std}"
 
 
 PIXELS = Scaling(0.0, 1.0)

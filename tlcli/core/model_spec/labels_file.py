@@ -219,9 +219,10 @@ def find_labels(
         return first
     usual = [path for path in candidates(graph) if path.name not in OTHER_NAMES]
     names = [path.relative_to(graph.parent).as_posix() for path in usual]
+    listed = ", ".join([*names, LOBE_SIGNATURE, *OTHER_NAMES[:2]])
     raise GraphError(
-        f"no labels for {graph}: looked for {', '.join([*names, LOBE_SIGNATURE, *OTHER_NAMES[:2]])} "
-        f"and others in {graph.parent}; name the labels file with --labels"
+        f"no labels for {graph}: looked for {listed} and others in {graph.parent}; "
+        "name the labels file with --labels"
     )
 
 
