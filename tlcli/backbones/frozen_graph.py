@@ -25,6 +25,8 @@ import numpy as np
 from google.protobuf.message import DecodeError
 
 from tlcli.backbone import INPUT, Backbone, BackboneGraph
+from tlcli.backbones.bottleneck_layer import warn_of_scores
+from tlcli.backbones.freezing import GREY_WEIGHTS
 from tlcli.backbones.frozen_graph_layers import Plan, bottleneck_size, find_plan
 from tlcli.backbones.model_options import DEFAULT_OPTIONS, ModelOptions
 from tlcli.core.images.preprocessing import LARGEST_SIDE, PREPROCESSING_VERSION
@@ -51,6 +53,8 @@ from tlcli.graph.surgery import (
 from tlcli.system.regular_files import read_regular
 
 _SCALING = "input_scaling"
+# Left out of fingerprints: vectors of colour images were cached before grey images could be fed.
+_PLAN_DEFAULTS = {"channels": 3, "channel_axis": True}
 
 
 def find(
@@ -83,7 +87,9 @@ def find(
     facts = {
         "kind": "frozen graph",
         "file": digest,
-        **asdict(plan),
+        **{
+            name: value for name, value in asdict(plan).items() if value != _PLAN_DEFAULTS.get(name)
+        },
         "precision": "float32",
         "preprocessing": PREPROCESSING_VERSION,
     }
@@ -94,7 +100,10 @@ def find(
         if hashlib.sha256(data).hexdigest() != digest:
             raise BackboneError(f"{path} was changed while it was in use; run the command again")
         with _explained(path):
-            return _build(_parse(data, path), plan, options.trust)
+            result = _build(_parse(data, path), plan, options.trust)
+        if options.bottleneck_layer is None:
+            warn_of_scores(result, f"the frozen graph {path}")
+        return result
 
     return Backbone(
         name=str(path) if name is None else name,
@@ -165,16 +174,38 @@ def _parse(content: bytes, path: Path) -> Any:
 def _scaling_nodes(plan: Plan, batch: int | None) -> list[Any]:
     """Return the placeholder and what turns [0, 1] into (pixel - mean) / std."""
     nodes = [placeholder(INPUT, np.float32, (batch, plan.height, plan.width, 3))]
+    if plan.channels == 1:
+        nodes += _grey_nodes(plan)
     if plan.std != 255.0:
-        factor = f"{_SCALING}/factor"
+        factor, before = f"{_SCALING}/factor", nodes[-1].name
         nodes.append(const(factor, np.float32(255.0 / plan.std)))
-        product = node(f"{_SCALING}/product", "Mul", [INPUT, factor], T=np.float32)
+        product = node(f"{_SCALING}/product", "Mul", [before, factor], T=np.float32)
         nodes.append(product)
     if plan.mean != 0.0:
         mean = f"{_SCALING}/mean"
         before = nodes[-1].name
         nodes.append(const(mean, np.float32(plan.mean / plan.std)))
         nodes.append(node(f"{_SCALING}/difference", "Sub", [before, mean], T=np.float32))
+    return nodes
+
+
+def _grey_nodes(plan: Plan) -> list[Any]:
+    """Return what turns colours into grey: a convolution of 1 x 1, known to every reader."""
+    name = f"{_SCALING}/grey"
+    weights = const(f"{name}/weights", np.array(GREY_WEIGHTS, np.float32).reshape(1, 1, 3, 1))
+    nodes = [
+        weights,
+        node(
+            *(name, "Conv2D", [INPUT, weights.name]),
+            T=np.float32,
+            strides=[1, 1, 1, 1],
+            padding="VALID",
+        ),
+    ]
+    if not plan.channel_axis:
+        shape = const(f"{name}/shape", np.array([-1, plan.height, plan.width], np.int32))
+        flat = node(f"{name}/flat", "Reshape", [name, shape.name], T=np.float32, Tshape=np.int32)
+        nodes += [shape, flat]
     return nodes
 
 

@@ -20,7 +20,7 @@ from tlcli.core.model_spec.input_spec import Scaling
 from tlcli.errors import GraphError
 from tlcli.graph.endpoints import BOTTLENECK_INPUT, PLACEHOLDERS, RESIZE, Layers, data_type, listed
 from tlcli.graph.nodes import DataType
-from tlcli.graph.shapes import infer_shapes
+from tlcli.graph.shapes import infer_shapes, placeholder_shape
 from tlcli.graph.surgery import data_inputs, spell_tensor, split_tensor
 
 _log = logging.getLogger("tlcli")
@@ -40,6 +40,14 @@ class Plan:
     width: int
     mean: float  # fed is (pixel - mean) / std of 0..255
     std: float
+    channels: int = 3  # 1: grey images are fed
+    channel_axis: bool = True  # False: without an axis of channels
+
+    @property
+    def fed_shape(self) -> tuple[int | None, ...]:
+        """The shape of what is fed at ``input``."""
+        shape: tuple[int | None, ...] = (None, self.height, self.width)
+        return (*shape, self.channels) if self.channel_axis else shape
 
 
 def find_plan(graph: Any, options: ModelOptions) -> Plan:
@@ -51,7 +59,13 @@ def find_plan(graph: Any, options: ModelOptions) -> Plan:
     if not all(1 <= side <= LARGEST_SIDE for side in (height, width)):
         raise GraphError(f"its input size {height} x {width} cannot be right")
     scaling = _find_scaling(layers, fed, output, options)
-    return Plan(fed, output, height, width, *scaling.single)
+    declared = placeholder_shape(layers.node(fed)) or (None,) * 4
+    grey = len(declared) == 3 or declared[3:] == (1,)
+    return Plan(
+        *(fed, output, height, width, *scaling.single),
+        channels=1 if grey else 3,
+        channel_axis=len(declared) != 3,
+    )
 
 
 def _find_output(layers: Layers, wanted: str | None) -> str:
@@ -117,8 +131,7 @@ def bottleneck_size(graph: Any, plan: Plan) -> int | None:
     Raises:
         GraphError: the layer gives a feature map, not one vector.
     """
-    shape = (None, plan.height, plan.width, 3)
-    found = infer_shapes(graph, plan.input, shape, [plan.output]).get(
+    found = infer_shapes(graph, plan.input, plan.fed_shape, [plan.output]).get(
         spell_tensor(*split_tensor(plan.output))
     )
     if found is None or any(extent is None for extent in found[1:]):

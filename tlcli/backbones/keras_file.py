@@ -4,9 +4,9 @@ The bottleneck is what feeds the last ``Dense`` layer, also that of a model insi
 where no ``Dense`` comes last, it is the model's output, averaged where it is a map.
 ``--module_output`` names another layer, ``MODEL/LAYER`` one of a model inside.
 
-Models for grey images get grey images. A model that scales pixels of 0..255 itself (``Rescaling``
-or arithmetic with a factor below 0.1, ``Normalization``) gets those, others get 0..1, unless
-``--input_mean`` or ``--input_std`` give another range.
+Models for grey images get grey images. The range of pixels is decided as for labelling: by the
+layers with which the model begins, the signs of its origin, or a convention, unless
+``--input_mean`` or ``--input_std`` give it.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from tlcli.backbone import Backbone, BackboneGraph
 from tlcli.backbones.bottleneck_layer import warn_of_scores
 from tlcli.backbones.freezing import (
-    PIXELS,
-    UNIT,
     NetworkInput,
     chosen_scaling,
     chosen_size,
@@ -30,7 +30,13 @@ from tlcli.backbones.freezing import (
     sha256_of,
 )
 from tlcli.backbones.model_options import DEFAULT_OPTIONS, ModelOptions
-from tlcli.errors import BackboneError, GraphError
+from tlcli.core.model_spec.adjacent_files import find_adjacent_files
+from tlcli.core.model_spec.facts import ModelFacts
+from tlcli.core.model_spec.input_spec import InputOverrides
+from tlcli.core.model_spec.kinds import ModelKind
+from tlcli.core.model_spec.labels_file import find_labels
+from tlcli.core.model_spec.origins import specify
+from tlcli.errors import BackboneError, GraphError, TlcliError
 from tlcli.keras_files.config import (
     KerasFile,
     ModelInput,
@@ -39,11 +45,12 @@ from tlcli.keras_files.config import (
     read_keras_file,
 )
 from tlcli.keras_files.safety import check_keras_file
+from tlcli.litert.description import Step
 
 # Part of the fingerprint: raise it when the graphs below change any vector.
 _GRAPH_VERSION = 2
-# A model whose first factor is smaller takes pixels of 0..255.
-_LARGEST_PIXEL_FACTOR = 0.1
+# What divides pixels by the deviation that photos usually have.
+_DEVIATION = 1 / 58
 
 
 def find(
@@ -131,22 +138,53 @@ def _network_input(file: KerasFile, given: ModelInput, options: ModelOptions) ->
     if given.shape is not None and len(given.shape) not in (3, 4):
         raise BackboneError(f"{file.what} takes {list(given.shape)}, no images; give another model")
     height, width = chosen_size(given.size, options, what=file.what, fixed=None not in given.size)
+    chosen_scaling(options)  # checks the values
+    overrides = InputOverrides(
+        input_height=height,
+        input_width=width,
+        input_mean=options.input_mean,
+        input_std=options.input_std,
+    )
+    spec = specify(_facts(file, given), overrides)
     return NetworkInput(
         height,
         width,
-        chosen_scaling(options, PIXELS if _takes_pixels(file) else UNIT),
+        spec.scaling,
         batch=1 if given.shape is not None and given.shape[0] == 1 else None,
-        channels=given.channels or 3,
-        channel_axis=given.shape is None or len(given.shape) == 4,
+        channels=1 if spec.channels == "grey" else 3,
+        channel_axis=spec.has_channel_axis,
     )
 
 
-def _takes_pixels(file: KerasFile) -> bool:
-    """Return whether a model brings pixels of 0..255 into its own range."""
+def _facts(file: KerasFile, given: ModelInput) -> ModelFacts:
+    """Return what the configuration of a file shows, and what is next to it."""
+    try:
+        indexed = find_labels(file.path).indexed
+    except TlcliError:
+        indexed = False  # a backbone needs no labels
+    return ModelFacts(
+        path=file.path,
+        kind=ModelKind.KERAS_ZIP if file.is_zip else ModelKind.KERAS_HDF5,
+        input=given.name,
+        output="",
+        shape=given.shape or (None, None, None, 3),
+        dtype="float32",
+        scores=None,
+        any_batch=True,
+        adjacent=find_adjacent_files(file.path),
+        indexed_labels=indexed,
+        steps=_steps(file),
+    )
+
+
+def _steps(file: KerasFile) -> tuple[Step, ...]:
+    """Return the arithmetic on pixels with which a model begins."""
     found = first_scaling(file.config)
     if found is None:
-        return False
-    return found.normalises or abs(found.factor) < _LARGEST_PIXEL_FACTOR
+        return ()
+    # Normalization without another factor was adapted to the pixels of image files.
+    factor = _DEVIATION if found.normalises and found.factor == 1 else found.factor
+    return (("times", np.array([factor])), ("plus", np.array([found.offset])))
 
 
 def _bottleneck(model: Any, calls: Any, layer: str | None, what: str) -> Any:

@@ -2,21 +2,21 @@
 
 All are read the same way: the graph with its functions, the variables filled by the model's
 own restore operation, then frozen. That way nothing of the folder runs but what was checked.
-Both Hub formats take images in [0, 1] by convention; ``--input_mean`` and ``--input_std``
-are for models with another range.
+Both Hub formats take images in [0, 1] by convention, other models as their first operations show;
+``--input_mean`` and ``--input_std`` are for models with another range.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from google.protobuf.message import DecodeError
 
-from tlcli.backbone import Backbone, BackboneGraph
+from tlcli.backbone import INPUT, Backbone, BackboneGraph
 from tlcli.backbones.bottleneck_layer import at_layer, before_scores, has_layer, named_layer
 from tlcli.backbones.freezing import (
     UNIT,
@@ -29,10 +29,17 @@ from tlcli.backbones.freezing import (
     sha256_of,
 )
 from tlcli.backbones.model_options import DEFAULT_OPTIONS, ModelOptions
+from tlcli.core.model_spec.adjacent_files import find_adjacent_files
+from tlcli.core.model_spec.facts import ModelFacts
+from tlcli.core.model_spec.first_operations import GraphSteps, shown_range
+from tlcli.core.model_spec.input_spec import InputOverrides, Scaling
+from tlcli.core.model_spec.kinds import ModelKind
+from tlcli.core.model_spec.labels_file import find_labels
+from tlcli.core.model_spec.origins import ORIGINS, specify
 from tlcli.core.model_spec.signatures import Endpoint, Purpose, find_endpoint, inference_graph
-from tlcli.errors import BackboneError, UsageError
+from tlcli.errors import BackboneError, TlcliError, UsageError
 from tlcli.graph.nodes import DataType
-from tlcli.graph.surgery import prune_functions
+from tlcli.runtime.freezing import TensorFlowError, saved_model_call
 from tlcli.runtime.watchdog import first_line
 
 # Part of the fingerprint: raise it when the graphs below change any vector.
@@ -113,9 +120,16 @@ def find(
     if None in known and info.size is not None:
         known = info.size
     height, width = chosen_size(known, options, what=what, fixed=fixed)
+    shape = endpoint.shape or (None,) * 4
     images = NetworkInput(
-        height, width, chosen_scaling(options, UNIT), 1 if endpoint.batch == 1 else None
+        height,
+        width,
+        chosen_scaling(options, UNIT),
+        batch=1 if endpoint.batch == 1 else None,
+        channels=1 if len(shape) == 3 or shape[3:] == (1,) else 3,
+        channel_axis=len(shape) != 3,
     )
+    given = options.input_mean is not None or options.input_std is not None
     key = fingerprint(
         "saved_model",
         _GRAPH_VERSION,
@@ -126,11 +140,16 @@ def find(
         inner,
         height,
         width,
-        scaling_key(images.scaling),
+        scaling_key(images.scaling) if given else "as it shows",
     )
 
     def load_graph() -> BackboneGraph:
-        whole = freeze(_caller(folder, endpoint, what), images, what=what, trust=options.trust)
+        call = _caller(folder, endpoint, what)
+        whole = freeze(call, images, what=what, trust=options.trust)
+        found = None if given else _range(folder, endpoint, whole)
+        if found is not None and found != UNIT:
+            taken = replace(images, scaling=found)
+            whole = freeze(call, taken, what=what, trust=options.trust)
         if inner is not None:
             tensor = named_layer(whole.graph, whole.output, inner, what)
             return at_layer(whole, tensor, images, what)
@@ -146,6 +165,34 @@ def find(
         bottleneck_size=None,
         load_graph=load_graph,
     )
+
+
+def _range(folder: Path, endpoint: Endpoint, whole: BackboneGraph) -> Scaling | None:
+    """Return the range that a model shows, by its first operations or its origin, or None."""
+    steps = tuple(GraphSteps(whole.graph).steps(INPUT))
+    try:
+        indexed = find_labels(folder).indexed
+    except TlcliError:
+        indexed = False  # a backbone needs no labels
+    facts = ModelFacts(
+        path=folder,
+        kind=ModelKind.SAVED_MODEL,
+        input=endpoint.key,
+        output=endpoint.output,
+        shape=endpoint.shape or (None, None, None, 3),
+        dtype="float32",
+        scores=None,
+        any_batch=True,
+        adjacent=find_adjacent_files(folder),
+        indexed_labels=indexed,
+        steps=steps,
+    )
+    if shown_range(steps) is None and not any(origin.fits(facts) for origin in ORIGINS):
+        return None  # as the Hub's modules
+    size = InputOverrides(input_height=1, input_width=1)
+    found = specify(facts, size).scaling
+    # Of several channels the middle; where colours differ is nothing to a backbone.
+    return Scaling(float(np.mean(found.mean)), float(np.mean(found.std)))
 
 
 def _contents(folder: Path) -> Iterator[str]:
@@ -176,45 +223,16 @@ def _caller(folder: Path, endpoint: Endpoint, what: str) -> Callable[[Any], Any]
     from tlcli.runtime.tensorflow import import_tensorflow
 
     tf = import_tensorflow()
-    frozen = _frozen(tf, folder, endpoint, what)
+    try:
+        run = saved_model_call(folder, endpoint.tags, endpoint.input, endpoint.output)
+    except TensorFlowError as error:
+        raise BackboneError(f"{what} cannot be loaded: {first_line(error)}") from error
 
     def call(images: Any) -> Any:
         if endpoint.dtype == DataType.UINT8:
             images = tf.round(images)
         if endpoint.dtype != DataType.FLOAT:
             images = tf.cast(images, tf.dtypes.as_dtype(endpoint.dtype))
-        name = endpoint.input if ":" in endpoint.input else f"{endpoint.input}:0"
-        return tf.import_graph_def(
-            frozen, input_map={name: images}, return_elements=[endpoint.output], name="module"
-        )
+        return run(images)
 
     return call
-
-
-def _frozen(tf: Any, folder: Path, endpoint: Endpoint, what: str) -> Any:
-    """Return the ``tf.GraphDef`` of the endpoint, its variables as constants."""
-    import warnings
-
-    from tlcli.runtime.native_stderr import quiet_stderr
-
-    with quiet_stderr(), warnings.catch_warnings(), tf.Graph().as_default():
-        warnings.simplefilter("ignore")
-        with tf.compat.v1.Session() as session:
-            try:
-                loaded = tf.compat.v1.saved_model.load(session, list(endpoint.tags), str(folder))
-                graph = _without_devices(loaded.graph_def)
-                prune_functions(graph)
-                return tf.compat.v1.graph_util.convert_variables_to_constants(
-                    session,
-                    graph,
-                    [re.sub(r":\d+$", "", endpoint.output)],
-                )
-            except (OSError, ValueError, KeyError, TypeError, tf.errors.OpError) as error:
-                raise BackboneError(f"{what} cannot be loaded: {first_line(error)}") from error
-
-
-def _without_devices(graph: Any) -> Any:
-    # Devices of the machine that saved it may not exist on this one.
-    for node in graph.node:
-        node.device = ""
-    return graph

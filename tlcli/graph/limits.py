@@ -17,6 +17,7 @@ from tlcli.graph.constant_ops import attribute_value
 from tlcli.graph.messages import length_fields
 from tlcli.graph.nodes import DTYPES, VALUE_FIELDS, Shape
 from tlcli.graph.shape_inference import Inference
+from tlcli.graph.shapes import placeholder_shape
 from tlcli.graph.surgery import needed_nodes
 
 LARGEST_TENSOR = 1 << 30
@@ -108,8 +109,10 @@ def check_sizes(graph: Any, input: str, outputs: Sequence[str], size: Shape, nam
         GraphError: names the operation and the shape.
     """
     sizes = _Sizes()
-    sizes.shapes[input, 0] = (1, *size, 3)
-    for node in needed_nodes(graph, outputs):
+    nodes = needed_nodes(graph, outputs)
+    declared = next((placeholder_shape(node) for node in nodes if node.name == input), None)
+    sizes.shapes[input, 0] = (1, *size, *(each or 3 for each in (declared or (None,) * 4)[3:]))
+    for node in nodes:
         if node.name == input:
             continue
         sizes.visit(node)

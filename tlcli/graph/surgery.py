@@ -10,7 +10,6 @@ itself: ``NAME`` (output 0), ``NAME:1``.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -195,49 +194,6 @@ def prune(graph: Any, outputs: Sequence[str]) -> Any:
         for key in [key for key in node.attr if key.startswith(_NOTES)]:
             del node.attr[key]
     return result
-
-
-def prune_functions(graph: Any) -> None:
-    """Take out of the functions of ``graph``, in place, what their results do not need by data.
-
-    A function also runs what only has an effect. In a model for inference that is, for one, the
-    counter of an augmentation layer's random numbers, which no result reads.
-
-    Args:
-        graph: a ``GraphDef`` of TensorFlow itself.
-    """
-    for function in graph.library.function:
-        needed = _needed_in_function(function)
-        kept = [node for node in function.node_def if node.name in needed]
-        for node in kept:
-            inputs = [
-                tensor
-                for tensor in node.input
-                if not tensor.startswith("^") or tensor[1:].split(":")[0] in needed
-            ]
-            del node.input[:]
-            node.input.extend(inputs)
-        copies = [copy.deepcopy(node) for node in kept]
-        del function.node_def[:]
-        function.node_def.extend(copies)
-        gone = [name for name, node in function.control_ret.items() if node not in needed]
-        for name in gone:
-            del function.control_ret[name]
-            function.signature.control_output.remove(name)
-
-
-def _needed_in_function(function: Any) -> set[str]:
-    """Return the names of the nodes and arguments that the results of a function need by data."""
-    nodes = {node.name: node for node in function.node_def}
-    waiting = [tensor.split(":")[0] for tensor in function.ret.values()]
-    needed: set[str] = set()
-    while waiting:
-        name = waiting.pop()
-        if name not in needed:
-            needed.add(name)
-            sources = nodes[name].input if name in nodes else ()
-            waiting += [source.split(":")[0] for source in sources if not source.startswith("^")]
-    return needed
 
 
 def rename_nodes(graph: Any, new_name: Callable[[str], str]) -> Any:

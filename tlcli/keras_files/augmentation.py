@@ -8,12 +8,26 @@ from __future__ import annotations
 
 from typing import Any
 
+from tlcli.graph.safety import every_node
 from tlcli.graph.shapes import infer_shapes
 from tlcli.graph.surgery import data_inputs, needed_nodes, redirect, spell_tensor, split_tensor
 
 _RANDOM = ("StatelessRandomUniform", "StatelessRandomNormal", "StatelessTruncatedNormal")
 
 Tensor = tuple[str, int]
+
+
+def draws_random_numbers(model: Any) -> bool:
+    """Return whether a graph of a SavedModel may change images at random.
+
+    Args:
+        model: a ``SavedModel`` message.
+    """
+    return any(
+        node.op.startswith(_RANDOM)
+        for meta_graph in model.meta_graphs
+        for node in every_node(meta_graph.graph_def)
+    )
 
 
 def without_augmentation(graph: Any, input: str, output: str) -> tuple[Any, list[str]]:

@@ -1,10 +1,13 @@
-"""From something callable in TensorFlow to a frozen graph: its variables become constants."""
+"""From a model in TensorFlow to a frozen graph: its variables become constants."""
 
 from __future__ import annotations
 
+import copy
+import re
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from tlcli.runtime.native_stderr import quiet_stderr
@@ -69,3 +72,94 @@ def frozen_call(call: Callable[[Any], Any], given: TracedInput, output: str) -> 
     tensor = frozen.outputs[0]
     shape = () if tensor.shape.rank is None else tuple(tensor.shape.as_list())
     return FrozenCall(frozen.graph.as_graph_def().SerializeToString(), tensor.op.name, shape)
+
+
+class TensorFlowError(Exception):
+    """TensorFlow cannot load a model; the cause is its own error."""
+
+
+def saved_model_call(
+    folder: Path, tags: Sequence[str], input: str, output: str
+) -> Callable[[Any], Any]:
+    """Return what computes a tensor of a SavedModel from another, its variables as constants.
+
+    Args:
+        folder: of the SavedModel, which was checked.
+        tags: of the graph in it.
+        input: name of the tensor that is given.
+        output: name of the tensor that is computed.
+
+    Raises:
+        TensorFlowError: it cannot be loaded.
+    """
+    tf = import_tensorflow()
+    frozen = _frozen_saved_model(tf, folder, tags, output)
+    name = input if ":" in input else f"{input}:0"
+
+    def call(tensor: Any) -> Any:
+        found = tf.import_graph_def(
+            frozen, input_map={name: tensor}, return_elements=[output], name="module"
+        )
+        return found[0]
+
+    return call
+
+
+def _frozen_saved_model(tf: Any, folder: Path, tags: Sequence[str], output: str) -> Any:
+    with quiet_stderr(), warnings.catch_warnings(), tf.Graph().as_default():
+        warnings.simplefilter("ignore")
+        with tf.compat.v1.Session() as session:
+            try:
+                loaded = tf.compat.v1.saved_model.load(session, list(tags), str(folder))
+                graph = loaded.graph_def
+                for node in graph.node:
+                    node.device = ""  # one of the machine that saved it
+                prune_functions(graph)
+                return tf.compat.v1.graph_util.convert_variables_to_constants(
+                    session, graph, [re.sub(r":\d+$", "", output)]
+                )
+            except (OSError, ValueError, KeyError, TypeError, tf.errors.OpError) as error:
+                raise TensorFlowError(str(error)) from error
+
+
+def prune_functions(graph: Any) -> None:
+    """Take out of the functions of ``graph``, in place, what their results do not need by data.
+
+    A function also runs what only has an effect. In a model for inference that is, for one, the
+    counter of an augmentation layer's random numbers, which no result reads.
+
+    Args:
+        graph: a ``GraphDef`` of TensorFlow itself.
+    """
+    for function in graph.library.function:
+        needed = _needed_in_function(function)
+        kept = [node for node in function.node_def if node.name in needed]
+        for node in kept:
+            inputs = [
+                tensor
+                for tensor in node.input
+                if not tensor.startswith("^") or tensor[1:].split(":")[0] in needed
+            ]
+            del node.input[:]
+            node.input.extend(inputs)
+        copies = [copy.deepcopy(node) for node in kept]
+        del function.node_def[:]
+        function.node_def.extend(copies)
+        gone = [name for name, node in function.control_ret.items() if node not in needed]
+        for name in gone:
+            del function.control_ret[name]
+            function.signature.control_output.remove(name)
+
+
+def _needed_in_function(function: Any) -> set[str]:
+    """Return the names of the nodes and arguments that the results of a function need by data."""
+    nodes = {node.name: node for node in function.node_def}
+    waiting = [tensor.split(":")[0] for tensor in function.ret.values()]
+    needed: set[str] = set()
+    while waiting:
+        name = waiting.pop()
+        if name not in needed:
+            needed.add(name)
+            sources = nodes[name].input if name in nodes else ()
+            waiting += [source.split(":")[0] for source in sources if not source.startswith("^")]
+    return needed

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tlcli.arrays import Array
-from tlcli.core.classifier.classifier import Classifier
-from tlcli.core.classifier.load_frozen import classifier_of
+from tlcli.core.classifier.classifier import Classifier, Engine
+from tlcli.core.classifier.load_frozen import classifier_of, convert
 from tlcli.core.classifier.load_request import LoadRequest
 from tlcli.core.model_spec.facts import ModelFacts
 from tlcli.core.model_spec.first_operations import GraphSteps
@@ -19,9 +20,12 @@ from tlcli.errors import GraphError
 from tlcli.graph.endpoints import DECODERS
 from tlcli.graph.nodes import DataType
 from tlcli.graph.safety import check_saved_model, every_node, read_saved_model
+from tlcli.keras_files.augmentation import draws_random_numbers
 from tlcli.runtime.native_stderr import quiet_stderr
 from tlcli.runtime.tensorflow import SessionEngine, import_tensorflow
 from tlcli.runtime.watchdog import first_line
+
+_log = logging.getLogger("tlcli")
 
 _TYPES: dict[int, str] = {
     DataType.FLOAT: "float32",
@@ -69,12 +73,45 @@ def load_saved_model(request: LoadRequest) -> Classifier:
     if not request.trust:
         check_saved_model(request.graph)
     ends = examine_saved_model(request.graph, request.overrides)
-    engine = SavedModelEngine(request.graph, ends)
+    if draws_random_numbers(read_saved_model(request.graph)):
+        facts, engine = _without_augmentation(request, ends)
+    else:
+        facts, engine = ends.facts, SavedModelEngine(request.graph, ends)
     try:
-        return classifier_of(request, ends.facts, engine)
+        return classifier_of(request, facts, engine)
     except BaseException:
         engine.close()
         raise
+
+
+def _without_augmentation(request: LoadRequest, ends: SavedModelEnds) -> tuple[ModelFacts, Engine]:
+    """Return a model without the layers that change images at random, and what it shows then.
+
+    Raises:
+        GraphError: TensorFlow cannot load it.
+    """
+    from tlcli.core.model_spec.input_inference import examine
+    from tlcli.graph.messages import GraphDef
+    from tlcli.graph.simplify import simplify
+    from tlcli.graph.surgery import without_identity_n
+    from tlcli.keras_files.augmentation import without_augmentation
+    from tlcli.runtime.freezing import TensorFlowError, TracedInput, frozen_call, saved_model_call
+
+    folder, given = request.graph, TracedInput("images", ends.facts.shape, ends.facts.dtype)
+    try:
+        call = saved_model_call(folder, ends.tags, ends.input, ends.output)
+        frozen = frozen_call(call, given, "scores")
+    except TensorFlowError as error:
+        raise GraphError(f"TensorFlow cannot load {folder}: {first_line(error)}") from error
+    graph = without_identity_n(GraphDef.FromString(frozen.graph))
+    graph = simplify(graph, given.name, [frozen.output])
+    graph, removed = without_augmentation(graph, given.name, frozen.output)
+    _log.info("Left out of %s, as they change images at random: %s", folder, ", ".join(removed))
+    overrides = replace(request.overrides, input_layer=given.name, output_layer=frozen.output)
+    count = None if request.labels is None else len(request.labels.names)
+    network = examine(graph, overrides, folder, labels=count)
+    known = {name: getattr(ends.facts, name) for name in ("kind", "input", "output")}
+    return replace(network.facts, **known), convert(network)[0]
 
 
 def examine_saved_model(folder: Path, overrides: InputOverrides) -> SavedModelEnds:

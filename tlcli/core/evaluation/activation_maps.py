@@ -81,8 +81,8 @@ class ActivationMapper(Closing):
     ) -> ActivationMapper:
         """Return the mapper of a loaded classifier; feed it what ``classifier.read`` gives.
 
-        The graph's file is read again: a frozen graph, a SavedModel that holds its weights,
-        or a .tflite file next to the frozen graph that its card names.
+        The graph's file is read again: a frozen graph, a Keras file, a SavedModel that holds its
+        weights, or a .tflite file next to the frozen graph that its card names.
 
         Args:
             classifier: of any generation.
@@ -209,6 +209,7 @@ def _read(path: Path, options: Mapping[str, Any]) -> tuple[Any, str, str, bool]:
     from tlcli.core.export.model_card import load_for
     from tlcli.core.model_spec.input_inference import examine
     from tlcli.core.model_spec.input_spec import InputOverrides
+    from tlcli.core.model_spec.kinds import ModelKind, kind_of
     from tlcli.graph.safety import check_operations, read_graph, read_saved_model
     from tlcli.graph.simplify import simplify
 
@@ -220,13 +221,19 @@ def _read(path: Path, options: Mapping[str, Any]) -> tuple[Any, str, str, bool]:
             input_layer=given.input_layer or card.input.name,
             output_layer=given.output_layer or card.output,
         )
-    if path.is_dir():
-        graph = read_saved_model(path).meta_graphs[0].graph_def
+    kind, trust = kind_of(path), bool(options.get("trust"))
+    if kind.is_keras:
+        from tlcli.core.classifier.load_keras import keras_network
+
+        network = keras_network(path, given, trust=trust)
     else:
-        graph = read_graph(_frozen_beside(path))
-    if not options.get("trust"):
-        check_operations(graph, str(path))
-    network = examine(graph, given, path)
+        if kind is ModelKind.SAVED_MODEL:
+            graph = read_saved_model(path).meta_graphs[0].graph_def
+        else:
+            graph = read_graph(_frozen_beside(path))
+        if not trust:
+            check_operations(graph, str(path))
+        network = examine(graph, given, path)
     plain = network.graph
     if card is None:
         plain = simplify(plain, network.input, [network.output])
