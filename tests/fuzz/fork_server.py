@@ -26,15 +26,17 @@ _SECONDS = 20.0
 
 
 class ForkedChild:
-    """What `tlcli.runtime.child_process.ChildProcess` is, from one server for all."""
+    """What `tlcli.runtime.child_process.ChildProcess` is, from one server for all of a kind."""
 
-    _server: subprocess.Popen[str] | None = None
+    _servers: dict[str, subprocess.Popen[str]] = {}  # noqa: RUF012
 
     def __init__(self, target: str, request: Mapping[str, Any], seconds: float) -> None:
-        server = type(self)._server
+        # A process without TensorFlow forks in a fraction of the time.
+        kind = "litert" if request["litert"] else "all"
+        server = self._servers.get(kind)
         if server is None or server.poll() is not None:
-            server = type(self)._server = subprocess.Popen(
-                [sys.executable, "-m", "tests.fuzz.fork_server"],
+            server = self._servers[kind] = subprocess.Popen(
+                [sys.executable, "-m", "tests.fuzz.fork_server", kind],
                 cwd=ROOT,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
@@ -45,13 +47,12 @@ class ForkedChild:
         given = {"target": target, "request": dict(request), "seconds": min(seconds, _SECONDS)}
         server.stdin.write(json.dumps(given) + "\n")
         server.stdin.flush()
+        self._server = server
 
     def wait(self) -> Ending:
         """Return how the child ended."""
-        server = type(self)._server
-        assert server is not None
-        assert server.stdout is not None
-        return Ending(**json.loads(server.stdout.readline()))
+        assert self._server.stdout is not None
+        return Ending(**json.loads(self._server.stdout.readline()))
 
     def __enter__(self) -> ForkedChild:
         return self
@@ -60,20 +61,22 @@ class ForkedChild:
         pass
 
 
-_IMPORTED = (
-    *("ai_edge_litert.interpreter", "PIL.PngImagePlugin", "tlcli.core.classifier.load_frozen"),
-    *("tlcli.core.classifier.load_saved_model", "tlcli.core.classifier.trial_child"),
-    *("tlcli.core.classifier.loading", "tlcli.graph.simplify", "tlcli.litert.writer"),
+_LIGHT = ("ai_edge_litert.interpreter", "tlcli.core.classifier.trial_child")
+_HEAVY = (
+    *("PIL.PngImagePlugin", "tlcli.core.classifier.load_frozen", "tlcli.litert.writer"),
+    *("tlcli.core.classifier.load_saved_model", "tlcli.core.classifier.loading"),
+    "tlcli.graph.simplify",
 )
 
 
-def serve() -> None:
-    """Fork a child for each line of standard input."""
-    from tlcli.runtime.tensorflow import import_tensorflow
-
-    for name in _IMPORTED:
+def serve(kind: str) -> None:
+    """Fork a child for each line of standard input; with ``kind`` "litert" without TensorFlow."""
+    for name in _LIGHT if kind == "litert" else _LIGHT + _HEAVY:
         import_module(name)
-    import_tensorflow()
+    if kind != "litert":
+        from tlcli.runtime.tensorflow import import_tensorflow
+
+        import_tensorflow()
     answers = os.dup(1)
     os.dup2(2, 1)
     for line in sys.stdin:
@@ -123,4 +126,4 @@ def _child(given: dict[str, Any]) -> dict[str, Any]:
 
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(ROOT)))
-    serve()
+    serve(sys.argv[1])

@@ -190,40 +190,30 @@ def _add_functions(graph: Any, made: Any, chance: random.Random) -> None:
 
 
 def _set_sound(value: Any, attribute: Any, inputs: int) -> None:
-    sound = _SOUND.get(attribute.name)
-    if attribute.type == "type":
-        # Indices are integers by their name, all else is float32.
-        value.type = 3 if attribute.name in _INDICES else 1
-    elif attribute.HasField("default_value"):
+    sound: Any = _SOUND.get(attribute.name)
+    kind = attribute.type
+    if attribute.HasField("default_value"):
         value.ParseFromString(attribute.default_value.SerializeToString())
-    elif attribute.name == "N":
-        value.i = inputs
-    elif isinstance(sound, bytes):
-        value.s = sound
-    elif isinstance(sound, int):
-        value.i = sound
-    elif isinstance(sound, list):
-        value.list.i.extend(sound)
-    elif attribute.type == "func":
-        value.func.name = "body"
-    elif attribute.type == "int":
-        value.i = 1
-    elif attribute.type == "list(type)":
+    elif kind == "type":
+        allowed = list(attribute.allowed_values.list.type)
+        value.type = next((each for each in (1, 3) if each in (allowed or [1])), 0) or allowed[0]
+    elif kind == "int":
+        value.i = inputs if attribute.name == "N" else 1 if sound is None else sound
+    elif kind == "string":
+        value.s = sound or b""
+    elif kind == "list(int)":
+        value.list.i.extend(sound or [1])
+        value.list.i.extend([1] * (attribute.minimum - len(value.list.i)))
+    elif kind == "list(type)":
         value.list.type.extend([1] * inputs)
-    elif attribute.type == "list(int)":
-        value.list.i.extend([1])
-    elif attribute.type == "shape":
+    elif kind == "func":
+        value.func.name = "body"
+    elif kind == "shape":
         value.shape.SetInParent()
-    elif attribute.type == "bool":
+    elif kind == "bool":
         value.b = False
-    elif attribute.type == "float":
+    elif kind == "float":
         value.f = 0.5
-    elif attribute.type == "string":
-        value.s = b""
-
-
-_INDICES = frozenset({"Tidx", "Tshape", "Tpaddings", "Tperm", "Tmultiples", "Index", "Tindices"})
-_INDICES |= {"Taxis", "Tdim", "Tlen", "index_type", "Tblock_shape", "Tcrops", "Tshift", "Tk"}
 
 
 def _change(graph: Any, chance: random.Random) -> None:
