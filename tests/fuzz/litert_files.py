@@ -11,10 +11,15 @@ from typing import Any
 import numpy as np
 
 from tests.fuzz.odd_values import FLOATS, INTEGERS, integer
-from tlcli.litert.safety_rules import RULES
+from tlcli.litert.safety_rules import OPERATORS
 
-# The tensors behind the image, as arrays; "x" is the image again. Without an entry: the image
-# as often as the rule asks for.
+_BINARY = frozenset(
+    """
+    ADD MUL SUB DIV MAXIMUM MINIMUM LESS GREATER GREATER_EQUAL LESS_EQUAL EQUAL NOT_EQUAL POW
+    LOGICAL_OR LOGICAL_AND FLOOR_DIV FLOOR_MOD SQUARED_DIFFERENCE BATCH_MATMUL CONCATENATION PACK
+    """.split()  # noqa: SIM905
+)
+# The tensors behind the image, as arrays; "x" is the image again.
 _WITH: dict[str, list[Any]] = {
     "CONV_2D": [np.ones((4, 3, 3, 3)), np.zeros(4)],
     "DEPTHWISE_CONV_2D": [np.ones((1, 3, 3, 3)), np.zeros(3)],
@@ -39,6 +44,7 @@ _WITH: dict[str, list[Any]] = {
     "BROADCAST_TO": [[1, 8, 8, 3]],
     "PRELU": [np.ones((1, 1, 3))],
     "SELECT": ["x", "x"],
+    "SELECT_V2": ["x", "x"],
     **{name: [[1, 2]] for name in ("MEAN", "SUM", "REDUCE_PROD", "REDUCE_MAX", "REDUCE_MIN")},
 }
 # All tensors, where the image is not the first.
@@ -78,8 +84,8 @@ def _schema() -> Any:
 
 def litert_file(chance: random.Random) -> bytes:
     """Return a small file with one operator of the allow-list and up to three changes."""
-    code = chance.choice(sorted(RULES))
-    return _packed(lambda: _model(code, RULES[code][0]), chance, (0, 1, 1, 1, 1, 2, 3))
+    code = chance.choice(sorted(OPERATORS))
+    return _packed(lambda: _model(code, OPERATORS[code]), chance, (0, 1, 1, 1, 1, 2, 3))
 
 
 def changed_litert(content: bytes, chance: random.Random) -> bytes:
@@ -112,8 +118,7 @@ def _model(code: int, name: str) -> Any:
     model.operatorCodes = []
     image = _tensor(model, None, (1, 8, 8, 3))
     inputs = []
-    fewest = RULES[code][1].inputs[0]
-    for value in _ALL.get(name, ["x", *_WITH.get(name, ["x"] * (fewest - 1))]):
+    for value in _ALL.get(name, ["x", *_WITH.get(name, ["x"] if name in _BINARY else [])]):
         if isinstance(value, str):
             inputs.append(image)
         else:

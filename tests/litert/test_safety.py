@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import random
 import struct
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,7 +18,7 @@ from tlcli.litert import safety as litert_check
 from tlcli.litert.flatbuffer import LiteRTModel, OperatorOptions
 from tlcli.litert.interpreter import LiteRTEngine
 from tlcli.litert.safety import check_litert
-from tlcli.litert.safety_rules import OTHER_OPERATORS, RULES
+from tlcli.litert.safety_rules import OPERATORS, OTHER_OPERATORS, SIZING
 
 _ADD, _CONVOLUTION, _FILL, _TILE, _SIGN = 0, 3, 94, 69, 158
 _CUSTOM, _WHILE, _READ = 32, 119, 143
@@ -63,8 +60,8 @@ def test_what_we_and_others_write_passes(shared: Path, tmp_path: Path) -> None:
         check_litert(old.read_bytes(), old.name)
 
 
-def test_a_convolution_without_its_bias_is_refused(tmp_path: Path) -> None:
-    """LiteRT reads the bias wherever it may be, and dies."""
+def test_a_convolution_without_its_bias_costs_no_more_than_a_sentence(tmp_path: Path) -> None:
+    """LiteRT's own kernel reads the bias wherever it may be, and dies."""
 
     def change(made: LiteRTModel, last: int) -> int:
         out = made.add_tensor("out", (None, 8, 8, 2))
@@ -72,11 +69,10 @@ def test_a_convolution_without_its_bias_is_refused(tmp_path: Path) -> None:
         made.add_operator(_CONVOLUTION, [last, weights], [out], _WINDOW)
         return out
 
-    assert "one of its CONV_2D has 2 inputs" in refused(model(change))
     path = tmp_path / "crash.tflite"
     path.write_bytes(model(change))
     (tmp_path / "labels.txt").write_text("a\nb\n")
-    with pytest.raises(GraphError, match="CONV_2D has 2 inputs"):
+    with pytest.raises(GraphError, match=r"crash\.tflite "):
         load(path)
 
 
@@ -84,15 +80,12 @@ def test_a_convolution_without_its_bias_is_refused(tmp_path: Path) -> None:
     ("inputs", "outputs", "reason"),
     [
         ((0, 99), (4,), "names the tensor 99 of 5"),
-        ((0, -1), (4,), "names the tensor -1 of 5"),
         ((0, -(2**31)), (4,), "names the tensor -2147483648"),
         ((0, 4), (4,), "reads what nothing computed"),
+        ((), (), "nothing computes one of its outputs"),
+        ((0, 0), (4, 4), "gives a tensor that was there before"),
         ((0, 0), (3,), "gives a tensor that was there before"),
         ((0, 0), (1,), "gives a tensor that was there before"),
-        ((0, 0), (4, 4), "has 2 outputs"),
-        ((0, 0), (), "has 0 outputs"),
-        ((), (4,), "has 0 inputs"),
-        ((0,) * 5000, (4,), "has 5000 inputs"),
     ],
 )
 def test_tensors_that_are_not_there(
@@ -213,33 +206,12 @@ def test_any_bytes_are_refused(rest: bytes) -> None:
     refused(b"\x0c\0\0\0TFL3" + rest)
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs processes that can be copied")
-@pytest.mark.slow
-def test_whatever_passes_does_not_end_the_process(shared: Path) -> None:
-    """Change what a real file says, and run in a process of its own what is let through."""
-    pytest.importorskip("ai_edge_litert.schema_py_generated")
-    script = Path(__file__).with_name("mutations.py")
-    done = subprocess.run(
-        [sys.executable, str(script), str(shared / "legacy/plates_128/graph.tflite"), "80"],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=Path(__file__).parents[2],
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr[-2000:]
-    died, ran, refusals = map(int, done.stdout.split())
-    assert died == 0
-    assert ran > 4
-    assert refusals > 20
-
-
 def test_the_list_names_what_is_needed_and_nothing_that_keeps_state() -> None:
-    taken = {name for name, _ in RULES.values()}
+    taken = set(OPERATORS.values())
+    assert SIZING.keys() <= taken
     assert {"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "SOFTMAX"} <= taken
     assert {"CALL_ONCE", "WHILE", "IF", "VAR_HANDLE", "HASHTABLE"} <= set(OTHER_OPERATORS.values())
-    assert not RULES.keys() & OTHER_OPERATORS.keys()
+    assert not OPERATORS.keys() & OTHER_OPERATORS.keys()
     assert not taken & set(OTHER_OPERATORS.values())
 
 

@@ -1,9 +1,9 @@
 """Check what a LiteRT file holds before LiteRT loads it.
 
-LiteRT's interpreter checks that the tables of a file lie inside it, but its kernels trust
-what the tables say: a convolution without its bias, or one that reads a tensor which nothing
-computes, ends the whole process. So operators, the number of their tensors and the order in
-which they are computed are checked here, from the bytes alone and without importing LiteRT.
+Operators that inference does not need are refused by name, and so are sizes that would fill the
+memory or change from one image to the next, and tensors that nothing computes. All is read from
+the bytes alone, without importing LiteRT. What kernels make of the rest shows in a trial run
+(`tlcli.core.classifier.trial`).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tlcli.errors import GraphError
-from tlcli.litert.safety_rules import OTHER_OPERATORS, RULES
+from tlcli.litert.safety_rules import OPERATORS, OTHER_OPERATORS, SIZING
 from tlcli.litert.tables import Bytes, DamagedError, Table, damaged
 from tlcli.text import counted
 
@@ -31,7 +31,7 @@ _BITS = {0: 32, 1: 16, 2: 32, 3: 8, 4: 64, 6: 8, 7: 16, 9: 8, 10: 64, 15: 32, 16
 
 
 def check_litert(content: bytes | mmap.mmap, name: str) -> None:
-    """Refuse a LiteRT file whose operators inference does not need, or that would crash.
+    """Refuse a LiteRT file whose operators inference does not need, or whose tables are damaged.
 
     Args:
         content: of the file.
@@ -59,7 +59,7 @@ def _check_model(model: Table, name: str) -> None:
     # What it does comes before what is wrong with its tensors.
     for operator in graphs[0].tables(3):
         number = operator.number(0, "<I")
-        if number < len(codes) and codes[number] not in RULES:
+        if number < len(codes) and codes[number] not in OPERATORS:
             raise _outside(name, _spell(entries[number]))
     # How long the constant in each buffer is, 0 for none. One that lies behind the tables
     # (offset and size, for files above 2 GB) is not read.
@@ -118,24 +118,16 @@ class _Graph:
         number = operator.number(0, "<I")
         if number >= len(self.codes):
             damaged(f"it names the operator {number} of {len(self.codes)}")
-        kind, rule = RULES[self.codes[number]]
+        kind = OPERATORS[self.codes[number]]
         inputs, outputs = operator.integers(1), operator.integers(2)
-        for what, found, (fewest, most) in (
-            ("inputs", inputs, rule.inputs),
-            ("outputs", outputs, rule.outputs),
-        ):
-            if not fewest <= len(found) <= most:
-                damaged(f"one of its {kind} has {len(found)} {what}")
         for position, index in enumerate(inputs):
-            if index == -1 and position in rule.optional:
+            if index == -1:  # it is left out
                 continue
             self.check_index(index)
             if index not in self.known:
                 damaged(f"one of its {kind} reads what nothing computed")
-            if position in rule.constant and not self.constants[index]:
+            if position in SIZING.get(kind, ()) and not self.constants[index]:
                 raise _outside(self.name, f"a {kind} whose result's size is computed")
-        if len(set(outputs)) != len(outputs):
-            damaged(f"one of its {kind} gives a tensor twice")
         for index in outputs:
             self.check_index(index)
             if index in self.known:

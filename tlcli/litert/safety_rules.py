@@ -1,136 +1,51 @@
-"""The operators of LiteRT by their numbers in its schema: what is taken, and how, and what is not.
+"""The operators of LiteRT by their numbers in its schema: which are taken, and which are not.
 
 Source: the schema of LiteRT files (schema.fbs), `BuiltinOperator`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+OPERATORS = {
+    0: "ADD", 1: "AVERAGE_POOL_2D", 2: "CONCATENATION", 3: "CONV_2D", 4: "DEPTHWISE_CONV_2D",
+    5: "DEPTH_TO_SPACE", 6: "DEQUANTIZE", 8: "FLOOR", 9: "FULLY_CONNECTED",
+    11: "L2_NORMALIZATION", 12: "L2_POOL_2D", 13: "LOCAL_RESPONSE_NORMALIZATION",
+    14: "LOGISTIC", 17: "MAX_POOL_2D", 18: "MUL", 19: "RELU", 20: "RELU_N1_TO_1", 21: "RELU6",
+    22: "RESHAPE", 23: "RESIZE_BILINEAR", 25: "SOFTMAX", 26: "SPACE_TO_DEPTH", 28: "TANH",
+    34: "PAD", 36: "GATHER", 37: "BATCH_TO_SPACE_ND", 38: "SPACE_TO_BATCH_ND", 39: "TRANSPOSE",
+    40: "MEAN", 41: "SUB", 42: "DIV", 43: "SQUEEZE", 45: "STRIDED_SLICE", 47: "EXP",
+    48: "TOPK_V2", 49: "SPLIT", 50: "LOG_SOFTMAX", 53: "CAST", 54: "PRELU", 55: "MAXIMUM",
+    56: "ARG_MAX", 57: "MINIMUM", 58: "LESS", 59: "NEG", 60: "PADV2", 61: "GREATER",
+    62: "GREATER_EQUAL", 63: "LESS_EQUAL", 64: "SELECT", 65: "SLICE", 66: "SIN",
+    67: "TRANSPOSE_CONV", 69: "TILE", 70: "EXPAND_DIMS", 71: "EQUAL", 72: "NOT_EQUAL",
+    73: "LOG", 74: "SUM", 75: "SQRT", 76: "RSQRT", 77: "SHAPE", 78: "POW", 79: "ARG_MIN",
+    81: "REDUCE_PROD", 82: "REDUCE_MAX", 83: "PACK", 84: "LOGICAL_OR", 86: "LOGICAL_AND",
+    87: "LOGICAL_NOT", 88: "UNPACK", 89: "REDUCE_MIN", 90: "FLOOR_DIV", 92: "SQUARE",
+    93: "ZEROS_LIKE", 94: "FILL", 95: "FLOOR_MOD", 96: "RANGE", 97: "RESIZE_NEAREST_NEIGHBOR",
+    98: "LEAKY_RELU", 99: "SQUARED_DIFFERENCE", 100: "MIRROR_PAD", 101: "ABS", 102: "SPLIT_V",
+    104: "CEIL", 108: "COS", 110: "RANK", 111: "ELU", 114: "QUANTIZE", 116: "ROUND",
+    117: "HARD_SWISH", 123: "SELECT_V2", 126: "BATCH_MATMUL", 130: "BROADCAST_TO", 150: "GELU",
+}  # fmt: skip
+"""Those that compute on tensors and touch nothing else."""
 
-# No stack, no matter how a network joins its branches, has more.
-_MANY = 1024
-
-
-@dataclass(frozen=True)
-class Rule:
-    """How many tensors an operator takes and gives, and how they must be.
-
-    Attributes:
-        inputs: fewest and most.
-        outputs: fewest and most.
-        optional: inputs that may be absent (-1).
-        constant: inputs that must be constants: the size of the result depends on them.
-    """
-
-    inputs: tuple[int, int]
-    outputs: tuple[int, int] = (1, 1)
-    optional: tuple[int, ...] = ()
-    constant: tuple[int, ...] = ()
-
-
-_ONE = Rule((1, 1))
-_TWO = Rule((2, 2))
-_THREE = Rule((3, 3))
-_SIZED = Rule((2, 2), constant=(1,))
-_BIASED = Rule((3, 3), optional=(2,))
-
-RULES: dict[int, tuple[str, Rule]] = {
-    0: ("ADD", _TWO),
-    1: ("AVERAGE_POOL_2D", _ONE),
-    2: ("CONCATENATION", Rule((1, _MANY))),
-    3: ("CONV_2D", _BIASED),
-    4: ("DEPTHWISE_CONV_2D", _BIASED),
-    5: ("DEPTH_TO_SPACE", _ONE),
-    6: ("DEQUANTIZE", _ONE),
-    8: ("FLOOR", _ONE),
-    9: ("FULLY_CONNECTED", Rule((2, 3), optional=(2,))),
-    11: ("L2_NORMALIZATION", _ONE),
-    12: ("L2_POOL_2D", _ONE),
-    13: ("LOCAL_RESPONSE_NORMALIZATION", _ONE),
-    14: ("LOGISTIC", _ONE),
-    17: ("MAX_POOL_2D", _ONE),
-    18: ("MUL", _TWO),
-    19: ("RELU", _ONE),
-    20: ("RELU_N1_TO_1", _ONE),
-    21: ("RELU6", _ONE),
-    22: ("RESHAPE", Rule((1, 2))),
-    23: ("RESIZE_BILINEAR", _SIZED),
-    25: ("SOFTMAX", _ONE),
-    26: ("SPACE_TO_DEPTH", _ONE),
-    28: ("TANH", _ONE),
-    34: ("PAD", _SIZED),
-    36: ("GATHER", _TWO),
-    37: ("BATCH_TO_SPACE_ND", Rule((3, 3), constant=(1, 2))),
-    38: ("SPACE_TO_BATCH_ND", Rule((3, 3), constant=(1, 2))),
-    39: ("TRANSPOSE", _SIZED),
-    40: ("MEAN", _SIZED),
-    41: ("SUB", _TWO),
-    42: ("DIV", _TWO),
-    43: ("SQUEEZE", _ONE),
-    45: ("STRIDED_SLICE", Rule((4, 4))),
-    47: ("EXP", _ONE),
-    48: ("TOPK_V2", Rule((2, 2), (2, 2), constant=(1,))),
-    49: ("SPLIT", Rule((2, 2), (1, _MANY), constant=(0,))),
-    50: ("LOG_SOFTMAX", _ONE),
-    53: ("CAST", _ONE),
-    54: ("PRELU", _TWO),
-    55: ("MAXIMUM", _TWO),
-    56: ("ARG_MAX", _SIZED),
-    57: ("MINIMUM", _TWO),
-    58: ("LESS", _TWO),
-    59: ("NEG", _ONE),
-    60: ("PADV2", Rule((3, 3), constant=(1,))),
-    61: ("GREATER", _TWO),
-    62: ("GREATER_EQUAL", _TWO),
-    63: ("LESS_EQUAL", _TWO),
-    64: ("SELECT", _THREE),
-    65: ("SLICE", _THREE),
-    66: ("SIN", _ONE),
-    67: ("TRANSPOSE_CONV", Rule((3, 4), optional=(3,), constant=(0,))),
-    69: ("TILE", _SIZED),
-    70: ("EXPAND_DIMS", _SIZED),
-    71: ("EQUAL", _TWO),
-    72: ("NOT_EQUAL", _TWO),
-    73: ("LOG", _ONE),
-    74: ("SUM", _SIZED),
-    75: ("SQRT", _ONE),
-    76: ("RSQRT", _ONE),
-    77: ("SHAPE", _ONE),
-    78: ("POW", _TWO),
-    79: ("ARG_MIN", _SIZED),
-    81: ("REDUCE_PROD", _SIZED),
-    82: ("REDUCE_MAX", _SIZED),
-    83: ("PACK", Rule((1, _MANY))),
-    84: ("LOGICAL_OR", _TWO),
-    86: ("LOGICAL_AND", _TWO),
-    87: ("LOGICAL_NOT", _ONE),
-    88: ("UNPACK", Rule((1, 1), (1, _MANY))),
-    89: ("REDUCE_MIN", _SIZED),
-    90: ("FLOOR_DIV", _TWO),
-    92: ("SQUARE", _ONE),
-    93: ("ZEROS_LIKE", _ONE),
-    94: ("FILL", Rule((2, 2), constant=(0,))),
-    95: ("FLOOR_MOD", _TWO),
-    96: ("RANGE", Rule((3, 3), constant=(0, 1, 2))),
-    97: ("RESIZE_NEAREST_NEIGHBOR", _SIZED),
-    98: ("LEAKY_RELU", _ONE),
-    99: ("SQUARED_DIFFERENCE", _TWO),
-    100: ("MIRROR_PAD", _SIZED),
-    101: ("ABS", _ONE),
-    102: ("SPLIT_V", Rule((3, 3), (1, _MANY), constant=(1, 2))),
-    104: ("CEIL", _ONE),
-    108: ("COS", _ONE),
-    110: ("RANK", _ONE),
-    111: ("ELU", _ONE),
-    114: ("QUANTIZE", _ONE),
-    116: ("ROUND", _ONE),
-    117: ("HARD_SWISH", _ONE),
-    123: ("SELECT_V2", _THREE),
-    126: ("BATCH_MATMUL", _TWO),
-    130: ("BROADCAST_TO", _SIZED),
-    150: ("GELU", _ONE),
-}
-"""Name and rule of each operator that computes on tensors and touches nothing else."""
+SIZING = {
+    **dict.fromkeys(
+        (
+            "RESIZE_BILINEAR", "PAD", "TRANSPOSE", "MEAN", "TOPK_V2", "ARG_MAX", "PADV2",
+            "TILE", "EXPAND_DIMS", "SUM", "ARG_MIN", "REDUCE_PROD", "REDUCE_MAX", "REDUCE_MIN",
+            "RESIZE_NEAREST_NEIGHBOR", "MIRROR_PAD", "BROADCAST_TO",
+        ),
+        (1,),
+    ),
+    "BATCH_TO_SPACE_ND": (1, 2),
+    "SPACE_TO_BATCH_ND": (1, 2),
+    "SPLIT_V": (1, 2),
+    "SPLIT": (0,),
+    "TRANSPOSE_CONV": (0,),
+    "FILL": (0,),
+    "RANGE": (0, 1, 2),
+}  # fmt: skip
+"""Inputs that must be constants, as the size of the result depends on them: it must not depend on
+the image, which no trial run has seen."""
 
 OTHER_OPERATORS = {
     7: "EMBEDDING_LOOKUP", 10: "HASHTABLE_LOOKUP", 15: "LSH_PROJECTION", 16: "LSTM", 24: "RNN",
