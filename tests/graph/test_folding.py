@@ -282,7 +282,8 @@ def test_old_norm_and_concat_of_2015(scaled: bool) -> None:
 
 def test_folding_imports_no_tensorflow_for_usual_graphs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "tensorflow", None)
-    quantised = const("q", np.array([0, 255], np.uint8), DataType.QUINT8)
+    quantised = const("q", np.array([0, 255], np.uint8))
+    quantised.attr["dtype"].type = quantised.attr["value"].tensor.dtype = DataType.QUINT8
     graph = new_graph(
         [
             placeholder("x", FLOAT, [None, 2]),

@@ -14,7 +14,6 @@ from tlcli.graph.nodes import (
     DTYPES,
     FILL_LIMIT,
     DataType,
-    ShapeAttribute,
     array_to_tensor,
     const,
     data_type,
@@ -39,7 +38,8 @@ def tensor(dtype: DataType, dims: list[int], **fields: object) -> Tensor:
 def test_every_array_comes_back_as_it_was(number: int, data: st.DataObject) -> None:
     shapes = arrays.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=3)
     array = data.draw(arrays.arrays(DTYPES[number], shapes))
-    message = array_to_tensor(array, DataType(number))
+    message = array_to_tensor(array)
+    message.dtype = number  # NumPy has no names for quantised types
     back = tensor_to_array(Tensor.FromString(message.SerializeToString()))
     assert back.dtype == array.dtype
     assert back.shape == array.shape
@@ -107,8 +107,6 @@ def test_crafted_tensors_are_refused(crafted: Tensor) -> None:
 def test_types_that_graphs_lack_are_refused() -> None:
     with pytest.raises(GraphError, match="datetime64"):
         array_to_tensor(np.array(["2020-01-01"], "datetime64[D]"))
-    with pytest.raises(GraphError, match="float32 cannot be stored as QUINT8"):
-        array_to_tensor(np.zeros(2, np.float32), DataType.QUINT8)
 
 
 def test_attributes_follow_the_python_type() -> None:
@@ -116,7 +114,7 @@ def test_attributes_follow_the_python_type() -> None:
         "a", "Op", ["b", "^c"],
         T=np.float32, U=DataType.QUINT8, flag=True, count=3, rate=0.5, padding="SAME", raw=b"x",
         strides=[1, 2], empty=[], kinds=[np.int32], names=["p"], flags=[False], rates=[1.5],
-        shape=ShapeAttribute([None, 3]), shapes=[ShapeAttribute(None)],
+        shape=shape_message([None, 3]), shapes=[shape_message(None)],
         value=np.array([1, 2], np.int32),
     )  # fmt: skip
     attr = made.attr
@@ -149,7 +147,6 @@ def test_messages_are_copied_into_attributes() -> None:
 
 def test_const_and_placeholder_name_their_types() -> None:
     assert const("c", np.zeros(2, np.float32)).attr["dtype"].type == DataType.FLOAT
-    assert const("c", np.zeros(2, np.uint8), DataType.QUINT8).attr["dtype"].type == DataType.QUINT8
     made = placeholder("p", np.float32, [None, 2])
     assert made.attr["dtype"].type == data_type("float32") == DataType.FLOAT
     assert shape_dims(made.attr["shape"].shape) == (None, 2)

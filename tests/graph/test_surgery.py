@@ -21,7 +21,7 @@ from tlcli.graph.surgery import (
     spell_tensor,
     split_tensor,
     strip_identities,
-    unique_name,
+    take_name,
 )
 from tlcli.runtime.tensorflow import GraphEngine
 
@@ -135,9 +135,10 @@ def test_rename() -> None:
         rename_nodes(graph, lambda _: "same")
 
 
-def test_unique_name() -> None:
-    assert unique_name("a", {"b"}) == "a"
-    assert unique_name("a", ["a", "a_1"]) == "a_2"
+def test_take_name() -> None:
+    taken = {"b"}
+    assert [take_name("a", taken) for _ in range(3)] == ["a", "a_1", "a_2"]
+    assert taken == {"a", "a_1", "a_2", "b"}
 
 
 def test_replace_input_in_the_middle() -> None:

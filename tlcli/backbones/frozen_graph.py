@@ -27,7 +27,7 @@ from google.protobuf.message import DecodeError
 from tlcli.backbone import INPUT, Backbone, BackboneGraph
 from tlcli.backbones.bottleneck_layer import warn_of_scores
 from tlcli.backbones.freezing import GREY_WEIGHTS
-from tlcli.backbones.frozen_graph_layers import Plan, bottleneck_size, find_plan
+from tlcli.backbones.frozen_graph_layers import Plan, bottleneck_sizes, find_plan
 from tlcli.backbones.model_options import DEFAULT_OPTIONS, ModelOptions
 from tlcli.core.images.preprocessing import LARGEST_SIDE, PREPROCESSING_VERSION
 from tlcli.errors import BackboneError, GraphError, UsageError
@@ -37,10 +37,11 @@ from tlcli.graph.limits import check_constants, check_messages, check_sizes
 from tlcli.graph.messages import GraphDef
 from tlcli.graph.nodes import DataType, const, node, placeholder
 from tlcli.graph.safety import INFERENCE_OPERATIONS, MAXIMUM_BYTES, check_operations
-from tlcli.graph.shapes import infer_shapes, placeholder_shape, widen_batch
+from tlcli.graph.shapes import placeholder_shape, widen_batch
 from tlcli.graph.simplify import simplify
 from tlcli.graph.surgery import (
     PLAIN_OPERATIONS,
+    calls_function,
     copy_graph,
     data_inputs,
     nodes_by_name,
@@ -83,7 +84,7 @@ def find(
         graph = _parse(content, path)
         del content
         plan = find_plan(graph, options)
-        size = bottleneck_size(graph, plan)
+        sizes = bottleneck_sizes(graph, plan)
     facts = {
         "kind": "frozen graph",
         "file": digest,
@@ -112,7 +113,7 @@ def find(
         height=plan.height,
         width=plan.width,
         fingerprint=fingerprint,
-        bottleneck_size=size,
+        bottleneck_size=None if sizes is None else sizes[-1],
         load_graph=load_graph,
     )
 
@@ -179,8 +180,7 @@ def _scaling_nodes(plan: Plan, batch: int | None) -> list[Any]:
     if plan.std != 255.0:
         factor, before = f"{_SCALING}/factor", nodes[-1].name
         nodes.append(const(factor, np.float32(255.0 / plan.std)))
-        product = node(f"{_SCALING}/product", "Mul", [before, factor], T=np.float32)
-        nodes.append(product)
+        nodes.append(node(f"{_SCALING}/product", "Mul", [before, factor], T=np.float32))
     if plan.mean != 0.0:
         mean = f"{_SCALING}/mean"
         before = nodes[-1].name
@@ -232,13 +232,11 @@ def _build(graph: Any, plan: Plan, trust: bool) -> BackboneGraph:
         check_constants(cut.node, "it")
         check_sizes(cut, INPUT, [output], (plan.height, plan.width), "it")
     cut = simplify(cut, INPUT, [output])
-    shape = (None, plan.height, plan.width, 3)
-    found_shape = infer_shapes(cut, INPUT, shape, [output]).get(spell_tensor(*split_tensor(output)))
-    size = bottleneck_size(cut, Plan(INPUT, output, plan.height, plan.width, 0.0, 255.0))
-    if size is None:
-        size = _measured_size(cut, output, plan, batch)
-        found_shape = None
-    if found_shape is None or len(found_shape) != 2 or split_tensor(output)[1]:
+    # The placeholder takes three channels, whatever the graph itself is fed.
+    rgb = Plan(INPUT, output, plan.height, plan.width, plan.mean, plan.std)
+    sizes = bottleneck_sizes(cut, rgb)
+    size = _measured_size(cut, output, plan, batch) if sizes is None else sizes[-1]
+    if sizes is None or len(sizes) > 1 or split_tensor(output)[1]:
         flat = f"{split_tensor(output)[0]}/bottleneck"
         cut = copy_graph(cut, cut.node)
         cut.node.append(const(f"{flat}/shape", np.array([-1, size], np.int32)))
@@ -279,9 +277,8 @@ def _check_cut(cut: Any, trust: bool) -> None:
             raise GraphError(
                 f"it needs the input {each.name!r} as well as the image; freeze it with that fixed"
             )
-        calls = any(value.WhichOneof("value") == "func" for value in each.attr.values())
         known = trust or each.op in INFERENCE_OPERATIONS | PLAIN_OPERATIONS
-        if calls or not known:
+        if calls_function(each) or not known:
             raise GraphError(
                 f"its node {each.name!r} is the operation {each.op}, which a frozen inference "
                 "graph does not contain; freeze it with its variables and functions turned into "
@@ -294,8 +291,7 @@ def _measured_size(cut: Any, output: str, plan: Plan, batch: int | None) -> int:
     from tlcli.runtime.tensorflow import GraphEngine
 
     with GraphEngine(cut, INPUT, output) as engine:
-        image = np.zeros((batch or 1, plan.height, plan.width, 3), np.float32)
-        values = engine.run(image)
+        values = engine.run(np.zeros((batch or 1, plan.height, plan.width, 3), np.float32))
     if values.ndim == 0 or values.size != values.shape[-1] * (batch or 1):
         raise GraphError(
             f"its layer {plan.output!r} gives {' x '.join(map(str, values.shape))} values, not "

@@ -125,8 +125,8 @@ def _find_scaling(layers: Layers, fed: str, output: str, options: ModelOptions) 
     return found
 
 
-def bottleneck_size(graph: Any, plan: Plan) -> int | None:
-    """Return D where the shapes of the graph give it.
+def bottleneck_sizes(graph: Any, plan: Plan) -> list[int] | None:
+    """Return the sizes of one image's bottleneck, D last, where the shapes of the graph give them.
 
     Raises:
         GraphError: the layer gives a feature map, not one vector.
@@ -143,4 +143,4 @@ def bottleneck_size(graph: Any, plan: Plan) -> int | None:
             f"its layer {plan.output!r} gives {dims} for an image, not one vector; name a "
             "layer behind the pooling with --module_output"
         )
-    return sizes[-1]
+    return sizes

@@ -17,6 +17,7 @@ vector itself. Sums within a layer are taken in float32 by the kernels, except f
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import numpy as np
@@ -31,7 +32,7 @@ from tlcli.graph.surgery import (
     needed_nodes,
     spell_tensor,
     split_tensor,
-    unique_name,
+    take_name,
 )
 
 REWRITE = 1
@@ -45,8 +46,8 @@ the largest value, on MobileNet v1 0.25 from 6% to 25%. oneDNN sums it in float3
 """
 
 # What bfloat16 is for. TensorFlow has kernels for all below on CPUs and GPUs.
-_HEAVY = frozenset({"Conv2D", DEPTHWISE, "MatMul", "BatchMatMul", "BatchMatMulV2"})
 _PRODUCTS = frozenset({"MatMul", "BatchMatMul", "BatchMatMulV2"})
+_HEAVY = _PRODUCTS | {"Conv2D", DEPTHWISE}
 _ONE_INPUT = """
     Relu Relu6 Elu Selu LeakyRelu Sigmoid Tanh MaxPool AvgPool
     Pad MirrorPad Reshape Squeeze ExpandDims Transpose
@@ -90,7 +91,7 @@ def bfloat16_graph(graph: Any, input: str, output: str, depthwise: bool = True) 
     """
     ordered = needed_nodes(graph, [output])
     chosen = _chosen(graph, ordered, input, depthwise)
-    return _Rewriting(graph, ordered, split_tensor(output)[0]).run(chosen)
+    return _Rewriting(graph, ordered, split_tensor(output)[0], chosen).run()
 
 
 def _typed_inputs(found: Any) -> list[int]:
@@ -135,8 +136,9 @@ def _read_by_heavy(ordered: list[Any]) -> set[str]:
 class _Rewriting:
     """One graph being rewritten; constants and casts are made once for all their readers."""
 
-    def __init__(self, graph: Any, ordered: list[Any], output: str) -> None:
+    def __init__(self, graph: Any, ordered: list[Any], output: str, chosen: set[str]) -> None:
         self._graph, self._ordered, self._output = graph, ordered, output
+        self._chosen = chosen
         self._nodes = {found.name: found for found in ordered}
         self._taken = {found.name for found in graph.node}
         self._made: list[Any] = []
@@ -144,61 +146,42 @@ class _Rewriting:
         self._higher: dict[str, str] = {}
         self._new_names: dict[str, str] = {}
 
-    def run(self, chosen: set[str]) -> Any:
+    def run(self) -> Any:
         for found in self._ordered:
-            changed = type(found)()
-            changed.CopyFrom(found)
-            if found.name in chosen:
-                self._lower_node(changed, chosen)
-            else:
-                self._keep_node(changed, chosen)
-        if self._output in chosen:
-            self._float32(self._output, chosen)
-        made = {found.name for found in self._made}
+            changed = copy.deepcopy(found)
+            self._rewrite(changed)
+            self._made.append(changed)
+        if self._output in self._chosen:
+            self._float32(self._output)
+        result = copy_graph(self._graph, self._made)
         # Constants that only bfloat16 layers read are there in bfloat16 now.
-        kept = [
-            found
-            for found in needed_nodes(copy_graph(self._graph, self._made), [self._output])
-            if found.name in made
-        ]
-        return copy_graph(self._graph, kept)
+        return copy_graph(self._graph, needed_nodes(result, [self._output]))
 
-    def _keep_node(self, changed: Any, chosen: set[str]) -> None:
-        if changed.op == "Shape" and split_tensor(changed.input[0])[0] in chosen:
+    def _rewrite(self, changed: Any) -> None:
+        if changed.name in self._chosen:
+            lowered = _typed_inputs(changed)
+        elif changed.op == "Shape" and split_tensor(changed.input[0])[0] in self._chosen:
             # A size is the same in every precision, and a cast of the whole tensor is not free.
-            changed.attr["T"].type = DataType.BFLOAT16
-            changed.input[0] = self._bfloat16(changed.input[0], chosen)
+            lowered = [0]
         else:
-            for number, tensor in enumerate(changed.input):
-                changed.input[number] = self._float32(tensor, chosen)
-        self._made.append(changed)
-
-    def _lower_node(self, changed: Any, chosen: set[str]) -> None:
-        changed.attr["T"].type = DataType.BFLOAT16
-        typed = _typed_inputs(changed)
+            lowered = []
+        if lowered:
+            changed.attr["T"].type = DataType.BFLOAT16
         for number, tensor in enumerate(changed.input):
-            if number in typed:
-                changed.input[number] = self._bfloat16(tensor, chosen)
-            else:
-                changed.input[number] = self._float32(tensor, chosen)
-        if changed.name == self._output:
+            read = self._bfloat16 if number in lowered else self._float32
+            changed.input[number] = read(tensor)
+        if changed.name == self._output and changed.name in self._chosen:
             # The name belongs to the float32 vector.
-            self._new_names[changed.name] = self._name(f"{changed.name}/bfloat16")
-            changed.name = self._new_names[changed.name]
-        self._made.append(changed)
+            changed.name = take_name(f"{self._output}/bfloat16", self._taken)
+            self._new_names[self._output] = changed.name
 
-    def _name(self, wanted: str) -> str:
-        name = unique_name(wanted, self._taken)
-        self._taken.add(name)
-        return name
-
-    def _bfloat16(self, tensor: str, chosen: set[str]) -> str:
+    def _bfloat16(self, tensor: str) -> str:
         source, output = split_tensor(tensor)
-        if source in chosen:
+        if source in self._chosen:
             return spell_tensor(self._new_names.get(source, source), output)
         key = (source, output)
         if key not in self._lower:
-            name = self._name(f"{source}/to_bfloat16")
+            name = take_name(f"{source}/to_bfloat16", self._taken)
             found = self._nodes[source]
             if found.op == "Const":
                 self._made.append(_constant(name, tensor_to_array(found.attr["value"].tensor)))
@@ -207,13 +190,13 @@ class _Rewriting:
             self._lower[key] = name
         return self._lower[key]
 
-    def _float32(self, tensor: str, chosen: set[str]) -> str:
+    def _float32(self, tensor: str) -> str:
         source, _ = split_tensor(tensor)
-        if tensor.startswith("^") or source not in chosen:
+        if tensor.startswith("^") or source not in self._chosen:
             return tensor
         if source not in self._higher:
             is_output = source == self._output
-            name = source if is_output else self._name(f"{source}/to_float32")
+            name = source if is_output else take_name(f"{source}/to_float32", self._taken)
             lowered = self._new_names.get(source, source)
             self._made.append(_cast(name, lowered, DataType.BFLOAT16, DataType.FLOAT))
             self._higher[source] = name

@@ -102,31 +102,26 @@ def dequantize(node: Any, values: Array, low: float, high: float) -> Array | Non
     return None
 
 
-def strided_slice(node: Any, values: Array, begin: Array, end: Array, step: Array) -> Array | None:
-    """Return the slice that a ``StridedSlice`` node takes of ``values``; None: not known."""
+def _strided_slice(node: Any, values: Array, begin: Array, end: Array, step: Array) -> Array | None:
     if attribute_value(node, "ellipsis_mask", 0) or attribute_value(node, "new_axis_mask", 0):
         return None
-    masks = {
-        key: attribute_value(node, key, 0) for key in ("begin_mask", "end_mask", "shrink_axis_mask")
-    }
+    no_begin, no_end, shrink = (
+        attribute_value(node, f"{mask}_mask", 0) for mask in ("begin", "end", "shrink_axis")
+    )
     index: list[slice | int] = []
     for axis, (first, last, stride) in enumerate(zip(begin, end, step, strict=True)):
         bit = 1 << axis
-        if masks["shrink_axis_mask"] & bit:
+        if shrink & bit:
             index.append(int(first))
         else:
-            index.append(
-                slice(
-                    None if masks["begin_mask"] & bit else int(first),
-                    None if masks["end_mask"] & bit else int(last),
-                    int(stride),
-                )
-            )
+            start = None if no_begin & bit else int(first)
+            stop = None if no_end & bit else int(last)
+            index.append(slice(start, stop, int(stride)))
     return np.asarray(values[tuple(index)])
 
 
-def _shape_like(node: Any, inputs: list[Array]) -> Array | None:
-    """Evaluate the operations that move values about."""
+def moved(node: Any, inputs: Sequence[Array]) -> Array | None:
+    """Return the result of an operation that moves values about; None: not known."""
     op, first = node.op, inputs[0]
     if op == "Reshape":
         return first.reshape([int(size) for size in inputs[1].ravel()])
@@ -144,7 +139,7 @@ def _shape_like(node: Any, inputs: list[Array]) -> Array | None:
     if op == "Concat":
         return np.concatenate(inputs[1:], int(first.reshape(())))
     if op == "StridedSlice":
-        return strided_slice(node, first, *inputs[1:4])
+        return _strided_slice(node, first, *inputs[1:4])
     if op == "Shape":
         return np.array(first.shape, DTYPES[attribute_value(node, "out_type", DataType.INT32)])
     if op == "Fill":
@@ -203,7 +198,7 @@ def compute(node: Any, inputs: Sequence[Array]) -> Array | None:
                     node, inputs[0], float(inputs[1].reshape(())), float(inputs[2].reshape(()))
                 )
             else:
-                result = _shape_like(node, list(inputs))
+                result = moved(node, inputs)
     except GraphError:
         raise
     except Exception as error:  # NumPy raises what its own code makes of impossible values

@@ -7,6 +7,7 @@ one ``BiasAdd``. All arithmetic on weights is done in float64 and rounded once.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -29,7 +30,7 @@ from tlcli.graph.surgery import (
     prune,
     spell_tensor,
     split_tensor,
-    unique_name,
+    take_name,
 )
 from tlcli.runtime.watchdog import first_line
 
@@ -105,11 +106,8 @@ def _plain_concat(found: Any) -> Any:
     if found.op != "Concat":
         return found
     inputs = [spell_tensor(*source) for source in data_inputs(found)]
-    joined = node(found.name, "ConcatV2", [*inputs[1:], inputs[0]])
-    joined.attr["T"].CopyFrom(found.attr["T"])
-    joined.attr["N"].i = len(inputs) - 1
-    joined.attr["Tidx"].type = int(DataType.INT32)
-    return joined
+    attrs = {"T": found.attr["T"], "N": len(inputs) - 1, "Tidx": DataType.INT32}
+    return node(found.name, "ConcatV2", [*inputs[1:], inputs[0]], **attrs)
 
 
 def _evaluate_with_tensorflow(found: Any, inputs: Sequence[Any]) -> Array:
@@ -158,12 +156,6 @@ class _Folder:
         self.nodes = nodes_by_name(graph)
         self.readers = consumers(copy_graph(graph, self.order))
         self.names = set(self.nodes)
-
-    def name(self, wanted: str) -> str:
-        """Return ``wanted`` for a new node, with a number behind it when it is taken."""
-        name = unique_name(wanted, self.names)
-        self.names.add(name)
-        return name
 
     def constant(self, tensor: tuple[str, int], rank: int | None = None) -> Array | None:
         """Return a per-channel constant as float64 [] or [C]; None when it is something else.
@@ -216,7 +208,7 @@ class _Folder:
         parts = [self.constant(source, 1) for source in sources[1:5]]
         if len(sources) != 5 or any(part is None for part in parts):
             return None
-        first, second, third, fourth = (np.asarray(part) for part in parts)
+        constants = [np.asarray(part) for part in parts]
         if found.op in _FUSED:
             if attribute_value(found, "is_training", True):
                 return None
@@ -224,10 +216,10 @@ class _Folder:
                 return None
             if any(output for _, _, output in self.readers[found.name]):
                 return None
-            gamma, beta, mean, variance = first, second, third, fourth
+            gamma, beta, mean, variance = constants
             epsilon = attribute_value(found, "epsilon", 1e-4)
         else:
-            mean, variance, beta, gamma = first, second, third, fourth
+            mean, variance, beta, gamma = constants
             epsilon = attribute_value(found, "variance_epsilon", 0.0)
             if not attribute_value(found, "scale_after_normalization", False):
                 gamma = np.ones_like(gamma)
@@ -294,7 +286,7 @@ def fold_batch_norms(graph: Any, outputs: Sequence[str]) -> Any:
         done.update(member.name for member in members)
         if total.norm or len(members) > 2:
             new.update({member.name: [] for member in members})
-            new[members[-1].name] = _multiply_and_add(folder, step.image, members[-1].name, total)
+            new[members[-1].name] = _multiply_and_add(folder, members[-1].name, total)
     nodes: list[Any] = []
     for found in folder.order:
         nodes.extend(new.get(found.name, [found]))
@@ -327,27 +319,24 @@ def _folded(folder: _Folder, layer: Any, last: str, total: _Affine) -> list[Any]
             scaled = weights * scale[:, np.newaxis]
         else:
             scaled = weights * scale
-    folded = type(layer)()
-    folded.CopyFrom(layer)
+    folded = copy.deepcopy(layer)
     nodes = [folded]
     if not np.all(scale == 1):
-        folded.input[1] = folder.name(f"{layer.name}/folded_weights")
+        folded.input[1] = take_name(f"{layer.name}/folded_weights", folder.names)
         nodes.insert(0, const(folded.input[1], scaled.astype(np.float32)))
-    bias = folder.name(f"{last}/bias")
+    bias = take_name(f"{last}/bias", folder.names)
     nodes.append(const(bias, offset))
     nodes.append(node(last, "BiasAdd", [layer.name, bias], T=DataType.FLOAT, data_format="NHWC"))
     return nodes
 
 
-def _multiply_and_add(
-    folder: _Folder, image: tuple[str, int], last: str, total: _Affine
-) -> list[Any]:
+def _multiply_and_add(folder: _Folder, last: str, total: _Affine) -> list[Any]:
     scale, offset, product = (
-        folder.name(f"{last}/{part}") for part in ("scale", "offset", "product")
+        take_name(f"{last}/{part}", folder.names) for part in ("scale", "offset", "product")
     )
     return [
         const(scale, total.scale.astype(np.float32)),
         const(offset, total.offset.astype(np.float32)),
-        node(product, "Mul", [spell_tensor(*image), scale], T=DataType.FLOAT),
+        node(product, "Mul", [spell_tensor(*total.image), scale], T=DataType.FLOAT),
         node(last, "AddV2", [product, offset], T=DataType.FLOAT),
     ]

@@ -13,7 +13,7 @@ they are read, or written in parts.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
@@ -21,25 +21,16 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 Messages = dict[str, list[tuple[int, str, str]]]
 """(field number, name, type) of each field of each message.
 
-A type is a scalar or a message; "*" before it repeats it, "map:" makes it a map from string to it,
-"?" puts the field into the oneof "value".
+A type is a scalar of protobuf or a message; "*" before it repeats it, "map:" makes it a map from
+string, "?" puts the field into the oneof "value".
 """
 
+_PACKAGE = "tlcli.graph"
 _FIELD = descriptor_pb2.FieldDescriptorProto
-_SCALARS = {
-    "string": _FIELD.TYPE_STRING,
-    "bytes": _FIELD.TYPE_BYTES,
-    "int32": _FIELD.TYPE_INT32,
-    "int64": _FIELD.TYPE_INT64,
-    "uint32": _FIELD.TYPE_UINT32,
-    "uint64": _FIELD.TYPE_UINT64,
-    "bool": _FIELD.TYPE_BOOL,
-    "float": _FIELD.TYPE_FLOAT,
-    "double": _FIELD.TYPE_DOUBLE,
-}
 
 # DataType enums are plain int32 on the wire.
-_GRAPH_MESSAGES: Messages = {
+_MESSAGES: Messages = {
+    # tensorflow/core/framework
     "Dim": [(1, "size", "int64"), (2, "name", "string")],
     "TensorShape": [(2, "dim", "*Dim"), (3, "unknown_rank", "bool")],
     "Tensor": [
@@ -110,9 +101,7 @@ _GRAPH_MESSAGES: Messages = {
         (3, "version", "int32"),
         (4, "versions", "Versions"),
     ],
-}
-
-_SAVED_MODEL_MESSAGES: Messages = {
+    # tensorflow/core/protobuf
     "TensorInfo": [
         (1, "name", "string"),
         (2, "dtype", "int32"),
@@ -147,74 +136,44 @@ _SAVED_MODEL_MESSAGES: Messages = {
 }
 
 
-def _add_messages(
-    file: descriptor_pb2.FileDescriptorProto, messages: Messages, imported: str = ""
-) -> None:
-    """Describe messages in a file.
+def _add_message(file: Any, name: str, fields: list[tuple[int, str, str]]) -> None:
+    message = file.message_type.add(name=name)
+    for number, field_name, kind in fields:
+        if kind.startswith("map:"):
+            # The compiler's own name for a map's entry: camel case, then "Entry".
+            entry_name = "".join(part.capitalize() for part in field_name.split("_")) + "Entry"
+            entry = message.nested_type.add(name=entry_name)
+            entry.options.map_entry = True
+            _add_field(entry, 1, "key", "string")
+            _add_field(entry, 2, "value", kind.removeprefix("map:"))
+            kind = f"*{name}.{entry_name}"
+        _add_field(message, number, field_name, kind)
 
-    Args:
-        file: receives them; its package becomes theirs.
-        messages: their fields.
-        imported: package of the messages that are named and not described here.
-    """
-    for name, fields in messages.items():
-        message = file.message_type.add(name=name)
-        if any(kind.startswith("?") for _, _, kind in fields):
+
+def _add_field(message: Any, number: int, name: str, kind: str) -> None:
+    label = _FIELD.LABEL_REPEATED if kind.startswith("*") else _FIELD.LABEL_OPTIONAL
+    field = message.field.add(name=name, number=number, label=label)
+    base = kind.lstrip("*?")
+    field.type = getattr(_FIELD, f"TYPE_{base.upper()}", _FIELD.TYPE_MESSAGE)
+    if field.type == _FIELD.TYPE_MESSAGE:
+        field.type_name = f".{_PACKAGE}.{base}"
+    if kind.startswith("?"):
+        if not message.oneof_decl:
             message.oneof_decl.add(name="value")
-        for number, field_name, kind in fields:
-            field = message.field.add(name=field_name, number=number, label=_FIELD.LABEL_OPTIONAL)
-            base = kind.removeprefix("map:").lstrip("*?")
-            full_name = f".{file.package if base in messages else imported}.{base}"
-            if kind.startswith("map:"):
-                entry_name = _add_map_entry(message, field_name, full_name)
-                base, full_name = "", f".{file.package}.{name}.{entry_name}"
-            if kind.startswith(("map:", "*")):
-                field.label = _FIELD.LABEL_REPEATED
-            if kind.startswith("?"):
-                field.oneof_index = 0
-            _set_type(field, base, full_name)
-
-
-def _add_map_entry(message: Any, name: str, value: str) -> str:
-    """Describe one (key, value) pair of the map ``name``, and return the pair's message name."""
-    # The compiler's own name for a map's entry: camel case, then "Entry".
-    entry_name = "".join(part.capitalize() for part in name.split("_")) + "Entry"
-    entry = message.nested_type.add(name=entry_name)
-    entry.options.map_entry = True
-    entry.field.add(name="key", number=1, label=_FIELD.LABEL_OPTIONAL, type=_SCALARS["string"])
-    pair = entry.field.add(name="value", number=2, label=_FIELD.LABEL_OPTIONAL)
-    _set_type(pair, value.rpartition(".")[2], value)
-    return entry_name
-
-
-def _set_type(field: Any, kind: str, full_name: str) -> None:
-    if kind in _SCALARS:
-        field.type = _SCALARS[kind]
-    else:
-        field.type = _FIELD.TYPE_MESSAGE
-        field.type_name = full_name
+        field.oneof_index = 0
 
 
 def _build() -> dict[str, Any]:
+    file = descriptor_pb2.FileDescriptorProto(
+        name="tlcli/graph.proto", package=_PACKAGE, syntax="proto3"
+    )
+    for name, fields in _MESSAGES.items():
+        _add_message(file, name, fields)
     pool = descriptor_pool.DescriptorPool()
-    graph = descriptor_pb2.FileDescriptorProto(
-        name="tlcli/graph.proto", package="tlcli.graph", syntax="proto3"
-    )
-    _add_messages(graph, _GRAPH_MESSAGES)
-    pool.Add(graph)
-    saved_model = descriptor_pb2.FileDescriptorProto(
-        name="tlcli/saved_model.proto",
-        package="tlcli.saved_model",
-        syntax="proto3",
-        dependency=[graph.name],
-    )
-    _add_messages(saved_model, _SAVED_MODEL_MESSAGES, graph.package)
-    pool.Add(saved_model)
-    names = [f"{graph.package}.{name}" for name in _GRAPH_MESSAGES]
-    names += [f"{saved_model.package}.{name}" for name in _SAVED_MODEL_MESSAGES]
+    pool.Add(file)
     return {
-        name.rpartition(".")[2]: message_factory.GetMessageClass(pool.FindMessageTypeByName(name))
-        for name in names
+        name: message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{_PACKAGE}.{name}"))
+        for name in _MESSAGES
     }
 
 
@@ -227,15 +186,6 @@ TensorShape: Any = _classes["TensorShape"]
 SavedModel: Any = _classes["SavedModel"]
 ModuleAttachment: Any = _classes["ModuleAttachment"]
 ImageModuleInfo: Any = _classes["ImageModuleInfo"]
-
-
-def serialise_nodes(nodes: Sequence[Any]) -> bytes:
-    """Return nodes as a serialised GraphDef that contains nothing else.
-
-    Serialised messages concatenate: appended to those of a graph, the nodes come last in it.
-    """
-    data: bytes = GraphDef(node=nodes).SerializeToString(deterministic=True)
-    return data
 
 
 def _read_varint(content: bytes, position: int, end: int) -> tuple[int, int]:

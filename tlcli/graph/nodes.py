@@ -5,7 +5,6 @@ from __future__ import annotations
 import enum
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -97,13 +96,6 @@ Shape = tuple[int | None, ...]
 """Sizes of a tensor; ``None`` is unknown, as the batch is."""
 
 
-@dataclass(frozen=True)
-class ShapeAttribute:
-    """A shape attribute: ``None`` for an unknown size, ``dims=None`` for an unknown rank."""
-
-    dims: Sequence[int | None] | None
-
-
 def data_type(dtype: DataType | npt.DTypeLike) -> DataType:
     """Return the ``DataType`` of a NumPy type (a ``DataType`` is returned as it is).
 
@@ -139,21 +131,15 @@ def shape_dims(message: Any) -> tuple[int | None, ...] | None:
     return tuple(None if dim.size < 0 else int(dim.size) for dim in message.dim)
 
 
-def array_to_tensor(array: npt.ArrayLike, dtype: DataType | None = None) -> Any:
-    """Return ``array`` as a ``Tensor`` message.
-
-    Args:
-        array: any shape; strings are bytes.
-        dtype: given for quantised types, which NumPy cannot name.
+def array_to_tensor(array: npt.ArrayLike) -> Any:
+    """Return ``array``, of any shape, as a ``Tensor`` message; strings become bytes.
 
     Raises:
-        GraphError: graphs have no such type, or ``dtype`` is not stored like the array's.
+        GraphError: graphs have no such type.
     """
     values = np.asarray(array)
-    kind = data_type(values.dtype) if dtype is None else dtype
-    stored = DTYPES.get(kind)
-    if stored is None or (kind is not DataType.STRING and values.dtype.newbyteorder("<") != stored):
-        raise GraphError(f"values of the type {values.dtype} cannot be stored as {kind.name}")
+    kind = data_type(values.dtype)
+    stored = DTYPES[kind]
     tensor = Tensor(dtype=int(kind), tensor_shape=shape_message(values.shape))
     if kind is DataType.STRING:
         for value in values.ravel().tolist():
@@ -183,8 +169,6 @@ def _tensor_shape(tensor: Any) -> tuple[int, ...]:
 
 def _listed_values(tensor: Any, kind: DataType, count: int) -> Array:
     field = getattr(tensor, VALUE_FIELDS.get(kind, "int_val"))[:count]
-    if kind is DataType.STRING:
-        return np.array(field, dtype=object)
     if kind is DataType.HALF:
         return np.array(field, dtype=np.int32).astype("<u2").view("<f2")
     if kind in VALUE_FIELDS:
@@ -228,9 +212,7 @@ def tensor_to_array(tensor: Any) -> Array:
         last: Any = b"" if kind is DataType.STRING else 0
         if values.size:
             last = values[-1]
-        filled = np.full(count, last, dtype=dtype)
-        filled[: values.size] = values
-        values = filled
+        values = np.concatenate([values, np.full(count - values.size, last, dtype)])
     try:
         return values.reshape(dims)
     except ValueError:
@@ -245,58 +227,43 @@ def _is_dtype(value: object) -> bool:
     )
 
 
-def _list_attribute(attribute: Any, values: Sequence[Any]) -> None:
-    target = attribute.list
-    target.SetInParent()  # an empty list is a value too
-    for value in values:
-        if _is_dtype(value):
-            target.type.append(int(data_type(value)))
-        elif isinstance(value, (bool, np.bool_)):
-            target.b.append(bool(value))
-        elif isinstance(value, (int, np.integer)):
-            target.i.append(int(value))
-        elif isinstance(value, (float, np.floating)):
-            target.f.append(float(value))
-        elif isinstance(value, (str, bytes)):
-            target.s.append(value.encode() if isinstance(value, str) else value)
-        elif isinstance(value, ShapeAttribute):
-            target.shape.append(shape_message(value.dims))
-        else:
-            raise TypeError(f"no list attribute holds a {type(value).__name__}")
+def _field(value: Any) -> tuple[str, Any]:
+    """Return the field of an attribute, or of a list of them, that holds ``value``, and how."""
+    if _is_dtype(value):
+        return "type", int(data_type(value))
+    if isinstance(value, (bool, np.bool_)):
+        return "b", bool(value)
+    if isinstance(value, (int, np.integer)):
+        return "i", int(value)
+    if isinstance(value, (float, np.floating)):
+        return "f", float(value)
+    if isinstance(value, (str, bytes)):
+        return "s", value.encode() if isinstance(value, str) else value
+    if isinstance(value, TensorShape):
+        return "shape", value
+    if isinstance(value, (Tensor, np.ndarray)):
+        return "tensor", array_to_tensor(value) if isinstance(value, np.ndarray) else value
+    raise TypeError(f"no attribute holds a {type(value).__name__}")
 
 
 def make_attribute(value: Any) -> Any:
     """Return the ``AttrValue`` message of a Python value.
 
     ``bool``, ``int``, ``float``, ``str`` and ``bytes`` are themselves; a NumPy type or a
-    `DataType` is a type; `ShapeAttribute` a shape; an array a tensor; a list or tuple a list of the
-    same. ``AttrValue``, ``Tensor`` and ``TensorShape`` messages are copied.
+    `DataType` is a type; an array a tensor; a list or tuple a list of the same. ``AttrValue``,
+    ``Tensor`` and ``TensorShape`` messages (see `shape_message`) are copied.
     """
     result = AttrValue()
     if isinstance(value, AttrValue):
         result.CopyFrom(value)
-    elif isinstance(value, Tensor):
-        result.tensor.CopyFrom(value)
-    elif isinstance(value, TensorShape):
-        result.shape.CopyFrom(value)
-    elif _is_dtype(value):
-        result.type = int(data_type(value))
-    elif isinstance(value, (bool, np.bool_)):
-        result.b = bool(value)
-    elif isinstance(value, (int, np.integer)):
-        result.i = int(value)
-    elif isinstance(value, (float, np.floating)):
-        result.f = float(value)
-    elif isinstance(value, (str, bytes)):
-        result.s = value.encode() if isinstance(value, str) else value
-    elif isinstance(value, ShapeAttribute):
-        result.shape.CopyFrom(shape_message(value.dims))
-    elif isinstance(value, np.ndarray):
-        result.tensor.CopyFrom(array_to_tensor(value))
     elif isinstance(value, (list, tuple)):
-        _list_attribute(result, value)
+        result.list.SetInParent()  # an empty list is a value too
+        for each in value:
+            field, stored = _field(each)
+            getattr(result.list, field).append(stored)
     else:
-        raise TypeError(f"no attribute holds a {type(value).__name__}")
+        field, stored = _field(value)
+        return AttrValue(**{field: stored})
     return result
 
 
@@ -308,9 +275,9 @@ def node(name: str, op: str, inputs: Iterable[str] = (), /, **attrs: Any) -> Any
     return message
 
 
-def const(name: str, array: npt.ArrayLike, dtype: DataType | None = None) -> Any:
+def const(name: str, array: npt.ArrayLike) -> Any:
     """Return a ``Const`` node holding ``array`` (types as in `array_to_tensor`)."""
-    tensor = array_to_tensor(array, dtype)
+    tensor = array_to_tensor(array)
     return node(name, "Const", (), value=tensor, dtype=DataType(tensor.dtype))
 
 
@@ -318,7 +285,7 @@ def placeholder(
     name: str, dtype: DataType | npt.DTypeLike, shape: Sequence[int | None] | None
 ) -> Any:
     """Return a ``Placeholder`` node; ``None`` in ``shape`` is a free size."""
-    return node(name, "Placeholder", (), dtype=data_type(dtype), shape=ShapeAttribute(shape))
+    return node(name, "Placeholder", (), dtype=data_type(dtype), shape=shape_message(shape))
 
 
 def new_graph(nodes: Iterable[Any] = ()) -> Any:

@@ -6,14 +6,16 @@ shape cannot be inferred is absent from the result, never guessed.
 
 from __future__ import annotations
 
+import itertools
 import math
+import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from tlcli.arrays import Array
-from tlcli.graph.constant_ops import attribute_value, strided_slice
+from tlcli.graph.constant_ops import attribute_value, moved
 from tlcli.graph.nodes import DataType, Shape, shape_dims, tensor_to_array
 from tlcli.graph.surgery import data_inputs
 
@@ -30,11 +32,19 @@ _COMBINING = "Add AddV2 Sub Mul RealDiv Div Maximum Minimum Pow SquaredDifferenc
 BROADCASTING = frozenset(_COMBINING.split())
 _REDUCTIONS = frozenset({"Mean", "Max", "Min", "Sum", "Prod"})
 WINDOWS = frozenset({"Conv2D", "DepthwiseConv2dNative", "AvgPool", "MaxPool"})
-_ARITHMETIC: dict[str, Callable[[int, int], int]] = {
-    "Mul": lambda x, y: x * y,
-    "Add": lambda x, y: x + y,
-    "AddV2": lambda x, y: x + y,
-    "Sub": lambda x, y: x - y,
+_MOVING = frozenset({"Pack", "ConcatV2", "Reshape", "ExpandDims", "StridedSlice"})
+
+
+def _of_known(compute: Callable[[int, int], int]) -> Any:
+    """Return ``compute`` for arrays, unknown where an operand is."""
+    return np.frompyfunc(lambda x, y: None if x is None or y is None else compute(x, y), 2, 1)
+
+
+_ARITHMETIC = {
+    "Mul": _of_known(operator.mul),
+    "Add": _of_known(operator.add),
+    "AddV2": _of_known(operator.add),
+    "Sub": _of_known(operator.sub),
 }
 # A list of sizes computed by a graph is short; longer constants are weights.
 _LONGEST_SHAPE = 64
@@ -99,31 +109,15 @@ class Inference:
         values = [self.values[name] for name in inputs]
         if op in ("Identity", "Cast"):
             return values[0]
-        if op == "Pack":
-            return np.stack(values, attribute_value(node, "axis", 0))
-        if op == "ConcatV2":
-            return np.concatenate(values[:-1], int(values[-1].reshape(())))
+        if op in _MOVING:
+            return moved(node, values)
         if op in ("Gather", "GatherV2"):
             return np.asarray(values[0][values[1].astype(np.int64)], dtype=object)
-        if op == "Reshape":
-            return values[0].reshape([int(size) for size in values[1]])
-        if op == "ExpandDims":
-            return np.expand_dims(values[0], int(values[1].reshape(())))
         if op == "Prod":
             flat = values[0].ravel().tolist()
             return np.array(None if None in flat else math.prod(flat), dtype=object)
-        if op == "StridedSlice":
-            return strided_slice(node, values[0], *values[1:4])
         if op in _ARITHMETIC:
-            compute = _ARITHMETIC[op]
-            both = np.broadcast_arrays(values[0], values[1])
-            flat = [
-                None if left is None or right is None else compute(left, right)
-                for left, right in zip(both[0].ravel(), both[1].ravel(), strict=True)
-            ]
-            result = np.empty(both[0].shape, dtype=object)
-            result.ravel()[:] = flat
-            return result
+            return np.asarray(_ARITHMETIC[op](values[0], values[1]), dtype=object)
         return None
 
     def _shapes(self, node: Any, inputs: list[tuple[str, int]]) -> Sequence[Shape | None]:
@@ -154,20 +148,15 @@ class Inference:
 
     def _broadcast(self, inputs: list[tuple[str, int]]) -> Shape | None:
         left, right = (self.shapes[name] for name in inputs)
-        rank = max(len(left), len(right))
-        result: list[int | None] = []
-        for x, y in zip(
-            (1,) * (rank - len(left)) + left, (1,) * (rank - len(right)) + right, strict=True
-        ):
+        sizes: list[int | None] = []
+        for x, y in itertools.zip_longest(left[::-1], right[::-1], fillvalue=1):
             if x == 1 or y == 1:
-                result.append(y if x == 1 else x)
-            elif x is None or y is None:
-                result.append(y if x is None else x)
-            elif x != y:
+                sizes.append(y if x == 1 else x)
+            elif x is not None and y is not None and x != y:
                 return None
             else:
-                result.append(x)
-        return tuple(result)
+                sizes.append(y if x is None else x)
+        return tuple(sizes[::-1])
 
     def _window(self, node: Any, inputs: list[tuple[str, int]], shape: Shape) -> Shape | None:
         if attribute_value(node, "data_format", "NHWC") != "NHWC" or len(shape) != 4:

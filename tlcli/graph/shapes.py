@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 
 from tlcli.arrays import Array
-from tlcli.errors import GraphError
 from tlcli.graph.constant_ops import attribute_value
 from tlcli.graph.nodes import (
     DTYPES,
@@ -35,25 +34,28 @@ from tlcli.graph.surgery import (
     copy_graph,
     data_inputs,
     needed_nodes,
+    node_of,
     nodes_by_name,
     spell_tensor,
-    split_tensor,
-    unique_name,
+    take_name,
 )
 
 
-def _start(graph: Any, input: str, shape: Shape | None) -> tuple[Inference, Any]:
-    nodes = nodes_by_name(graph)
-    name = split_tensor(input)[0]
-    if name not in nodes:
-        raise GraphError(f"the graph has no layer {name!r}")
-    node = nodes[name]
+def _inferred(
+    graph: Any, input: str, shape: Shape | None = None, outputs: Sequence[str] | None = None
+) -> tuple[Inference, list[Any]]:
+    """Return what can be inferred, and the nodes in running order."""
+    start = node_of(nodes_by_name(graph), input)
     if shape is None:
-        shape = placeholder_shape(node)
+        shape = placeholder_shape(start)
     inference = Inference()
     if shape is not None:
-        inference.shapes[name, 0] = shape
-    return inference, node
+        inference.shapes[start.name, 0] = shape
+    order = needed_nodes(graph, outputs)
+    for node in order:
+        if node.name != start.name:
+            inference.visit(node)
+    return inference, order
 
 
 def placeholder_shape(node: Any) -> Shape | None:
@@ -75,11 +77,7 @@ def infer_shapes(
         shape: of the input; default: what the placeholder declares.
         outputs: only what they need is inferred; default: everything.
     """
-    inference, start = _start(graph, input, shape)
-    wanted = [node.name for node in graph.node] if outputs is None else outputs
-    for node in needed_nodes(graph, wanted):
-        if node.name != start.name:
-            inference.visit(node)
+    inference, _ = _inferred(graph, input, shape, outputs)
     return {spell_tensor(*tensor): dims for tensor, dims in inference.shapes.items()}
 
 
@@ -89,11 +87,7 @@ def freeze_shapes(graph: Any, input: str) -> Any:
     A list of sizes that is known wholly becomes a constant; the target of a ``Reshape`` in
     which only one size is unknown (the batch) gets -1 there.
     """
-    inference, start = _start(graph, input, None)
-    order = needed_nodes(graph, [node.name for node in graph.node])
-    for node in order:
-        if node.name != start.name:
-            inference.visit(node)
+    inference, order = _inferred(graph, input)
     result = copy_graph(graph, ())
     names = {node.name for node in graph.node}
     for node in order:
@@ -110,13 +104,17 @@ def freeze_shapes(graph: Any, input: str) -> Any:
         if target is not None:
             sizes = target.ravel().tolist()
             if sizes.count(None) == 1 and -1 not in sizes:
-                name = unique_name(f"{node.name}/shape", names)
-                names.add(name)
+                name = take_name(f"{node.name}/shape", names)
                 fixed = [-1 if size is None else int(size) for size in sizes]
-                copied.input[1] = name
-                result.node.append(const(name, np.array(fixed, np.int32)))
-                copied.attr["Tshape"].type = int(DataType.INT32)
+                result.node.append(_set_target(copied, name, fixed))
     return result
+
+
+def _set_target(reshape: Any, name: str, sizes: list[int]) -> Any:
+    """Let a ``Reshape`` read its target from a new constant, which is returned."""
+    reshape.input[1] = name
+    reshape.attr["Tshape"].type = int(DataType.INT32)
+    return const(name, np.array(sizes, np.int32))
 
 
 def _integer_type(node: Any) -> int:
@@ -145,10 +143,7 @@ def widen_batch(
         The graph and True; or the graph as it was and False where an operation mixes the
         images of a batch, or needs its size.
     """
-    found = nodes_by_name(graph)
-    if split_tensor(input)[0] not in found:
-        raise GraphError(f"the graph has no layer {split_tensor(input)[0]!r}")
-    start = found[split_tensor(input)[0]]
+    start = node_of(nodes_by_name(graph), input)
     declared = placeholder_shape(start)
     if declared is not None and len(declared) != 4:
         return graph, False
@@ -180,13 +175,9 @@ def widen_batch(
             target = inference.values.get(sources[1])
             fixed = _free_reshape(before, target, batch)
             if fixed is not None:
-                name = unique_name(f"{node.name}/free_shape", names)
-                names.add(name)
-                copied.input[1] = name
-                copied.attr["Tshape"].type = int(DataType.INT32)
-                added = const(name, np.array(fixed, np.int32))
-                result.node.append(added)
-                inference.visit(added)
+                name = take_name(f"{node.name}/free_shape", names)
+                result.node.append(_set_target(copied, name, fixed))
+                inference.visit(result.node[-1])
         elif node.op == "Squeeze" and before is not None:
             axes = attribute_value(node, "squeeze_dims") or attribute_value(node, "axis") or []
             if not axes:
@@ -263,22 +254,19 @@ def static_input_size(
     The placeholder declares it; where the shape was lost, it is counted back from the last
     average pooling without padding, whose window is the whole of its input.
     """
-    name = split_tensor(input)[0]
     nodes = nodes_by_name(graph)
-    if name not in nodes:
-        raise GraphError(f"the graph has no layer {name!r}")
-    declared = placeholder_shape(nodes[name])
+    start = node_of(nodes, input)
+    declared = placeholder_shape(start)
     if declared is not None and len(declared) == 4:
         height, width = declared[1:3]
         if height is not None and width is not None:
             return height, width
-    wanted = [node.name for node in graph.node] if outputs is None else outputs
     pools = [
         node
-        for node in needed_nodes(graph, wanted)
+        for node in needed_nodes(graph, outputs)
         if node.op == "AvgPool" and attribute_value(node, "padding") == "VALID"
     ]
-    return _size_before(nodes, pools[-1], name) if pools else None
+    return _size_before(nodes, pools[-1], start.name) if pools else None
 
 
 def _size_before(nodes: dict[str, Any], pool: Any, input: str) -> tuple[int, int] | None:

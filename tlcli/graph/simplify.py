@@ -16,49 +16,34 @@ from tlcli.graph.surgery import copy_graph, prune, split_tensor, strip_identitie
 
 
 @dataclass(frozen=True)
-class Endpoints:
-    """Names of the nodes that a simplified graph keeps.
-
-    Attributes:
-        input: of the placeholder.
-        outputs: of the nodes whose results are read.
-    """
-
-    input: str
-    outputs: Sequence[str]
-
-
-@dataclass(frozen=True)
 class Pass:
     """One step of the simplification.
 
     Attributes:
         name: what it does.
-        run: the function, from a graph and its endpoints to a new graph.
+        run: the function, from a graph and the names of its input and outputs to a new graph.
         reason: why it runs at its position.
     """
 
     name: str
-    run: Callable[[Any, Endpoints], Any]
+    run: Callable[[Any, str, Sequence[str]], Any]
     reason: str
 
 
-def _without_default(graph: Any, ends: Endpoints) -> Any:
+def _without_default(graph: Any, input: str, outputs: Sequence[str]) -> Any:
     """Make the input a ``Placeholder`` when it is one with a default."""
     result = copy_graph(graph, graph.node)
     for node in result.node:
-        if node.name == ends.input and node.op == "PlaceholderWithDefault":
+        if node.name == input and node.op == "PlaceholderWithDefault":
             node.op = "Placeholder"
             del node.input[:]
     return result
 
 
-def _prune_to_outputs(graph: Any, ends: Endpoints) -> Any:
-    result = prune(graph, ends.outputs)
-    if ends.input not in {node.name for node in result.node}:
-        raise GraphError(
-            f"the layers {', '.join(ends.outputs)} do not depend on the input {ends.input!r}"
-        )
+def _prune_to_outputs(graph: Any, input: str, outputs: Sequence[str]) -> Any:
+    result = prune(graph, outputs)
+    if input not in {node.name for node in result.node}:
+        raise GraphError(f"the layers {', '.join(outputs)} do not depend on the input {input!r}")
     return result
 
 
@@ -75,37 +60,37 @@ PASSES = (
     ),
     Pass(
         "strip identities",
-        lambda graph, ends: strip_identities(graph, [ends.input, *ends.outputs]),
+        lambda graph, input, outputs: strip_identities(graph, [input, *outputs]),
         "constants and their readers become neighbours, which all later passes rely on",
     ),
     Pass(
         "prune what only identities read",
-        lambda graph, ends: prune(graph, ends.outputs),
+        lambda graph, input, outputs: prune(graph, outputs),
         "defaults and second inputs of the stripped nodes have no reader any more",
     ),
     Pass(
         "fold constants",
-        lambda graph, ends: fold_constants(graph, ends.outputs),
+        lambda graph, input, outputs: fold_constants(graph, outputs),
         "shapes can be inferred only where sizes, axes and paddings are constants",
     ),
     Pass(
         "freeze shapes",
-        lambda graph, ends: freeze_shapes(graph, ends.input),
+        lambda graph, input, outputs: freeze_shapes(graph, input),
         "sizes computed from known shapes become constants, which leaves more to fold",
     ),
     Pass(
         "prune what computed the shapes",
-        lambda graph, ends: prune(graph, ends.outputs),
+        lambda graph, input, outputs: prune(graph, outputs),
         "the nodes that computed the frozen sizes have no reader any more",
     ),
     Pass(
         "fold constants computed from shapes",
-        lambda graph, ends: fold_constants(graph, ends.outputs),
+        lambda graph, input, outputs: fold_constants(graph, outputs),
         "the frozen sizes make further nodes constant",
     ),
     Pass(
         "fold batch norms",
-        lambda graph, ends: fold_batch_norms(graph, ends.outputs),
+        lambda graph, input, outputs: fold_batch_norms(graph, outputs),
         "last: every weight, mean and variance is a constant by then",
     ),
 )
@@ -125,7 +110,6 @@ def simplify(graph: Any, input: str, outputs: Sequence[str]) -> Any:
         GraphError: an input or output is absent, or the graph is damaged.
     """
     names = [split_tensor(output)[0] for output in outputs]
-    ends = Endpoints(split_tensor(input)[0], names)
     for each in PASSES:
-        graph = each.run(graph, ends)
+        graph = each.run(graph, split_tensor(input)[0], names)
     return graph

@@ -84,6 +84,18 @@ def nodes_by_name(graph: Any) -> dict[str, Any]:
     return nodes
 
 
+def node_of(nodes: Mapping[str, Any], tensor: str) -> Any:
+    """Return the node that gives ``tensor``.
+
+    Raises:
+        GraphError: there is none.
+    """
+    name = split_tensor(tensor)[0]
+    if name not in nodes:
+        raise GraphError(f"the graph has no layer {name!r}")
+    return nodes[name]
+
+
 def data_inputs(node: Any) -> list[tuple[str, int]]:
     """Return the tensors that ``node`` reads as (name, output), without control inputs."""
     return [split_tensor(tensor) for tensor in node.input if not tensor.startswith("^")]
@@ -110,13 +122,13 @@ def constant_behind(nodes: Mapping[str, Any], name: str) -> Any | None:
     return None
 
 
-def unique_name(wanted: str, taken: Iterable[str]) -> str:
-    """Return ``wanted``, with a number behind it when it is in ``taken``."""
-    names = taken if isinstance(taken, (set, frozenset, dict)) else set(taken)
+def take_name(wanted: str, taken: set[str]) -> str:
+    """Return ``wanted``, with a number behind it when it is in ``taken``, and add it there."""
     name, number = wanted, 0
-    while name in names:
+    while name in taken:
         number += 1
         name = f"{wanted}_{number}"
+    taken.add(name)
     return name
 
 
@@ -129,8 +141,10 @@ def copy_graph(graph: Any, nodes: Iterable[Any]) -> Any:
     return result
 
 
-def needed_nodes(graph: Any, outputs: Sequence[str]) -> list[Any]:
+def needed_nodes(graph: Any, outputs: Sequence[str] | None = None) -> list[Any]:
     """Return the nodes that ``outputs`` need by data, each after all that it reads.
+
+    Without ``outputs``, these are all nodes.
 
     Raises:
         GraphError: an output or an input of a node is absent, or the graph has a loop.
@@ -138,16 +152,14 @@ def needed_nodes(graph: Any, outputs: Sequence[str]) -> list[Any]:
     nodes = nodes_by_name(graph)
     order: list[Any] = []
     state: dict[str, bool] = {}  # False: being visited, True: done
-    for wanted in outputs:
-        stack: list[tuple[str, str | None]] = [(split_tensor(wanted)[0], None)]
+    for wanted in nodes if outputs is None else outputs:
+        stack: list[tuple[str, str]] = [(node_of(nodes, wanted).name, "")]
         while stack:
             name, reader = stack[-1]
             if state.get(name) is True:
                 stack.pop()
                 continue
             if name not in nodes:
-                if reader is None:
-                    raise GraphError(f"the graph has no layer {name!r}")
                 raise GraphError(
                     f"the graph is damaged: {reader!r} reads {name!r}, which is not in it"
                 )
@@ -165,7 +177,8 @@ def needed_nodes(graph: Any, outputs: Sequence[str]) -> list[Any]:
     return order
 
 
-def _calls(node: Any) -> bool:
+def calls_function(node: Any) -> bool:
+    """Return whether an attribute of ``node`` names a function of the graph's library."""
     return any(value.WhichOneof("value") == "func" for value in node.attr.values())
 
 
@@ -183,7 +196,7 @@ def prune(graph: Any, outputs: Sequence[str]) -> Any:
     # A node may call a function by its type. Without its function TensorFlow would take it for
     # the operation of that name, which was never checked.
     functions = {function.signature.name for function in graph.library.function}
-    if not any(_calls(node) or node.op in functions for node in result.node):
+    if not any(calls_function(node) or node.op in functions for node in result.node):
         result.ClearField("library")
     for node in result.node:
         if any(tensor.startswith("^") for tensor in node.input):
@@ -259,8 +272,7 @@ def replace_input(graph: Any, old_tensor: str, new_nodes: Sequence[Any]) -> Any:
     """
     old = split_tensor(old_tensor)
     nodes = nodes_by_name(graph)
-    if old[0] not in nodes:
-        raise GraphError(f"the graph has no layer {old[0]!r}")
+    node_of(nodes, old_tensor)
     added = {node.name for node in new_nodes}
     for name in added:
         if name in nodes and name != old[0]:

@@ -16,7 +16,7 @@ import numpy as np
 
 from tlcli.core.export.frozen_graph import FINAL_NODES, final_nodes, serialise
 from tlcli.core.final_layer.sgd import FinalLayer
-from tlcli.graph.messages import serialise_nodes
+from tlcli.graph.messages import GraphDef
 from tlcli.system.cache_folders import compiled_folder
 from tlcli.system.file_cache import FileCache
 
@@ -55,7 +55,8 @@ class BackboneCache:
         if found is None or found.facts["size"] != len(layer.weights):
             return None
         end = found.facts["nodes_end"]
-        nodes = serialise_nodes(final_nodes(found.facts["bottleneck"], layer, self._name))
+        last = final_nodes(found.facts["bottleneck"], layer, self._name)
+        nodes = serialise(GraphDef(node=last))
         return b"".join([found.content[:end], nodes, found.content[end:]])
 
     def store_graph(self, graph: Any, content: bytes) -> None:
@@ -68,7 +69,7 @@ class BackboneCache:
         rest = type(graph)()
         rest.CopyFrom(graph)
         rest.ClearField("node")
-        nodes, tail = serialise_nodes(last), serialise(rest)
+        nodes, tail = serialise(GraphDef(node=last)), serialise(rest)
         end = len(content) - len(tail) - len(nodes)
         # What is appended later replaces these nodes, so they must be a part of their own, and
         # no name may occur twice.

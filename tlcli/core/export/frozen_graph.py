@@ -19,7 +19,7 @@ from tlcli.backbone import INPUT, BackboneGraph
 from tlcli.core.final_layer.sgd import FinalLayer
 from tlcli.errors import DataError, GraphError, OutputError, UsageError
 from tlcli.graph.nodes import const, new_graph, node, placeholder
-from tlcli.graph.surgery import prune, rename_nodes, spell_tensor, split_tensor, unique_name
+from tlcli.graph.surgery import prune, rename_nodes, spell_tensor, split_tensor, take_name
 from tlcli.system.atomic_files import write_text
 
 FINAL_TENSOR_NAME = "final_result"
@@ -108,10 +108,8 @@ def append_final_layer(
     if INPUT not in names:
         raise GraphError(f"the backbone's output does not depend on its input {INPUT}")
     reserved = {*_OURS, final_tensor_name}
-    moved: dict[str, str] = {}
-    for name in sorted(reserved & names):
-        taken = names | reserved | set(moved.values())
-        moved[name] = unique_name(f"backbone/{name}", taken)
+    taken = names | reserved
+    moved = {name: take_name(f"backbone/{name}", taken) for name in sorted(reserved & names)}
     graph = rename_nodes(graph, lambda name: moved.get(name, name))
     output, number = split_tensor(backbone.output)
     bottleneck = spell_tensor(moved.get(output, output), number)
