@@ -75,8 +75,8 @@ def test_an_absent_wheel_says_how_to_get_it(
 def test_a_wheel_without_its_file_is_absent(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / LITE0.package).mkdir()
-    (tmp_path / LITE0.package / "__init__.py").write_text("raise RuntimeError('imported')")
+    (tmp_path / LITE0.entry.package).mkdir()
+    (tmp_path / LITE0.entry.package / "__init__.py").write_text("raise RuntimeError('imported')")
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(BackboneError, match="not installed"):
         find("efficientnet_lite0")

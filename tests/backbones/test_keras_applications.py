@@ -27,7 +27,7 @@ def _architecture(entry: Entry, **options: Any) -> Any:
     keras = keras_applications.import_keras()
     if entry.alpha is not None:
         options["alpha"] = entry.alpha
-    shape = (entry.height, entry.width, 3)
+    shape = (entry.side, entry.side, 3)
     build = getattr(keras.applications, entry.architecture)
     return build(include_top=False, pooling="avg", input_shape=shape, **options)
 

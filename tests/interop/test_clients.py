@@ -91,14 +91,14 @@ def keras_made(name: str) -> Callable[[Path], Backbone]:
             weights=None,
             include_top=False,
             pooling="avg",
-            input_shape=(entry.height, entry.width, 3),
+            input_shape=(entry.side, entry.side, 3),
             **options,
         )
         norms = [item for item in model.layers if isinstance(item, keras.layers.BatchNormalization)]
         for norm in norms:
             norm.momentum = 0.0
         # One pass, after which each norm holds the statistics of what it really sees.
-        model(2 * pictures(entry.height, entry.width) - 1, training=True)
+        model(2 * pictures(entry.side, entry.side) - 1, training=True)
         generator = np.random.default_rng(0)
         for norm in norms:
             shape = norm.beta.shape

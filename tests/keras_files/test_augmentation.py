@@ -8,7 +8,8 @@ import pytest
 from tlcli.backbone import INPUT
 from tlcli.backbones.freezing import NetworkInput, freeze
 from tlcli.backbones.saved_model import find
-from tlcli.keras_files.loading import import_keras, quietly
+from tlcli.keras_files.loading import import_keras
+from tlcli.runtime.native_stderr import quietly
 from tlcli.runtime.tensorflow import GraphEngine
 
 SIDE = 16

@@ -16,6 +16,7 @@ from tlcli.core.export import tflite
 from tlcli.graph.simplify import simplify
 from tlcli.litert.interpreter import LiteRTEngine
 from tlcli.litert.writer import write_model
+from tlcli.runtime.native_stderr import quietly
 from tlcli.runtime.tensorflow import GraphEngine
 
 pytestmark = [
@@ -59,7 +60,7 @@ def random_weights(model: Any) -> None:
 
 def frozen(architecture: str, side: int) -> BackboneGraph:
     keras = keras_applications.import_keras()
-    with keras_applications.quietly():
+    with quietly():
         build = getattr(keras.applications, architecture)
         model = build(weights=None, include_top=False, pooling="avg", input_shape=(side, side, 3))
         random_weights(model)

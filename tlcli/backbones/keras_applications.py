@@ -26,8 +26,9 @@ from tlcli.backbones.freezing import (
 )
 from tlcli.backbones.model_options import DEFAULT_OPTIONS, ModelOptions
 from tlcli.errors import BackboneError
-from tlcli.keras_files.loading import import_keras, make_groups_plain, quietly
+from tlcli.keras_files.loading import import_keras, make_groups_plain
 from tlcli.progress import Progress
+from tlcli.runtime.native_stderr import quietly
 from tlcli.runtime.watchdog import first_line
 
 # Part of the fingerprint: raise it when the graphs below change any vector.
@@ -45,7 +46,7 @@ _EFFICIENTNET_STD = (0.229, 0.224, 0.225)
 
 
 def find(
-    entry: Entry, options: ModelOptions = DEFAULT_OPTIONS, *, model_dir: Path | None = None
+    entry: Entry, options: ModelOptions = DEFAULT_OPTIONS, *, model_dir: Path | str | None = None
 ) -> Backbone:
     """Return the backbone of a catalogue entry, its weights fetched if they are absent.
 
@@ -58,7 +59,7 @@ def find(
         UsageError: a size that the network cannot take.
         DownloadError: the weights are not on this machine and cannot be fetched.
     """
-    height, width = chosen_size((entry.height, entry.width), options, what=entry.name)
+    height, width = chosen_size((entry.side, entry.side), options, what=entry.name)
     weights = fetch(entry, model_dir=model_dir)
     key = fingerprint(
         "keras_applications",
@@ -86,7 +87,9 @@ def find(
     )
 
 
-def fetch(entry: Entry, *, model_dir: Path | None = None, progress: Progress | None = None) -> Path:
+def fetch(
+    entry: Entry, *, model_dir: Path | str | None = None, progress: Progress | None = None
+) -> Path:
     """Return the weight file of ``entry``, downloaded unless it is on this machine.
 
     Raises:

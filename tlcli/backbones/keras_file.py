@@ -91,7 +91,8 @@ def find(
 
     def load_graph() -> BackboneGraph:
         from tlcli.keras_files.layers import Calls
-        from tlcli.keras_files.loading import ensure_built, load_model, quietly
+        from tlcli.keras_files.loading import ensure_built, load_model
+        from tlcli.runtime.native_stderr import quietly
 
         with _as_backbone_errors():
             model = load_model(path, digest, trust=options.trust)

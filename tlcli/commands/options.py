@@ -149,9 +149,7 @@ def complete_backbones(
     from tlcli.backbones.catalogue import entries
 
     found = [
-        CompletionItem(
-            entry.name, help=f"{entry.height} x {entry.width}, D {entry.bottleneck_size}"
-        )
+        CompletionItem(entry.name, help=f"{entry.side} x {entry.side}, D {entry.bottleneck_size}")
         for entry in entries().values()
         if entry.name.startswith(incomplete) and (entry.listed or incomplete)
     ]

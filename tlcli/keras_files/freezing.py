@@ -13,8 +13,9 @@ from tlcli.graph.safety import check_operations
 from tlcli.graph.surgery import without_identity_n
 from tlcli.keras_files.config import KerasFile, model_input
 from tlcli.keras_files.layers import Calls, one_tensor, tensors_of
-from tlcli.keras_files.loading import ensure_built, load_model, quietly
+from tlcli.keras_files.loading import ensure_built, load_model
 from tlcli.runtime.freezing import TracedInput, frozen_call
+from tlcli.runtime.native_stderr import quietly
 from tlcli.runtime.watchdog import first_line
 
 _OUTPUT = "scores"

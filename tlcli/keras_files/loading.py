@@ -11,7 +11,6 @@ import os
 import shutil
 import sys
 import tempfile
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from typing import Any
 from tlcli.errors import GraphError
 from tlcli.keras_files.config import KerasFile, read_keras_file
 from tlcli.keras_files.safety import check_keras_file, check_old_config
+from tlcli.runtime.native_stderr import quiet_stderr, quietly
 from tlcli.runtime.watchdog import first_line
 from tlcli.system.digests import sha256_file
 
@@ -29,7 +29,6 @@ def import_keras() -> Any:
     Raises:
         GraphError: Keras already runs on another engine in this process.
     """
-    from tlcli.runtime.native_stderr import quiet_stderr
     from tlcli.runtime.tensorflow import import_tensorflow
 
     import_tensorflow()
@@ -54,16 +53,6 @@ def _import_keras_2() -> Any:
     except ImportError:
         return None
     return tf_keras
-
-
-@contextlib.contextmanager
-def quietly() -> Iterator[None]:
-    """Keep Keras and TensorFlow from writing notes for their own developers."""
-    from tlcli.runtime.native_stderr import quiet_stderr
-
-    with quiet_stderr(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
 
 
 def load_model(path: Path, digest: str, *, trust: bool = False) -> Any:

@@ -9,6 +9,7 @@ import re
 import sys
 import tempfile
 import threading
+import warnings
 from collections.abc import Iterator
 
 logger = logging.getLogger("tlcli")
@@ -41,6 +42,14 @@ def quiet_stderr() -> Iterator[None]:
     with _stderr_lock, contextlib.ExitStack() as stack:
         with contextlib.suppress(OSError):  # no standard error at all
             stack.enter_context(_buffered_stderr(os.dup(2)))
+        yield
+
+
+@contextlib.contextmanager
+def quietly() -> Iterator[None]:
+    """Suppress native log lines as `quiet_stderr` does, and Python's warnings."""
+    with quiet_stderr(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         yield
 
 

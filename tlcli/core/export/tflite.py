@@ -6,7 +6,6 @@ import contextlib
 import logging
 import sys
 import tempfile
-import warnings
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +16,7 @@ from tlcli.core.export.frozen_graph import ClassifierGraph, serialise
 from tlcli.errors import GraphError, OutputError
 from tlcli.litert.interpreter import LiteRTEngine
 from tlcli.litert.writer import write_model
-from tlcli.runtime.native_stderr import quiet_stderr
+from tlcli.runtime.native_stderr import quietly
 from tlcli.runtime.tensorflow import GraphEngine, import_tensorflow
 from tlcli.runtime.watchdog import first_line
 
@@ -100,8 +99,7 @@ def _convert_by_tensorflow(classifier: ClassifierGraph) -> bytes:
         path = Path(folder) / "graph.pb"
         path.write_bytes(serialise(classifier.graph))
         try:
-            with quiet_stderr(), warnings.catch_warnings():
-                warnings.simplefilter("ignore")
+            with quietly():
                 converter = tf.compat.v1.lite.TFLiteConverter.from_frozen_graph(
                     str(path), [INPUT], [classifier.output]
                 )
