@@ -14,7 +14,7 @@ import struct
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 
@@ -34,10 +34,6 @@ class _Damaged(Exception):
     """The reason why a file cannot be read."""
 
 
-def _damaged(reason: str) -> NoReturn:
-    raise _Damaged(reason)
-
-
 # Python's own implementation: its memo is a dict, where that of the C implementation is an array
 # as long as the largest index in the file, which a damaged file makes many gigabytes.
 class _Unpickler(pickle._Unpickler):
@@ -55,14 +51,14 @@ class _Unpickler(pickle._Unpickler):
             return self._tensor
         if module == "torch" and name in _STORAGE_TYPES:
             return _STORAGE_TYPES[name]
-        return _damaged(f"it names {module}.{name}, which a state dict does not need")
+        raise _Damaged(f"it names {module}.{name}, which a state dict does not need")
 
     def persistent_load(self, pid: Any) -> Any:
         _, dtype, key, _, count, _ = pid
         if key not in self.storages:
             self._free_bytes -= count * np.dtype(dtype).itemsize
             if count < 0 or self._free_bytes < 0:
-                _damaged("its storages are larger than the file")
+                raise _Damaged("its storages are larger than the file")
             self.storages[key] = np.empty(count, dtype)
         return self.storages[key]
 
@@ -73,7 +69,7 @@ class _Unpickler(pickle._Unpickler):
         # NumPy checks the extent, but not that computing it stays within 64 bits.
         far = any(abs(stride) > MAXIMUM_BYTES for stride in strides)
         if far or math.prod(shape) > storage.size:
-            _damaged("a tensor reaches beyond its storage")
+            raise _Damaged("a tensor reaches beyond its storage")
         size = storage.itemsize
         window: Array = np.ndarray(
             shape, storage.dtype, storage, offset * size, [stride * size for stride in strides]
@@ -85,16 +81,16 @@ def _unpickle(data: bytes) -> dict[str, Array]:
     file = io.BytesIO(data)
     unpickler = _Unpickler(file)
     if unpickler.load() != _MAGIC or unpickler.load() != _PROTOCOL:
-        _damaged("it is not in torch's legacy format")
+        raise _Damaged("it is not in torch's legacy format")
     unpickler.load()
     state: dict[str, Array] = unpickler.load()
     for key in unpickler.load():
         storage = unpickler.storages.pop(key)
         (count,) = struct.unpack("<q", file.read(8))
         if count != storage.size or file.readinto(storage.data) != storage.nbytes:
-            _damaged("a storage has another length than its tensors")
+            raise _Damaged("a storage has another length than its tensors")
     if unpickler.storages or file.read(1):
-        _damaged("its list of storages does not fit its tensors")
+        raise _Damaged("its list of storages does not fit its tensors")
     return state
 
 
@@ -118,13 +114,13 @@ def read_tensors(
     """
     try:
         if path.stat().st_size > MAXIMUM_BYTES:
-            _damaged(f"the file is larger than {MAXIMUM_BYTES >> 20} MB")
+            raise _Damaged(f"the file is larger than {MAXIMUM_BYTES >> 20} MB")
         data = path.read_bytes()
         if sha256_bytes(data) != sha256:
-            _damaged("the file is damaged or was changed")
+            raise _Damaged("the file is damaged or was changed")
         state = _unpickle(data)
         if {name: array.shape for name, array in state.items()} != dict(shapes):
-            _damaged("it does not hold the tensors of this network")
+            raise _Damaged("it does not hold the tensors of this network")
         return {name: np.asarray(array, order="C") for name, array in state.items()}
     except OSError as error:
         reason = error.strerror or str(error)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import tarfile
 from pathlib import Path, PurePosixPath
-from typing import IO, Any, NoReturn
+from typing import IO, Any
 
 MOST_ENTRIES = 20_000
 LARGEST_CONTENT = 16 << 30
@@ -35,7 +35,7 @@ class _Entry(tarfile.TarInfo):
     def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> _Entry:
         entry = super().frombuf(buf, encoding, errors)
         if entry.type not in _PLAIN and entry.size > _LARGEST_HEADER:
-            _refuse("it holds a header of an impossible size")
+            raise ArchiveRefused("it holds a header of an impossible size")
         return entry
 
 
@@ -65,19 +65,18 @@ def unpack(file: IO[bytes], folder: Path) -> None:
     """
     arrived = _Counted(file)
     folder.mkdir(parents=True, exist_ok=True)
-    entries = total = 0
+    total = 0
     source: Any = arrived
     with tarfile.open(mode="r|*", fileobj=source, tarinfo=_Entry) as archive:
-        for entry in archive:
-            entries += 1
-            if entries > MOST_ENTRIES:
-                _refuse(f"it holds more than {MOST_ENTRIES:,} files")
+        for count, entry in enumerate(archive, 1):
+            if count > MOST_ENTRIES:
+                raise ArchiveRefused(f"it holds more than {MOST_ENTRIES:,} files")
             path = _path_below(folder, entry.name)
             if entry.isdir():
                 path.mkdir(parents=True, exist_ok=True)
                 continue
             if not entry.isreg() or entry.issparse():
-                _refuse("it holds links, devices or sparse files")
+                raise ArchiveRefused("it holds links, devices or sparse files")
             path.parent.mkdir(parents=True, exist_ok=True)
             content = archive.extractfile(entry)
             assert content is not None
@@ -86,18 +85,16 @@ def unpack(file: IO[bytes], folder: Path) -> None:
                 while block := content.read(_BLOCK):
                     total += len(block)
                     if total > LARGEST_CONTENT:
-                        _refuse(f"it unpacks to more than {LARGEST_CONTENT >> 30} GB")
+                        raise ArchiveRefused(f"it unpacks to more than {LARGEST_CONTENT >> 30} GB")
                     if total > _ALWAYS and total > LARGEST_RATIO * arrived.count:
-                        _refuse(f"it unpacks to more than {LARGEST_RATIO} times its size")
+                        raise ArchiveRefused(
+                            f"it unpacks to more than {LARGEST_RATIO} times its size"
+                        )
                     target.write(block)
 
 
 def _path_below(folder: Path, name: str) -> Path:
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts or "\0" in name or (os.sep != "/" and "\\" in name):
-        _refuse("it holds paths that leave its folder")
+        raise ArchiveRefused("it holds paths that leave its folder")
     return folder.joinpath(*path.parts)
-
-
-def _refuse(reason: str) -> NoReturn:
-    raise ArchiveRefused(reason)

@@ -154,8 +154,8 @@ def cause(error: BaseException) -> str:
     return " ".join(text.split()) or type(error).__name__
 
 
-def check_reachable(url: str, seconds: float | None = None) -> None:
-    """Connect once to the server of ``url``, or to its proxy, in ``seconds`` at most.
+def check_reachable(url: str) -> None:
+    """Connect once to the server of ``url``, or to its proxy, in `CONNECT_SECONDS` at most.
 
     Looking up a name has no time limit of its own, and the limit of a connection applies to
     each of the name's addresses; this bounds both.
@@ -163,7 +163,6 @@ def check_reachable(url: str, seconds: float | None = None) -> None:
     Raises:
         OSError: not reachable.
     """
-    limit = CONNECT_SECONDS if seconds is None else seconds
     target = _peer(url)
     if target is None:
         return
@@ -171,14 +170,14 @@ def check_reachable(url: str, seconds: float | None = None) -> None:
 
     def connect() -> None:
         try:
-            socket.create_connection(target, timeout=limit).close()
+            socket.create_connection(target, timeout=CONNECT_SECONDS).close()
             outcome.append(None)
         except BaseException as error:
             outcome.append(error)
 
     thread = threading.Thread(target=connect, daemon=True, name="tlcli-reachable")
     thread.start()
-    thread.join(limit)
+    thread.join(CONNECT_SECONDS)
     if not outcome:
         raise TimeoutError
     if outcome[0] is not None:
@@ -200,17 +199,6 @@ def _peer(url: str) -> tuple[str, int] | None:
 
 
 @contextmanager
-def bounded_sockets() -> Iterator[None]:
-    """Give sockets that a library opens without a limit one of `READ_SECONDS`."""
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(READ_SECONDS)
-    try:
-        yield
-    finally:
-        socket.setdefaulttimeout(before)
-
-
-@contextmanager
 def only_one(path: Path) -> Iterator[None]:
     """Hold a lock for ``path`` against other processes; it ends with the process that holds it.
 
@@ -226,12 +214,10 @@ def only_one(path: Path) -> Iterator[None]:
     except OSError as error:
         raise output_error(path, error) from error
     with file:
-        try:
+        # Windows has no fcntl, and some network folders no locks: then both processes download,
+        # each under its own temporary name.
+        with suppress(ImportError, OSError):
             import fcntl
-        except ImportError:  # Windows: then both download, each under its own temporary name
-            yield
-            return
-        # Some network folders have no locks; then both processes download.
-        with suppress(OSError):
+
             fcntl.flock(file, fcntl.LOCK_EX)
         yield

@@ -106,7 +106,7 @@ def _download(url: str, folder: Path, module: str) -> Path:
 
 def _resolve(remote: RemoteFile, folder: Path) -> None:
     hub = import_hub()
-    from tlcli.backbones.download.http import bounded_sockets, cause
+    from tlcli.backbones.download.http import cause
     from tlcli.runtime.native_stderr import quiet_stderr
     from tlcli.runtime.tensorflow import import_tensorflow
 
@@ -114,7 +114,7 @@ def _resolve(remote: RemoteFile, folder: Path) -> None:
     before = {name: os.environ.get(name) for name in _SETTINGS}
     os.environ.update({**_SETTINGS, "TFHUB_CACHE_DIR": str(folder)})
     try:
-        with quiet_stderr(), bounded_sockets(), _closed_answers(), _own_unpacking():
+        with quiet_stderr(), _limited_hub():
             hub.resolve(remote.url)
     except ArchiveRefused as error:
         raise remote.failed(f"{error}, so it was refused") from error
@@ -132,32 +132,25 @@ def _resolve(remote: RemoteFile, folder: Path) -> None:
 
 
 @contextmanager
-def _closed_answers() -> Iterator[None]:
-    """Close the connections that tensorflow_hub leaves open where an archive is damaged."""
-    from tensorflow_hub.resolver import HttpResolverBase
+def _limited_hub() -> Iterator[None]:
+    """Let tensorflow_hub wait and unpack within limits, and close all connections that it opens.
+
+    It has no limits of its own, and leaves connections open where an archive is damaged.
+    """
+    import urllib.request
+
+    from tensorflow_hub.resolver import DownloadManager, HttpResolverBase
+
+    from tlcli.backbones.download.http import READ_SECONDS
 
     opening = HttpResolverBase._call_urlopen
+    unpacking = DownloadManager.download_and_uncompress
     answers = []
 
     def call(self: Any, request: Any) -> Any:
-        answers.append(opening(self, request))
-        return answers[-1]
-
-    HttpResolverBase._call_urlopen = call
-    try:
-        yield
-    finally:
-        HttpResolverBase._call_urlopen = opening
-        for answer in answers:
-            answer.close()
-
-
-@contextmanager
-def _own_unpacking() -> Iterator[None]:
-    """Let `archives.unpack` do what tensorflow_hub does without limits."""
-    from tensorflow_hub import resolver
-
-    usual = resolver.DownloadManager.download_and_uncompress
+        answer = urllib.request.urlopen(request, timeout=READ_SECONDS, context=self._context)
+        answers.append(answer)
+        return answer
 
     def download_and_uncompress(_: Any, fileobj: Any, dst_path: str) -> None:
         unpack(fileobj, Path(dst_path))
@@ -169,11 +162,15 @@ def _own_unpacking() -> Iterator[None]:
         if getattr(fileobj, "length", 0):
             raise ArchiveRefused("it ended before all of it had arrived")
 
-    resolver.DownloadManager.download_and_uncompress = download_and_uncompress
+    HttpResolverBase._call_urlopen = call
+    DownloadManager.download_and_uncompress = download_and_uncompress
     try:
         yield
     finally:
-        resolver.DownloadManager.download_and_uncompress = usual
+        HttpResolverBase._call_urlopen = opening
+        DownloadManager.download_and_uncompress = unpacking
+        for answer in answers:
+            answer.close()
 
 
 # The compressed form is the one that leaves a folder to look into before it runs.
@@ -190,15 +187,12 @@ def import_hub() -> Any:
     Raises:
         BackboneError: it cannot be imported here.
     """
-    import warnings
-
-    from tlcli.runtime.native_stderr import quiet_stderr
+    from tlcli.runtime.native_stderr import quietly
     from tlcli.runtime.tensorflow import import_tensorflow
 
     import_tensorflow()
     try:
-        with quiet_stderr(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with quietly():
             import tensorflow_hub
     except ImportError as error:
         raise BackboneError(

@@ -70,9 +70,7 @@ class Address:
 
 def is_handle(module: str) -> bool:
     """Return whether ``module`` is an address or a Hub or Kaggle handle."""
-    if "://" in module:
-        return True
-    return bool(_kaggle_path(module) or _old_path(module))
+    return "://" in module or bool(_kaggle_path(module) or _is_old_path(module))
 
 
 def address(module: str) -> Address:
@@ -88,7 +86,7 @@ def address(module: str) -> Address:
         kaggle = _kaggle_path(module)
         if kaggle:
             return Address(module, kaggle, (_KAGGLE + kaggle,))
-        return _moved(module, _old_path(module) or module)
+        return _moved(module, module)
     parts = urllib.parse.urlsplit(module)
     host = (parts.hostname or "").removeprefix("www.")
     path = parts.path.strip("/")
@@ -126,11 +124,9 @@ def _kaggle_path(path: str) -> str:
     return "/".join(parts)
 
 
-def _old_path(module: str) -> str:
-    """Return ``module`` if it is a path of tfhub.dev without the host, or ""."""
-    if re.fullmatch(r"(google|tensorflow)/[\w.\-]+(/[\w.\-]+)+/\d+", module):
-        return module
-    return ""
+def _is_old_path(module: str) -> bool:
+    """Return whether ``module`` is a path of tfhub.dev without the host."""
+    return bool(re.fullmatch(r"(google|tensorflow)/[\w.\-]+(/[\w.\-]+)+/\d+", module))
 
 
 def moved(path: str) -> str:
