@@ -127,6 +127,13 @@ def test_a_pointer_of_git_lfs_is_named(shared: Path, command: str) -> None:
     assert "run git lfs pull" in run.err
 
 
+def test_a_photo_that_is_a_pointer_of_git_lfs_is_named(shared: Path) -> None:
+    graph = shared / "wild" / METADATA / "model.tflite"
+    run = tlcli("label", "--graph", graph, shared / "wild" / POINTER / "photo.jpg")
+    assert run.code == 1
+    assert "photo.jpg: a Git LFS pointer, not the file itself: run git lfs pull" in run.err
+
+
 @pytest.mark.parametrize("command", ["retrain", "evaluate"])
 def test_folders_of_splits_are_no_labels(shared: Path, command: str, tmp_path: Path) -> None:
     graph = ("--graph", shared / "wild" / METADATA / "model.tflite") if command != "retrain" else ()

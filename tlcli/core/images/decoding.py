@@ -30,7 +30,7 @@ from tlcli.core.images.time_limits import (
     timed_file,
 )
 from tlcli.errors import ImageError
-from tlcli.system.regular_files import open_buffered
+from tlcli.system.regular_files import GIT_LFS_ADVICE, is_git_lfs_pointer, open_buffered
 
 Source = Path | str | bytes
 """A path, or the content of an image file."""
@@ -280,11 +280,18 @@ def _image_error(error: Exception, head: bytes, file: IO[bytes]) -> ImageError:
     if isinstance(error, UnidentifiedImageError):
         if head[4:8] == b"ftyp" and head[8:12] in _HEIC_BRANDS:
             return ImageError("HEIC image, which cannot be read here: convert it to JPEG")
+        if head.startswith(b"version ") and _is_pointer(file):
+            return ImageError(GIT_LFS_ADVICE)
         known = head.startswith(_SIGNATURES)
         return ImageError("damaged or unsupported image" if known else "not an image")
     if isinstance(error, EOFError) or "truncated" in str(error).lower():
         return ImageError("truncated image")
     return ImageError("damaged or unsupported image")
+
+
+def _is_pointer(file: IO[bytes]) -> bool:
+    file.seek(0)
+    return is_git_lfs_pointer(file.read(64))
 
 
 @functools.cache
