@@ -195,3 +195,13 @@ def test_a_rescaling_behind_other_layers_is_not_the_first() -> None:
     assert first_scaling(sequential(image_input(), *behind)) is None
     normalised = sequential(image_input(), layer("Normalization", "n"))
     assert getattr(first_scaling(normalised), "normalises", None)
+
+
+@pytest.mark.parametrize("value", [None, 7, [], {}, "x", [[]], 10**30, {"class_name": 3}, True])
+def test_values_of_other_types_are_passed_over(value: Any) -> None:
+    """Found by changing the configurations of real files at random."""
+    for key in ("class_name", "config", "module", "inbound_nodes"):
+        config = sequential(image_input(), {**layer("Rescaling", "r", scale=value), key: value})
+        assert model_input(config).name == "image"
+        first_scaling(config)
+    assert model_input(sequential(image_input(8, value, 3))).channels == 3

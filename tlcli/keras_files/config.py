@@ -23,6 +23,8 @@ HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _ZIP_SIGNATURES = (b"PK\x03\x04", b"PK\x05\x06")
 # Models within models within models: Keras itself nests some twenty levels.
 _DEEPEST = 200
+# Of a shape: what TensorFlow counts with.
+_LARGEST = 1 << 31
 _CONFIG, _METADATA = "config.json", "metadata.json"
 
 
@@ -190,13 +192,17 @@ def layers_of(entry: Any) -> list[dict[str, Any]]:
         found = found.get("layers")
     # Keras 2.0 saved a Sequential as the list of its layers.
     layers = found if isinstance(found, list) else []
-    return [layer for layer in layers if isinstance(layer, dict) and "class_name" in layer]
+    return [
+        layer
+        for layer in layers
+        if isinstance(layer, dict) and isinstance(layer.get("class_name"), str)
+    ]
 
 
 def model_input(config: dict[str, Any]) -> ModelInput:
     """Return the first input of a model; its shape is None where nothing gives it."""
     layers = layers_of(config)
-    names = set(_strings(inner_config(config).get("input_layers")))
+    names = list(_strings(inner_config(config).get("input_layers")))
     inputs = [layer for layer in layers if layer["class_name"] == "InputLayer"]
     named = [layer for layer in inputs if inner_config(layer).get("name") in names]
     for layer in named or inputs[:1]:
@@ -241,7 +247,7 @@ def _built_shape(entry: dict[str, Any]) -> tuple[int | None, ...] | None:
 def _shape(value: Any) -> tuple[int | None, ...] | None:
     if not isinstance(value, (list, tuple)) or not value:
         return None
-    return tuple(each if isinstance(each, int) and each > 0 else None for each in value)
+    return tuple(each if isinstance(each, int) and 0 < each < _LARGEST else None for each in value)
 
 
 def _strings(value: Any) -> Iterator[str]:
