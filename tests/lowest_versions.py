@@ -50,6 +50,5 @@ def installed() -> str:
 if __name__ == "__main__":
     for each in requirements(PROJECT.read_text(encoding="utf-8")):
         bound = lowest(each)
-        # setuptools is pip's own; the environment's is what a user has.
-        if bound is not None and each.name != "setuptools":
+        if bound is not None:
             print(f"{each.name}=={bound}")

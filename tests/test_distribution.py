@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import platform
 import re
@@ -11,6 +12,7 @@ import subprocess
 import sys
 import sysconfig
 import tarfile
+import time
 import venv
 import zipfile
 from pathlib import Path
@@ -151,6 +153,30 @@ def test_the_source_archive_gives_the_same_wheel(source: Path, wheel: Path, tmp_
     (folder,) = (tmp_path / "unpacked").iterdir()
     again = build("build_wheel", folder, tmp_path)
     assert content(again) == content(wheel)
+
+
+@pytest.mark.slow
+def test_two_builds_give_the_same_wheel(tmp_path: Path) -> None:
+    """In another folder, at another time: only what is built counts."""
+    digests = set()
+    for name in ("one", "another folder"):
+        (tmp_path / name).mkdir()
+        made = build(
+            "build_wheel",
+            copied(tmp_path / name),
+            tmp_path / f"wheel of {name}",
+            SOURCE_DATE_EPOCH="1764374400",
+        )
+        digests.add(hashlib.sha256(made.read_bytes()).hexdigest())
+        # Times in archives have steps of two seconds.
+        time.sleep(2)
+    assert len(digests) == 1
+
+
+def test_the_build_requirement_is_pinned() -> None:
+    text = PROJECT.read_text(encoding="utf-8")
+    (required,) = re.findall(r'^requires = \["(.*)"\]$', text, re.MULTILINE)
+    assert re.fullmatch(r"setuptools==[\d.]+", required)
 
 
 @pytest.mark.slow
