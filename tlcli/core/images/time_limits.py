@@ -30,6 +30,8 @@ LARGEST_SCANS = 3_000_000_000
 """Scans times pixels of a JPEG."""
 MOST_SCANS = 500
 """Scans of a JPEG, however small; each has tables to prepare."""
+# Bytes. In less there is no work for so long, and looking at the clock would be a twentieth of it.
+_SHORT = 1 << 20
 # Pixels that the largest unit of a JPEG covers in each direction.
 _UNIT = 32
 _FRAMES = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})
@@ -90,10 +92,10 @@ def timed_file(file: IO[bytes] | bytes) -> IO[bytes]:
     Args:
         file: bytes, or a file opened for reading without text; it is read from its start.
     """
-    if isinstance(file, bytes):
-        return TimedBytes(file)
     if isinstance(file, io.BytesIO):
-        return TimedBytes(file.getvalue())
+        file = file.getvalue()
+    if isinstance(file, bytes):
+        return io.BytesIO(file) if len(file) < _SHORT else TimedBytes(file)
     return _TimedFile(io.FileIO(os.dup(file.fileno()), "rb"))
 
 
@@ -127,12 +129,12 @@ def _check_scans(content: bytes | mmap.mmap) -> None:
     progressive = False
     position = 2
     while position + 10 <= len(content):
-        if content[position] != 0xFF or content[position + 1] == 0xFF:
+        kind = content[position + 1]
+        if content[position] != 0xFF or kind == 0xFF:
             position = content.find(b"\xff", position + 1)
             if position < 0:
                 return
             continue
-        kind = content[position + 1]
         if kind in _BARE:
             position += 2
             continue
@@ -144,7 +146,7 @@ def _check_scans(content: bytes | mmap.mmap) -> None:
             )
             components = content[position + 9]
             progressive = kind in _PROGRESSIVE
-        position += 2 + int.from_bytes(content[position + 2 : position + 4], "big")
+        position += 2 + (content[position + 2] << 8 | content[position + 3])
     else:
         return
     # Nothing behind its only scan is decoded.
