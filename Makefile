@@ -49,7 +49,6 @@ test-lowest:
 # Inputs that fail are written to build/fuzz.
 fuzz: $(VENV)/.installed-test,fuzz
 	$(BIN)/python -m tests.fuzz.run --seconds $(FUZZ_SECONDS) $(FUZZ_TARGETS)
-	$(BIN)/python -m tests.fuzz.models --seconds $(FUZZ_SECONDS) --start $$(date +%s)000
 
 # Asks a public service which installed versions have known vulnerabilities.
 audit: $(BIN)/tlcli

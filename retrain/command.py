@@ -190,7 +190,11 @@ def _option(
 @_option("--seed", "N", "The same seed gives the same graph.", 0)
 @_option("--min_accuracy", "P", "Exit with code 3 if the test accuracy is lower (0.9 or 90%).")
 @click.option("--strict", is_flag=True, help="Stop at an unreadable image instead of skipping it.")
-@click.option("--trust", is_flag=True, help="Allow operations outside the allow-list.")
+@click.option(
+    "--trust",
+    is_flag=True,
+    help="Allow operations outside the allow-list, without a trial run in a child process.",
+)
 @format_option("text", "json")
 @log_options
 def command(

@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import subprocess
 import sys
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -44,10 +45,22 @@ def pytest_runtest_makereport(
     return report
 
 
+@pytest.fixture(scope="session")
+def _trials(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("trials")
+
+
 @pytest.fixture(autouse=True)
-def _own_caches(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Give every test caches of its own, so that none meets what another left."""
-    monkeypatch.setenv("TLCLI_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
+def _own_caches(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch, _trials: Path
+) -> None:
+    """Give every test caches of its own, so that none meets what another left.
+
+    What passed a trial run counts for all: a child that imports TensorFlow takes seconds.
+    """
+    cache = tmp_path_factory.mktemp("cache")
+    (cache / "trials").symlink_to(_trials)
+    monkeypatch.setenv("TLCLI_CACHE_DIR", str(cache))
 
 
 @pytest.fixture(scope="session")
@@ -77,3 +90,20 @@ def _logger_of_a_library() -> None:
     logger.handlers.clear()
     logger.propagate = True
     logger.setLevel(logging.NOTSET)
+
+
+@pytest.fixture
+def count_children(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[], int]:
+    """Return what counts the processes that were started since; no trial was run before."""
+    monkeypatch.setenv("TLCLI_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
+    started: list[object] = []
+    real = subprocess.Popen
+
+    def counted(*arguments: Any, **options: Any) -> Any:
+        started.append(arguments)
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(subprocess, "Popen", counted)
+    return lambda: len(started)

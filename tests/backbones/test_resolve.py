@@ -1,13 +1,17 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from tests.backbones.frozen_graphs import FLOAT, pooled, written
+from tests.support import Trained
 from tlcli.backbones.model_options import ModelOptions
 from tlcli.backbones.resolve import architecture_to_module, fetch, resolve
 from tlcli.errors import BackboneError, UsageError
+from tlcli.graph.nodes import placeholder
 
 
 @pytest.fixture
@@ -139,3 +143,25 @@ def test_inception_of_2015_says_where_to_put_it(tmp_path: Path) -> None:
         resolve("inception_2015", model_dir=tmp_path)
     with pytest.raises(BackboneError, match="cannot be fetched"):
         fetch("inception_2015", model_dir=tmp_path)
+
+
+def test_a_foreign_backbone_is_run_in_a_child_before_its_graph_is_loaded(
+    tmp_path: Path, count_children: Callable[[], int]
+) -> None:
+    path = written(tmp_path, [placeholder("x", FLOAT, (None, 4, 4, 3)), *pooled()])
+    backbone = resolve(str(path))
+    assert count_children() == 0
+    for _ in range(2):
+        assert backbone.load_graph().bottleneck_size == 3
+    assert count_children() == 1
+    resolve(str(path)).load_graph()
+    assert count_children() == 1
+    resolve(str(path), ModelOptions(trust=True)).load_graph()
+    assert count_children() == 1
+
+
+def test_a_backbone_that_tlcli_wrote_needs_no_child(
+    trained: Trained, count_children: Callable[[], int]
+) -> None:
+    resolve(str(trained.graph)).load_graph()
+    assert count_children() == 0

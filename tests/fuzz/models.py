@@ -20,6 +20,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -210,10 +211,17 @@ def main() -> int:
     parser.add_argument("--seeds", type=Path, help="folder of files to change as well")
     options = parser.parse_args()
     seeds = [] if options.seeds is None else seed_files(options.seeds.resolve())
-    counts = fuzz(options.seconds, options.start, options.keep, seeds, options.cases)
+    return int(report(options.seconds, options.start, options.keep, seeds, options.cases) > 0)
+
+
+def report(
+    seconds: float, start: int, keep: Path, seeds: Sequence[Path] = (), cases: int | None = None
+) -> int:
+    """Fuzz and print how many files ended how; return the number of failures."""
+    counts = fuzz(seconds, start, keep, list(seeds), cases)
     words = ", ".join(f"{counts[name]:,} {name}" for name in (*OUTCOMES, "failures"))
-    print(f"models: {sum(counts.values()):,} files: {words}")
-    return 1 if counts["failures"] else 0
+    print(f"models: {sum(counts.values()):,} files: {words}", flush=True)
+    return counts["failures"]
 
 
 if __name__ == "__main__":

@@ -14,9 +14,12 @@ import re
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+MODELS = "models"
+"""The target that is no function of bytes: `tests.fuzz.models`."""
 
 
 # The fuzzer limits the peak memory of its process, which starts out with that of the process it
@@ -82,16 +85,21 @@ def _child(target: str, seconds: str, corpus: str, keep: str) -> None:
 
 def main() -> int:
     """Fuzz what the arguments name; 1 where something was found."""
+    from tests.fuzz import models
     from tests.fuzz.targets import TARGETS
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("targets", nargs="*", metavar="TARGET", help=", ".join(TARGETS))
+    known = ", ".join([*TARGETS, MODELS])
+    parser.add_argument("targets", nargs="*", metavar="TARGET", help=known)
     parser.add_argument("--seconds", type=float, default=60, help="for each target")
     parser.add_argument("--keep", type=Path, default=ROOT / "build" / "fuzz")
     options = parser.parse_args()
     options.keep.mkdir(parents=True, exist_ok=True)
     found = 0
-    for target in options.targets or TARGETS:
+    for target in options.targets or [*TARGETS, MODELS]:
+        if target == MODELS:
+            found += models.report(options.seconds, time.time_ns(), options.keep) > 0
+            continue
         with tempfile.TemporaryDirectory() as corpus:
             runs = fuzz(target, options.seconds, Path(corpus), options.keep.resolve())
         print(f"{target}: {'FOUND' if runs < 0 else f'{runs:,} inputs'}", flush=True)

@@ -288,7 +288,10 @@ _GRAPH_OPTIONS: dict[str, dict[str, Any]] = {
         "metavar": "N",
         "help": "Images per batch.  [default: chosen for the graph]",
     },
-    "trust": {"is_flag": True, "help": "Allow operations outside the allow-list."},
+    "trust": {
+        "is_flag": True,
+        "help": "Allow operations outside the allow-list, without a trial run in a child process.",
+    },
 }
 GRAPH_GROUP = tuple(_GRAPH_OPTIONS)
 LOGGING_GROUP = ("logging_verbosity", "quiet")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -23,17 +21,3 @@ def conversions(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
 
     monkeypatch.setattr(writer, "write_model", noted)
     return seen
-
-
-@pytest.fixture
-def count_children(monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
-    """Return what counts the processes that were started since."""
-    started: list[object] = []
-    real = subprocess.Popen
-
-    def counted(*arguments: Any, **options: Any) -> Any:
-        started.append(arguments)
-        return real(*arguments, **options)
-
-    monkeypatch.setattr(subprocess, "Popen", counted)
-    return lambda: len(started)

@@ -43,6 +43,7 @@ def passes() -> list[Path]:
     return [path for path in folder.iterdir() if path.is_file()] if folder.is_dir() else []
 
 
+@pytest.mark.usefixtures("count_children")
 def test_a_model_that_crashes_costs_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(GraphError, match=r"model\.tflite was not run: a trial run of it crashed"):
         load(litert_file(tmp_path, CRASHES), labels=["a", "b"])
