@@ -119,7 +119,7 @@ def _option(
 )
 @_option("--architecture", "NAME", "Backbone by its name in the originals, such as inception_v3.")
 @_option("--module_input", "NAME", "Input layer of a frozen graph.")
-@_option("--module_output", "NAME", "Bottleneck layer of a frozen graph.")
+@_option("--module_output", "NAME", "Bottleneck layer; MODEL/LAYER inside a Keras model.")
 @_option("--input_height", "N", "Input height in pixels.")
 @_option("--input_width", "N", "Input width in pixels.")
 @_option("--input_mean", "X", "Subtracted from pixel values of 0 to 255.")

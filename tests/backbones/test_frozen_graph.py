@@ -374,3 +374,19 @@ def test_file_that_changes_after_it_was_found(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes() + b"\x18\x01")
     with pytest.raises(BackboneError, match="was changed while it was in use"):
         backbone.load_graph()
+
+
+@pytest.mark.parametrize("axis", [True, False])
+def test_a_graph_for_grey_images_gets_them(tmp_path: Path, axis: bool) -> None:
+    shape = (None, 4, 4, 1) if axis else (None, 4, 4)
+    nodes = [
+        placeholder("input_7", FLOAT, shape),
+        const("shape", np.array([-1, 16], np.int32)),
+        node("flat", "Reshape", ["input_7", "shape"], T=FLOAT, Tshape=np.int32),
+    ]
+    backbone = find(written(tmp_path, nodes), ModelOptions(input_mean=0.0, input_std=1.0))
+    images = np.random.default_rng(5).random((3, 4, 4, 3)).astype(FLOAT)
+
+    expected = (images @ np.array([0.299, 0.587, 0.114], FLOAT)).reshape(3, 16) * 255
+
+    np.testing.assert_allclose(run(backbone, images), expected, atol=1e-3)

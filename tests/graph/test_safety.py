@@ -330,3 +330,19 @@ def test_the_graph_inside_a_saved_model_is_told_of_its_folder(tmp_path: Path) ->
     place.write_bytes(SavedModel(schema_version=1).SerializeToString())
     with pytest.raises(GraphError, match=f"SavedModel; give its folder, {place.parent}"):
         read_graph(place)
+
+
+def test_augmentation_may_count_its_random_numbers(tmp_path: Path) -> None:
+    """`model.export()` of Keras leaves it in a SavedModel; whole numbers are no weights."""
+    draw = node("draw", "StatelessRandomGetKeyCounter", ["one"])
+    count = node("count", "AssignVariableOp", ["seed", "one"], dtype=np.uint32)
+    nodes = [node("seed", "VarHandleOp"), draw, count]
+    message = read_saved_model(saved_model(tmp_path, *nodes))
+    message.meta_graphs[0].graph_def.node[1].input.extend(["^draw", "^count"])
+    (tmp_path / "saved_model.pb").write_bytes(message.SerializeToString())
+    check_saved_model(tmp_path)
+
+    message.meta_graphs[0].graph_def.node[-1].attr["dtype"].type = 1
+    (tmp_path / "saved_model.pb").write_bytes(message.SerializeToString())
+    with pytest.raises(GraphError, match="'count' is the operation AssignVariableOp"):
+        check_saved_model(tmp_path)
