@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from tlcli.backbones.model_options import DEFAULT_OPTIONS, ModelOptions
 from tlcli.core.model_spec.kinds import KERAS_SUFFIXES, ModelKind, kind_of
-from tlcli.errors import BackboneError, GraphError, UsageError
+from tlcli.errors import BackboneError, GraphError, TlcliError, UsageError
+from tlcli.runtime.watchdog import unusable
 
 if TYPE_CHECKING:
     from tlcli.backbone import Backbone, BackboneGraph
@@ -124,12 +125,17 @@ def _find(
     from tlcli.backbones import frozen_graph, keras_file, saved_model
 
     kind = kind_of(path, BackboneError)
-    if kind is ModelKind.SAVED_MODEL:
-        info = saved_model.ModuleInfo(size=size)
-        return saved_model.find(path, options, name=name, info=info)
-    if kind.is_keras:
-        return keras_file.find(path, options, name=name)
-    return frozen_graph.find(path, options, name=name)
+    try:
+        if kind is ModelKind.SAVED_MODEL:
+            info = saved_model.ModuleInfo(size=size)
+            return saved_model.find(path, options, name=name, info=info)
+        if kind.is_keras:
+            return keras_file.find(path, options, name=name)
+        return frozen_graph.find(path, options, name=name)
+    except (TlcliError, OSError):
+        raise
+    except Exception as error:  # whatever Python makes of a damaged file
+        raise BackboneError(unusable(error, str(path))) from error
 
 
 def _tried(

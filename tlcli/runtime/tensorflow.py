@@ -116,6 +116,7 @@ class GraphEngine(SessionEngine):
             inter_op_parallelism_threads=-1 if in_caller else threads,
         )
         config.gpu_options.allow_growth = True
+        config.allow_soft_placement = True  # the device that it was made on may be absent
         with quiet_stderr():
             session = tf.compat.v1.Session(graph=holder, config=config)
         super().__init__(session, ends, "the graph")

@@ -163,6 +163,7 @@ class SavedModelEngine(SessionEngine):
         tf = import_tensorflow()
         config = tf.compat.v1.ConfigProto()
         config.gpu_options.allow_growth = True
+        config.allow_soft_placement = True  # the device that it was made on may be absent
         try:
             with quiet_stderr(), warnings.catch_warnings():
                 warnings.simplefilter("ignore")
