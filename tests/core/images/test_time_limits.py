@@ -143,14 +143,14 @@ def test_tiles_larger_than_their_picture_are_refused() -> None:
         PLAIN.read(bytes(data))
 
 
-def qoi(width: int, height: int) -> bytes:
+def qoi(side: int) -> bytes:
     """Return an image of one colour, which Pillow decodes pixel by pixel in Python."""
-    head = b"qoif" + width.to_bytes(4, "big") + height.to_bytes(4, "big") + b"\3\0"
-    return head + b"\xfd" * (width * height // 62 + 2) + bytes(7) + b"\1"
+    head = b"qoif" + side.to_bytes(4, "big") + side.to_bytes(4, "big") + b"\3\0"
+    run_of_one = b"\xc0"
+    return head + run_of_one * (side * side) + bytes(7) + b"\1"
 
 
 @pytest.mark.slow
 def test_a_child_ends_in_time() -> None:
     with pytest.raises(SlowImageError):
-        PLAIN.read(qoi(13_000, 13_000))
-    assert picture(qoi(13_000, 13_000), 100) is None
+        PLAIN.read(qoi(6000))
