@@ -148,8 +148,9 @@ def check_old_config(config: dict[str, Any], keras: Any, what: str) -> None:
         known = any(hasattr(getattr(keras, part), kind) for part in _OLD_MODULES)
         if not known and kind not in _MODELS | _VALUES | _FUNCTION_LAYERS and kind != "function":
             raise GraphError(
-                f"{what} needs {kind}, which is no part of a network in Keras, so it was not "
-                "loaded; export it with model.export() and give the folder"
+                f"{what} needs {kind}, which is no part of a network that Keras reads from HDF5, "
+                "so it was not loaded; save it as NAME.keras with the Keras that made it, or export "
+                "it with model.export() and give the folder"
             )
 
 
