@@ -149,8 +149,8 @@ def check_old_config(config: dict[str, Any], keras: Any, what: str) -> None:
         if not known and kind not in _MODELS | _VALUES | _FUNCTION_LAYERS and kind != "function":
             raise GraphError(
                 f"{what} needs {kind}, which is no part of a network that Keras reads from HDF5, "
-                "so it was not loaded; save it as NAME.keras with the Keras that made it, or export "
-                "it with model.export() and give the folder"
+                "so it was not loaded; save it as NAME.keras with the Keras that made it, or "
+                "export it with model.export() and give the folder"
             )
 
 
