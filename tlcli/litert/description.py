@@ -27,9 +27,17 @@ _ARITHMETIC = {18: "times", 42: "by", 0: "plus", 41: "minus"}
 # Operators that pass pixels on: PAD, QUANTIZE, DEQUANTIZE, RESHAPE, RESIZE_BILINEAR, TRANSPOSE,
 # SQUEEZE, CAST, EXPAND_DIMS, RESIZE_NEAREST_NEIGHBOR, REVERSE_V2.
 _PASSING = frozenset({6, 22, 23, 34, 39, 43, 53, 70, 97, 105, 114})
-# Behind the scores: DEQUANTIZE, RESHAPE, SQUEEZE, QUANTIZE.
-_AFTER_SCORES = frozenset({6, 22, 43, 114})
-_ACTIVATIONS = {25: "softmax", 50: "log_softmax", 14: "sigmoid"}
+# Behind the scores: DEQUANTIZE, RESHAPE, TRANSPOSE, SQUEEZE, STRIDED_SLICE, CAST, SLICE,
+# EXPAND_DIMS, QUANTIZE.
+_AFTER_SCORES = frozenset({6, 22, 39, 43, 45, 53, 65, 70, 114})
+# Logits come out of ADD, CONV_2D, DEPTHWISE_CONV_2D, FULLY_CONNECTED and BATCH_MATMUL; what comes
+# out of any other operator, such as the mean of two softmaxes, only values show.
+_ACTIVATIONS = {
+    **{25: "softmax", 50: "log_softmax", 14: "sigmoid"},
+    **dict.fromkeys((0, 3, 4, 9, 126), "logits"),
+}
+# INT32 and INT64: of labels, not of scores, unless they are quantised.
+_WHOLE = frozenset({2, 4})
 _TYPES: dict[int, np.dtype[Any]] = {
     0: np.dtype("<f4"),
     1: np.dtype("<f2"),
@@ -40,8 +48,11 @@ _TYPES: dict[int, np.dtype[Any]] = {
 }
 _MOST_STEPS = 32
 
+_QUANTIZE = 114
+
 Step = tuple[str, "np.ndarray[Any, Any]"]
-"""One of "times", "by", "plus", "minus" with its constant."""
+"""One of "times", "by", "plus", "minus" with its constant; "between" with the lowest and the
+highest value that eight bits represent, beyond which all is cut off."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +64,8 @@ class LiteRTDescription:
         std: as ``mean``.
         labels_files: names that the metadata give to files of labels.
         steps: what the network does to its pixels first.
-        activations: for each output "softmax", "log_softmax", "sigmoid" or "logits".
+        activations: for each output "softmax", "log_softmax", "sigmoid" or "logits"; "numbers" for
+            whole numbers, which are no scores; None where only values show it.
         operators: names of custom operators.
         tool: the metadata's description or author, of which a tool may be told.
     """
@@ -62,7 +74,7 @@ class LiteRTDescription:
     std: tuple[float, ...] = ()
     labels_files: tuple[str, ...] = ()
     steps: tuple[Step, ...] = ()
-    activations: tuple[str, ...] = ()
+    activations: tuple[str | None, ...] = ()
     operators: tuple[str, ...] = ()
     tool: str = ""
 
@@ -142,16 +154,36 @@ class _Network:
                 yield _ARITHMETIC[code], constant
             elif code not in _PASSING:
                 return
+            limits = self._limits(outputs[0]) if code == _QUANTIZE else None
+            if limits is not None:
+                yield "between", limits
             index = outputs[0]
 
-    def activation(self, index: int) -> str:
-        """Return what gives an output: "softmax", "log_softmax", "sigmoid" or "logits"."""
+    def activation(self, index: int) -> str | None:
+        """Return what an output is; see `LiteRTDescription`."""
+        if 0 <= index < len(self._tensors) and self._tensors[index].number(1, "<b") in _WHOLE:
+            return "numbers"
         for _ in range(_MOST_STEPS):
             code, inputs = self._makers.get(index, (-1, ()))
             if code not in _AFTER_SCORES or not inputs:
-                return _ACTIVATIONS.get(code, "logits")
+                return _ACTIVATIONS.get(code)
             index = inputs[0]
-        return "logits"
+        return None
+
+    def _limits(self, index: int) -> np.ndarray[Any, Any] | None:
+        """Return the lowest and the highest value of a tensor of eight bits."""
+        if not 0 <= index < len(self._tensors):
+            return None
+        dtype = _TYPES.get(self._tensors[index].number(1, "<b"))
+        quantisation = self._tensors[index].table(4)
+        if dtype is None or dtype.kind not in "iu" or dtype.itemsize != 1 or quantisation is None:
+            return None
+        scales, zeros = quantisation.numbers(2, "f"), quantisation.numbers(3, "q")
+        if len(scales) != 1 or len(zeros) > 1:
+            return None
+        limits = np.iinfo(dtype)
+        zero = zeros[0] if zeros else 0
+        return np.array([(each - zero) * scales[0] for each in (limits.min, limits.max)])
 
     def _constant(self, index: int) -> np.ndarray[Any, Any] | None:
         maker = self._makers.get(index)

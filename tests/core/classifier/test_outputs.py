@@ -54,6 +54,11 @@ def test_what_does_not_fit_the_labels_is_refused() -> None:
         Scores(GRAPH, 3, "softmax")(np.zeros((1, 4)), 1)
 
 
+def test_the_number_of_the_best_label_is_no_score() -> None:
+    with pytest.raises(GraphError, match=r"whole numbers.*--output_layer"):
+        Scores(GRAPH, 2, None)(np.array([1]), 1)
+
+
 @pytest.mark.parametrize(
     ("activations", "sizes", "labels", "chosen"),
     [
@@ -63,6 +68,7 @@ def test_what_does_not_fit_the_labels_is_refused() -> None:
         (["softmax", "softmax"], [7, 5], 7, 0),
         (["logits", "sigmoid"], [5, 5], None, 1),
         (["logits", "logits"], [5, 5], 5, None),
+        (["logits", "numbers"], [5, 5], 5, 0),
     ],
 )
 def test_the_output_of_several(

@@ -28,6 +28,11 @@ IMAGENET_MEAN, IMAGENET_STD = np.array([0.485, 0.456, 0.406]), np.array([0.229, 
         ([("minus", 0.5), ("times", 2.0)], UNIT),
         ([("times", 255.0)], UNIT),
         ([("plus", 1.0), ("times", 127.5)], SIGNED),
+        ([("between", [0.0, 1.0])], UNIT),
+        ([("between", [-1.0, 0.992])], SIGNED),
+        ([("between", [0.0, 255.0])], PIXELS),
+        ([("between", [-2.1, 2.6])], None),
+        ([("between", [-2.1, 2.6]), ("times", 1 / 255)], PIXELS),
         ([], None),
         ([("times", 1.0)], None),
         ([("times", 0.0)], None),
@@ -57,12 +62,16 @@ def test_steps_end_at_the_first_layer_that_learns() -> None:
         node("shape", "Shape", ["shifted"]),
         node("pooled", "MaxPool", ["shifted"]),
         node("later", "Mul", ["pooled", "factor"]),
-        node("scores", "Softmax", ["later"]),
+        node("weights", "MatMul", ["later", "factor"]),
+        node("sliced", "StridedSlice", ["weights"]),
+        node("scores", "Softmax", ["sliced"]),
+        node("mean", "Mul", ["scores", "factor"]),
     )
     shown = GraphSteps(network)
     assert kinds(shown.steps("x")) == [("times", 0.5), ("minus", 2.0)]
     assert shown.activation("scores") == "softmax"
-    assert shown.activation("later:0") == "logits"
+    assert shown.activation("sliced:0") == "logits"
+    assert shown.activation("mean") is None
     assert shown.activation("absent") is None
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tlcli.core.classifier.classifier import Classifier
 from tlcli.core.classifier.load_request import LoadRequest
-from tlcli.core.classifier.outputs import choose_output
+from tlcli.core.classifier.outputs import choose_output, no_scores
 from tlcli.core.model_spec.adjacent_files import find_adjacent_files
 from tlcli.core.model_spec.facts import ModelFacts
 from tlcli.core.model_spec.kinds import ModelKind
@@ -41,11 +41,13 @@ def load_litert(request: LoadRequest, *, mapped: bool = False) -> Classifier:
     _choose_output(engine, description, request)
     count = _count(engine.output_shape, path)
     activation = description.activations[engine.output] if description.activations else "softmax"
+    if activation == "numbers":
+        raise GraphError(no_scores(path))
     labels = fitting_labels(
         request.labels,
         count,
         path,
-        pair=activation in ("sigmoid", "logits"),
+        pair=activation != "softmax",
         named=description.labels_files,
     )
     request = replace(request, labels=labels)

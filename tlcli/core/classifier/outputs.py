@@ -39,6 +39,8 @@ class Scores:
         Raises:
             GraphError: it does not fit the labels.
         """
+        if np.asarray(given).dtype.kind in "iub":
+            raise GraphError(no_scores(self._graph))
         scores = np.asarray(given, np.float32)
         if self._labels == 2 and scores.size == images:
             return self._both(scores.reshape(images, 1))
@@ -66,6 +68,14 @@ class Scores:
         return np.concatenate([1 - score, score], axis=1, dtype=np.float32)
 
 
+def no_scores(graph: Path) -> str:
+    """Return the sentence about a graph that ends in an ArgMax or the like."""
+    return (
+        f"{graph} gives whole numbers, such as that of the best label, and no scores; give a graph "
+        "that ends in its scores, or name their layer with --output_layer"
+    )
+
+
 def softmax(scores: Array) -> Array:
     """Return float32 [n, L] whose rows sum to 1."""
     powers = np.exp(scores - scores.max(axis=1, keepdims=True))
@@ -88,12 +98,12 @@ def choose_output(
     """Return which of a graph's outputs gives the scores, None where that cannot be told.
 
     Args:
-        activations: what each output is.
+        activations: what each output is; "numbers" for what is no scores.
         sizes: how many numbers each gives for an image, None where unknown.
         labels: how many there are, None where unknown.
     """
     rules: tuple[Callable[[int], bool], ...] = (
-        lambda index: True,
+        lambda index: activations[index] != "numbers",
         lambda index: activations[index] in ("softmax", "log_softmax"),
         lambda index: labels is not None and sizes[index] == labels,
         lambda index: activations[index] == "sigmoid",

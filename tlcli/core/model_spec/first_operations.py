@@ -32,9 +32,17 @@ _NO_VALUES = frozenset({"Shape", "Size", "Rank", "NoOp"})
 _MOST_STEPS = 64
 _WORDS = {"times": "multiply by", "by": "divide by", "plus": "add", "minus": "subtract"}
 _SCORES = {"Softmax": "softmax", "LogSoftmax": "log_softmax", "Sigmoid": "sigmoid"}
+# What comes out of any other operation, such as the mean of two softmaxes, only values show.
+_LINEAR = frozenset(
+    """
+    MatMul BatchMatMul BatchMatMulV2 BatchMatMulV3 BiasAdd BiasAddV1 Add AddV2 Conv2D
+    DepthwiseConv2dNative FusedBatchNorm FusedBatchNormV2 FusedBatchNormV3
+    """.split()  # noqa: SIM905
+)
 _AFTER_SCORES = frozenset(
     """
-    Identity IdentityN StopGradient Cast Reshape Squeeze ExpandDims EnsureShape Dequantize
+    Identity IdentityN StopGradient Cast Reshape Squeeze ExpandDims EnsureShape Dequantize Slice
+    StridedSlice Transpose
     PartitionedCall StatefulPartitionedCall
     """.split()  # noqa: SIM905
 )
@@ -49,10 +57,16 @@ def shown_range(steps: Iterable[Step]) -> tuple[Scaling, str] | None:
     Returns:
         None where they show nothing.
     """
-    factor, offset, words = 1.0, 0.0, []
+    factor, offset = 1.0, 0.0
+    words: list[str] = []
     for kind, values in steps:
         if not values.size or not np.isfinite(values).all() or values.size > 4096:
             return None
+        if kind == "between":
+            found = _range_between(*map(float, values)) if not words else None
+            if found is None:
+                continue
+            return found, f"values from {values[0]:.3g} to {values[1]:.3g} alone"
         # Of several channels or positions the middle tells the range.
         value = float(np.mean(values))
         words.append(f"{_WORDS[kind]} {value:.4g}")
@@ -67,6 +81,14 @@ def shown_range(steps: Iterable[Step]) -> tuple[Scaling, str] | None:
         if found is not None:
             return found, ", ".join(words)
     return None
+
+
+def _range_between(lowest: float, highest: float) -> Scaling | None:
+    """Return the range that a quantised input was made for, by the values that it represents."""
+    # The converter takes the limits of the samples that it was given, and adds 0.
+    if 0.9 <= highest <= 1.1:
+        return UNIT if lowest >= -0.1 else SIGNED if -1.1 <= lowest <= -0.9 else None
+    return PIXELS if 220 <= highest <= 280 and lowest >= -20 else None
 
 
 def _range_before(factor: float, offset: float) -> Scaling | None:
@@ -115,7 +137,7 @@ class GraphSteps:
                 node = nodes.get(name.split(":")[0])
                 continue
             if node.op not in _AFTER_SCORES or node.op.endswith("Call"):
-                return _SCORES.get(node.op, "logits")
+                return "logits" if node.op in _LINEAR else _SCORES.get(node.op)
             sources = [source for source in node.input if not source.startswith("^")]
             if not sources:
                 return None
