@@ -67,7 +67,6 @@ class LiteRTDescription:
         activations: for each output "softmax", "log_softmax", "sigmoid" or "logits"; "numbers" for
             whole numbers, which are no scores; None where only values show it.
         operators: names of custom operators.
-        tool: the metadata's description or author, of which a tool may be told.
     """
 
     mean: tuple[float, ...] = ()
@@ -76,7 +75,6 @@ class LiteRTDescription:
     steps: tuple[Step, ...] = ()
     activations: tuple[str | None, ...] = ()
     operators: tuple[str, ...] = ()
-    tool: str = ""
 
 
 def describe_litert(path: Path) -> LiteRTDescription:
@@ -104,7 +102,10 @@ def _describe(model: Table) -> LiteRTDescription:
     if not graphs:
         return LiteRTDescription()
     network = _Network(model, graphs[0])
-    mean, std, labels_files, tool = _metadata(model)
+    try:
+        mean, std, labels_files = _metadata(model)
+    except DamagedError:  # the network needs none
+        mean, std, labels_files = (), (), ()
     return LiteRTDescription(
         mean=mean,
         std=std,
@@ -114,7 +115,6 @@ def _describe(model: Table) -> LiteRTDescription:
         operators=tuple(
             entry.text(1) for entry in model.tables(1) if entry.number(0, "<b") == _CUSTOM
         ),
-        tool=tool,
     )
 
 
@@ -207,21 +207,19 @@ class _Network:
         return values
 
 
-def _metadata(
-    model: Table,
-) -> tuple[tuple[float, ...], tuple[float, ...], tuple[str, ...], str]:
-    """Return mean and std of the input, the names of labels files, and who made the file."""
+def _metadata(model: Table) -> tuple[tuple[float, ...], tuple[float, ...], tuple[str, ...]]:
+    """Return mean and std of the input, and the names of labels files, the best first."""
     buffers = model.tables(4)
     numbers = [each.number(1, "<I") for each in model.tables(6) if each.text(0) == _METADATA_NAME]
     if not numbers or numbers[0] >= len(buffers):
-        return (), (), (), ""
+        return (), (), ()
     content = buffers[numbers[0]].content(0)
     if len(content) < 8:
-        return (), (), (), ""
+        return (), (), ()
     root = Bytes(content).root(_METADATA_IDENTIFIER)
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
-    files: list[str] = []
+    files: list[tuple[int, int, str]] = []
     for graph in root.tables(3)[:1]:
         for tensor in graph.tables(2)[:1]:
             for unit in tensor.tables(4):
@@ -231,5 +229,7 @@ def _metadata(
         for tensor in graph.tables(3):
             for file in tensor.tables(6):
                 if file.number(2, "<b") in (_AXIS_LABELS, _VALUE_LABELS):
-                    files.append(file.text(0))
-    return mean, std, tuple(files), " ".join((root.text(0), root.text(1), root.text(4)))
+                    # Labels with a language are for people; those without may be identifiers.
+                    rank = {"en": 0, "": 1}.get(file.text(3)[:2].lower(), 2)
+                    files.append((rank, len(files), file.text(0)))
+    return mean, std, tuple(name for *_, name in sorted(files))

@@ -162,3 +162,30 @@ def test_one_score_may_stand_for_two_labels(tmp_path: Path) -> None:
     assert fitting_labels(labels, 1, tmp_path, pair=True) is labels
     with pytest.raises(GraphError, match="names 2 labels"):
         fitting_labels(labels, 1, tmp_path)
+
+
+def test_a_damaged_file_does_not_hide_the_one_that_fits(tmp_path: Path) -> None:
+    graph = tmp_path / "model.pb"
+    (tmp_path / "labels.txt").write_bytes(b"\xff\xfe\xff")
+    (tmp_path / "labels.json").write_text('{"images": [], "annotations": []}')
+    with pytest.raises(DataError, match=r"labels\.txt is not text"):
+        find_labels(graph)
+    (tmp_path / "classes.txt").write_text("a\nb\n")
+    assert find_labels(graph).names == ("a", "b")
+
+
+def test_empty_lines_between_numbered_ones_do_not_count() -> None:
+    found = decode_labels(b"0 cat\n\n1 dog\n\n", "labels.txt")
+    assert (found.names, found.indexed) == (("cat", "dog"), True)
+    assert decode_labels(b"cat\n\ndog\n", "labels.txt").names == ("cat", "", "dog")
+
+
+@pytest.mark.parametrize("number", ["9" * 5000, "\u00b2", "-1"])
+def test_numbers_in_json_that_are_none(number: str) -> None:
+    with pytest.raises(DataError, match="numbers from 0 on"):
+        decode_labels(json.dumps({number: "a"}).encode(), "labels.json")
+
+
+def test_labels_of_hugging_face() -> None:
+    content = json.dumps({"id2label": {"0": "a", "1": "b"}, "label2id": {"a": 0, "b": 1}})
+    assert decode_labels(content.encode(), "config.json").names == ("a", "b")

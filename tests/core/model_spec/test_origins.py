@@ -13,11 +13,13 @@ from tlcli.core.model_spec.facts import ModelFacts
 from tlcli.core.model_spec.input_spec import PIXELS, SIGNED, UNIT, InputOverrides, Scaling
 from tlcli.core.model_spec.kinds import ModelKind
 from tlcli.core.model_spec.origins import specify
+from tlcli.core.model_spec.ultralytics import UltralyticsMetadata
 from tlcli.errors import GraphError
 
 BY_255 = (("times", np.array([1 / 255])),)
 MANIFEST = AdjacentFiles(manifest={"DomainType": "Classification", "ExporterVersion": "2.0"})
 S1 = AdjacentFiles(manifest={"DomainType": "ClassificationS1", "ExporterVersion": "2.0"})
+YOLO = AdjacentFiles(ultralytics=UltralyticsMetadata(("a", "b"), "metadata.json"))
 LOBE = AdjacentFiles(signature={"inputs": {}, "classes": {"Label": ["a", "b"]}})
 
 
@@ -83,6 +85,7 @@ def facts(kind: ModelKind = ModelKind.LITERT, **values: Any) -> ModelFacts:
         ),
         pytest.param(facts(adjacent=S1), PIXELS, "rgb", "pillow", False, id="Custom Vision S1"),
         pytest.param(facts(adjacent=LOBE), UNIT, "rgb", "pillow", False, id="Lobe"),
+        pytest.param(facts(adjacent=YOLO), UNIT, "rgb", "pillow", False, id="Ultralytics"),
         pytest.param(facts(dtype="uint8"), PIXELS, "rgb", "pillow", False, id="integers"),
         pytest.param(
             facts(dtype="int8"), Scaling(128.0, 1.0), "rgb", "pillow", False, id="signed integers"

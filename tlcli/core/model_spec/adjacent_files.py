@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tlcli.core.model_spec.ultralytics import UltralyticsMetadata, find_ultralytics
+
 LOBE_SIGNATURE = "signature.json"
 CUSTOM_VISION_MANIFEST = "cvexport.manifest"
 AUTOML_LABELS = "dict.txt"
@@ -23,12 +25,14 @@ class AdjacentFiles:
         signature_path: its path.
         manifest: the content of Custom Vision's ``cvexport.manifest``; None where there is none.
         has_automl_labels: AutoML's ``dict.txt`` is there.
+        ultralytics: what Ultralytics wrote of the model, also into its file; None for others.
     """
 
     signature: Any = None
     signature_path: Path | None = None
     manifest: Any = None
     has_automl_labels: bool = False
+    ultralytics: UltralyticsMetadata | None = None
 
     @property
     def signature_labels(self) -> tuple[str, ...]:
@@ -62,6 +66,7 @@ def find_adjacent_files(path: Path) -> AdjacentFiles:
         signature_path=signature_path,
         manifest=manifest,
         has_automl_labels=any((folder / AUTOML_LABELS).is_file() for folder in folders),
+        ultralytics=find_ultralytics(path),
     )
 
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import codecs
+import functools
 import json
 import re
-import zipfile
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tlcli.core.model_spec.adjacent_files import AUTOML_LABELS, LOBE_SIGNATURE, find_adjacent_files
+from tlcli.core.model_spec.packed_files import PackedFiles
 from tlcli.errors import DataError, GraphError
 from tlcli.system.regular_files import GIT_LFS_ADVICE, is_git_lfs_pointer
 from tlcli.text import counted
@@ -28,8 +28,11 @@ OTHER_NAMES = (
 
 # "0 cat", "1: dog": the line's own number, and the label.
 _INDEXED = re.compile(r"(\d{1,6})[ \t:;,]+(\S.*)")
+_NUMBER = re.compile(r"\d{1,6}")
 # A label is a word or two: a larger file is no labels file.
 _LARGEST_FILE = 16 << 20
+# Below these, JSON of other tools lists labels; "id2label" is Hugging Face's.
+_KEYS = ("classes", "labels", "names", "class_names", "Label", "class_indices", "id2label")
 # Longest mark first: the one of UTF-16 begins that of UTF-32.
 _MARKS = (
     (codecs.BOM_UTF32_LE, "utf-32"),
@@ -79,7 +82,8 @@ def decode_labels(content: bytes, source: str) -> Labels:
     The content is text with one label per line, or JSON: a list of labels, or a map from labels to
     numbers or from numbers to labels. Windows line ends, a byte order mark and empty lines at the
     end are skipped; an empty line between others is a label, because the lines are counted. Where
-    each line begins with its own number ("0 cat", "1 dog"), the numbers are taken off.
+    each line begins with its own number ("0 cat", "1 dog"), the numbers are taken off, and empty
+    lines do not count.
 
     Raises:
         DataError: no text, or no label at all.
@@ -105,7 +109,8 @@ def decode_labels(content: bytes, source: str) -> Labels:
         lines.pop()
     if not lines:
         raise DataError(f"{source} contains no labels; give a text file with one label per line")
-    indexed = [_INDEXED.fullmatch(line) for line in lines]
+    # Lines with numbers need not be counted.
+    indexed = [_INDEXED.fullmatch(line) for line in lines if line]
     if all(found and int(found[1]) == number for number, found in enumerate(indexed)):
         return Labels(tuple(found[2] for found in indexed if found), source, indexed=True)
     return Labels(tuple(lines), source)
@@ -118,14 +123,13 @@ def _labels_in_json(text: str, source: str) -> tuple[str, ...] | None:
         DataError: JSON that is no list or map of labels.
     """
     try:
-        content = json.loads(text)
+        found = _listed_labels(json.loads(text))
     except (ValueError, RecursionError):
         return None
-    found = _listed_labels(content)
     if found is None:
         raise DataError(
             f"{source} is JSON but neither a list of labels nor a map between labels and their "
-            "numbers; give one of these, or a text file with one label per line"
+            "numbers from 0 on; give one of these, or a text file with one label per line"
         )
     return found
 
@@ -137,14 +141,14 @@ def _listed_labels(content: Any) -> tuple[str, ...] | None:
         return tuple(names) if names and None not in names else None  # type: ignore[arg-type]
     if not isinstance(content, dict) or not content:
         return None
-    for key in ("classes", "labels", "names", "class_names", "Label", "class_indices"):
+    for key in _KEYS:
         if isinstance(content.get(key), (list, dict)):
             return _listed_labels(content[key])
     numbered: dict[int, str | None] = {}
     for key, value in content.items():
         if isinstance(value, int) and not isinstance(value, bool):
             numbered[value] = str(key)
-        elif str(key).isdecimal():
+        elif _NUMBER.fullmatch(key):
             # ImageNet's class index gives each number a pair: its WordNet name and its label.
             numbered[int(key)] = _name_of(value[-1] if isinstance(value, list) and value else value)
         else:
@@ -210,13 +214,20 @@ def find_labels(
         DataError: a labels file that cannot be read.
         GraphError: there is none; the message lists the names that were tried.
     """
-    first = None
-    for labels in _all_labels(graph, named):
+    first, damaged = None, None
+    for read in _all_labels(graph, named):
+        try:
+            labels = read()
+        except DataError as error:  # of another file next to it, perhaps
+            damaged = damaged or error
+            continue
         if fits(labels):
             return labels
         first = first or labels
     if first is not None:
         return first
+    if damaged is not None:
+        raise damaged
     usual = [path for path in candidates(graph) if path.name not in OTHER_NAMES]
     names = [path.relative_to(graph.parent).as_posix() for path in usual]
     listed = ", ".join([*names, LOBE_SIGNATURE, *OTHER_NAMES[:2]])
@@ -226,15 +237,20 @@ def find_labels(
     )
 
 
-def _all_labels(graph: Path, named: Sequence[str]) -> Iterator[Labels]:
-    """Yield all labels inside and next to a graph, the likeliest first."""
-    yield from _packed_labels(graph, named)
+def _all_labels(graph: Path, named: Sequence[str]) -> Iterator[Callable[[], Labels]]:
+    """Yield what reads each labels file inside and next to a graph, the likeliest first."""
     adjacent = find_adjacent_files(graph)
+    if adjacent.ultralytics is not None:
+        found = Labels(adjacent.ultralytics.labels, adjacent.ultralytics.source)
+        yield lambda: found
+    for source, content in _packed_labels(graph, named):
+        yield functools.partial(decode_labels, content, source)
     if adjacent.signature_labels:
-        yield Labels(adjacent.signature_labels, str(adjacent.signature_path))
+        signed = Labels(adjacent.signature_labels, str(adjacent.signature_path))
+        yield lambda: signed
     for path in candidates(graph):
         if path.is_file():
-            yield read_labels(path)
+            yield functools.partial(read_labels, path)
 
 
 def fitting_labels(
@@ -279,17 +295,11 @@ def as_labels(given: Path | str | Sequence[str]) -> Labels:
     return Labels(tuple(given), "the given list")
 
 
-def _packed_labels(graph: Path, named: Sequence[str]) -> Iterator[Labels]:
-    """Yield the labels in the zip at the end of a LiteRT file with metadata."""
-    if graph.suffix != ".tflite" or not zipfile.is_zipfile(graph):
-        return
-    try:
-        with zipfile.ZipFile(graph) as archive:
-            texts = [info for info in archive.infolist() if info.filename.endswith(".txt")]
-            chosen = [info for info in texts if info.filename in named]
-            # Metadata that were damaged, or name none: the only text it may be.
-            for info in chosen or (texts if len(texts) == 1 else []):
-                if info.file_size <= _LARGEST_FILE:
-                    yield decode_labels(archive.read(info), f"{info.filename} in {graph}")
-    except (OSError, RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error):
-        return
+def _packed_labels(graph: Path, named: Sequence[str]) -> Iterator[tuple[str, bytes]]:
+    """Yield names and contents of the labels files in the zip at the end of a LiteRT file."""
+    packed = PackedFiles(graph)
+    texts = [name for name in packed.names if name.endswith(".txt")]
+    # Metadata that were damaged, or name none: the only text it may be.
+    chosen = [name for name in named if name in texts] or (texts if len(texts) == 1 else [])
+    for name, content in packed.read(chosen):
+        yield f"{name} in {graph}", content

@@ -12,8 +12,8 @@ program says. What speaks first decides:
 
 Sources of the table: the ``label_image.py`` programs of TensorFlow (2015 to 2018) and of
 TensorFlow Lite, ``classify_image.py`` of Coral, the snippet of Teachable Machine's export dialog,
-``predict.py`` of Azure-Samples/customvision-export-samples, ``image_utils.py`` of lobe-python, the
-metadata schema of TensorFlow Lite.
+``predict.py`` of Azure-Samples/customvision-export-samples, ``image_utils.py`` of lobe-python,
+``classify_transforms`` of Ultralytics, the metadata schema of TensorFlow Lite.
 """
 
 from __future__ import annotations
@@ -154,7 +154,16 @@ ORIGINS = (
         in_file=True,
     ),
     Origin(
-        "TensorFlow Lite metadata (Model Maker, TensorFlow Hub, ML Kit, Ultralytics)",
+        "Ultralytics",
+        "metadata of Ultralytics in the file, or `metadata.yaml`",
+        lambda facts: facts.adjacent.ultralytics is not None,
+        lambda facts: UNIT,
+        "0 to 1",
+        Resizing("pillow", "bilinear", crops=True, turns_upright=True),
+        in_file=True,
+    ),
+    Origin(
+        "TensorFlow Lite metadata (Model Maker, TensorFlow Hub, ML Kit)",
         "NormalizationOptions in TFLITE_METADATA",
         lambda facts: bool(facts.mean and facts.std),
         None,

@@ -1,0 +1,54 @@
+"""Texts in the zip at the end of a LiteRT file, where tools put labels and metadata."""
+
+from __future__ import annotations
+
+import lzma
+import zipfile
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from tlcli.litert.tables import IDENTIFIER
+
+_LARGEST = 16 << 20
+# What `zipfile` raises for damaged, encrypted and unknown contents.
+_UNREADABLE = (
+    *(OSError, EOFError, ValueError, RuntimeError, NotImplementedError),
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError),
+)
+
+
+class PackedFiles:
+    """The zip at the end of a LiteRT file.
+
+    Args:
+        path: of any file or folder.
+
+    Attributes:
+        names: of the files in it, in order; () where there is no such zip, or it is damaged.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.names: tuple[str, ...] = ()
+        with suppress(*_UNREADABLE):
+            if _is_litert(path) and zipfile.is_zipfile(path):
+                with zipfile.ZipFile(path) as archive:
+                    self.names = tuple(archive.namelist())
+
+    def read(self, names: Sequence[str]) -> Iterator[tuple[str, bytes]]:
+        """Yield names and contents of files, those left out that cannot be read."""
+        for name in names:
+            with suppress(*_UNREADABLE), zipfile.ZipFile(self._path) as archive:
+                if archive.getinfo(name).file_size > _LARGEST:
+                    continue
+                content = archive.read(name)
+                yield name, content
+
+
+def _is_litert(path: Path) -> bool:
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(8)[4:] == IDENTIFIER
