@@ -150,10 +150,20 @@ class Layers:
                 f"{self.what} has no placeholder to feed; name the layer that takes pixels with "
                 f"{self.input_option}"
             )
+        if not images:
+            shapes = ", ".join(f"{name!r} takes {self._declared(name)}" for name in inputs[:5])
+            raise GraphError(
+                f"{self.what} has no input that takes images [?, height, width, 3]: {shapes}; "
+                "export the graph again with channels last, or give another"
+            )
         raise GraphError(
             f"{self.what} has no single input that takes images (candidates are "
             f"{listed(inputs)}); name it with {self.input_option}"
         )
+
+    def _declared(self, name: str) -> str:
+        sizes = placeholder_shape(self.nodes[name])
+        return "?" if sizes is None else f"[{', '.join(str(size or '?') for size in sizes)}]"
 
     def _own_resize(self, needed: list[Any]) -> str:
         """Return the first resize behind the graph's own image decoder."""

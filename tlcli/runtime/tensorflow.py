@@ -69,9 +69,13 @@ class SessionEngine(Closing):
         """
         try:
             with watchdog:
-                return np.asarray(self._session.run(self._output, {self._input: batch}))
+                return np.asarray(self._session.run(self._output, self.feeds(batch)))
         except Exception as error:  # of TensorFlow's own kinds and of Python's
             raise GraphError(f"{self._what} cannot be run: {first_line(error)}") from error
+
+    def feeds(self, batch: Array) -> dict[Any, Any]:
+        """Return what is fed for a batch, by tensors."""
+        return {self._input: batch}
 
     def close(self) -> None:
         """Release the session; `run` is not possible afterwards."""

@@ -116,6 +116,40 @@ def test_what_takes_no_images_or_does_not_say_their_size(write: Any) -> None:
         examine_saved_model(folder, InputOverrides())
 
 
+def test_switches_and_keys_are_no_images(write: Any) -> None:
+    switches = {"keep_prob": (DataType.FLOAT, ()), "training": (DataType.BOOL, None)}
+    folder = write({"serving_default": ({"x": IMAGE, **switches}, {"out": SCORES})})
+    assert examine_saved_model(folder, InputOverrides()).input == "node_x:0"
+    folder = write({"serving_default": ({"x": IMAGE, "y": IMAGE}, {"out": SCORES})})
+    with pytest.raises(GraphError, match=r"x \(float \[\?, 8, 9, 3\]\), y"):
+        examine_saved_model(folder, InputOverrides())
+
+
+def test_the_number_of_labels_settles_which_output_has_the_scores(write: Any) -> None:
+    outputs = {"features": (DataType.FLOAT, (None, 7)), "logits": SCORES}
+    folder = write({"serving_default": ({"x": IMAGE}, outputs)})
+    found = examine_saved_model(folder, InputOverrides(), labels=4)
+    assert (found.output, found.facts.scores) == ("node_logits:0", 4)
+
+
+def test_scores_behind_sizes_of_one_and_a_fixed_batch(write: Any) -> None:
+    images, scores = (DataType.FLOAT, (8, 8, 9, 3)), (DataType.HALF, (8, 4, 1, 1))
+    found = examine_saved_model(
+        write({"serving_default": ({"x": images}, {"out": scores})}), InputOverrides()
+    )
+    assert (found.batch, found.facts.scores, found.facts.any_batch) == (8, 4, False)
+
+
+def test_what_cannot_be_fed_or_gives_no_scores_is_named(write: Any) -> None:
+    first = (DataType.FLOAT, (None, 3, 8, 9))
+    folder = write({"serving_default": ({"x": first}, {"out": SCORES})})
+    with pytest.raises(GraphError, match=r"channels first.*export it with channels last"):
+        examine_saved_model(folder, InputOverrides())
+    folder = write({"serving_default": ({"x": IMAGE}, {"class": (DataType.INT64, (None,))})})
+    with pytest.raises(GraphError, match=r"gives no real numbers.*no scores"):
+        examine_saved_model(folder, InputOverrides())
+
+
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder of SavedModels that score by mean colour: old, modern and evil."""
@@ -140,7 +174,17 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
             tf.io.write_file(str(folder / "written"), "by the model")
             return self.score(image)
 
+        @tf.function(  # type: ignore[untyped-decorator, unused-ignore]
+            input_signature=[
+                tf.TensorSpec([4, 8, 8, 3], tf.float32, name="image"),
+                tf.TensorSpec([], tf.float32, name="keep_prob"),
+            ]
+        )
+        def switched(self, image: Any, keep_prob: Any) -> Any:
+            return self.score(image * keep_prob)
+
     modern = Modern()
+    tf.saved_model.save(modern, str(folder / "switched"), signatures=modern.switched)
     tf.saved_model.save(modern, str(folder / "modern"), signatures=modern.score)
     tf.saved_model.save(modern, str(folder / "evil"), signatures=modern.attack)
     v1 = tf.compat.v1
@@ -158,7 +202,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("name", ["modern", "old"])
+@pytest.mark.parametrize("name", ["modern", "old", "switched"])
 def test_savedmodels_of_both_formats(models: Path, name: str) -> None:
     with load(models / name) as classifier:
         found = classifier.label([models / "green.png"] * 3)

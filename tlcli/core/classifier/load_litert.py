@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 from pathlib import Path
 
 from tlcli.core.classifier.classifier import Classifier
 from tlcli.core.classifier.load_request import LoadRequest
-from tlcli.core.classifier.outputs import choose_output, no_scores
+from tlcli.core.classifier.outputs import choose_output, count_scores, no_scores
 from tlcli.core.model_spec.adjacent_files import find_adjacent_files
 from tlcli.core.model_spec.facts import ModelFacts
 from tlcli.core.model_spec.kinds import ModelKind
-from tlcli.core.model_spec.labels_file import fitting_labels
+from tlcli.core.model_spec.labels_file import count_labels, fitting_labels
 from tlcli.core.model_spec.origins import specify
 from tlcli.errors import GraphError
 from tlcli.litert.description import LiteRTDescription, describe_litert
@@ -39,7 +38,7 @@ def load_litert(request: LoadRequest, *, mapped: bool = False) -> Classifier:
     _check_layers(engine, request)
     _check_takes_images(engine, path)
     _choose_output(engine, description, request)
-    count = _count(engine.output_shape, path)
+    count = count_scores(engine.output_shape, path)
     activation = description.activations[engine.output] if description.activations else "softmax"
     if activation == "numbers":
         raise GraphError(no_scores(path))
@@ -102,6 +101,10 @@ def _check_takes_images(engine: LiteRTPool, path: Path) -> None:
         raise GraphError(
             f"{path} takes {list(shape)}, channels first; export it with channels last"
         )
+    if channels in (1, 3, None):
+        raise GraphError(
+            f"{path} takes images as {dtype}; export it with an input of float32, uint8 or int8"
+        )
     raise GraphError(
         f"{path} takes {dtype} {[size or '?' for size in shape]}, no images of one or three "
         "channels; give another graph"
@@ -120,7 +123,7 @@ def _choose_output(
     if len(engine.outputs) == 1 or not description.activations:
         return
     sizes = [shape[-1] if shape else None for _, shape in engine.outputs]
-    labels = None if request.labels is None else len(request.labels.names)
+    labels = count_labels(request.labels, request.graph)
     index = choose_output(description.activations, sizes, labels)
     if index is None:
         listed = ", ".join(repr(name) for name, _ in engine.outputs)
@@ -129,18 +132,3 @@ def _choose_output(
             "with --output_layer"
         )
     engine.use_output(index)
-
-
-def _count(shape: tuple[int | None, ...], path: Path) -> int | None:
-    """Return how many scores an output has for an image.
-
-    Raises:
-        GraphError: it has the shape of boxes or of a map, not of scores.
-    """
-    sizes = [size for size in shape[1:] if size is not None]
-    if len(sizes) > 1 and math.prod(sizes) != max(sizes):
-        raise GraphError(
-            f"{path} gives {' x '.join(map(str, sizes))} numbers for an image (boxes, or a value "
-            "for each position), not one score per label; give a classifier"
-        )
-    return max(sizes) if sizes else (shape[-1] if shape else None)

@@ -6,15 +6,21 @@ import logging
 import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from tlcli.arrays import Array
 from tlcli.core.classifier.classifier import Classifier, Engine
 from tlcli.core.classifier.load_frozen import classifier_of, convert
 from tlcli.core.classifier.load_request import LoadRequest
+from tlcli.core.classifier.outputs import count_scores
 from tlcli.core.model_spec.facts import ModelFacts
 from tlcli.core.model_spec.first_operations import GraphSteps
+from tlcli.core.model_spec.input_inference import switch_value
 from tlcli.core.model_spec.input_spec import InputOverrides
 from tlcli.core.model_spec.kinds import ModelKind
+from tlcli.core.model_spec.labels_file import count_labels
 from tlcli.core.model_spec.signatures import Purpose, find_endpoint, inference_graph
 from tlcli.errors import GraphError
 from tlcli.graph.endpoints import DECODERS
@@ -36,12 +42,13 @@ _LABELLING = Purpose(
     signatures=("serving_default",),
     outputs=(*("prediction", "predictions", "probabilities", "scores", "softmax", "final_result"),),
     input_types=frozenset({DataType.FLOAT, DataType.UINT8}),
-    output_types=frozenset({DataType.FLOAT}),
+    output_types=frozenset({DataType.FLOAT, DataType.HALF, DataType.DOUBLE}),
     first_signature=True,
     input_option="--input_layer",
     output_option="--output_layer",
     error=GraphError,
     unknown=GraphError,
+    feeds_others=True,
 )
 _BOXES = frozenset({"detection_boxes", "detected_boxes"})
 
@@ -55,12 +62,14 @@ class SavedModelEnds:
         input: tensor to feed, "NAME:0".
         output: tensor of the scores.
         facts: what the model shows of them.
+        batch: number of images that it takes at once; None: any.
     """
 
     tags: tuple[str, ...]
     input: str
     output: str
     facts: ModelFacts
+    batch: int | None = None
 
 
 def load_saved_model(request: LoadRequest) -> Classifier:
@@ -72,7 +81,8 @@ def load_saved_model(request: LoadRequest) -> Classifier:
     """
     if not request.trust:
         check_saved_model(request.graph)
-    ends = examine_saved_model(request.graph, request.overrides)
+    count = count_labels(request.labels, request.graph)
+    ends = examine_saved_model(request.graph, request.overrides, labels=count)
     if draws_random_numbers(read_saved_model(request.graph)):
         facts, engine = _without_augmentation(request, ends)
     else:
@@ -114,10 +124,17 @@ def _without_augmentation(request: LoadRequest, ends: SavedModelEnds) -> tuple[M
     return replace(network.facts, **known), convert(network)[0]
 
 
-def examine_saved_model(folder: Path, overrides: InputOverrides) -> SavedModelEnds:
+def examine_saved_model(
+    folder: Path, overrides: InputOverrides, *, labels: int | None = None
+) -> SavedModelEnds:
     """Return where images enter a SavedModel and what it shows of them, by its signatures.
 
     ``--input_layer`` and ``--output_layer`` name a signature's key or its tensor.
+
+    Args:
+        folder: of the model.
+        overrides: go before what is inferred.
+        labels: how many there are, where that is known.
 
     Raises:
         GraphError: no SavedModel, or something cannot be inferred.
@@ -125,7 +142,7 @@ def examine_saved_model(folder: Path, overrides: InputOverrides) -> SavedModelEn
     meta = inference_graph(read_saved_model(folder), str(folder), _LABELLING)
     if any(_BOXES & set(each.outputs) for each in meta.signature_def.values()):
         raise GraphError(f"{folder} gives boxes, not labels: it detects objects; give a classifier")
-    purpose = _LABELLING
+    purpose = replace(_LABELLING, labels=labels)
     if any(node.op in DECODERS for node in every_node(meta.graph_def)):
         # It takes encoded images where it has no signature that takes pixels.
         purpose = replace(purpose, input_types=purpose.input_types | {DataType.STRING})
@@ -144,12 +161,12 @@ def examine_saved_model(folder: Path, overrides: InputOverrides) -> SavedModelEn
         output=found.output.split(":")[0],
         shape=found.shape or (None, None, None, 3) if dtype != "string" else found.shape or (),
         dtype=dtype,
-        scores=found.output_shape[-1] if found.output_shape else None,
+        scores=None if found.output_shape is None else count_scores(found.output_shape, folder),
         any_batch=found.batch is None,
         steps=tuple(shown.steps(found.input.split(":")[0])),
         activation=shown.activation(found.output),
     )
-    return SavedModelEnds(found.tags, found.input, found.output, facts)
+    return SavedModelEnds(found.tags, found.input, found.output, facts, found.batch)
 
 
 class SavedModelEngine(SessionEngine):
@@ -175,7 +192,49 @@ class SavedModelEngine(SessionEngine):
             raise GraphError(f"TensorFlow cannot load {folder}: {first_line(error)}") from error
         super().__init__(session, tensors, "the SavedModel")
         self._takes_one = ends.facts.dtype == "string" and not ends.facts.shape
+        self._batch = ends.batch
+        self._others = _other_inputs(holder, *tensors)
 
     def run(self, batch: Array) -> Array:
         """Return the scores for a batch, as `SessionEngine.run` does."""
-        return super().run(batch.reshape(()) if self._takes_one else batch)
+        if self._takes_one:
+            return super().run(batch.reshape(()))
+        if self._batch is None or self._batch <= len(batch):
+            return super().run(batch)
+        # It takes more images at once than there are.
+        filled = np.concatenate([batch, *[batch[:1]] * (self._batch - len(batch))])
+        return super().run(filled)[: len(batch)]
+
+    def feeds(self, batch: Array) -> dict[Any, Any]:
+        """Return what is fed for a batch: also switches, and keys that name the images."""
+        others = {
+            tensor: np.full(len(batch), b"") if value is None else value
+            for tensor, value in self._others
+        }
+        return {**super().feeds(batch), **others}
+
+
+def _other_inputs(graph: Any, fed: Any, output: Any) -> list[tuple[Any, Any]]:
+    """Return the placeholders besides ``fed`` that an output needs, and their values.
+
+    The value is None for the keys of AutoML's exports, of which each image has one.
+    """
+    if sum(each.type == "Placeholder" for each in graph.get_operations()) == 1:
+        return []
+    found: list[tuple[Any, Any]] = []
+    seen, waiting = {fed.op}, [output.op]
+    while waiting:
+        operation = waiting.pop()
+        if operation in seen:
+            continue
+        seen.add(operation)
+        waiting += [tensor.op for tensor in operation.inputs]
+        if operation.type != "Placeholder":
+            continue
+        tensor = operation.outputs[0]
+        value = switch_value(operation.name, tensor.dtype.as_datatype_enum)
+        if tensor.shape.rank in (0, None) and value is not None:
+            found.append((tensor, value))
+        elif tensor.shape.rank == 1 and tensor.dtype.as_datatype_enum == DataType.STRING:
+            found.append((tensor, None))
+    return found

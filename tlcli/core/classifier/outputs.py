@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -90,6 +91,21 @@ def _activation_of(scores: Array) -> str | None:
         return "logits"
     sums = scores.sum(axis=1)
     return "softmax" if bool((abs(sums - 1) <= _SUM_TOLERANCE).all()) else "sigmoid"
+
+
+def count_scores(shape: tuple[int | None, ...], path: Path) -> int | None:
+    """Return how many scores an output has for an image.
+
+    Raises:
+        GraphError: it has the shape of boxes or of a map, not of scores.
+    """
+    sizes = [size for size in shape[1:] if size is not None]
+    if len(sizes) > 1 and math.prod(sizes) != max(sizes):
+        raise GraphError(
+            f"{path} gives {' x '.join(map(str, sizes))} numbers for an image (boxes, or a value "
+            "for each position), not one score per label; give a classifier"
+        )
+    return max(sizes) if sizes else (shape[-1] if shape else None)
 
 
 def choose_output(

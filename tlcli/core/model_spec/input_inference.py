@@ -151,14 +151,26 @@ def _with_switches_set(graph: Any, layers: Layers, output: str, fed: str) -> Any
         if node.op not in PLACEHOLDERS or node.name == fed:
             continue
         kind, shape = data_type(node), placeholder_shape(node)
-        if shape not in (None, ()):
-            continue
-        if kind == DataType.BOOL:
-            graph = replace_input(graph, node.name, [const(node.name, np.bool_(False))])
-        elif kind == DataType.FLOAT:
-            keeps = "keep" in node.name.lower() or "rate" not in node.name.lower()
-            graph = replace_input(graph, node.name, [const(node.name, np.float32(keeps))])
+        value = switch_value(node.name, kind)
+        if shape in (None, ()) and value is not None:
+            graph = replace_input(graph, node.name, [const(node.name, value)])
     return graph
+
+
+def switch_value(name: str, kind: int) -> np.bool_ | np.float32 | None:
+    """Return the value for inference of a scalar that is fed in training; None where it is none.
+
+    Args:
+        name: of its placeholder.
+        kind: number of its data type.
+    """
+    if kind == DataType.BOOL:
+        return np.bool_(False)
+    if kind == DataType.FLOAT:
+        keeps = "keep" in name.lower() or "rate" not in name.lower()
+        value: np.float32 = np.float32(keeps)
+        return value
+    return None
 
 
 def _check_takes_images(layers: Layers, output: str) -> None:

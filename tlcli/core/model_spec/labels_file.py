@@ -13,7 +13,7 @@ from typing import Any
 
 from tlcli.core.model_spec.adjacent_files import AUTOML_LABELS, LOBE_SIGNATURE, find_adjacent_files
 from tlcli.core.model_spec.packed_files import PackedFiles
-from tlcli.errors import DataError, GraphError
+from tlcli.errors import DataError, GraphError, TlcliError
 from tlcli.system.regular_files import GIT_LFS_ADVICE, is_git_lfs_pointer
 from tlcli.text import counted
 
@@ -282,6 +282,14 @@ def fitting_labels(
     if count is not None:
         labels.check(count, graph, pair)
     return labels
+
+
+def count_labels(labels: Labels | None, graph: Path) -> int | None:
+    """Return how many labels a graph has, by those given or found, to choose among its outputs."""
+    try:
+        return len((labels or find_labels(graph)).names)
+    except TlcliError:
+        return None
 
 
 def as_labels(given: Path | str | Sequence[str]) -> Labels:

@@ -29,6 +29,8 @@ class Purpose:
         output_option: names the output.
         error: raised where nothing fits.
         unknown: raised where the user named what is not there.
+        feeds_others: inputs besides the one of images are fed: switches, and keys of images.
+        labels: how many there are, where that is known; settles which output has the scores.
     """
 
     signatures: tuple[str, ...]
@@ -40,6 +42,8 @@ class Purpose:
     output_option: str
     error: type[TlcliError]
     unknown: type[TlcliError]
+    feeds_others: bool = False
+    labels: int | None = None
 
 
 @dataclass(frozen=True)
@@ -170,17 +174,34 @@ def _no_image_input(
     signatures: dict[str, Any], what: str, purpose: Purpose, input_name: str | None
 ) -> TlcliError:
     known = "; ".join(
-        f"{name} with the input {_listed(s.inputs)}" for name, s in signatures.items()
+        f"{name} with the input {_listed(map(_shown, s.inputs, s.inputs.values()))}"
+        for name, s in signatures.items()
     )
     if input_name is not None:
         return purpose.unknown(
             f"no signature of {what} takes images at {input_name!r} (it has: {known}); name "
             f"another input, or leave {purpose.input_option} out"
         )
+    for signature in signatures.values():
+        for key, tensor in signature.inputs.items():
+            dims = shape_dims(tensor.tensor_shape)
+            if dims is not None and len(dims) == 4 and dims[1] in (1, 3):
+                return purpose.error(
+                    f"{what} takes images with channels first ({_shown(key, tensor)}); export it "
+                    "with channels last"
+                )
     return purpose.error(
         f"no signature of {what} takes one batch of images [?, height, width, 3] alone (it has: "
-        f"{known}); give another model, or name its input with {purpose.input_option}"
+        f"{known}); give another model"
     )
+
+
+def _shown(key: str, tensor: Any) -> str:
+    """Return an input as messages show it: its key, data type and shape."""
+    dims = shape_dims(tensor.tensor_shape)
+    shape = "" if dims is None else f" [{', '.join('?' if d is None else str(d) for d in dims)}]"
+    known = tensor.dtype in iter(DataType)
+    return f"{key} ({DataType(tensor.dtype).name.lower() if known else '?'}{shape})"
 
 
 def _image_key(signature: Any, purpose: Purpose, wanted: str | None) -> str | None:
@@ -192,7 +213,10 @@ def _image_key(signature: Any, purpose: Purpose, wanted: str | None) -> str | No
             signature.inputs[key].dtype not in _NO_NUMBERS or signature.inputs[key].dtype in taken
         )
     else:
-        key = next(iter(signature.inputs)) if len(signature.inputs) == 1 else None
+        keys = list(signature.inputs)
+        if purpose.feeds_others and len(keys) > 1:
+            keys = [key for key in keys if not _is_other(key, signature.inputs[key])]
+        key = keys[0] if len(keys) == 1 else None
         fits = key is not None and signature.inputs[key].dtype in purpose.input_types
     if key is None or not fits:
         return None
@@ -200,6 +224,13 @@ def _image_key(signature: Any, purpose: Purpose, wanted: str | None) -> str | No
     if signature.inputs[key].dtype == DataType.STRING:  # encoded images, one or a batch
         return key if not dims or len(dims) == 1 else None
     return key if not dims or is_image_shape(dims) else None
+
+
+def _is_other(key: str, tensor: Any) -> bool:
+    """Return whether an input of several is no image: a switch, or the key that names an image."""
+    if tensor.dtype == DataType.STRING:  # AutoML's exports return it with the scores
+        return key in ("key", "keys")
+    return tensor.dtype == DataType.BOOL or shape_dims(tensor.tensor_shape) == ()
 
 
 def _output(meta: Any, signature: Any, what: str, purpose: Purpose, wanted: str | None) -> Any:
@@ -213,9 +244,20 @@ def _output(meta: Any, signature: Any, what: str, purpose: Purpose, wanted: str 
         if key in fitting:
             return outputs[key]
     shown = GraphSteps(meta.graph_def)
-    fitting = [key for key in fitting if shown.activation(outputs[key].name) == "softmax"]
-    if len(fitting) == 1:
-        return outputs[fitting[0]]
+    softmaxes = [key for key in fitting if shown.activation(outputs[key].name) == "softmax"]
+    counted = [
+        key
+        for key in softmaxes or fitting
+        if purpose.labels and (shape_dims(outputs[key].tensor_shape) or (0,))[-1] == purpose.labels
+    ]
+    for candidates in (softmaxes, counted):
+        if len(candidates) == 1:
+            return outputs[candidates[0]]
+    if not fitting:
+        raise purpose.error(
+            f"{what} gives no real numbers ({_listed(sorted(outputs))}), and so no scores; give a "
+            f"model that ends in its scores"
+        )
     raise purpose.error(
         f"{what} has the outputs {_listed(sorted(outputs))}; choose one with "
         f"{purpose.output_option}"
