@@ -139,7 +139,8 @@ def test_what_the_user_gave_goes_before_all_else() -> None:
     [
         (facts(shape=(1, None, None, 3)), InputOverrides(), "--input_height and --input_width"),
         (facts(mean=(1.0, 2.0), std=(1.0,)), InputOverrides(), "2 means .* for 3 channels"),
-        (facts(mean=(1.0,), std=(0.0,)), InputOverrides(), "divide pixels by 0"),
+        (facts(mean=(1.0,), std=(0.0,)), InputOverrides(), "no usable numbers"),
+        (facts(mean=(1.0,), std=(float("nan"),)), InputOverrides(), "--input_mean and --input_std"),
         (facts(shape=(1, 8, 8, 1)), InputOverrides(channel_order="rgb"), "takes grey images"),
     ],
 )
@@ -148,3 +149,8 @@ def test_what_cannot_be_fed_is_refused(
 ) -> None:
     with pytest.raises(GraphError, match=message):
         specify(found, given)
+
+
+def test_metadata_that_cannot_be_used_may_be_replaced() -> None:
+    given = InputOverrides(input_mean=1.0, input_std=2.0)
+    assert specify(facts(mean=(1.0,), std=(0.0,)), given).scaling == Scaling(1.0, 2.0)

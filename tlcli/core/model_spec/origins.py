@@ -19,6 +19,7 @@ TensorFlow Lite, ``classify_image.py`` of Coral, the snippet of Teachable Machin
 from __future__ import annotations
 
 import logging
+import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -38,6 +39,7 @@ from tlcli.core.model_spec.input_spec import (
 )
 from tlcli.core.model_spec.kinds import ModelKind
 from tlcli.errors import GraphError
+from tlcli.text import counted
 
 _log = logging.getLogger("tlcli")
 
@@ -231,10 +233,13 @@ def specify(facts: ModelFacts, overrides: InputOverrides) -> InputSpec:
     """
     origin = next((each for each in ORIGINS if each.fits(facts)), None)
     sources: dict[str, str] = {"input": "the file", "output": "the file"}
-    scaling, sources["scaling"], assumed = _scaling(facts, origin)
-    if overrides.input_mean is not None or overrides.input_std is not None:
-        scaling, assumed = scaling.override(overrides.input_mean, overrides.input_std), False
-        sources["scaling"] = GIVEN
+    mean, std = overrides.input_mean, overrides.input_std
+    if mean is not None and std is not None:  # whatever the file says, or cannot say
+        scaling, sources["scaling"], assumed = Scaling(mean, std), GIVEN, False
+    else:
+        scaling, sources["scaling"], assumed = _scaling(facts, origin)
+    if (mean is None) != (std is None):
+        scaling, sources["scaling"], assumed = scaling.override(mean, std), GIVEN, False
     height, width = _size(facts, overrides, sources)
     by_origin = "a convention" if origin is None else f"its origin: {origin.name}"
     sources["resizing"] = by_origin
@@ -295,14 +300,17 @@ def _normalisation(facts: ModelFacts) -> Scaling:
     def value(values: tuple[float, ...]) -> float | tuple[float, ...]:
         return values[0] if len(set(values)) == 1 else values
 
-    if len(facts.mean) not in (1, facts.channels) or len(facts.std) not in (1, facts.channels):
+    channels = facts.channels or 3
+    if not {len(facts.mean), len(facts.std)} <= {1, channels}:
         raise GraphError(
-            f"the metadata of {facts.path} give {len(facts.mean)} means and {len(facts.std)} "
-            f"standard deviations for {facts.channels} channels; give --input_mean and --input_std"
+            f"the metadata of {facts.path} give {counted(len(facts.mean), 'mean')} and "
+            f"{counted(len(facts.std), 'standard deviation')} for {counted(channels, 'channel')}; "
+            "give --input_mean and --input_std"
         )
-    if 0 in facts.std:
+    if 0 in facts.std or not all(map(math.isfinite, (*facts.mean, *facts.std))):
         raise GraphError(
-            f"the metadata of {facts.path} divide pixels by 0; give --input_mean and --input_std"
+            f"the metadata of {facts.path} scale pixels by a mean and a standard deviation that "
+            "are no usable numbers; give --input_mean and --input_std"
         )
     return Scaling(value(facts.mean), value(facts.std))
 
