@@ -63,16 +63,18 @@ def rows(classifier: Classifier) -> list[Row]:
     channels = {"rgb": "red, green, blue", "bgr": "blue, green, red", "grey": "grey"}
     sources = spec.sources
     scaling = "the bytes of image files" if bytes_of_files else str(spec.scaling)
+    # What tlcli made is not looked into: its card says all.
+    shown = "the model card" if spec.origin == "tlcli" else ""
     found: list[Row] = [
         ("kind", kind.value, "its content"),
-        ("origin", spec.origin or "unknown", "" if spec.origin is None else "its signs"),
+        ("origin", spec.origin or "unknown", "" if spec.origin is None else shown or "its signs"),
         ("input", f"{spec.input or '?'} ({spec.dtype})", sources.get("input", "")),
         ("size", size, sources.get("height", "")),
         ("channels", channels[spec.channels], sources.get("channels", "")),
         ("pixels", scaling, f"{sources.get('scaling', '')}{' (assumed)' if spec.assumed else ''}"),
         ("resizing", "its own" if bytes_of_files else str(spec.resizing), sources["resizing"]),
         ("output", spec.output or "?", sources.get("output", "")),
-        ("scores", _ACTIVATIONS[spec.activation], "its last operations"),
+        ("scores", _scores(classifier), shown or "its last operations"),
         (
             "labels",
             f"{len(classifier.labels)}: {_first(classifier.labels)}",
@@ -80,6 +82,14 @@ def rows(classifier: Classifier) -> list[Row]:
         ),
     ]
     return found
+
+
+def _scores(classifier: Classifier) -> str:
+    spec = classifier.spec
+    assert spec is not None
+    if spec.labels == 1 and len(classifier.labels) == 2:
+        return f"one for two labels (sigmoid): that of {classifier.labels[1]}"
+    return _ACTIVATIONS[spec.activation]
 
 
 def _first(labels: tuple[str, ...]) -> str:

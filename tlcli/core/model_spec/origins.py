@@ -232,7 +232,10 @@ def specify(facts: ModelFacts, overrides: InputOverrides) -> InputSpec:
         GraphError: its size is unknown, or it takes no images.
     """
     origin = next((each for each in ORIGINS if each.fits(facts)), None)
-    sources: dict[str, str] = {"input": "the file", "output": "the file"}
+    sources = {
+        "input": "the file" if overrides.input_layer is None else GIVEN,
+        "output": "the file" if overrides.output_layer is None else GIVEN,
+    }
     mean, std = overrides.input_mean, overrides.input_std
     if mean is not None and std is not None:  # whatever the file says, or cannot say
         scaling, sources["scaling"], assumed = Scaling(mean, std), GIVEN, False

@@ -1,0 +1,46 @@
+"""What is said of a loaded graph, and where each part is known from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tlcli.core.classifier.classifier import Classifier, ImageInput
+from tlcli.core.classifier.describing import rows
+from tlcli.core.images.preprocessing import Preprocessing
+from tlcli.core.model_spec.input_spec import UNIT, InputSpec
+
+
+@pytest.mark.parametrize(
+    ("values", "origin", "scores"),
+    [
+        ({"origin": "tlcli", "activation": "softmax"}, "the model card", "the model card"),
+        ({"origin": "Lobe", "activation": "softmax"}, "its signs", "its last operations"),
+    ],
+)
+def test_sources(tmp_path: Path, values: dict[str, Any], origin: str, scores: str) -> None:
+    found = {what: source for what, _, source in rows(classifier(tmp_path, labels=2, **values))}
+    assert (found["origin"], found["scores"]) == (origin, scores)
+
+
+def test_one_score_for_two_labels_is_not_several_labels(tmp_path: Path) -> None:
+    for count, said in ((1, "one for two labels (sigmoid): that of dog"), (2, "independent")):
+        found = {
+            what: value
+            for what, value, _ in rows(classifier(tmp_path, labels=count, activation="sigmoid"))
+        }
+        assert found["scores"].startswith(said)
+
+
+def classifier(folder: Path, **values: Any) -> Classifier:
+    graph = folder / "model.tflite"
+    graph.write_bytes(b"\x18\0\0\0TFL3")
+    images = ImageInput(Preprocessing("label_image", 8, 9))
+    engine: Any = None
+    made = Classifier(graph, ("cat", "dog"), engine, images)
+    made.spec = InputSpec(
+        8, 9, UNIT, "float32", any_batch=True, sources={"resizing": "x"}, **values
+    )
+    return made
