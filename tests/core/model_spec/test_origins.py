@@ -59,6 +59,16 @@ def facts(kind: ModelKind = ModelKind.LITERT, **values: Any) -> ModelFacts:
             facts(input="sequential_1_input"), SIGNED, "rgb", "pillow", True, id="labels unnumbered"
         ),
         pytest.param(
+            facts(ModelKind.KERAS_HDF5, input="sequential_3_input", path=Path("keras_model.h5")),
+            *(SIGNED, "rgb", "pillow", False),
+            id="Teachable Machine by its file name",
+        ),
+        pytest.param(
+            facts(input="Placeholder", output="loss"),
+            *(Scaling((105.0, 117.0, 124.0), 1.0), "bgr", "pillow", False),
+            id="Custom Vision for LiteRT without a manifest",
+        ),
+        pytest.param(
             facts(input="input", output="final_result"),
             *(Scaling(128.0, 128.0), "rgb", "label_image", False),
             id="the original tools",

@@ -46,6 +46,7 @@ _log = logging.getLogger("tlcli")
 _TENSORFLOW = Resizing()
 _PILLOW = Resizing("pillow", "bilinear")
 _SEQUENTIAL = re.compile(r"sequential(_\d+)?_input")
+_TEACHABLE_NAMES = frozenset({"keras_model.h5", "model_unquant.tflite", "model.savedmodel"})
 # Custom Vision's sample programs subtract these, in the order blue, green, red, from pixels that
 # no layer of the network normalises.
 _CUSTOM_VISION_MEANS = (105.0, 117.0, 124.0)
@@ -88,7 +89,7 @@ def _is_custom_vision(facts: ModelFacts) -> bool:
     if facts.adjacent.manifest is not None:
         return "ExporterVersion" in facts.adjacent.manifest
     return (
-        facts.kind is ModelKind.FROZEN_GRAPH
+        facts.kind in (ModelKind.FROZEN_GRAPH, ModelKind.LITERT)
         and facts.input_node == "Placeholder"
         and facts.output_node == "loss"
     )
@@ -101,6 +102,12 @@ def _custom_vision_scaling(facts: ModelFacts) -> Scaling:
 def _is_custom_vision_s1(facts: ModelFacts) -> bool:
     manifest = facts.adjacent.manifest or {}
     return _is_custom_vision(facts) and "S1" in str(manifest.get("DomainType"))
+
+
+def _is_teachable_machine(facts: ModelFacts) -> bool:
+    # Who edits the labels takes the numbers off, and leaves the model's name as it is.
+    named = facts.indexed_labels or facts.path.name in _TEACHABLE_NAMES
+    return named and bool(_SEQUENTIAL.fullmatch(facts.input_node))
 
 
 def _originals_scaling(facts: ModelFacts) -> Scaling:
@@ -146,7 +153,7 @@ ORIGINS = (
     ),
     Origin(
         "Azure Custom Vision",
-        "`cvexport.manifest`; or a frozen graph from `Placeholder` to `loss`",
+        "`cvexport.manifest`; or a frozen graph or LiteRT file from `Placeholder` to `loss`",
         _is_custom_vision,
         _custom_vision_scaling,
         "0 to 255; less 105, 117, 124 where no layer normalises",
@@ -175,8 +182,9 @@ ORIGINS = (
     ),
     Origin(
         "Teachable Machine",
-        "an input `sequential_N_input` and labels with numbers (`0 cat`)",
-        lambda facts: bool(_SEQUENTIAL.fullmatch(facts.input_node)) and facts.indexed_labels,
+        "an input `sequential_N_input` and labels with numbers (`0 cat`), or its file name "
+        "(`keras_model.h5`, `model_unquant.tflite`, `model.savedmodel`)",
+        _is_teachable_machine,
         lambda facts: SIGNED,
         "-1 to 1",
         Resizing("pillow", "lanczos", crops=True),
