@@ -15,7 +15,7 @@ from tests.keras_files.models import (
     write_zip,
 )
 from tlcli.errors import GraphError
-from tlcli.keras_files.config import first_scaling, model_input, read_keras_file
+from tlcli.keras_files.config import first_scaling, model_input, output_name, read_keras_file
 
 MODEL = sequential(image_input(), layer("Dense", "scores"))
 
@@ -205,3 +205,19 @@ def test_values_of_other_types_are_passed_over(value: Any) -> None:
         assert model_input(config).name == "image"
         first_scaling(config)
     assert model_input(sequential(image_input(8, value, 3))).channels == 3
+
+
+@pytest.mark.parametrize(
+    ("outputs", "name"),
+    [
+        ([["scores", 0, 0]], "scores"),
+        (["scores", 0, 0], "scores"),
+        (None, "last"),
+        ([["a", 0, 0], ["b", 0, 0]], None),
+        ({"a": ["a", 0, 0], "b": ["b", 0, 0]}, None),
+    ],
+)
+def test_the_name_of_the_output(outputs: Any, name: str | None) -> None:
+    layers = [{"class_name": "Dense", "config": {"name": "last"}}]
+    config = {"class_name": "Functional", "config": {"layers": layers, "output_layers": outputs}}
+    assert output_name(config) == name

@@ -219,11 +219,15 @@ def model_input(config: dict[str, Any]) -> ModelInput:
     return ModelInput(name, _built_shape(config) or _first_shape(layers))
 
 
-def output_name(config: dict[str, Any]) -> str:
-    """Return the name of the layer of a model's first output."""
+def output_name(config: dict[str, Any]) -> str | None:
+    """Return the name of the layer of a model's output; None where it has several."""
     layers = layers_of(config)
     last = inner_config(layers[-1]).get("name") if layers else None
-    named = next(_strings(inner_config(config).get("output_layers")), last)
+    found = inner_config(config).get("output_layers")
+    names = [*_strings([*found.values()] if isinstance(found, dict) else found)]
+    if len(names) > 1:
+        return None
+    named = names[0] if names else last
     return named if isinstance(named, str) else "output"
 
 

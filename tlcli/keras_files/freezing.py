@@ -124,8 +124,9 @@ def _caller(model: Any, what: str, options: FreezeOptions) -> Any:
 def _scores(output: Any, what: str, labels: int | None) -> Any:
     """Return the tensor of the scores among the outputs of a model."""
     tensors: Sequence[Any] = tensors_of(output)
-    if len(tensors) > 1 and labels is not None:
-        fitting = [tensor for tensor in tensors if tensor.shape[-1] == labels]
-        if len(fitting) == 1:
-            return fitting[0]
+    softmaxes = [tensor for tensor in tensors if tensor.op.type == "Softmax"]
+    fitting = [tensor for tensor in softmaxes or tensors if tensor.shape[-1] == labels]
+    for candidates in (softmaxes, fitting):
+        if len(tensors) > 1 and len(candidates) == 1:
+            return candidates[0]
     return one_tensor(output, what, "--output_layer")

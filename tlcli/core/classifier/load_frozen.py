@@ -23,7 +23,7 @@ from tlcli.core.model_spec.adjacent_files import find_adjacent_files
 from tlcli.core.model_spec.facts import ModelFacts
 from tlcli.core.model_spec.input_spec import InputOverrides
 from tlcli.core.model_spec.kinds import ModelKind
-from tlcli.core.model_spec.labels_file import fitting_labels
+from tlcli.core.model_spec.labels_file import count_labels, fitting_labels
 from tlcli.core.model_spec.origins import specify
 from tlcli.errors import GraphError, OutputError
 from tlcli.litert.pool import LiteRTPool
@@ -144,7 +144,7 @@ def _engine(request: LoadRequest) -> tuple[ModelFacts, Engine]:
     graph = safety.read_graph(path)
     if not request.trust:
         safety.check_operations(graph, str(path))
-    count = None if request.labels is None else len(request.labels.names)
+    count = count_labels(request.labels, path)
     network = examine(graph, overrides, path, labels=count)
     if not request.trust:
         height, width = network.facts.size

@@ -23,6 +23,7 @@ from tlcli.core.model_spec.facts import ModelFacts
 from tlcli.core.model_spec.input_inference import FrozenNetwork, examine
 from tlcli.core.model_spec.input_spec import InputOverrides
 from tlcli.core.model_spec.kinds import ModelKind
+from tlcli.core.model_spec.labels_file import count_labels
 from tlcli.errors import GraphError
 from tlcli.litert.pool import LiteRTPool
 from tlcli.system.digests import sha256_file
@@ -57,7 +58,7 @@ def _engine(request: LoadRequest) -> tuple[ModelFacts, Engine]:
             return converted.facts, LiteRTPool(converted.model, mapped=True)
         except GraphError as error:
             _log.debug("the conversion %s is not used: %s", converted.model, error)
-    count = None if request.labels is None else len(request.labels.names)
+    count = count_labels(request.labels, path)
     network = keras_network(path, request.overrides, labels=count, trust=request.trust)
     engine, model = convert(network)
     # The conversion runs without another look at the file: it has to be the one that was hashed.
@@ -107,6 +108,6 @@ def keras_network(
         network.facts,
         kind=ModelKind.KERAS_ZIP if file.is_zip else ModelKind.KERAS_HDF5,
         input=given.name,
-        output=overrides.output_layer or output_name(file.config),
+        output=overrides.output_layer or output_name(file.config) or network.facts.output,
     )
     return replace(network, facts=facts)
