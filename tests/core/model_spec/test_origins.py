@@ -65,7 +65,7 @@ def facts(kind: ModelKind = ModelKind.LITERT, **values: Any) -> ModelFacts:
         ),
         pytest.param(
             facts(input="Placeholder", output="loss"),
-            *(Scaling((105.0, 117.0, 124.0), 1.0), "bgr", "pillow", False),
+            *(PIXELS, "bgr", "pillow", False),
             id="Custom Vision for LiteRT without a manifest",
         ),
         pytest.param(
@@ -92,6 +92,9 @@ def facts(kind: ModelKind = ModelKind.LITERT, **values: Any) -> ModelFacts:
             facts(ModelKind.FROZEN_GRAPH, input="Placeholder", output="loss"),
             *(Scaling((105.0, 117.0, 124.0), 1.0), "bgr", "pillow", False),
             id="Custom Vision without a manifest",
+        ),
+        pytest.param(
+            facts(adjacent=MANIFEST), PIXELS, "bgr", "pillow", False, id="Custom Vision for LiteRT"
         ),
         pytest.param(facts(adjacent=S1), PIXELS, "rgb", "pillow", False, id="Custom Vision S1"),
         pytest.param(facts(adjacent=LOBE), UNIT, "rgb", "pillow", False, id="Lobe"),

@@ -96,7 +96,9 @@ def _is_custom_vision(facts: ModelFacts) -> bool:
 
 
 def _custom_vision_scaling(facts: ModelFacts) -> Scaling:
-    return PIXELS if facts.steps else Scaling(_CUSTOM_VISION_MEANS, 1.0)
+    # Its programs for LiteRT files and SavedModels, which are of later years, subtract nothing.
+    normalises = bool(facts.steps) or facts.kind is not ModelKind.FROZEN_GRAPH
+    return PIXELS if normalises else Scaling(_CUSTOM_VISION_MEANS, 1.0)
 
 
 def _is_custom_vision_s1(facts: ModelFacts) -> bool:
@@ -156,7 +158,7 @@ ORIGINS = (
         "`cvexport.manifest`; or a frozen graph or LiteRT file from `Placeholder` to `loss`",
         _is_custom_vision,
         _custom_vision_scaling,
-        "0 to 255; less 105, 117, 124 where no layer normalises",
+        "0 to 255; less 105, 117, 124 in a frozen graph without a layer that normalises",
         Resizing("pillow", "bicubic", turns_upright=True),
         "bgr",
         "whether a model without a manifest is of the domain S1, which takes red first",
