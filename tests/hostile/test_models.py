@@ -22,7 +22,8 @@ def refused(run: Run, name: str) -> None:
     assert (run.code, run.out) == (1, "")
     *before, last = run.err.strip().splitlines()
     assert all(line.startswith("Warning: ") for line in before)
-    assert re.match(rf"Error: \S*{re.escape(name)} (was not run|cannot be used|is no)", last), last
+    what = rf"Error: (the Keras model )?\S*{re.escape(name)} "
+    assert re.match(what + "(was not run|cannot be used|is no|has an array)", last), last
     assert "unexpected" not in last
     assert "Traceback" not in last
     assert len(last) < 500
