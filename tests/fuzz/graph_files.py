@@ -290,6 +290,8 @@ def _change_tensor(tensor: Any, chance: random.Random) -> None:
                 values[chance.randrange(len(values))] = np.array(odd).astype(dtype)
         tensor.tensor_content = data.tobytes()[: None if chance.random() < 0.9 else -1]
     elif tensor.int_val:
-        tensor.int_val[0] = integer(chance, tensor.int_val[0])
+        # The field holds 32 bits.
+        changed = integer(chance, tensor.int_val[0])
+        tensor.int_val[0] = max(-(1 << 31), min(changed, (1 << 31) - 1))
     elif tensor.float_val:
         tensor.float_val[0] = chance.choice(FLOATS)
