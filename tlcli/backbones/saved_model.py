@@ -31,8 +31,8 @@ from tlcli.backbones.freezing import (
 from tlcli.backbones.model_options import DEFAULT_OPTIONS, ModelOptions
 from tlcli.core.model_spec.adjacent_files import find_adjacent_files
 from tlcli.core.model_spec.facts import ModelFacts
-from tlcli.core.model_spec.first_operations import GraphSteps, shown_range
-from tlcli.core.model_spec.input_spec import InputOverrides, Scaling
+from tlcli.core.model_spec.first_operations import GraphSteps
+from tlcli.core.model_spec.input_spec import InputOverrides, Scaling, shown_range
 from tlcli.core.model_spec.kinds import ModelKind
 from tlcli.core.model_spec.labels_file import find_labels
 from tlcli.core.model_spec.origins import ORIGINS, specify

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tlcli.core.model_spec.first_operations import GraphSteps, shown_range
-from tlcli.core.model_spec.input_spec import PIXELS, SIGNED, UNIT, Scaling
+from tlcli.core.model_spec.first_operations import GraphSteps
+from tlcli.core.model_spec.input_spec import PIXELS, SIGNED, UNIT, Scaling, shown_range
 from tlcli.graph.nodes import const, new_graph, node, placeholder
 
 IMAGENET_MEAN, IMAGENET_STD = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])

@@ -6,12 +6,11 @@ A network that was trained on pixels of 0..255 begins by bringing them near zero
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from tlcli.core.model_spec.input_spec import PIXELS, SIGNED, UNIT, Scaling
 from tlcli.graph.nodes import tensor_to_array
 from tlcli.graph.surgery import constant_behind, consumers, data_inputs, nodes_by_name
 from tlcli.litert.description import Step
@@ -30,7 +29,6 @@ _PASSING = frozenset(
 )
 _NO_VALUES = frozenset({"Shape", "Size", "Rank", "NoOp"})
 _MOST_STEPS = 64
-_WORDS = {"times": "multiply by", "by": "divide by", "plus": "add", "minus": "subtract"}
 _SCORES = {"Softmax": "softmax", "LogSoftmax": "log_softmax", "Sigmoid": "sigmoid"}
 # What comes out of any other operation, such as the mean of two softmaxes, only values show.
 _LINEAR = frozenset(
@@ -46,64 +44,6 @@ _AFTER_SCORES = frozenset(
     PartitionedCall StatefulPartitionedCall
     """.split()  # noqa: SIM905
 )
-
-
-def shown_range(steps: Iterable[Step]) -> tuple[Scaling, str] | None:
-    """Return the range that a network's first steps show, and the steps in words.
-
-    Args:
-        steps: the arithmetic that it does before all else.
-
-    Returns:
-        None where they show nothing.
-    """
-    factor, offset = 1.0, 0.0
-    words: list[str] = []
-    for kind, values in steps:
-        if not values.size or not np.isfinite(values).all() or values.size > 4096:
-            return None
-        if kind == "between":
-            found = _range_between(*map(float, values)) if not words else None
-            if found is None:
-                continue
-            return found, f"values from {values[0]:.3g} to {values[1]:.3g} alone"
-        # Of several channels or positions the middle tells the range.
-        value = float(np.mean(values))
-        words.append(f"{_WORDS[kind]} {value:.4g}")
-        if kind in ("times", "by"):
-            if value == 0:
-                return None
-            scale = value if kind == "times" else 1 / value
-            factor, offset = factor * scale, offset * scale
-        else:
-            offset += value if kind == "plus" else -value
-        found = _range_before(factor, offset)
-        if found is not None:
-            return found, ", ".join(words)
-    return None
-
-
-def _range_between(lowest: float, highest: float) -> Scaling | None:
-    """Return the range that a quantised input was made for, by the values that it represents."""
-    # The converter takes the limits of the samples that it was given, and adds 0.
-    if 0.9 <= highest <= 1.1:
-        return UNIT if lowest >= -0.1 else SIGNED if -1.1 <= lowest <= -0.9 else None
-    return PIXELS if 220 <= highest <= 280 and lowest >= -20 else None
-
-
-def _range_before(factor: float, offset: float) -> Scaling | None:
-    """Return the range of x where ``factor * x + offset`` is what a network computes with."""
-    if 0.0025 <= abs(factor) <= 0.03:  # 1/400 to 1/33: standard deviations of pixels are 58
-        return PIXELS
-    if 0.5 <= abs(factor) <= 2 and offset <= -20:
-        return PIXELS
-    if 200 <= factor <= 300 and abs(offset) < 50:
-        return UNIT
-    if 100 <= factor <= 150 and 90 <= offset <= 160:
-        return SIGNED
-    if 1.5 <= factor <= 8 and -4 <= offset < 0:
-        return UNIT
-    return None
 
 
 class GraphSteps:

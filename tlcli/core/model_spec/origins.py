@@ -26,7 +26,6 @@ from dataclasses import dataclass
 
 from tlcli.core.images.preprocessing import Channels
 from tlcli.core.model_spec.facts import ModelFacts
-from tlcli.core.model_spec.first_operations import shown_range
 from tlcli.core.model_spec.input_spec import (
     GIVEN,
     PIXELS,
@@ -36,6 +35,7 @@ from tlcli.core.model_spec.input_spec import (
     InputSpec,
     Resizing,
     Scaling,
+    shown_range,
 )
 from tlcli.core.model_spec.kinds import ModelKind
 from tlcli.errors import GraphError
