@@ -161,7 +161,6 @@ def command(
         )
     from label.formats import OutputStyle
     from label.job import Images, label_images
-    from label.sorting import Sorter, check_output_folder
     from tlcli.core.classifier.loading import load
 
     write_any_name(sys.stdout)
@@ -172,12 +171,16 @@ def command(
     ]
     for option, folder in (("--sort_into", sort_into), ("--explain", explain)):
         if folder is not None:
+            from label.sorting import check_output_folder
+
             check_output_folder(folder, arguments, option)
     found = Images(arguments)
     with ExitStack() as stack:
         classifier = stack.enter_context(load(find_graph(graph), **options))
         sorter = explainer = None
         if sort_into is not None:
+            from label.sorting import Sorter
+
             sorter = stack.enter_context(Sorter(sort_into, classifier.labels, link, threshold))
         if explain is not None:
             from label.explaining import Explainer

@@ -41,17 +41,14 @@ def image(shared: Path) -> Path:
     return shared / "wild" / "01_tflite_metadata_mean_std_ignored" / "dark.png"
 
 
-@pytest.mark.parametrize("name", [f"{name}.tflite" for name in LITERT])
-def test_a_litert_file_is_refused_in_a_sentence(
-    shared: Path, image: Path, labels: Path, name: str
-) -> None:
-    graph = shared / "hostile" / name
-    refused(tlcli("label", "--graph", graph, "--labels", labels, "--image", image), name)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", [f"{name}.pb" for name in FROZEN])
-def test_a_frozen_graph_is_refused_in_a_sentence(
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(f"{name}.tflite" for name in LITERT),
+        *(pytest.param(f"{name}.pb", marks=pytest.mark.slow) for name in FROZEN),
+    ],
+)
+def test_a_model_is_refused_in_a_sentence(
     shared: Path, image: Path, labels: Path, name: str
 ) -> None:
     graph = shared / "hostile" / name

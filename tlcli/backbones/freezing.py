@@ -16,7 +16,7 @@ import numpy as np
 from tlcli.backbone import INPUT, BackboneGraph
 from tlcli.backbones.model_options import ModelOptions
 from tlcli.core.images.preprocessing import PREPROCESSING_VERSION
-from tlcli.core.model_spec.input_spec import Scaling
+from tlcli.core.model_spec.input_spec import UNIT, Scaling
 from tlcli.errors import BackboneError, TlcliError, UsageError
 from tlcli.runtime.watchdog import first_line
 
@@ -29,12 +29,6 @@ OUTPUT = "bottleneck"
 """Name of the output node, float32 [?, D]."""
 PRECISION = "float32"
 
-UNIT = Scaling(0.0, 255.0)
-"""[0, 1], the convention of the Hub's image modules."""
-SIGNED = Scaling(127.5, 127.5)
-"""[-1, 1]."""
-PIXELS = Scaling(0.0, 1.0)
-"""0..255."""
 GREY_WEIGHTS = (0.299, 0.587, 0.114)
 """Of red, green and blue in a grey value, as in Pillow's mode "L" (ITU-R 601)."""
 

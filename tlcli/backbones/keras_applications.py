@@ -15,9 +15,6 @@ from tlcli.backbones import catalogue
 from tlcli.backbones.catalogue import Entry
 from tlcli.backbones.download.http import RemoteFile, download
 from tlcli.backbones.freezing import (
-    PIXELS,
-    SIGNED,
-    UNIT,
     NetworkInput,
     chosen_size,
     fingerprint,
@@ -25,6 +22,7 @@ from tlcli.backbones.freezing import (
     sha256_of,
 )
 from tlcli.backbones.model_options import DEFAULT_OPTIONS, ModelOptions
+from tlcli.core.model_spec.input_spec import PIXELS, SIGNED, UNIT
 from tlcli.errors import BackboneError
 from tlcli.keras_files.loading import import_keras, make_groups_plain
 from tlcli.progress import Progress

@@ -19,7 +19,6 @@ from google.protobuf.message import DecodeError
 from tlcli.backbone import INPUT, Backbone, BackboneGraph
 from tlcli.backbones.bottleneck_layer import at_layer, before_scores, has_layer, named_layer
 from tlcli.backbones.freezing import (
-    UNIT,
     NetworkInput,
     chosen_scaling,
     chosen_size,
@@ -32,7 +31,7 @@ from tlcli.backbones.model_options import DEFAULT_OPTIONS, ModelOptions
 from tlcli.core.model_spec.adjacent_files import find_adjacent_files
 from tlcli.core.model_spec.facts import ModelFacts
 from tlcli.core.model_spec.first_operations import GraphSteps
-from tlcli.core.model_spec.input_spec import InputOverrides, Scaling, shown_range
+from tlcli.core.model_spec.input_spec import UNIT, InputOverrides, Scaling, shown_range
 from tlcli.core.model_spec.kinds import ModelKind
 from tlcli.core.model_spec.labels_file import find_labels
 from tlcli.core.model_spec.origins import ORIGINS, specify

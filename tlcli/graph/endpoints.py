@@ -274,6 +274,16 @@ def takes_images(node: Any) -> bool:
     return node.op in PLACEHOLDERS and (shape is None or is_image_shape(shape))
 
 
+def image_size(shape: Sequence[int | None] | None) -> tuple[int | None, int | None]:
+    """Return height and width of a shape of images, [n, h, w] or [n, h, w, channels].
+
+    None where they are free, or the shape is another or unknown.
+    """
+    if shape is None or len(shape) not in (3, 4):
+        return None, None
+    return shape[1], shape[2]
+
+
 def is_image_shape(shape: Sequence[int | None]) -> bool:
     """Return whether a shape is one of images: [n, h, w, 3], [n, h, w, 1] or grey [n, h, w]."""
     if len(shape) == 3:

@@ -127,8 +127,7 @@ def read_graph(path: Path) -> Any:
     """
     graph = GraphDef()
     _parse(graph, _read(path), path, "a frozen graph")
-    nodes = len(graph.node)
-    if nodes == 0 or any(not node.op for node in graph.node):
+    if not graph.node or any(not node.op for node in graph.node):
         if path.name == "saved_model.pb":
             raise GraphError(f"{path} is part of a SavedModel; give its folder, {path.parent}")
         raise GraphError(_not_a(path, "a frozen graph", "it holds no operations"))
@@ -144,8 +143,7 @@ def read_saved_model(folder: Path) -> Any:
     path = Path(folder) / "saved_model.pb"
     if not path.is_file():
         raise GraphError(
-            f"{folder} is not a SavedModel: it holds no saved_model.pb; "
-            "give the folder that holds it, or a .pb or .tflite file"
+            f"{folder} is not a SavedModel: it holds no saved_model.pb; give the folder that does"
         )
     model = SavedModel()
     _parse(model, _read(path), path, "a SavedModel")
@@ -162,7 +160,7 @@ def _read(path: Path) -> bytes:
     try:
         return read_regular(path, MAXIMUM_BYTES)
     except FileNotFoundError:
-        raise GraphError(f"there is no graph at {path}; give its place with --graph") from None
+        raise GraphError(f"there is no graph at {path}; give its path with --graph") from None
     except OSError as error:
         if error.errno == errno.EFBIG:
             raise GraphError(f"{path} is too large; a graph file holds 2 GB at most") from None
@@ -274,7 +272,9 @@ def every_node(graph: Any) -> Iterator[Any]:
 def _check_restoring(meta_graph: Any, functions: dict[str, Any], name: str) -> None:
     """Let the restore operation alone read files, and only that which TensorFlow names to it."""
     saver = meta_graph.saver_def
-    for node in _reachable(meta_graph, functions, _running(meta_graph)):
+    own = (saver.restore_op_name, saver.filename_tensor_name)
+    others = (root for root in _roots(meta_graph) if root not in own)
+    for node in _reachable(meta_graph, functions, others):
         if node.op in _READING:
             raise _reads(node, name)
     nodes = {node.name: node for node in meta_graph.graph_def.node}
@@ -336,14 +336,6 @@ def _reads(node: Any, name: str) -> GraphError:
         f"{name} was not run: its node {node.name!r} ({node.op}) reads a file other than the "
         "model's own variables; add --trust if you trust its maker"
     )
-
-
-def _running(meta_graph: Any) -> Iterator[str]:
-    """Yield what runs besides the restore operation."""
-    saver = meta_graph.saver_def
-    for root in _roots(meta_graph):
-        if root not in (saver.restore_op_name, saver.filename_tensor_name):
-            yield root
 
 
 def _signatures(meta_graph: Any) -> Iterator[str]:

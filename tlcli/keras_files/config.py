@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tlcli.errors import GraphError
+from tlcli.graph.endpoints import image_size
 from tlcli.keras_files.weights import check_archive
 from tlcli.runtime.watchdog import first_line
 from tlcli.system.regular_files import open_regular
@@ -67,9 +68,7 @@ class ModelInput:
     @property
     def size(self) -> tuple[int | None, int | None]:
         """Height and width; None where they are free or unknown."""
-        if self.shape is None or len(self.shape) not in (3, 4):
-            return None, None
-        return self.shape[1], self.shape[2]
+        return image_size(self.shape)
 
     @property
     def channels(self) -> int | None:

@@ -338,3 +338,17 @@ def test_a_final_layer_alone_is_said_to_take_bottlenecks(tmp_path: Path) -> None
     complete(card, card_path(graph), {graph: graph}).write(card_path(graph))
     with pytest.raises(GraphError, match="takes bottlenecks"):
         load(graph)
+
+
+@pytest.mark.parametrize(("std", "activation"), [(255.0, "sigmoid"), (64.0, "logits")])
+def test_a_grey_image_settles_what_scores_are_for_all(
+    photos: list[Path], std: float, activation: str
+) -> None:
+    made = classifier(Means(), preprocessing=Preprocessing("label_image", 4, 4, 0.0, std))
+    assert made.settle_scores() == activation
+    # Alone, the scores of a red image would be probabilities in the first case.
+    sums = [sum(each.score for each in prediction.scores) for prediction in made.label(photos)]
+    assert sums == pytest.approx([1.0, 1.0, 1.0])
+    assert made.label(photos)[0].score == pytest.approx(
+        1.0 if activation == "sigmoid" else 0.964, abs=1e-3
+    )

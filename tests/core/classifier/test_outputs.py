@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tlcli.core.classifier.outputs import Scores, choose_output
+from tlcli.core.classifier.outputs import Scores, activation_of, choose_output
 from tlcli.errors import GraphError
 
 GRAPH = Path("graph.pb")
@@ -18,9 +18,8 @@ def test_probabilities_stay() -> None:
     np.testing.assert_array_equal(Scores(GRAPH, 2, "softmax")(given, 1), given)
 
 
-@pytest.mark.parametrize("activation", ["logits", None])
-def test_logits_get_a_softmax(activation: str | None) -> None:
-    found = Scores(GRAPH, 3, activation)(np.array([[1.0, -2.0, 900.0]]), 1)
+def test_logits_get_a_softmax() -> None:
+    found = Scores(GRAPH, 3, "logits")(np.array([[1.0, -2.0, 900.0]]), 1)
     np.testing.assert_allclose(found, [[0.0, 0.0, 1.0]], atol=1e-6)
 
 
@@ -42,11 +41,30 @@ def test_one_score_of_a_sigmoid_is_the_second_label() -> None:
     np.testing.assert_allclose(found, [[0.5, 0.5]])
 
 
-def test_what_the_first_scores_are_holds_for_all() -> None:
-    scores = Scores(GRAPH, 2, None)
-    scores(np.array([[0.5, 0.5]]), 1)
-    later = np.array([[3.0, 0.0]], np.float32)
-    np.testing.assert_array_equal(scores(later, 1), later)
+@pytest.mark.parametrize(
+    ("scores", "activation"),
+    [
+        ([0.2, 0.8], "softmax"),
+        ([0.25, 0.25, 0.496], "softmax"),
+        ([0.9, 0.8], "sigmoid"),
+        ([0.9], "sigmoid"),
+        ([1.0], "sigmoid"),
+        ([-0.1, 0.5], "logits"),
+        ([3.0], "logits"),
+        ([np.nan, 1.0], None),
+    ],
+)
+def test_values_show_what_scores_are(scores: list[float], activation: str | None) -> None:
+    assert activation_of(np.array([scores], np.float32)) == activation
+
+
+def test_infinite_logits_are_left_to_whoever_reports_their_image(
+    recwarn: pytest.WarningsRecorder,
+) -> None:
+    assert np.isnan(Scores(GRAPH, 3, "logits")(np.array([[np.inf, np.inf, 0]]), 1)).any()
+    found = Scores(GRAPH, 2, "logits")(np.array([[-1e9]]), 1)
+    np.testing.assert_array_equal(found, [[1, 0]])
+    assert not recwarn.list
 
 
 def test_what_does_not_fit_the_labels_is_refused() -> None:

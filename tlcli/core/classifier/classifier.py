@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -10,9 +11,10 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+from PIL import Image
 
 from tlcli.arrays import Array
-from tlcli.core.classifier.outputs import Scores
+from tlcli.core.classifier.outputs import Scores, activation_of
 from tlcli.core.images.decoding import Source
 from tlcli.core.images.preprocessing import Preprocessing
 from tlcli.core.model_spec.input_spec import InputSpec
@@ -266,6 +268,21 @@ class Classifier(Closing):
         return np.concatenate(
             [self._scores(self._engine.run(self._typed(part)), len(part)) for part in parts]
         )
+
+    def settle_scores(self) -> str | None:
+        """Find out what the scores are by those of a grey image, and return it.
+
+        For a graph that does not show it. All images are then treated in the same way, whichever
+        of them comes first.
+
+        Raises:
+            GraphError: the graph cannot be run.
+        """
+        file = io.BytesIO()
+        Image.new("RGB", (8, 8), (127, 127, 127)).save(file, "PNG")
+        pixels = self._reader(file.getvalue())[np.newaxis]
+        self._scores.activation = activation_of(np.asarray(self._engine.run(self._scaled(pixels))))
+        return self._scores.activation
 
     def close(self) -> None:
         """Release the graph; nothing can be labelled afterwards."""

@@ -14,7 +14,7 @@ _ACTIVATIONS = {
     "log_softmax": "logarithms of probabilities, of which the exponential is taken",
     "sigmoid": "independent of one another (sigmoid): several labels may be right",
     "logits": "logits, which a softmax turns into probabilities",
-    None: "shown by its first scores",
+    None: "no numbers for a grey image",
 }
 
 

@@ -73,12 +73,6 @@ class LoadRequest:
         labels = fitting_labels(self.labels, spec.labels, self.graph, pair=pair)
         preprocessing = self._preprocessing(spec)
         warn_if_assumed(spec, str(self.graph))
-        if spec.activation == "sigmoid" and len(labels.names) > 2:
-            _log.info(
-                "The scores of %s do not depend on one another (sigmoid): several labels of an "
-                "image may be right.",
-                self.graph,
-            )
         engine = start_engine()
         batch_size = self.batch_size
         if batch_size is None:
@@ -91,6 +85,14 @@ class LoadRequest:
             spec.has_channel_axis,
         )
         classifier = Classifier(self.graph, labels.names, engine, images, spec.activation)
+        if spec.activation is None:
+            spec = replace(spec, activation=classifier.settle_scores())
+        if spec.activation == "sigmoid" and len(labels.names) > 2:
+            _log.info(
+                "The scores of %s do not depend on one another (sigmoid): several labels of an "
+                "image may be right.",
+                self.graph,
+            )
         classifier.spec, classifier.labels_source = spec, labels.source
         return classifier
 

@@ -20,13 +20,12 @@ class Scores:
     """Makes scores of what a graph returns.
 
     Logits get a softmax. The one score of a sigmoid becomes two where there are two labels: the
-    second label's is the score. Other scores stay as they are. Where the graph does not show what
-    they are, the first ones decide: a row outside 0..1 is logits.
+    second label's is the score. Other scores stay as they are.
 
     Args:
         graph: its path, for messages.
         labels: how many there are.
-        activation: "softmax", "log_softmax", "sigmoid" or "logits"; None: the values decide.
+        activation: "softmax", "log_softmax", "sigmoid" or "logits"; None: not known.
     """
 
     def __init__(self, graph: Path, labels: int, activation: str | None) -> None:
@@ -54,18 +53,16 @@ class Scores:
                 "scores with --output_layer"
             )
         scores = scores.reshape(images, self._labels)
-        if self.activation is None:
-            self.activation = _activation_of(scores)
-        if self.activation == "logits" and self._labels > 1:
-            return softmax(scores)
-        return np.exp(scores) if self.activation == "log_softmax" else scores
+        # Infinite scores are reported for their image, not by NumPy.
+        with np.errstate(all="ignore"):
+            if self.activation == "logits" and self._labels > 1:
+                return softmax(scores)
+            return np.exp(scores) if self.activation == "log_softmax" else scores
 
     def _both(self, score: Array) -> Array:
-        if self.activation is None:
-            inside = bool(((score >= 0) & (score <= 1)).all())
-            self.activation = "sigmoid" if inside else "logits"
         if self.activation == "logits":
-            score = 1 / (1 + np.exp(-score))
+            with np.errstate(over="ignore"):
+                score = 1 / (1 + np.exp(-score))
         return np.concatenate([1 - score, score], axis=1, dtype=np.float32)
 
 
@@ -83,14 +80,14 @@ def softmax(scores: Array) -> Array:
     return np.asarray(powers / powers.sum(axis=1, keepdims=True), np.float32)
 
 
-def _activation_of(scores: Array) -> str | None:
-    """Return what scores [n, L] are by their values; None where they are no numbers."""
+def activation_of(scores: Array) -> str | None:
+    """Return what the scores of one image are by their values; None where they are no numbers."""
     if not scores.size or not np.isfinite(scores).all():
         return None
     if scores.min() < 0 or scores.max() > 1 + _SUM_TOLERANCE:
         return "logits"
-    sums = scores.sum(axis=1)
-    return "softmax" if bool((abs(sums - 1) <= _SUM_TOLERANCE).all()) else "sigmoid"
+    is_sum = scores.size > 1 and abs(float(scores.sum()) - 1) <= _SUM_TOLERANCE
+    return "softmax" if is_sum else "sigmoid"
 
 
 def count_scores(shape: tuple[int | None, ...], path: Path) -> int | None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from tlcli.core.model_spec.first_operations import GraphSteps
 from tlcli.errors import TlcliError
-from tlcli.graph.endpoints import is_image_shape
+from tlcli.graph.endpoints import image_size, is_image_shape
 from tlcli.graph.nodes import DataType, shape_dims
 
 _SERVE = "serve"
@@ -71,9 +71,7 @@ class Endpoint:
     @property
     def size(self) -> tuple[int | None, int | None]:
         """The height and width that the signature declares."""
-        if self.shape is None or len(self.shape) not in (3, 4):
-            return None, None
-        return self.shape[1], self.shape[2]
+        return image_size(self.shape)
 
     @property
     def batch(self) -> int | None:
