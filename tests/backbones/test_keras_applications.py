@@ -129,6 +129,7 @@ def _assert_same_as_keras(name: str, path: Path) -> BackboneGraph:
     return loaded
 
 
+@pytest.mark.slow
 def test_graph_computes_what_keras_computes(placed: Path) -> None:
     loaded = _assert_same_as_keras(SMALL, placed)
 

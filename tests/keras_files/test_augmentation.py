@@ -15,6 +15,7 @@ from tlcli.runtime.tensorflow import GraphEngine
 SIDE = 16
 
 
+@pytest.mark.slow
 def test_augmentation_is_left_out_of_an_exported_model(tmp_path: Any) -> None:
     keras = import_keras()
     start = keras.layers.Input((SIDE, SIDE, 3))

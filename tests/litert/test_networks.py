@@ -10,9 +10,10 @@ import pytest
 
 from tlcli.backbone import INPUT, BackboneGraph
 from tlcli.backbones import keras_applications
-from tlcli.backbones.freezing import SIGNED, NetworkInput, freeze
+from tlcli.backbones.freezing import NetworkInput, freeze
 from tlcli.backbones.resolve import resolve
 from tlcli.core.export import tflite
+from tlcli.core.model_spec.input_spec import SIGNED
 from tlcli.graph.simplify import simplify
 from tlcli.litert.interpreter import LiteRTEngine
 from tlcli.litert.writer import write_model

@@ -36,6 +36,7 @@ def best(run: Run) -> tuple[str, float]:
     return first["label"], first["score"]
 
 
+@pytest.mark.slow
 def test_the_model_of_teachable_machine_is_labelled(shared: Path, cache: Path) -> None:
     for _ in range(2):  # the second time by the conversion in the cache
         run = label(shared, cache, TEACHABLE, "--graph", "keras_model.h5", "--image", "dark.png")

@@ -47,7 +47,7 @@ def assert_right(run: Run, *pictures: str) -> None:
         pytest.param(RESCALING, "saved_model", (), marks=pytest.mark.slow),
         pytest.param(GREY, "frozen_graph.pb", ("--labels", "labels.txt"), marks=pytest.mark.slow),
         pytest.param(GREY, "saved_model", (), marks=pytest.mark.slow),
-        (SCALAR, "scalar_colour.pb", ()),
+        pytest.param(SCALAR, "scalar_colour.pb", (), marks=pytest.mark.slow),
         pytest.param(SCALAR, "unknown_colour.pb", (), marks=pytest.mark.slow),
         pytest.param(LOBE, "model", (), marks=pytest.mark.slow),
         pytest.param(ENCODED, "saved_model", (), marks=pytest.mark.slow),

@@ -58,7 +58,14 @@ def test_of_label_explain(trained: Trained, tmp_path: Path) -> None:
     assert not leftovers(tmp_path)
 
 
-@pytest.mark.parametrize("name", ["accuracy.html", "accuracy.csv", "accuracy.json"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "accuracy.csv",
+        pytest.param("accuracy.html", marks=pytest.mark.slow),
+        pytest.param("accuracy.json", marks=pytest.mark.slow),
+    ],
+)
 def test_of_evaluate_output(trained: Trained, tmp_path: Path, name: str) -> None:
     evaluate = ("evaluate", "--graph", trained.graph, "--image_dir", trained.photos)
     killed(tmp_path, *evaluate, "--output", tmp_path / name)

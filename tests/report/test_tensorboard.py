@@ -160,6 +160,7 @@ def test_many_points_are_thinned_evenly(tmp_path: Path, monkeypatch: pytest.Monk
     assert lines == ["label\tsplit", "0\tx", "3\tx", "6\tx", "9\tx"]
 
 
+@pytest.mark.slow
 def test_sprite_of_many_images_stays_within_the_projectors_limit() -> None:
     side, sheet = sprite([None] * 40_000)
     assert sheet.width <= summary_pictures.SPRITE_SIDE

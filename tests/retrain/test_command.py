@@ -7,6 +7,8 @@ import json
 import re
 from pathlib import Path
 
+import pytest
+
 from tests.retrain.imported_houses import IMPORT_ONLY, houses
 from tests.support import Run, Trained, tlcli
 from tlcli.core.export.model_card import load_for
@@ -156,6 +158,7 @@ def test_imported_vectors_alone_give_a_final_layer(shared: Path, tmp_path: Path)
     assert labels == ["house with pool", "house without pool"]
 
 
+@pytest.mark.slow
 def test_images_may_be_empty_where_vectors_are_imported(shared: Path, tmp_path: Path) -> None:
     photos = tmp_path / "photos"
     for text in houses(shared).glob("*/*.txt"):
@@ -186,6 +189,7 @@ def test_exported_bottlenecks_come_back_the_same(trained: Trained, tmp_path: Pat
     assert (tmp_path / "b" / "g.pb").read_bytes() == (tmp_path / "a" / "g.pb").read_bytes()
 
 
+@pytest.mark.slow
 def test_a_fit_cut_short_ends_with_the_layer_of_an_uncut_one(shared: Path, tmp_path: Path) -> None:
     whole = import_houses(shared, tmp_path / "whole")
     prefix = tmp_path / "checkpoint"
@@ -213,6 +217,7 @@ def test_intermediate_graphs_are_written(shared: Path, tmp_path: Path) -> None:
         assert load_for(tmp_path / "between" / name) is not None
 
 
+@pytest.mark.slow
 def test_logistic_regression_and_cross_validation(shared: Path, tmp_path: Path) -> None:
     run = import_houses(shared, tmp_path, "--solver", "lbfgs", "--cross_validate", 5)
     assert run.code == 0, run.err
@@ -222,6 +227,7 @@ def test_logistic_regression_and_cross_validation(shared: Path, tmp_path: Path) 
     assert 0 < cross["deviation"] < 0.2
 
 
+@pytest.mark.slow
 def test_below_the_minimum_is_exit_3_with_all_outputs(shared: Path, tmp_path: Path) -> None:
     run = import_houses(shared, tmp_path, "--min_accuracy", "99.9%", "--quiet")
     assert run.code == 3

@@ -114,6 +114,7 @@ def test_an_empty_image_dir_is_not_the_current_folder(tmp_path: Path) -> None:
     assert "empty" in run.err
 
 
+@pytest.mark.slow
 def test_unusable_text_files_are_named_and_end_a_strict_run(shared: Path, tmp_path: Path) -> None:
     folder = tmp_path / "vectors"
     shutil.copytree(houses(shared), folder)

@@ -81,6 +81,7 @@ def wait_until_busy(server: Server) -> None:
         time.sleep(0.05)
 
 
+@pytest.mark.slow
 def test_slow_images_delay_no_other_request(trained: Trained, photo: bytes) -> None:
     with running("--graph", trained.graph, "--max_bytes", 128 << 20) as server:
         assert server.ask("POST", PREDICT, row(photo))[0] == 200
@@ -94,6 +95,7 @@ def test_slow_images_delay_no_other_request(trained: Trained, photo: bytes) -> N
             assert all(thread.is_alive() for thread in threads)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_busy_server_ends_at_once(trained: Trained, number: signal.Signals) -> None:
     with running("--graph", trained.graph, "--max_bytes", 128 << 20) as server:
@@ -109,6 +111,7 @@ def test_a_busy_server_ends_at_once(trained: Trained, number: signal.Signals) ->
     assert err.strip() == {signal.SIGTERM: "Terminated.", signal.SIGINT: "Interrupted."}[number]
 
 
+@pytest.mark.slow
 def test_a_large_body_is_parsed_beside_other_requests(trained: Trained) -> None:
     numbers = np.full((12, 224, 224, 3), 0.123456).tolist()
     body = json.dumps({"instances": numbers})

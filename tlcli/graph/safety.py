@@ -340,7 +340,7 @@ def _reads(node: Any, name: str) -> GraphError:
 
 def _signatures(meta_graph: Any) -> Iterator[str]:
     """Yield what is computed for images."""
-    for key, signature in meta_graph.signature_def.items():
+    for key, signature in sorted(meta_graph.signature_def.items()):
         if key != _INITIALISING:
             for tensor in signature.outputs.values():
                 yield tensor.name

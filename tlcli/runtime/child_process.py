@@ -122,6 +122,8 @@ class ChildProcess:
         answer = self._read()
         if answer is None:
             return Ending(None, f"did not end within {self._seconds:.0f} seconds", False)
+        if len(answer) > _LARGEST_ANSWER:
+            return Ending(None, f"answered with more than {_LARGEST_ANSWER} bytes")
         try:
             code = self._process.wait(_ENDING_SECONDS)
         except subprocess.TimeoutExpired:

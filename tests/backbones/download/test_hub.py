@@ -70,6 +70,7 @@ def _archive(folder: Path) -> bytes:
     return content.getvalue()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("write", [modules.write_hub1, modules.write_hub2])
 def test_module_is_fetched_once_and_read(
     server: Server, tmp_path: Path, write: Callable[[Path], Path]

@@ -202,6 +202,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["modern", "old", "switched"])
 def test_savedmodels_of_both_formats(models: Path, name: str) -> None:
     with load(models / name) as classifier:
@@ -220,6 +221,7 @@ def test_a_model_that_writes_files_runs_only_when_it_is_trusted(models: Path) ->
     assert (models / "written").exists()
 
 
+@pytest.mark.slow
 def test_labels_that_do_not_fit(models: Path) -> None:
     with pytest.raises(GraphError, match=r"names 2 labels .*modern gives 3 scores"):
         load(models / "modern", labels=["a", "b"])

@@ -40,8 +40,9 @@ def test_flower_photos_at_other_sizes(shared: Path, both: Both, size: tuple[int,
         assert both.same(path, size)
 
 
+@pytest.mark.slow
 @needs_fast_jpeg
-@pytest.mark.parametrize("size", [(64, 48), pytest.param((224, 224), marks=pytest.mark.slow)])
+@pytest.mark.parametrize("size", [(64, 48), (224, 224)])
 def test_odd_files(shared: Path, both: Both, size: tuple[int, int]) -> None:
     taken = sum(both.same(path, size) for path in sorted((shared / "odd").iterdir()))
     assert taken >= 30

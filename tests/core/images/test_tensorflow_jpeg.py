@@ -35,6 +35,7 @@ def photo(format: str = "JPEG", mode: str = "RGB") -> bytes:
     return file.getvalue()
 
 
+@pytest.mark.slow
 def test_pixels_are_those_of_tensorflow(shared: Path) -> None:
     pytest.importorskip("simplejpeg")
     fast, exact = tensorflow_jpeg._simplejpeg(), tensorflow_jpeg._tensorflow()
@@ -48,6 +49,7 @@ def test_pixels_are_those_of_tensorflow(shared: Path) -> None:
     np.testing.assert_array_equal(fast(grey), exact(grey))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("with_package", [True, False])
 def test_both_ways_read_the_same(with_package: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     if with_package:

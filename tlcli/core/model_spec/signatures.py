@@ -172,7 +172,7 @@ def _no_image_input(
     signatures: dict[str, Any], what: str, purpose: Purpose, input_name: str | None
 ) -> TlcliError:
     known = "; ".join(
-        f"{name} with the input {_listed(map(_shown, s.inputs, s.inputs.values()))}"
+        f"{name} with the input {_listed(_shown(key, s.inputs[key]) for key in sorted(s.inputs))}"
         for name, s in signatures.items()
     )
     if input_name is not None:
@@ -181,7 +181,7 @@ def _no_image_input(
             f"another input, or leave {purpose.input_option} out"
         )
     for signature in signatures.values():
-        for key, tensor in signature.inputs.items():
+        for key, tensor in sorted(signature.inputs.items()):
             dims = shape_dims(tensor.tensor_shape)
             if dims is not None and len(dims) == 4 and dims[1] in (1, 3):
                 return purpose.error(
