@@ -50,7 +50,7 @@ def heat_maps(
         return HeatMaps(missing="No heat maps: there are no photos of these images.")
     # Imported vectors alone need neither the cache nor what decodes images.
     from tlcli.core.bottlenecks.cache import BottleneckStore
-    from tlcli.core.evaluation.activation_maps import NoActivationMapError
+    from tlcli.core.classifier.activation_maps import NoActivationMapError
 
     try:
         with BottleneckStore(options.bottleneck_dir) as store:
@@ -95,7 +95,7 @@ def _bottleneck_parts(
 
 
 def _computed(inputs: Inputs, backbone: Backbone, rows: list[int]) -> dict[int, Array]:
-    from tlcli.core.evaluation.activation_maps import ActivationMapper
+    from tlcli.core.classifier.activation_maps import ActivationMapper
     from tlcli.core.images.preprocessing import Preprocessing
 
     preprocessing = Preprocessing("tlcli-1", backbone.height, backbone.width)

@@ -136,7 +136,7 @@ def _test_image(run: Run, maps: HeatMaps, row: int) -> TestImage:
         shown = picture(path, THUMBNAIL_SIDE)
     heat_map = None
     if shown is not None and heat is not None:
-        from tlcli.core.evaluation.activation_maps import overlay
+        from tlcli.core.classifier.activation_maps import overlay
 
         heat_map = data_uri(overlay(shown, heat))
     return TestImage(

@@ -11,8 +11,8 @@ from retrain.heat_maps import heat_maps
 from retrain.inputs import Inputs
 from retrain.options import RetrainOptions
 from tlcli.backbone import Backbone, BackboneGraph
+from tlcli.core.classifier.activation_maps import ActivationMapper
 from tlcli.core.data.image_folder import ImageFile
-from tlcli.core.evaluation.activation_maps import ActivationMapper
 from tlcli.core.final_layer.sgd import FinalLayer
 from tlcli.graph.nodes import const, new_graph, node, placeholder
 

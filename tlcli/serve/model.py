@@ -11,9 +11,9 @@ import numpy as np
 from PIL import Image
 
 from tlcli.arrays import Array
+from tlcli.core.classifier.activation_maps import ActivationMapper, NoActivationMapError, overlay
 from tlcli.core.classifier.classifier import Classifier
 from tlcli.core.classifier.loading import load
-from tlcli.core.evaluation.activation_maps import ActivationMapper, NoActivationMapError, overlay
 from tlcli.core.images.decoding import open_image, orientation
 from tlcli.core.images.thumbnails import picture
 from tlcli.errors import GraphError, ImageError

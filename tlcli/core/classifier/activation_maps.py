@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tlcli.arrays import Array
-from tlcli.core.evaluation.linear_head import NoActivationMapError, find_linear_end
+from tlcli.core.model_spec.linear_head import NoActivationMapError, find_linear_end
 from tlcli.errors import GraphError, OutputError
 from tlcli.system.closing import Closing
 

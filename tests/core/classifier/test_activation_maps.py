@@ -13,7 +13,7 @@ from PIL import Image
 import tlcli
 from tests.support import Trained
 from tlcli.backbone import BackboneGraph
-from tlcli.core.evaluation.activation_maps import ActivationMapper, NoActivationMapError, overlay
+from tlcli.core.classifier.activation_maps import ActivationMapper, NoActivationMapError, overlay
 from tlcli.core.export.frozen_graph import append_final_layer
 from tlcli.core.final_layer.sgd import FinalLayer
 from tlcli.graph.nodes import const, new_graph, node, placeholder

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tlcli.core.evaluation.linear_head import NoActivationMapError, find_linear_end
+from tlcli.core.model_spec.linear_head import NoActivationMapError, find_linear_end
 from tlcli.graph.nodes import const, new_graph, node, placeholder
 
 
