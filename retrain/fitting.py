@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 from retrain.inputs import Inputs
 from retrain.options import RetrainOptions
@@ -178,9 +179,22 @@ def _fit_logistic_regression(inputs: Inputs, options: RetrainOptions) -> Fitted:
     return Fitted(fitted.layer, untrained)
 
 
+@dataclass(frozen=True)
+class CrossValidated:
+    """Accuracy over K folds of all images.
+
+    Attributes:
+        result: with the images in the order of their names.
+        rows: row in the inputs of each of these images, [N].
+    """
+
+    result: CrossValidation
+    rows: npt.NDArray[np.intp]
+
+
 def cross_validate_fit(
     inputs: Inputs, options: RetrainOptions, progress: Progress | None = None
-) -> CrossValidation:
+) -> CrossValidated:
     """Measure accuracy over K folds of all images, each fitted as the final layer is.
 
     Raises:
@@ -209,7 +223,8 @@ def cross_validate_fit(
         label_names=inputs.labels,
     )
     samples_by_name = Samples(inputs.vectors, targets, rows_by_name)
-    return cross_validate(samples_by_name, fold_of, fit_fold, progress)
+    result = cross_validate(samples_by_name, fold_of, fit_fold, progress)
+    return CrossValidated(result, rows_by_name)
 
 
 def _summarise_step(

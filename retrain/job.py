@@ -11,7 +11,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from retrain.fitting import Observers, cross_validate_fit, fit
+from retrain.fitting import CrossValidated, Observers, cross_validate_fit, fit
 from retrain.inputs import Inputs, gather
 from retrain.options import RetrainOptions
 from retrain.outputs import (
@@ -22,7 +22,14 @@ from retrain.outputs import (
     intermediate_writer,
     write_classifier,
 )
-from retrain.report import Run, check_summaries, open_summaries, summarise_result, write_report
+from retrain.report import (
+    Run,
+    advice,
+    check_summaries,
+    open_summaries,
+    summarise_result,
+    write_report,
+)
 from retrain.result import CrossValidationSummary, RetrainResult
 from retrain.sources import find_backbone, find_images, needs_backbone
 from retrain.testing import evaluate_fit, label_figures
@@ -110,8 +117,8 @@ def _retrain(chosen: RetrainOptions, progress: Progress | None) -> RetrainResult
             fitted = fit(inputs, chosen, observers)
         with clock.stage("evaluation"):
             tests = evaluate_fit(inputs, chosen, fitted)
-            run = Run(chosen, inputs, fitted, tests)
             cross = _cross_validate(inputs, chosen, progress)
+            run = Run(chosen, inputs, fitted, tests, cross)
         if summaries is not None:
             with clock.stage("summaries"):
                 summarise_result(summaries, run, progress)
@@ -131,11 +138,12 @@ def _retrain(chosen: RetrainOptions, progress: Progress | None) -> RetrainResult
             seconds=clock.seconds,
             cache=inputs.cache,
             misclassified=tests.misclassified,
-            cross_validation=cross,
+            cross_validation=_summary(cross),
             min_accuracy=minimum,
             passed=minimum is None or (accuracy is not None and accuracy >= minimum),
             final_layer_only=chosen.final_layer_only,
             example=_example(inputs, tests.rows),
+            advice=advice(run),
         )
         if chosen.report_path is not None:
             with clock.stage("report"):
@@ -176,15 +184,21 @@ def _with_module(
 
 def _cross_validate(
     inputs: Inputs, options: RetrainOptions, progress: Progress | None
-) -> CrossValidationSummary | None:
+) -> CrossValidated | None:
     if options.cross_validate is None:
         return None
-    folds = cross_validate_fit(inputs, options, progress)
-    cross = CrossValidationSummary(options.cross_validate, folds.accuracy, folds.deviation)
+    cross = cross_validate_fit(inputs, options, progress)
     logger.info(
         "Cross-validation over %d folds = %.1f%% (deviation %.1f%%)",
-        cross.folds,
-        cross.accuracy * 100,
-        cross.deviation * 100,
+        options.cross_validate,
+        cross.result.accuracy * 100,
+        cross.result.deviation * 100,
     )
     return cross
+
+
+def _summary(cross: CrossValidated | None) -> CrossValidationSummary | None:
+    if cross is None:
+        return None
+    found = cross.result
+    return CrossValidationSummary(found.folds, found.accuracy, found.deviation)

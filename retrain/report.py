@@ -12,17 +12,22 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from retrain.fitting import Fitted
+import numpy as np
+
+from retrain.fitting import CrossValidated, Fitted, samples
 from retrain.heat_maps import HeatMaps, heat_maps
 from retrain.inputs import Inputs
 from retrain.options import RetrainOptions
 from retrain.result import RetrainResult
-from retrain.testing import Tests
+from retrain.testing import Measured, Tests, label_figures, measured
+from tlcli.core.evaluation.metrics import evaluate_layer
 from tlcli.core.export.model_card import recorded_versions
 from tlcli.core.final_layer.sgd import StepStatistics
 from tlcli.progress import Progress
-from tlcli.report.collect import THUMBNAIL_SIDE, Picks, data_uri, pick
+from tlcli.report.advice import CERTAIN, Facts, advise
+from tlcli.report.collect import THUMBNAIL_SIDE, Picks, data_uri, pick, spread
 from tlcli.report.data import (
+    Advice,
     BackboneFacts,
     Comparison,
     Curve,
@@ -38,16 +43,66 @@ if TYPE_CHECKING:
 
 # A confusion picture has at least three pixels per label; of 10,000 labels it would take gigabytes.
 PICTURE_LABELS = 1000
+# More of them change no figure that is rounded to 0.1%, and take seconds with many labels.
+_TRAINING_MEASURED = 4096
 
 
 @dataclass(frozen=True)
 class Run:
-    """A finished run: its options, inputs, fitted layer and tests."""
+    """A finished run: its options, inputs, fitted layer, tests and, where asked for, its folds."""
 
     options: RetrainOptions
     inputs: Inputs
     fitted: Fitted
     tests: Tests
+    cross: CrossValidated | None = None
+
+    @functools.cached_property
+    def measured(self) -> Measured:
+        """The predictions that the headline, the confusion matrix and the mistakes come from."""
+        return measured(self.inputs, self.tests, self.cross)
+
+    @functools.cached_property
+    def training_accuracy(self) -> float | None:
+        """Accuracy of the fitted layer on the training images, or on some thousands of them."""
+        training = samples(self.inputs, "training")
+        chosen = np.zeros(len(training), bool)
+        chosen[spread(len(training), _TRAINING_MEASURED)] = True
+        return evaluate_layer(self.fitted.layer, training.subset(chosen)).accuracy
+
+
+def advice(run: Run) -> tuple[Advice, ...]:
+    """Return what to do next, the most useful first."""
+    inputs, options, found = run.inputs, run.options, run.measured
+    wrong = found.predictions.labels != found.truth
+    return advise(
+        Facts(
+            labels=list(label_figures(inputs, found.figures).values()),
+            tested=found.figures.count,
+            accuracy=found.figures.accuracy,
+            interval=found.figures.interval,
+            folds=options.cross_validate,
+            confusion=found.figures.confusion,
+            distinct=_fewest_distinct(inputs),
+            settings=options.to_dict(),
+            certain_mistakes=int((found.predictions.score[wrong] >= CERTAIN).sum()),
+            training_accuracy=run.training_accuracy,
+            validation_accuracy=run.tests.validation.accuracy,
+            validation_count=run.tests.validation.count,
+            backbone="" if inputs.backbone is None else inputs.backbone.name,
+            photos=any(image.file is not None for image in inputs.images),
+            duplicates=len(inputs.duplicates),
+            skipped=len(inputs.skipped),
+        )
+    )
+
+
+def _fewest_distinct(inputs: Inputs) -> int:
+    """Return the smallest number of different images that a label has."""
+    different: list[set[str]] = [set() for _ in inputs.labels]
+    for image, content, target in zip(inputs.images, inputs.contents, inputs.targets, strict=True):
+        different[target].add(content or image.name)
+    return min(map(len, different))
 
 
 def write_report(path: Path, result: RetrainResult, run: Run) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tlcli.report.data import LabelFigures, SkippedFile
+from tlcli.report.data import Advice, LabelFigures, SkippedFile
 from tlcli.text import counted, printable, table
 
 # More lines push the accuracy off the screen; the report and JSON have them all.
@@ -49,6 +49,7 @@ class RetrainResult:
         final_layer_only: the graph takes bottlenecks, not images.
         report: the content of the report page as JSON types, None without a page.
         example: an image to try the graph on, a test image where there is one.
+        advice: what to do next, the most useful first, at most five.
     """
 
     test_accuracy: float | None
@@ -68,6 +69,7 @@ class RetrainResult:
     final_layer_only: bool = False
     report: dict[str, Any] | None = None
     example: str | None = None
+    advice: tuple[Advice, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return the result as plain JSON values, with the contract's keys."""
@@ -90,6 +92,7 @@ class RetrainResult:
                 for path, true, given in self.misclassified
             ],
         }
+        found["advice"] = [vars(each) for each in self.advice]
         if self.cross_validation is not None:
             found["cross_validation"] = vars(self.cross_validation)
         if self.min_accuracy is not None:

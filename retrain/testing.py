@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from retrain.fitting import Fitted, samples
+from retrain.fitting import CrossValidated, Fitted, samples
 from retrain.inputs import Inputs
 from retrain.options import RetrainOptions
 from tlcli.core.data.splits import SPLITS
@@ -53,6 +53,35 @@ class Tests:
     before: Evaluation
     validation: Evaluation
     misclassified: tuple[tuple[str, str, str], ...]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Predictions for images by layers that were not fitted on them, and their figures.
+
+    Attributes:
+        rows: row in the inputs of each image, rising, [N].
+        truth: index of its label, [N].
+        predictions: for each.
+        figures: of the predictions.
+    """
+
+    rows: Rows
+    truth: Rows
+    predictions: LayerPredictions
+    figures: Evaluation
+
+
+def measured(inputs: Inputs, tests: Tests, cross: CrossValidated | None) -> Measured:
+    """Return the predictions that say most: out of fold for all images, else the tests."""
+    if cross is None:
+        return Measured(tests.rows, tests.truth, tests.predictions, tests.after)
+    order = np.argsort(cross.rows)
+    rows, found = cross.rows[order], cross.result.predictions
+    truth = inputs.targets[rows]
+    predictions = LayerPredictions(found.labels[order], found.score[order], found.true_score[order])
+    figures = evaluate(predictions.labels, truth, len(inputs.labels))
+    return Measured(rows, truth, predictions, figures)
 
 
 def evaluate_fit(inputs: Inputs, options: RetrainOptions, fitted: Fitted) -> Tests:

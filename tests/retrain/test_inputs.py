@@ -140,7 +140,7 @@ def test_folds_do_not_depend_on_the_split(photos: Path) -> None:
             how_many_training_steps=5,
         )
         inputs = gathered(photos, testing_percentage=percentage)
-        found.append(cross_validate_fit(inputs, options).fold_of.tolist())
+        found.append(cross_validate_fit(inputs, options).result.fold_of.tolist())
     assert found[0] == found[1]
 
 

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from tlcli.core.evaluation.confusion import ConfusionMatrix
+from tlcli.core.evaluation.thresholds import ThresholdFigures
 
 Interval = tuple[float, float]
 """Low and high end of a 95% interval, both in [0, 1]."""
@@ -64,6 +65,7 @@ class TestImage:
         true_score: the score of ``label``, in [0, 1].
         thumbnail: data URI, or None where there is no picture to show.
         heat_map: data URI of the picture with the class activation map laid over it.
+        link: address of the image file, relative to the page where possible, or None.
     """
 
     __test__ = False  # not a test class, whatever pytest thinks of its name
@@ -75,6 +77,66 @@ class TestImage:
     true_score: float
     thumbnail: str | None = None
     heat_map: str | None = None
+    link: str | None = None
+
+
+@dataclass(frozen=True)
+class ListedImage:
+    """A wrong prediction without a picture: name, score of the predicted label, address or None."""
+
+    name: str
+    score: float
+    link: str | None = None
+
+
+@dataclass(frozen=True)
+class MistakeGroup:
+    """The images of one label that were given one other label.
+
+    Attributes:
+        label, predicted: positions of the true and of the predicted label in output order.
+        count: how many images these are.
+        images: those with a picture, the most certain mistakes first.
+        listed: further ones, which may be cut.
+    """
+
+    label: int
+    predicted: int
+    count: int
+    images: list[TestImage]
+    listed: list[ListedImage]
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What was measured on images that had not trained what predicted them.
+
+    Attributes:
+        accuracy: proportion of right labels, None without images.
+        interval: its 95% Wilson interval, or None.
+        count: number of images.
+        labels: counts and figures, in output order.
+        confusion: which labels were taken for which.
+    """
+
+    accuracy: float | None
+    interval: Interval | None
+    count: int
+    labels: list[LabelFigures]
+    confusion: ConfusionMatrix
+
+
+@dataclass(frozen=True)
+class OutOfFold(Figures):
+    """Figures of a cross-validation: each image is tested once, by the fit without its fold.
+
+    Attributes:
+        folds: K.
+        deviation: standard deviation of the folds' accuracies.
+    """
+
+    folds: int
+    deviation: float
 
 
 @dataclass(frozen=True)
@@ -86,6 +148,7 @@ class Comparison:
     before: list[float]
     after: list[float]
     thumbnail: str | None = None
+    link: str | None = None
 
 
 @dataclass(frozen=True)
@@ -101,6 +164,21 @@ class Duplicate:
     """Names of images with the same content under different labels."""
 
     names: list[str]
+
+
+@dataclass(frozen=True)
+class Advice:
+    """One thing to do next.
+
+    Attributes:
+        rule: name of the rule that gave it, such as "few_tests".
+        text: what was found and what to do, one sentence; labels in it are quoted.
+        option: the option that ``text`` recommends, with its value, or None.
+    """
+
+    rule: str
+    text: str
+    option: str | None = None
 
 
 @dataclass(frozen=True)
@@ -132,13 +210,20 @@ class ReportData:
         untrained_accuracy: accuracy on the same test images before the first step.
         labels: counts and figures, in output order.
         confusion: which labels were taken for which; without cells if there are no test images.
-        training_curve, validation_curve: what was measured over the steps, or None.
+        training_curve, validation_curve: what was measured over the steps on batches, or None.
+        training_split_curve, validation_split_curve: the same on the whole splits, or None.
         misclassified: test images with a wrong label, worst first; may be cut.
         misclassified_count: how many there are in all.
         most_confident, least_confident: test images by the score of their best label.
         heat_maps_missing: one sentence on why the images have no heat maps, or None.
         comparisons: a handful of test images before and after.
         cross_validation: "folds", "accuracy", "deviation", or None.
+        out_of_fold: figures of the cross-validation, which are then the headline, or None.
+        mistakes: wrong predictions of the headline by pair of labels; may be cut.
+        mistakes_count: how many wrong predictions there are in all.
+        thresholds: of the headline's predictions, by rising threshold; empty without any.
+        advice: what to do next, the most useful first.
+        copies: number of images that are copies of another one with the same label.
         settings: every option with its value.
         seconds: stage to seconds, in order.
         cache: "hits" and "computed", or empty.
@@ -161,6 +246,8 @@ class ReportData:
     untrained_accuracy: float | None = None
     training_curve: Curve | None = None
     validation_curve: Curve | None = None
+    training_split_curve: Curve | None = None
+    validation_split_curve: Curve | None = None
     misclassified: list[TestImage] = field(default_factory=list)
     misclassified_count: int = 0
     most_confident: list[TestImage] = field(default_factory=list)
@@ -168,6 +255,12 @@ class ReportData:
     heat_maps_missing: str | None = None
     comparisons: list[Comparison] = field(default_factory=list)
     cross_validation: dict[str, float] | None = None
+    out_of_fold: OutOfFold | None = None
+    mistakes: list[MistakeGroup] = field(default_factory=list)
+    mistakes_count: int = 0
+    thresholds: list[ThresholdFigures] = field(default_factory=list)
+    advice: list[Advice] = field(default_factory=list)
+    copies: int = 0
     skipped: list[SkippedFile] = field(default_factory=list)
     duplicates: list[Duplicate] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
@@ -182,14 +275,30 @@ class ReportData:
             return None
         return self.accuracy >= self.min_accuracy
 
+    @property
+    def headline(self) -> Figures:
+        """Return the figures that count: out of fold where there are any, else of the tests."""
+        if self.out_of_fold is not None:
+            return self.out_of_fold
+        return Figures(self.accuracy, self.interval, self.test_count, self.labels, self.confusion)
+
     def to_dict(self) -> dict[str, Any]:
         """Return the content as JSON types, without the pictures; NaN and infinity are None.
 
-        The confusion matrix is as `ConfusionMatrix.to_dict` has it, or [] without test images.
+        A confusion matrix is as `ConfusionMatrix.to_dict` has it, or [] without test images.
         """
-        plain: dict[str, Any] = _plain(asdict(replace(self, confusion=ConfusionMatrix(0))))
+        plain: dict[str, Any] = _plain(_without_matrix(self))
+        if self.out_of_fold is not None:
+            plain["out_of_fold"] = {
+                **_plain(_without_matrix(self.out_of_fold)),
+                **self.out_of_fold.confusion.to_dict(),
+            }
         confusion = self.confusion.to_dict() if self.confusion.cells else {"confusion": []}
         return {"format": REPORT_FORMAT, **plain, **confusion}
+
+
+def _without_matrix(figures: ReportData | Figures) -> dict[str, Any]:
+    return asdict(replace(figures, confusion=ConfusionMatrix(0)))
 
 
 def _plain(value: Any) -> Any:

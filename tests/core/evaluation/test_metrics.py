@@ -168,6 +168,12 @@ def test_cross_validation_tests_each_row_once_on_a_fit_without_it() -> None:
     assert result.deviation == pytest.approx(0.0)
     assert [evaluation.count for evaluation in result.per_fold] == [4, 4, 4]
     assert done == [("folds", 1, 3), ("folds", 2, 3), ("folds", 3, 3)]
+    # Of no fit that saw the row: those would give its own label.
+    assert result.predictions.labels.tolist() == [0] * 12
+    assert result.predictions.score == pytest.approx(1 / (1 + np.exp(-0.5)))
+    assert result.predictions.true_score[:2] == pytest.approx(
+        [1 / (1 + np.exp(-0.5)), 1 / (1 + np.exp(0.5))]
+    )
     for fold, rows in enumerate(trained):
         assert rows == set(np.flatnonzero(result.fold_of != fold).tolist())
 

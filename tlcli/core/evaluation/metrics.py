@@ -140,17 +140,21 @@ def predict(
     layer: FinalLayer, samples: Samples, rows_at_once: int | None = None
 ) -> LayerPredictions:
     """Return the predictions for samples, scored ``rows_at_once`` rows at a time."""
-    count = len(samples)
-    found = LayerPredictions(
-        np.empty(count, np.intp), np.empty(count, np.float32), np.empty(count, np.float32)
-    )
-    for part in _parts(count, layer, rows_at_once):
+    found = _no_predictions(len(samples))
+    for part in _parts(len(samples), layer, rows_at_once):
         scores = layer.probabilities(samples.gathered(part.start, part.stop))
         each = np.arange(len(scores))
         found.labels[part] = scores.argmax(axis=1)
         found.score[part] = scores[each, found.labels[part]]
         found.true_score[part] = scores[each, samples.labels[part]]
     return found
+
+
+def _no_predictions(count: int) -> LayerPredictions:
+    """Return room for the predictions for ``count`` vectors."""
+    return LayerPredictions(
+        np.empty(count, np.intp), np.empty(count, np.float32), np.empty(count, np.float32)
+    )
 
 
 def predicted_labels(
@@ -197,7 +201,8 @@ class CrossValidation:
         accuracy: mean of the folds' accuracies, 0 to 1.
         deviation: standard deviation of the folds' accuracies (of a sample: over K - 1).
         per_fold: evaluation of each fold.
-        fold_of: fold of each row, [N], 0 to K - 1.
+        fold_of: fold of each sample, [N], 0 to K - 1.
+        predictions: for each sample by the layer that was not fitted on its fold.
     """
 
     folds: int
@@ -205,6 +210,7 @@ class CrossValidation:
     deviation: float
     per_fold: tuple[Evaluation, ...]
     fold_of: Indices
+    predictions: LayerPredictions
 
 
 def cross_validate(
@@ -215,6 +221,8 @@ def cross_validate(
 ) -> CrossValidation:
     """Fit on all folds but one and test on that one, for each.
 
+    Of the predictions, only the best label and two scores of each sample are kept.
+
     Args:
         samples: N of them; their vectors are never copied as a whole.
         fold_of: fold of each sample, [N]; see `assign_folds`.
@@ -223,9 +231,16 @@ def cross_validate(
     """
     folds = int(fold_of.max()) + 1
     evaluations = []
+    together = _no_predictions(len(samples))
     for fold in range(folds):
         layer = fit(samples.subset(fold_of != fold))
-        evaluations.append(evaluate_layer(layer, samples.subset(fold_of == fold)))
+        rows = np.flatnonzero(fold_of == fold)
+        tested = samples.subset(fold_of == fold)
+        found = predict(layer, tested)
+        evaluations.append(evaluate(found.labels, tested.labels, len(layer.biases)))
+        together.labels[rows] = found.labels
+        together.score[rows] = found.score
+        together.true_score[rows] = found.true_score
         if progress is not None:
             progress("folds", fold + 1, folds)
     accuracies = [evaluation.accuracy or 0.0 for evaluation in evaluations]
@@ -235,6 +250,7 @@ def cross_validate(
         deviation=float(np.std(accuracies, ddof=1)),
         per_fold=tuple(evaluations),
         fold_of=fold_of,
+        predictions=together,
     )
 
 
