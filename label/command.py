@@ -81,10 +81,9 @@ GROUPS = {
 @click.option(
     "--threshold",
     type=SCORE,
-    default=0.0,
-    show_default=True,
     metavar="P",
-    help="Omit lower scores; an image without a score of at least P is unsure (0.8 or 80%).",
+    help="Omit lower scores; an image without a score of at least P is unsure (0.8 or 80%).  "
+    "[default: omit none]",
 )
 @SPREADSHEET
 @click.option(
@@ -120,7 +119,7 @@ def command(
     graph: Path | None,
     top_k: int,
     output_format: str,
-    threshold: float,
+    threshold: float | None,
     spreadsheet: bool,
     sort_into: Path | None,
     link: bool,
@@ -189,7 +188,7 @@ def command(
         # Results on the terminal already show the progress.
         progress = stack.enter_context(progress_bars(quiet or not is_plain(sys.stdout)))
         total = found.listed() if progress is not None and not is_plain(sys.stderr) else 0
-        tally = _Tally(progress, total, sorter, explainer)
+        tally = _Tally(progress, total, sorter, explainer, threshold)
         outcome = label_images(
             classifier,
             found,
@@ -233,6 +232,7 @@ class _Tally:
     total: int
     sorter: Sorter | None
     explainer: Explainer | None
+    threshold: float | None = None
     done: int = 0
     labels: Counter[str] = field(default_factory=Counter)
 
@@ -243,7 +243,8 @@ class _Tally:
             self.progress("labelling", self.done, self.total)
         if prediction.label is None or prediction.score is None:
             return
-        self.labels[prediction.label] += 1
+        unsure = self.threshold is not None and prediction.score < self.threshold
+        self.labels[f"unsure, below {self.threshold:g}" if unsure else prediction.label] += 1
         if self.sorter is not None:
             self.sorter.put(prediction.image, prediction.label, prediction.score)
         if self.explainer is not None:

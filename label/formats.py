@@ -22,14 +22,14 @@ class OutputStyle:
     Attributes:
         format: one of `FORMATS`.
         top_k: labels per image.
-        threshold: lower scores are not written.
+        threshold: lower scores are not written; None: all are.
         colour: "text" is for a terminal with colours.
         spreadsheet: "csv" is for a spreadsheet; see `tlcli.spreadsheet`.
     """
 
     format: str = "text"
     top_k: int = 5
-    threshold: float = 0.0
+    threshold: float | None = None
     colour: bool = False
     spreadsheet: bool = False
 
@@ -63,9 +63,10 @@ class Writer:
 class TextWriter(Writer):
     """``daisy (score=0.99123)``, best first; with several images, each below its path.
 
-    Images with an error have no scores and are left out. With colour the best label is green, or
-    yellow when its score is below one half, and the others are dim. Control characters in names
-    are escaped: they would break lines, or control the terminal.
+    An image without a score that reaches the threshold has the line ``unsure (best: daisy,
+    0.913)``. Images with an error have no scores and are left out. With colour the best label is
+    green, or yellow when it is unsure or its score is below one half, and the others are dim.
+    Control characters in names are escaped: they would break lines, or control the terminal.
     """
 
     def _write(self, prediction: Prediction) -> None:
@@ -80,6 +81,9 @@ class TextWriter(Writer):
             best = _GREEN if score.score >= 0.5 else _YELLOW
             line = f"{printable(score.label)} (score={score.score:.5f})"
             self._stream.write(f"{indent}{self._painted(line, _DIM if rank else best)}\n")
+        line = printable(unsure_text(prediction, self._style.threshold))
+        if line:
+            self._stream.write(f"{indent}{self._painted(line, _YELLOW)}\n")
         self._started = True
 
     def _painted(self, text: str, code: str) -> str:
@@ -107,7 +111,10 @@ class JsonWriter(Writer):
 
 
 class CsvWriter(Writer):
-    """``image,label,score,rank,error``: one row per label, and one for an image without labels."""
+    """``image,label,score,rank,error``: one row per label, and one for an image without labels.
+
+    The reason why there are none, or ``unsure (best: daisy, 0.913)``, is in the column "error".
+    """
 
     def __init__(self, stream: TextIO, style: OutputStyle, single: bool) -> None:
         super().__init__(stream, style, single)
@@ -118,11 +125,27 @@ class CsvWriter(Writer):
         for rank, score in enumerate(prediction.scores, 1):
             self._rows.write([prediction.image, score.label, score.score, rank, ""])
         if not prediction.scores:
-            self._rows.write([prediction.image, "", "", "", prediction.error or ""])
+            reason = prediction.error or unsure_text(prediction, self._style.threshold)
+            self._rows.write([prediction.image, "", "", "", reason])
 
 
 FORMATS = {"text": TextWriter, "json": JsonWriter, "jsonl": JsonLinesWriter, "csv": CsvWriter}
 """The writer of each format."""
+
+
+def unsure_text(prediction: Prediction, threshold: float | None) -> str:
+    """Return ``unsure (best: daisy, 0.913)``; "" for a prediction that is not unsure.
+
+    The score has three decimals, or as many as show that it is below the threshold.
+    """
+    best = prediction.unsure
+    if best is None:
+        return ""
+    digits = 3
+    # 0.9996 must not read as 1.000 where the threshold is 0.9999.
+    while digits < 9 and threshold is not None and float(f"{best.score:.{digits}f}") >= threshold:
+        digits += 1
+    return f"unsure (best: {best.label}, {best.score:.{digits}f})"
 
 
 def _json(prediction: Prediction) -> str:
@@ -133,6 +156,8 @@ def _json(prediction: Prediction) -> str:
     else:
         scores = [{"label": score.label, "score": score.score} for score in prediction.scores]
         value["predictions"] = scores
+        if prediction.unsure is not None:
+            value["best"] = {"label": prediction.unsure.label, "score": prediction.unsure.score}
     text = json.dumps(value, ensure_ascii=False)
     try:
         text.encode("utf-8")

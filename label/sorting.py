@@ -72,7 +72,7 @@ class Sorter(Closing):
         folder: made where missing.
         labels: of the graph.
         link: make hard links instead of copies; symbolic links where hard ones are impossible.
-        threshold: images whose best score is lower go to the folder "unsure".
+        threshold: images whose best score is lower go to the folder "unsure"; None: no image does.
 
     Attributes:
         folder: as given.
@@ -84,7 +84,11 @@ class Sorter(Closing):
     """
 
     def __init__(
-        self, folder: Path, labels: Sequence[str], link: bool = False, threshold: float = 0.0
+        self,
+        folder: Path,
+        labels: Sequence[str],
+        link: bool = False,
+        threshold: float | None = None,
     ) -> None:
         self.folder = folder
         self._link = link
@@ -106,7 +110,8 @@ class Sorter(Closing):
         Raises:
             OutputError: the disk is full, or the folder cannot be written at all.
         """
-        name = self._unsure if score < self._threshold else self._names[label]
+        unsure = self._threshold is not None and score < self._threshold
+        name = self._unsure if unsure else self._names[label]
         try:
             path = self._put(Path(image), self.folder / name)
         except OSError as error:

@@ -72,6 +72,33 @@ def test_a_threshold_leaves_lower_scores_out(plates: Path, photo: Path) -> None:
     assert [each["label"] for each in json.loads(result.stdout)[0]["predictions"]] == ["newyork"]
 
 
+def test_what_no_score_reaches_is_unsure(plates: Path, tmp_path: Path) -> None:
+    image = plates / "photos" / "indianaTest1.jpg"
+    graph = plates / "graph.tflite"
+
+    def said(*arguments: object) -> str:
+        run = tlcli("label", image, "--graph", graph, "--threshold", "99.95%", *arguments)
+        assert run.code == 0, run.err
+        return run.out
+
+    assert said() == "unsure (best: indiana, 0.999)\n"
+    (found,) = json.loads(said("--format", "json"))
+    assert found == {
+        "image": str(image),
+        "predictions": [],
+        "best": {"label": "indiana", "score": pytest.approx(0.99927, abs=1e-4)},
+    }
+    assert said("--format", "csv").splitlines()[1] == (
+        f'{image},,,,"unsure (best: indiana, 0.999)"'
+    )
+    run = tlcli(
+        *("label", image, "--graph", graph, "--threshold", "99.95%"),
+        *("--sort_into", tmp_path / "out", "--explain", tmp_path / "explained"),
+    )
+    assert (tmp_path / "out" / "unsure" / image.name).is_file()
+    assert "unsure" in run.err
+
+
 def test_every_kind_of_argument_at_once(plates: Path, tmp_path: Path, photo: Path) -> None:
     listed = tmp_path / "list.txt"
     listed.write_text(f"{photo}\n")

@@ -16,6 +16,7 @@ from tlcli.core.classifier.classifier import Prediction, Score
 DAISY = Prediction("a b.jpg", (Score("daisy", 0.99123456), Score('rose, "red"', 1e-07)))
 BROKEN = Prediction("broken.jpg", error="truncated image")
 NOTHING = Prediction("dull.jpg")
+UNSURE = Prediction("c.jpg", unsure=Score("daisy", 0.9126))
 
 
 def make_writer(style: OutputStyle, stream: io.StringIO, single: bool = False) -> Writer:
@@ -73,6 +74,30 @@ def test_csv() -> None:
         "broken.jpg,,,,truncated image\n"
         "dull.jpg,,,,\n"
     )
+
+
+def test_what_no_score_reaches_has_its_best_score() -> None:
+    line = "unsure (best: daisy, 0.913)"
+    assert written("text", UNSURE, single=True) == f"{line}\n"
+    assert written("text", UNSURE, NOTHING) == f"c.jpg\n  {line}\n\ndull.jpg\n"
+    assert written("csv", UNSURE).splitlines()[1] == f'c.jpg,,,,"{line}"'
+    expected = {"label": "daisy", "score": 0.9126}
+    for name in ("json", "jsonl"):
+        found = json.loads(written(name, UNSURE))
+        found = found[0] if name == "json" else found
+        assert found == {"image": "c.jpg", "predictions": [], "best": expected}
+
+
+@pytest.mark.parametrize(
+    ("score", "threshold", "shown"),
+    [(0.9126, 0.95, "0.913"), (0.9996, 0.9999, "0.9996"), (-0.25, 0.0, "-0.250")],
+)
+def test_the_best_score_is_seen_to_be_below(score: float, threshold: float, shown: str) -> None:
+    unsure = Prediction("c.jpg", unsure=Score("a\nb", score))
+    stream = io.StringIO()
+    style = OutputStyle("text", threshold=threshold, colour=True)
+    make_writer(style, stream, single=True).write(unsure)
+    assert stream.getvalue() == f"\x1b[33munsure (best: a\\nb, {shown})\x1b[0m\n"
 
 
 def test_csv_of_an_awkward_name_is_read_back() -> None:

@@ -8,11 +8,16 @@ import os
 import tempfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
-from label.job import Images
+from label.formats import OutputStyle
+from label.job import Images, label_images
+from tlcli.arrays import Array
 from tlcli.commands.options import find_graph
+from tlcli.core.classifier.classifier import Classifier, ImageInput
+from tlcli.core.images.preprocessing import Preprocessing
 from tlcli.errors import DataError, GraphError
 
 
@@ -170,3 +175,27 @@ def test_an_image_in_the_place_of_a_list_is_one_sentence(tmp_path: Path, content
     (tmp_path / "x").write_bytes(content)
     with pytest.raises(DataError, match=f"{tmp_path / 'x'} {said}"):
         list(Images([f"@{tmp_path / 'x'}"]))
+
+
+class Below:
+    """A graph whose scores are below 0."""
+
+    def run(self, batch: Array) -> Array:
+        return np.tile(np.float32([-2.5, -0.5]), (len(batch), 1))
+
+    def close(self) -> None:
+        """Hold nothing."""
+
+
+def test_scores_below_0_are_written_unless_a_threshold_is_given(tree: Path) -> None:
+    images = ImageInput(Preprocessing("label_image", 4, 4))
+
+    def written(threshold: float | None) -> str:
+        output = io.StringIO()
+        with Classifier(Path("g.pb"), ["a", "b"], Below(), images, None) as classifier:
+            style = OutputStyle(threshold=threshold)
+            label_images(classifier, Images(["photos/no_suffix"]), output, style)
+        return output.getvalue()
+
+    assert written(None) == "b (score=-0.50000)\na (score=-2.50000)\n"
+    assert written(0.0) == "unsure (best: b, -0.500)\n"

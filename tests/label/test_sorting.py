@@ -115,6 +115,12 @@ def test_below_the_threshold_is_unsure(photo: Path, tmp_path: Path) -> None:
     assert set(files(tmp_path / "out")) == {"pool/a.jpg", "Unsure/a.jpg", "unsure (2)/a.jpg"}
 
 
+def test_without_a_threshold_no_score_is_unsure(photo: Path, tmp_path: Path) -> None:
+    with Sorter(tmp_path / "out", ["pool"]) as sorter:
+        sorter.put(str(photo), "pool", -3.5)
+    assert set(files(tmp_path / "out")) == {"pool/a.jpg"}
+
+
 def test_hard_links(photo: Path, tmp_path: Path) -> None:
     for _ in range(2):
         with Sorter(tmp_path / "out", ["pool"], link=True) as sorter:

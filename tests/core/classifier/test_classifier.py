@@ -98,6 +98,20 @@ def test_top_k_and_threshold(photos: list[Path]) -> None:
     assert len(made.label(photos[0], top_k=None)[0].scores) == 3
 
 
+def test_what_no_score_reaches_is_unsure(photos: list[Path]) -> None:
+    every = Prediction("a.jpg", (Score("red", 0.6), Score("blue", 0.4), Score("green", -0.2)))
+    assert every.top(None) == every
+    assert every.top(None, 0).scores == every.scores[:2]
+    assert every.top(1, 0.5) == Prediction("a.jpg", every.scores[:1])
+    unsure = every.top(5, 0.7)
+    assert unsure == Prediction("a.jpg", unsure=Score("red", 0.6))
+    assert (unsure.label, unsure.score, unsure.best) == (None, None, Score("red", 0.6))
+    assert unsure.top(1, 0.9) == unsure
+    assert Prediction("b.jpg", error="x").top(5, 0.7) == Prediction("b.jpg", error="x")
+    (found,) = classifier(Means()).label(photos[0], threshold=1.1)
+    assert (found.scores, found.best) == ((), Score("red", 1.0))
+
+
 def test_an_unreadable_image_fails_alone(photos: list[Path], tmp_path: Path) -> None:
     broken = tmp_path / "broken.jpg"
     broken.write_bytes(b"no image")

@@ -6,9 +6,9 @@ import io
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from PIL import Image
@@ -23,6 +23,9 @@ from tlcli.litert.pool import LiteRTPool
 from tlcli.runtime.prefetch import Prefetcher
 from tlcli.system.closing import Closing
 from tlcli.system.cpus import available_cpus
+
+if TYPE_CHECKING:
+    from tlcli.core.export.model_card import ModelCard
 
 _Named = tuple[str, Source]
 """An image and what it is called in predictions."""
@@ -65,13 +68,15 @@ class Prediction:
 
     Attributes:
         image: the path as it was given; "image N" for the N-th of images given as bytes.
-        scores: best first; empty when there is an error.
+        scores: best first; empty when there is an error, or when no score reaches the threshold.
         error: why the image could not be labelled, or None.
+        unsure: the best score, where a threshold was given and even that is below it; else None.
     """
 
     image: str
     scores: tuple[Score, ...] = ()
     error: str | None = None
+    unsure: Score | None = None
 
     @property
     def label(self) -> str | None:
@@ -83,12 +88,19 @@ class Prediction:
         """The score of the best label; None when there is none."""
         return self.scores[0].score if self.scores else None
 
-    def top(self, top_k: int | None = 5, threshold: float = 0.0) -> Prediction:
-        """Return the ``top_k`` best scores (None: all) that reach ``threshold``."""
+    @property
+    def best(self) -> Score | None:
+        """The best score, also one below the threshold; None where there is an error."""
+        return self.scores[0] if self.scores else self.unsure
+
+    def top(self, top_k: int | None = 5, threshold: float | None = None) -> Prediction:
+        """Return the ``top_k`` best scores (None: all) that reach ``threshold`` (None: any do)."""
         best = self.scores if top_k is None else self.scores[:top_k]
-        return Prediction(
-            self.image, tuple(score for score in best if score.score >= threshold), self.error
-        )
+        if threshold is None:
+            return replace(self, scores=best)
+        reached = tuple(score for score in best if score.score >= threshold)
+        unsure = None if reached or not best else best[0]
+        return replace(self, scores=reached, unsure=unsure or self.unsure)
 
 
 @dataclass(frozen=True)
@@ -120,6 +132,7 @@ class Classifier(Closing):
         batch_size: images that run at once.
         spec: its input specification, if it was loaded from a file.
         labels_source: where its labels come from.
+        card: its model card, if it was loaded from a file with a valid one.
     """
 
     def __init__(
@@ -136,6 +149,7 @@ class Classifier(Closing):
         self.batch_size = images.batch_size
         self.spec: InputSpec | None = None
         self.labels_source = ""
+        self.card: ModelCard | None = None
         self._engine = engine
         self._dtype = images.dtype
         self._has_channel_axis = images.has_channel_axis
@@ -148,17 +162,18 @@ class Classifier(Closing):
         self,
         images: Source | Iterable[Source],
         top_k: int | None = 5,
-        threshold: float = 0.0,
+        threshold: float | None = None,
     ) -> list[Prediction]:
         """Label images.
 
         Args:
             images: paths, or the bytes of image files; or one of these alone.
             top_k: how many labels to return per image, best first; None for all.
-            threshold: lower scores are left out.
+            threshold: lower scores are left out; None: all are returned, also those below 0.
 
         Returns:
-            One prediction per image, in order; one that cannot be read has an ``error``.
+            One prediction per image, in order. One that cannot be read has an ``error``; one
+            without a score of at least ``threshold`` has its best score in ``unsure``.
 
         Raises:
             GraphError: the graph cannot be run.
