@@ -15,6 +15,7 @@ from retrain.options import DEFAULT_REPORT, RetrainOptions
 from tlcli.core.bottlenecks.text_files import export_folder
 from tlcli.core.data.splits import SPLITS
 from tlcli.core.evaluation.metrics import Evaluation
+from tlcli.core.evaluation.training_images import to_card
 from tlcli.core.export import model_card
 from tlcli.core.export.backbone_cache import BackboneCache
 from tlcli.core.export.embedded_card import embed_card
@@ -173,6 +174,7 @@ class ClassifierBuilder:
             backbone=describe_backbone(self.inputs),
             training={**self.options.to_dict(), "images": counts},
             accuracy=accuracy,
+            training_images=to_card(self.inputs.contents[self.inputs.part("training")]),
         )
         return model_card.complete(card, path, files)
 

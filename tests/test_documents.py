@@ -42,10 +42,12 @@ def commands(document: Path) -> list[str]:
 
 @pytest.fixture(scope="module")
 def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder with `photos/`, `new.jpg` and `examples/`, as the documents assume."""
+    """Return a folder with `photos/`, `new_photos/`, `new.jpg` and `examples/`, as documents do."""
     folder = tmp_path_factory.mktemp("documents")
     draw = [sys.executable, str(ROOT / "examples" / "draw_houses.py")]
     subprocess.run([*draw, "--output", "photos", "--count", "80"], cwd=folder, check=True)
+    apart = ("--output", "new_photos", "--count", "40", "--seed", "7")
+    subprocess.run([*draw, *apart], cwd=folder, check=True)
     first = next((folder / "photos" / "house_with_pool").iterdir())
     (folder / "new.jpg").write_bytes(first.read_bytes())
     (folder / "examples").symlink_to(ROOT / "examples")

@@ -29,7 +29,9 @@ def accuracy(graph: str = "a.pb", labels: tuple[str, ...] = ("daisy", "rose")) -
     said = truth.copy()
     said[:5] = (said[:5] + 1) % len(labels)
     wrong = tuple(
-        Misclassified(f"photos/{row}.jpg", labels[truth[row]], labels[said[row]], 0.9 - row / 10)
+        Misclassified(
+            f"photos/{row}.jpg", labels[truth[row]], labels[said[row]], 0.9 - row / 10, 0.1
+        )
         for row in range(5)
     )
     return GraphAccuracy(

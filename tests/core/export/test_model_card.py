@@ -58,8 +58,8 @@ def refused(graph: Path, caplog: pytest.LogCaptureFixture) -> str:
 def test_card_of_the_contract(graph: Path) -> None:
     values = json.loads((graph.parent / "flowers.json").read_text())
     assert list(values) == [
-        "format", "labels", "input", "output", "backbone", "training", "accuracy", "files",
-        "versions", "created",
+        "format", "labels", "input", "output", "backbone", "training", "accuracy",
+        "training_images", "files", "versions", "created",
     ]  # fmt: skip
     assert values["format"] == 1
     assert values["labels"] == ["daisy", "roses"]
@@ -282,6 +282,14 @@ def test_huge_cards_are_not_read(graph: Path, caplog: pytest.LogCaptureFixture) 
     with model_card.card_path(graph).open("ab") as file:
         file.write(b" " * (16 << 20))
     assert "larger than" in refused(graph, caplog)
+
+
+def test_a_card_that_would_be_too_large_to_read_lists_no_training_images(graph: Path) -> None:
+    listed = {"count": 1, "sha256_prefixes": "A" * (17 << 20)}
+    build(graph, training_images=listed, accuracy={"test": 0.9}).write(model_card.card_path(graph))
+    found = model_card.load_for(graph)
+    assert found is not None
+    assert (found.training_images, found.accuracy) == ({}, {"test": 0.9})
 
 
 def test_a_card_that_cannot_be_read_is_passed_over(

@@ -94,6 +94,7 @@ class LoadRequest:
                 self.graph,
             )
         classifier.spec, classifier.labels_source = spec, labels.source
+        classifier.card = self.card
         return classifier
 
     def spec_of_card(self, labels: int | None, any_batch: bool) -> InputSpec:

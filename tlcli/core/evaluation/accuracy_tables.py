@@ -31,6 +31,69 @@ def accuracy_line(accuracy: GraphAccuracy) -> str:
     )
 
 
+def headline(accuracy: GraphAccuracy) -> list[str]:
+    """Return the accuracy on images that did not train the graph, and how many images did."""
+    count, trained = accuracy.evaluation.count, accuracy.trained
+    if trained is None:
+        return [accuracy_line(accuracy)]
+    if accuracy.unseen is not None:
+        said = f"{trained} of these {count} images trained this graph"
+        return [
+            f"{said}; on the other {count - trained}:",
+            accuracy_line(accuracy.unseen),
+            f"Accuracy on all {count} = {accuracy.accuracy:.1%}",
+        ]
+    if not trained:
+        return [accuracy_line(accuracy), "None of these images trained this graph."]
+    return [
+        f"{_all_of(count)} trained this graph, so the accuracy on new images is not known; "
+        "evaluate on images that were kept apart.",
+        accuracy_line(accuracy),
+    ]
+
+
+def headlines(accuracy: GraphAccuracy, comparison: GraphComparison | None) -> list[str]:
+    """Return what standard output has where the figures are in a file."""
+    if comparison is None:
+        return headline(accuracy)
+    said = compared_images(comparison)
+    shown = comparison.measured or comparison
+    return [
+        *([said] if said else []),
+        accuracy_line(shown.first),
+        f"{shown.second.graph}: {accuracy_line(shown.second)}",
+        shown.sentence(),
+    ]
+
+
+def _all_of(count: int) -> str:
+    return "The only image" if count == 1 else f"All {count} images"
+
+
+def compared_images(comparison: GraphComparison) -> str:
+    """Return which of the images trained the graphs, in a sentence that may end in a colon.
+
+    "" where no model card lists training images.
+    """
+    if comparison.trained is None:
+        return ""
+    count = comparison.first.evaluation.count
+    parts, unknown = [], ""
+    for mark, each in zip("AB", (comparison.first, comparison.second), strict=True):
+        if each.trained is None:
+            unknown = f" (which ones trained {mark} is not known)"
+        else:
+            parts.append(f"{each.trained or 'none'} of these {count} images trained {mark}")
+    said = " and ".join(parts)
+    said = f"{said[0].upper()}{said[1:]}{unknown}"
+    if not comparison.trained:
+        return f"{said}."
+    left = count - comparison.trained
+    if left:
+        return f"{said}; on the other {left}:"
+    return f"{said}, so neither accuracy is that on new images."
+
+
 def to_json(accuracy: GraphAccuracy, comparison: GraphComparison | None = None) -> str:
     """Return one JSON object; with a comparison, that under a key of its own."""
     found = accuracy.to_dict()
@@ -48,9 +111,12 @@ def to_json(accuracy: GraphAccuracy, comparison: GraphComparison | None = None) 
 def to_text(accuracy: GraphAccuracy, comparison: GraphComparison | None = None) -> str:
     """Return the figures as lines for people."""
     if comparison is not None:
-        lines = _comparison_lines(comparison)
+        said = compared_images(comparison)
+        lines = [said, ""] if said else []
+        lines += _comparison_lines(comparison.measured or comparison)
     else:
-        lines = [accuracy_line(accuracy), "", *_label_lines(accuracy), *_matrix_lines(accuracy)]
+        measured = accuracy.measured or accuracy
+        lines = [*headline(accuracy), "", *_label_lines(measured), *_matrix_lines(measured)]
     if accuracy.skipped:
         shown = accuracy.skipped[:_SKIPPED_SHOWN]
         lines += ["", *(f"  {printable(path)}: {reason}" for path, reason in shown)]
@@ -72,8 +138,11 @@ def to_csv(
     ``figure`` is "accuracy", "images" (of a label: how many there are; without one: all),
     "precision", "recall", "f1", "confusion" (how often ``label`` was labelled ``predicted``;
     a pair that is absent was never seen), "misclassified" (``value`` is the score), "skipped",
+    "trained" (how many images trained the graph; absent where that is unknown), then
+    "unseen_images" and "unseen_accuracy" (of the others),
     and of two graphs "both_right", "only_this_right", "only_other_right", "both_wrong",
-    "mcnemar_p" and "differs" (a row for each graph). Shares are of 0 to 1.
+    "mcnemar_p" and "differs" (a row for each graph). The same figures of the images that trained
+    neither graph begin with "unseen_". Shares are of 0 to 1.
     """
     stream = io.StringIO()
     rows = CsvRows(stream, for_spreadsheet)
@@ -91,6 +160,12 @@ def _figure_rows(accuracy: GraphAccuracy) -> Iterator[Sequence[object]]:
     evaluation, names = accuracy.evaluation, accuracy.labels
     yield "accuracy", "", "", accuracy.accuracy, *accuracy.interval, ""
     yield "images", "", "", evaluation.count, "", "", ""
+    if accuracy.trained is not None:
+        yield "trained", "", "", accuracy.trained, "", "", ""
+        yield "unseen_images", "", "", evaluation.count - accuracy.trained, "", "", ""
+        if accuracy.measured is not None:
+            measured = accuracy.measured
+            yield "unseen_accuracy", "", "", measured.accuracy, *measured.interval, ""
     for label, figures in zip(names, evaluation.labels, strict=True):
         yield "images", label, "", figures.count, "", "", ""
         for name in ("precision", "recall", "f1"):
@@ -106,17 +181,24 @@ def _figure_rows(accuracy: GraphAccuracy) -> Iterator[Sequence[object]]:
 
 
 def _comparison_rows(comparison: GraphComparison) -> Iterator[Sequence[object]]:
-    for name, value in (
+    for name, value in _pair_figures(comparison):
+        yield comparison.first.graph, name, "", "", value, "", "", ""
+    if comparison.trained is not None and comparison.measured is not None:
+        for name, value in _pair_figures(comparison.measured):
+            yield comparison.first.graph, f"unseen_{name}", "", "", value, "", "", ""
+    for each in comparison.differing:
+        for graph, said in ((comparison.first, each.this), (comparison.second, each.other)):
+            yield graph.graph, "differs", each.label, said.label, said.score, "", "", each.image
+
+
+def _pair_figures(comparison: GraphComparison) -> list[tuple[str, float]]:
+    return [
         ("both_right", comparison.both_right),
         ("only_this_right", comparison.only_first),
         ("only_other_right", comparison.only_second),
         ("both_wrong", comparison.both_wrong),
         ("mcnemar_p", comparison.p_value),
-    ):
-        yield comparison.first.graph, name, "", "", value, "", "", ""
-    for each in comparison.differing:
-        for graph, said in ((comparison.first, each.this), (comparison.second, each.other)):
-            yield graph.graph, "differs", each.label, said.label, said.score, "", "", each.image
+    ]
 
 
 def _label_lines(accuracy: GraphAccuracy) -> list[str]:

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from tlcli.core.classifier.classifier import Classifier
-from tlcli.core.data.image_folder import label_from_folder
-from tlcli.core.evaluation.graph_accuracy import GraphAccuracy, ImagePrediction, LabelledFolder
+from tlcli.core.data.image_folder import ImageFile, label_from_folder
+from tlcli.core.evaluation.graph_accuracy import (
+    Answer,
+    GraphAccuracy,
+    GraphPredictions,
+    LabelledFolder,
+    summarise,
+)
 from tlcli.errors import DataError
 from tlcli.progress import Progress
 from tlcli.text import counted
@@ -54,21 +61,6 @@ def mcnemar(only_first: int, only_second: int) -> float:
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What one graph says of an image.
-
-    Attributes:
-        label: that it predicts.
-        score: of that label.
-        right: whether that is so.
-    """
-
-    label: str
-    score: float
-    right: bool
-
-
-@dataclass(frozen=True)
 class Difference:
     """One image of which two graphs say different things.
 
@@ -97,6 +89,9 @@ class GraphComparison:
         only_second: images that only the second got right.
         both_wrong: images that neither got right.
         differing: images of which they say different things, in the folder's order.
+        trained: how many of the images trained one of them or both, as far as their model cards
+            list them; None where neither does.
+        unseen: the comparison on the other images; None unless there are some of both kinds.
     """
 
     first: GraphAccuracy
@@ -106,6 +101,15 @@ class GraphComparison:
     only_second: int
     both_wrong: int
     differing: tuple[Difference, ...]
+    trained: int | None = None
+    unseen: GraphComparison | None = None
+
+    @property
+    def measured(self) -> GraphComparison | None:
+        """The comparison on images that are not known to have trained a graph; None without any."""
+        if not self.trained:
+            return self
+        return self.unseen
 
     @property
     def p_value(self) -> float:
@@ -137,9 +141,29 @@ class GraphComparison:
         return f"{better.graph} is better by more than chance would bring: {counts} {test}."
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the other graph's figures and the comparison as JSON can hold them."""
+        """Return the other graph's figures and the comparison as JSON can hold them.
+
+        "trained" is None where it is unknown which images trained the graphs, and "unseen" is
+        None then and where all trained one of them.
+        """
+        measured = self.measured
         return {
             "with": self.second.to_dict(),
+            **self._figures(),
+            "differing": [asdict(each) for each in self.differing],
+            "trained": None if self.trained is None else {"count": self.trained},
+            "unseen": None
+            if self.trained is None or measured is None
+            else {
+                "count": measured.first.evaluation.count,
+                "accuracy": measured.first.accuracy,
+                "other_accuracy": measured.second.accuracy,
+                **measured._figures(),
+            },
+        }
+
+    def _figures(self) -> dict[str, Any]:
+        return {
             "both_right": self.both_right,
             "only_this_right": self.only_first,
             "only_other_right": self.only_second,
@@ -147,7 +171,6 @@ class GraphComparison:
             "p_value": self.p_value,
             "significant": self.is_significant,
             "sentence": self.sentence(),
-            "differing": [asdict(each) for each in self.differing],
         }
 
 
@@ -177,42 +200,53 @@ def compare(
     """
     folder = LabelledFolder(image_dir)
     truths = folder.truth(first), folder.truth(second)
-    predictions = (
-        folder.ask(first, "first graph", progress),
-        folder.ask(second, "second graph", progress),
-    )
-    counts = {(one, other): 0 for one in (True, False) for other in (True, False)}
-    usable: tuple[list[ImagePrediction], list[ImagePrediction]] = ([], [])
-    differing: list[Difference] = []
-    known = frozenset(second.labels)
-    for image, truth, second_truth, one, other in zip(
-        folder.images, *truths, *predictions, strict=True
-    ):
-        if one.label is None or other.label is None:
-            error = one.error or other.error
-            for each in usable:
-                each.append(ImagePrediction(None, error=error))
-            continue
-        usable[0].append(one)
-        usable[1].append(other)
-        right = (one.label == truth, other.label == second_truth)
-        counts[right] += 1
-        names = first.labels[one.label], second.labels[other.label]
-        if right[0] != right[1] or not (right[0] or _alike(*names, known)):
-            differing.append(
-                Difference(
-                    str(image.path),
-                    first.labels[truth],
-                    Answer(names[0], one.score, right[0]),
-                    Answer(names[1], other.score, right[1]),
-                )
-            )
-    if not sum(counts.values()):
+    one = folder.ask(first, truths[0], "first graph", progress)
+    other = folder.ask(second, truths[1], "second graph", progress)
+    one, other = _read_by_both(one, other), _read_by_both(other, one)
+    both = [row for row, each in enumerate(one.predictions) if each.label is not None]
+    if not both:
         raise DataError(f"no image of {image_dir} could be read by both graphs")
-    figures = [
-        folder.summarise(graph, truth, answered)
-        for graph, truth, answered in zip((first, second), truths, usable, strict=True)
+    found = _compared(one, other, folder.images, range(len(folder.images)))
+    known = [each.trained for each in (one, other) if each.trained is not None]
+    if not known:
+        return found
+    rows = [row for row in both if not any(trained[row] for trained in known)]
+    unseen = None
+    if 0 < len(rows) < len(both):
+        unseen = _compared(one, other, folder.images, rows)
+    return replace(found, trained=len(both) - len(rows), unseen=unseen)
+
+
+def _read_by_both(found: GraphPredictions, other: GraphPredictions) -> GraphPredictions:
+    """Return predictions without those of images that the other graph could not read."""
+    predictions = [
+        each
+        if second.label is not None
+        else replace(each, label=None, error=each.error or second.error)
+        for each, second in zip(found.predictions, other.predictions, strict=True)
     ]
+    return replace(found, predictions=predictions)
+
+
+def _compared(
+    one: GraphPredictions,
+    other: GraphPredictions,
+    images: Sequence[ImageFile],
+    rows: Sequence[int],
+) -> GraphComparison:
+    """Return the comparison on the images of some rows."""
+    counts = {(first, second): 0 for first in (True, False) for second in (True, False)}
+    differing: list[Difference] = []
+    known = frozenset(other.classifier.labels)
+    for row in rows:
+        this, that = one.answer(row), other.answer(row)
+        if this is None or that is None:
+            continue
+        counts[this.right, that.right] += 1
+        if this.right != that.right or not (this.right or _alike(this.label, that.label, known)):
+            label = one.classifier.labels[one.truth[row]]
+            differing.append(Difference(str(images[row].path), label, this, that))
+    figures = [summarise(each, images, rows) for each in (one, other)]
     return GraphComparison(
         first=figures[0],
         # Named once: the images left out are the same for both.

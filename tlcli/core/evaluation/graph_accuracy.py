@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from tlcli.core.classifier.classifier import Classifier
+from tlcli.core.data.content_hashes import hash_file
 from tlcli.core.data.image_folder import ImageFile, label_from_folder, scan_folder
 from tlcli.core.evaluation.metrics import Evaluation, Proportion, evaluate
-from tlcli.errors import DataError
+from tlcli.core.evaluation.training_images import TrainingImages
+from tlcli.errors import DataError, ImageError
 from tlcli.progress import Progress
 
 _log = logging.getLogger("tlcli")
@@ -28,12 +31,16 @@ class Misclassified:
         label: what it is.
         predicted: the label that the graph gave.
         score: of the predicted label.
+        true_score: of the true label.
+        trained: whether the image trained the graph; None where that is unknown.
     """
 
     image: str
     label: str
     predicted: str
     score: float
+    true_score: float
+    trained: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -46,6 +53,9 @@ class GraphAccuracy:
         evaluation: accuracy, figures of each label, confusion; rows in the folder's order.
         misclassified: images that the graph got wrong.
         skipped: (path, reason) of images that could not be read; they are not counted.
+        trained: how many of the counted images trained the graph, by their content; None where
+            its model card does not list them.
+        unseen: the figures on the other images; None unless some trained it and some did not.
     """
 
     graph: str
@@ -53,6 +63,15 @@ class GraphAccuracy:
     evaluation: Evaluation
     misclassified: tuple[Misclassified, ...]
     skipped: tuple[tuple[str, str], ...]
+    trained: int | None = None
+    unseen: GraphAccuracy | None = None
+
+    @property
+    def measured(self) -> GraphAccuracy | None:
+        """The figures on images that are not known to have trained the graph; None without any."""
+        if not self.trained:
+            return self
+        return self.unseen
 
     @property
     def accuracy(self) -> float:
@@ -65,7 +84,24 @@ class GraphAccuracy:
         return self.evaluation.interval or (0.0, 1.0)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return all figures as JSON can hold them."""
+        """Return all figures as JSON can hold them.
+
+        "trained" and "unseen" are None where it is unknown which images trained the graph.
+        """
+        measured = self.measured
+        unseen = {"accuracy": None, "count": 0, "interval": None}
+        return {
+            "graph": self.graph,
+            **self._figures(),
+            "misclassified": [vars(wrong) for wrong in self.misclassified],
+            "skipped": [{"path": path, "reason": reason} for path, reason in self.skipped],
+            "trained": None if self.trained is None else {"count": self.trained},
+            "unseen": None
+            if self.trained is None
+            else (unseen if measured is None else measured._figures()),
+        }
+
+    def _figures(self) -> dict[str, Any]:
         evaluation = self.evaluation
         labels: dict[str, dict[str, Any]] = {}
         for label, figures in zip(self.labels, evaluation.labels, strict=True):
@@ -75,15 +111,27 @@ class GraphAccuracy:
                 labels[label][name] = None if proportion is None else proportion.value
                 labels[label][f"{name}_interval"] = proportion and [proportion.low, proportion.high]
         return {
-            "graph": self.graph,
             "accuracy": self.accuracy,
             "count": evaluation.count,
             "interval": list(evaluation.interval or ()),
             "labels": labels,
             **evaluation.confusion.to_dict(),
-            "misclassified": [vars(wrong) for wrong in self.misclassified],
-            "skipped": [{"path": path, "reason": reason} for path, reason in self.skipped],
         }
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What one graph says of an image.
+
+    Attributes:
+        label: that it predicts.
+        score: of that label.
+        right: whether that is so.
+    """
+
+    label: str
+    score: float
+    right: bool
 
 
 @dataclass(frozen=True)
@@ -93,12 +141,39 @@ class ImagePrediction:
     Attributes:
         label: number of the best label; None where the image could not be labelled.
         score: of that label.
+        true_score: of the image's true label.
         error: why there is no label.
     """
 
     label: int | None
     score: float = 0.0
+    true_score: float = 0.0
     error: str = ""
+
+
+@dataclass(frozen=True)
+class GraphPredictions:
+    """What a graph predicted for the images of a folder; lists in the folder's order.
+
+    Attributes:
+        classifier: the graph.
+        truth: number of each image's label in the graph.
+        predictions: of each image.
+        trained: whether each image trained the graph; None where that is unknown.
+    """
+
+    classifier: Classifier
+    truth: list[int]
+    predictions: list[ImagePrediction]
+    trained: list[bool] | None
+
+    def answer(self, row: int) -> Answer | None:
+        """Return what was predicted for an image; None where it could not be labelled."""
+        found = self.predictions[row]
+        if found.label is None:
+            return None
+        label = self.classifier.labels[found.label]
+        return Answer(label, found.score, found.label == self.truth[row])
 
 
 class LabelledFolder:
@@ -118,6 +193,8 @@ class LabelledFolder:
         # Names as they are: they are matched to a graph's labels, however it writes them.
         dataset = scan_folder(image_dir, keep_label_names=True, minimum_labels=1)
         self.images: tuple[ImageFile, ...] = dataset.images
+        # SHA-256 of each image; None where it was not needed yet.
+        self._contents: list[str | None] = [None] * len(self.images)
 
     def truth(self, classifier: Classifier) -> list[int]:
         """Return the number of each image's label in a graph.
@@ -147,12 +224,17 @@ class LabelledFolder:
         return [found[image.folder] for image in self.images]
 
     def ask(
-        self, classifier: Classifier, stage: str, progress: Progress | None = None
-    ) -> list[ImagePrediction]:
+        self,
+        classifier: Classifier,
+        truth: Sequence[int],
+        stage: str,
+        progress: Progress | None = None,
+    ) -> GraphPredictions:
         """Return what a graph predicts for each image.
 
         Args:
             classifier: see `tlcli.core.classifier.classifier.load`.
+            truth: what `truth` returns for it.
             stage: what ``progress`` is called with, before done and total.
             progress: called after each image.
 
@@ -160,50 +242,88 @@ class LabelledFolder:
             DataError: no image could be labelled.
             GraphError: the graph cannot be run.
         """
+        card = classifier.card
+        training = None if card is None else TrainingImages.from_card(card.training_images)
         predictions: list[ImagePrediction] = []
         scored = classifier.probabilities(str(image.path) for image in self.images)
-        for path, scores, error in scored:
+        for row, (right, (path, scores, error)) in enumerate(zip(truth, scored, strict=True)):
             if scores is None:
                 predictions.append(ImagePrediction(None, error=error or ""))
                 _log.warning("%s is left out: %s", path, error)
             else:
                 best = int(np.argmax(scores))
-                predictions.append(ImagePrediction(best, float(str(scores[best]))))
+                given, true = (float(str(scores[number])) for number in (best, right))
+                predictions.append(ImagePrediction(best, given, true))
+                if training is not None:
+                    self._hash(row)
             if progress is not None:
-                progress(stage, len(predictions), len(self.images))
+                progress(stage, row + 1, len(self.images))
         if all(prediction.label is None for prediction in predictions):
             raise DataError(
                 f"no image of {self._root} could be read; the first: {predictions[0].error}"
             )
-        return predictions
+        trained = None if training is None else training.contain(self._contents)
+        return GraphPredictions(classifier, list(truth), predictions, trained)
 
-    def summarise(
-        self, classifier: Classifier, truth: Sequence[int], predictions: Sequence[ImagePrediction]
-    ) -> GraphAccuracy:
-        """Return the accuracy of predictions; images without one are not counted."""
-        names = classifier.labels
-        predicted: list[int] = []
-        wanted: list[int] = []
-        wrong: list[Misclassified] = []
-        skipped: list[tuple[str, str]] = []
-        for image, right, prediction in zip(self.images, truth, predictions, strict=True):
-            if prediction.label is None:
-                skipped.append((str(image.path), prediction.error))
-                continue
-            predicted.append(prediction.label)
-            wanted.append(right)
-            if prediction.label != right:
-                predicted_name = names[prediction.label]
-                wrong.append(
-                    Misclassified(str(image.path), names[right], predicted_name, prediction.score)
+    def _hash(self, row: int) -> None:
+        """Hash an image that was read a moment ago, so that it comes from the system's memory."""
+        path = self.images[row].path
+        if self._contents[row] is None and path is not None:
+            with contextlib.suppress(ImageError):  # removed since
+                self._contents[row], _ = hash_file(path)
+
+
+def summarise(
+    found: GraphPredictions, images: Sequence[ImageFile], rows: Sequence[int] | None = None
+) -> GraphAccuracy:
+    """Return the accuracy of predictions; images without one are not counted.
+
+    Args:
+        found: the predictions.
+        images: of the folder.
+        rows: those to count; None: all.
+    """
+    rows = range(len(images)) if rows is None else rows
+    accuracy = _summary(found, images, rows)
+    if found.trained is None:
+        return accuracy
+    trained = {row for row in rows if found.trained[row] and found.answer(row) is not None}
+    unseen = None
+    if 0 < len(trained) < accuracy.evaluation.count:
+        unseen = _summary(found, images, [row for row in rows if row not in trained])
+    return replace(accuracy, trained=len(trained), unseen=unseen)
+
+
+def _summary(
+    found: GraphPredictions, images: Sequence[ImageFile], rows: Sequence[int]
+) -> GraphAccuracy:
+    names = found.classifier.labels
+    predicted: list[int] = []
+    wanted: list[int] = []
+    wrong: list[Misclassified] = []
+    skipped: list[tuple[str, str]] = []
+    for row in rows:
+        path, right, prediction = str(images[row].path), found.truth[row], found.predictions[row]
+        if prediction.label is None:
+            skipped.append((path, prediction.error))
+            continue
+        predicted.append(prediction.label)
+        wanted.append(right)
+        if prediction.label != right:
+            wrong.append(
+                Misclassified(
+                    *(path, names[right], names[prediction.label]),
+                    *(prediction.score, prediction.true_score),
+                    None if found.trained is None else found.trained[row],
                 )
-        return GraphAccuracy(
-            graph=str(classifier.graph),
-            labels=names,
-            evaluation=evaluate(predicted, wanted, len(names)),
-            misclassified=tuple(wrong),
-            skipped=tuple(skipped),
-        )
+            )
+    return GraphAccuracy(
+        graph=str(found.classifier.graph),
+        labels=names,
+        evaluation=evaluate(predicted, wanted, len(names)),
+        misclassified=tuple(wrong),
+        skipped=tuple(skipped),
+    )
 
 
 def measure_accuracy(
@@ -222,5 +342,5 @@ def measure_accuracy(
         GraphError: the graph cannot be run.
     """
     folder = LabelledFolder(image_dir)
-    truth = folder.truth(classifier)
-    return folder.summarise(classifier, truth, folder.ask(classifier, "images", progress))
+    found = folder.ask(classifier, folder.truth(classifier), "images", progress)
+    return summarise(found, folder.images)

@@ -75,6 +75,8 @@ class ModelCard:
             itself is float32.
         training: all options, the seed, counts by label and split.
         accuracy: test (0 to 1), count, interval [low, high]; empty when nothing was tested.
+        training_images: which contents trained it; see
+            `tlcli.core.evaluation.training_images`. Empty where that is unknown.
         files: file name, relative to the card and with ``/``, to SHA-256.
         versions: of tlcli and what it ran on.
         created: UTC, ISO 8601.
@@ -86,6 +88,7 @@ class ModelCard:
     backbone: dict[str, Any] = field(default_factory=dict)
     training: dict[str, Any] = field(default_factory=dict)
     accuracy: dict[str, Any] = field(default_factory=dict)
+    training_images: dict[str, Any] = field(default_factory=dict)
     files: dict[str, str] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
     created: str = ""
@@ -98,6 +101,9 @@ class ModelCard:
         """Return the text of the JSON file."""
         # NaN is no JSON; default=str keeps paths and the like readable instead of failing.
         text = json.dumps(_finite(self.to_dict()), ensure_ascii=False, indent=2, default=str)
+        if self.training_images and len(text.encode("utf-8", "surrogatepass")) >= _LARGEST_CARD:
+            # With fewer facts it is still read.
+            return replace(self, training_images={}).to_json()
         return text + "\n"
 
     def write(self, path: Path) -> None:
@@ -255,6 +261,7 @@ def from_dict(values: Any) -> ModelCard:
         backbone=_part(values, "backbone", dict, {}),
         training=_part(values, "training", dict, {}),
         accuracy=_part(values, "accuracy", dict, {}),
+        training_images=_part(values, "training_images", dict, {}),
         files=files,
         versions=_part(values, "versions", dict, {}),
         created=_part(values, "created", str, ""),
