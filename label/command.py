@@ -40,7 +40,7 @@ from tlcli.text import counted, printable, table
 if TYPE_CHECKING:
     from label.explaining import Explainer
     from label.sorting import Sorter
-    from tlcli.core.classifier.classifier import Prediction
+    from tlcli.core.classifier.outputs import Prediction
 
 # Those of `label.formats`, which is not imported to show the help.
 FORMATS = ("text", "json", "jsonl", "csv")

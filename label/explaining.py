@@ -13,7 +13,8 @@ from PIL import Image, ImageDraw
 from label.fonts import FONT_SIZE, Fonts
 from tlcli.arrays import Array
 from tlcli.core.classifier.activation_maps import ActivationMapper, NoActivationMapError, overlay
-from tlcli.core.classifier.classifier import Classifier, Prediction
+from tlcli.core.classifier.classifier import Classifier
+from tlcli.core.classifier.outputs import Prediction
 from tlcli.core.images.thumbnails import picture
 from tlcli.errors import GraphError, ImageError
 from tlcli.system.atomic_files import write_bytes

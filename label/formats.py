@@ -10,7 +10,7 @@ from tlcli.spreadsheet import CsvRows
 from tlcli.text import printable
 
 if TYPE_CHECKING:
-    from tlcli.core.classifier.classifier import Prediction
+    from tlcli.core.classifier.outputs import Prediction
 
 _BOLD, _DIM, _GREEN, _YELLOW, _PLAIN = "\x1b[1m", "\x1b[2m", "\x1b[32m", "\x1b[33m", "\x1b[0m"
 

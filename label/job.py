@@ -8,26 +8,20 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
 from typing import IO, TextIO
 
 from label.formats import FORMATS, OutputStyle
-from tlcli.core.classifier.classifier import Classifier, Prediction
-from tlcli.core.data.image_folder import IMAGE_SUFFIXES
-from tlcli.core.images.decoding import open_image
-from tlcli.errors import DataError, ImageError
-from tlcli.system.regular_files import is_folder
+from tlcli.core.classifier.classifier import Classifier
+from tlcli.core.classifier.outputs import Prediction
+from tlcli.core.data.image_files import NoImage, images_among, images_in, is_directory
+from tlcli.errors import DataError
 
 _log = logging.getLogger("tlcli")
 
 STANDARD_INPUT = "-"
-
-# A file with one of these suffixes always gets a result or an error.
-_SUFFIXES = (*IMAGE_SUFFIXES, ".ico")
-# Reasons of `open_image` for files that are no images.
-_NO_IMAGES = frozenset({"not an image", "empty file", "not a regular file"})
 
 
 @dataclass(frozen=True)
@@ -59,7 +53,6 @@ class Images:
     def __init__(self, arguments: Sequence[str], stdin: IO[bytes] | None = None) -> None:
         self._arguments = list(arguments)
         self._stdin = stdin
-        self._reasons: dict[str, str] = {}
         self._listed: list[str] | None = None
 
     def listed(self) -> int:
@@ -74,12 +67,8 @@ class Images:
         """Whether paths come from standard input."""
         return STANDARD_INPUT in self._arguments
 
-    def reason(self, image: str, error: str) -> str:
-        """Return why ``image`` failed: the reason of the search, or ``error`` without one."""
-        return self._reasons.get(image, error)
-
     def __iter__(self) -> Iterator[str]:
-        """Yield paths.
+        """Yield paths; one at which there is no image is a `NoImage`.
 
         Raises:
             DataError: a list of paths cannot be read.
@@ -100,8 +89,8 @@ class Images:
                 yield from self._path(argument)
 
     def _path(self, path: str) -> Iterator[str]:
-        if _is_folder(path):
-            yield from self._folder(path)
+        if is_directory(path):
+            yield from images_in(path)
         else:
             yield path
 
@@ -125,67 +114,14 @@ class Images:
     def _pattern(self, pattern: str) -> Iterator[str]:
         found = sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207 - keeps the spelling
         if not found:
-            self._reasons[pattern] = "no file matches this pattern"
-            yield pattern
+            yield NoImage(pattern, "no file matches this pattern")
             return
         # "**" finds what is in folders by itself.
-        folders = () if "**" in pattern else [path for path in found if _is_folder(path)]
-        files = (path for path in found if not _is_folder(path))
-        yield from self._images_among(files, pattern)
+        folders = () if "**" in pattern else [path for path in found if is_directory(path)]
+        files = (path for path in found if not is_directory(path))
+        yield from images_among(files, pattern)
         for folder in folders:
-            yield from self._folder(folder)
-
-    def _folder(self, folder: str) -> Iterator[str]:
-        empty = True
-        for path in self._images_among(self._walk(folder), folder):
-            empty = False
-            yield path
-        if empty:
-            self._reasons[folder] = "no images in this folder"
-            yield folder
-
-    def _walk(self, folder: str, entered: frozenset[str] = frozenset()) -> Iterator[str]:
-        """Yield the files below a folder that are not hidden, in the order of names."""
-        # Links may lead back up: no folder is entered within itself.
-        entered |= {os.path.realpath(folder)}
-        try:
-            with os.scandir(folder) as found:
-                entries = [entry for entry in found if not entry.name.startswith(".")]
-        except OSError as error:
-            self._reasons[folder] = f"the folder cannot be read: {error.strerror or error}"
-            yield folder
-            return
-        for entry in sorted(entries, key=lambda entry: entry.name):
-            if not is_folder(entry):
-                yield entry.path
-            elif os.path.realpath(entry.path) not in entered:
-                yield from self._walk(entry.path, entered)
-
-    def _images_among(self, paths: Iterable[str], where: str) -> Iterator[str]:
-        others = 0
-        for path in paths:
-            if path in self._reasons or _may_be_image(path):
-                yield path
-            else:
-                others += 1
-        if others:
-            _log.info("%s: files that are no images and were left out: %d.", where, others)
-
-
-def _is_folder(path: str) -> bool:
-    # Not by Path: a name that the system does not allow is an image that cannot be read.
-    return os.path.isdir(path)  # noqa: PTH112
-
-
-def _may_be_image(path: str) -> bool:
-    if path.lower().endswith(_SUFFIXES):
-        return True
-    try:
-        with open_image(path, decode=False):
-            return True
-    except ImageError as error:
-        # A damaged image is an image; its result is the error.
-        return str(error) not in _NO_IMAGES
+            yield from images_in(folder)
 
 
 def _standard_input() -> Iterable[bytes]:
@@ -261,9 +197,7 @@ def label_images(
             labelled += 1
         else:
             failed += 1
-            error = images.reason(prediction.image, prediction.error)
-            prediction = replace(prediction, error=error)
-            sentence = f"{prediction.image}: {error}"
+            sentence = f"{prediction.image}: {prediction.error}"
             reason = reason or sentence
             # Text output has no errors; the caller prints that of a single image.
             if style.format == "text" and not single:

@@ -91,7 +91,7 @@ def test_the_wheel_contains_the_program_and_nothing_else(wheel: Path) -> None:
     names = content(wheel)
     assert {
         "tlcli/cli.py",
-        "tlcli/py.typed",
+        *(f"{package}/py.typed" for package in ("tlcli", "retrain", "label")),
         "retrain/command.py",
         "label/command.py",
     } <= names
@@ -148,6 +148,8 @@ def test_a_compiler_is_used_but_not_needed(wheel: Path, tmp_path: Path) -> None:
 def test_the_source_archive_gives_the_same_wheel(source: Path, wheel: Path, tmp_path: Path) -> None:
     archive = build("build_sdist", source, tmp_path)
     with tarfile.open(archive) as packed:
+        names = {name.partition("/")[2] for name in packed.getnames()}
+        assert {f"{package}/py.typed" for package in ("tlcli", "retrain", "label")} <= names
         # No filter before Python 3.11.4; the archive was made two lines above.
         packed.extractall(tmp_path / "unpacked")
     (folder,) = (tmp_path / "unpacked").iterdir()

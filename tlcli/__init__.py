@@ -22,12 +22,15 @@ from tlcli.errors import TlcliError
 if TYPE_CHECKING:
     from retrain.job import retrain
     from retrain.result import RetrainResult
-    from tlcli.core.classifier.classifier import Classifier, Prediction
+    from tlcli.core.classifier.classifier import Classifier
     from tlcli.core.classifier.loading import load
+    from tlcli.core.classifier.outputs import Prediction
 
 __all__ = [
     "Classifier",
+    "Explanation",
     "Prediction",
+    "Predictions",
     "RetrainResult",
     "TlcliError",
     "__version__",
@@ -39,7 +42,9 @@ __all__ = [
 # Looked up on first use: importing tlcli must stay as cheap as `tlcli --help`.
 _HOMES = {
     "Classifier": "tlcli.core.classifier.classifier",
-    "Prediction": "tlcli.core.classifier.classifier",
+    "Explanation": "tlcli.core.classifier.activation_maps",
+    "Prediction": "tlcli.core.classifier.outputs",
+    "Predictions": "tlcli.core.classifier.outputs",
     "RetrainResult": "retrain.result",
     "load": "tlcli.core.classifier.loading",
     "retrain": "retrain.job",
@@ -50,3 +55,8 @@ def __getattr__(name: str) -> Any:
     if name in _HOMES:
         return getattr(import_own(_HOMES[name]), name)
     raise AttributeError(f"module 'tlcli' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """Return the names that a prompt completes after ``tlcli.``."""
+    return __all__

@@ -12,8 +12,9 @@ from PIL import Image
 
 from label.explaining import PANEL, SIDE, Explainer, _cut, draw
 from label.fonts import Fonts
-from tlcli.core.classifier.classifier import Classifier, Prediction
+from tlcli.core.classifier.classifier import Classifier
 from tlcli.core.classifier.loading import load
+from tlcli.core.classifier.outputs import Prediction
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ import pytest
 
 import label.command
 from label.formats import FORMATS, OutputStyle, Writer
-from tlcli.core.classifier.classifier import Prediction, Score
+from tlcli.core.classifier.outputs import Prediction, Score
 
 DAISY = Prediction("a b.jpg", (Score("daisy", 0.99123456), Score('rose, "red"', 1e-07)))
 BROKEN = Prediction("broken.jpg", error="truncated image")

@@ -16,6 +16,7 @@ from tlcli.backbone import BackboneGraph
 from tlcli.core.classifier.activation_maps import ActivationMapper, NoActivationMapError, overlay
 from tlcli.core.export.frozen_graph import append_final_layer
 from tlcli.core.final_layer.sgd import FinalLayer
+from tlcli.errors import ImageError, UsageError
 from tlcli.graph.nodes import const, new_graph, node, placeholder
 
 GENERATOR = np.random.default_rng(0)
@@ -199,6 +200,40 @@ def test_maps_of_older_graphs_add_up_to_their_scores(shared: Path, folder: str) 
         closing(ActivationMapper.for_classifier(classifier)) as mapper,
     ):
         assert_maps_give_scores(classifier, mapper, photos)
+
+
+def test_a_loaded_graph_explains_one_image(trained: Trained, tmp_path: Path) -> None:
+    photo = sorted((trained.photos / "house_with_pool").glob("aerial_*"))[0]
+    with tlcli.load(trained.graph) as classifier:
+        found = classifier.explain(photo)
+        (prediction,) = classifier.label(photo)
+        assert (found.image, found.label, found.score) == (
+            str(photo),
+            prediction.label,
+            prediction.score,
+        )
+        assert (found.heat_map.dtype, found.heat_map.shape) == (np.float32, (7, 7))
+        with ActivationMapper.for_classifier(classifier) as mapper:
+            (expected,) = mapper.maps(
+                classifier.read(photo), [classifier.labels.index(found.label)]
+            )
+        np.testing.assert_array_equal(found.heat_map, expected)
+        assert max(found.picture.size) <= 384
+        with Image.open(photo) as opened:
+            other = classifier.explain(opened, "house without pool")
+        assert other.label == "house without pool"
+        assert not np.array_equal(other.heat_map, expected)
+        assert (
+            repr(other)
+            == f"<Explanation of house without pool in {photo}: score {other.score:.3f}>"
+        )
+        assert "data:image/jpeg;base64," in other._repr_html_()
+        with pytest.raises(UsageError, match="no label 'pond'; choose one of house with pool, ho"):
+            classifier.explain(photo, "pond")
+        with pytest.raises(UsageError, match="is a folder; give one image"):
+            classifier.explain(trained.photos)
+        with pytest.raises(ImageError, match=r"absent\.jpg: no such file"):
+            classifier.explain(tmp_path / "absent.jpg")
 
 
 def assert_maps_give_scores(

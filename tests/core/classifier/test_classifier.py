@@ -16,13 +16,14 @@ from PIL import Image
 import tlcli
 from tlcli.arrays import Array
 from tlcli.core.classifier import classifier as module
-from tlcli.core.classifier.classifier import Classifier, ImageInput, Prediction, Score
+from tlcli.core.classifier.classifier import Classifier, ImageInput
 from tlcli.core.classifier.loading import load
+from tlcli.core.classifier.outputs import Prediction, Score
 from tlcli.core.export.frozen_graph import final_layer_graph, serialise
 from tlcli.core.export.model_card import CardInput, ModelCard, card_path, complete
 from tlcli.core.final_layer.sgd import FinalLayer
 from tlcli.core.images.preprocessing import Preprocessing
-from tlcli.errors import GraphError, UsageError
+from tlcli.errors import GraphError, ImageError, UsageError
 from tlcli.system.cache_folders import converted_folder
 
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
@@ -86,9 +87,70 @@ def test_one_image_alone_bytes_and_a_mixed_list(photos: list[Path]) -> None:
     assert made.label([]) == []
 
 
-def test_what_is_neither_path_nor_bytes_is_one_sentence(photos: list[Path]) -> None:
-    with pytest.raises(UsageError, match="image 2 is of the type Image; give its path"):
-        classifier(Means()).label([photos[0], Image.new("RGB", (8, 8))])
+def test_what_is_no_image_is_one_sentence(photos: list[Path]) -> None:
+    with pytest.raises(UsageError, match="image 2 is of the type dict; give a path"):
+        classifier(Means()).label([photos[0], {}])  # type: ignore[list-item]
+    with pytest.raises(UsageError, match="images is of the type NoneType; give a path"):
+        classifier(Means()).label(None)  # type: ignore[arg-type]
+
+
+def test_pictures_arrays_and_folders_are_labelled_as_their_files(
+    photos: list[Path], tmp_path: Path
+) -> None:
+    made = classifier(Means())
+    expected = [prediction.scores for prediction in made.label(photos)]
+    pictures = [Image.open(path) for path in photos]
+    arrays = [np.asarray(picture) for picture in pictures]
+    for given in (pictures, arrays, np.stack(arrays), iter(arrays)):
+        found = made.label(given)
+        assert [prediction.scores for prediction in found] == expected
+    assert made.label(pictures[1])[0].label == made.label(arrays[1])[0].label == "green"
+    assert [each.image for each in made.label(tmp_path)] == [
+        str(tmp_path / name) for name in ("b.png", "g.png", "r.png")
+    ]
+    (tmp_path / "empty").mkdir()
+    assert made.label(tmp_path / "empty")[0].error == "no images in this folder"
+
+
+def test_scores_as_one_array(photos: list[Path], tmp_path: Path) -> None:
+    made = classifier(Means())
+    found = made.predict_proba(photos)
+    assert (found.dtype, found.tolist()) == (np.float32, np.eye(3).tolist())
+    assert made.predict_proba([]).shape == (0, 3)
+    assert made.predict_proba(photos[2]).tolist() == [[0, 0, 1]]
+    absent = tmp_path / "absent.png"
+    with pytest.raises(ImageError, match=r"absent\.png: no such file; leave it out, or give"):
+        made.predict_proba([photos[0], absent])
+    rows = made.predict_proba([photos[0], absent], unreadable="nan")
+    assert np.isnan(rows).tolist() == [[False] * 3, [True] * 3]
+
+
+def test_what_notebooks_and_a_prompt_show(photos: list[Path], tmp_path: Path) -> None:
+    made = classifier(Means(), labels=["red", "green", "<b>&lue"])
+    assert repr(made) == "<Classifier some.pb: 3 labels>"
+    assert "some.pb" in made._repr_html_()
+    absent = tmp_path / "<i>.png"
+    found = made.label([photos[2], absent])
+    assert repr(found[0]) == f"<Prediction {photos[2]}: <b>&lue 1.000, red 0.000, green 0.000>"
+    assert repr(found[1]) == f"<Prediction {absent}: no such file>"
+    assert repr(found) == f"[{found[0]!r}, {found[1]!r}]"
+    (unsure,) = made.label(photos[0], threshold=2)
+    assert repr(unsure).endswith("r.png: unsure (best: red, 1.000)>")
+    for html in (found._repr_html_(), found[0]._repr_html_(), found[1]._repr_html_()):
+        assert "<b>" not in html
+        assert "<i>" not in html
+        assert "&lt;" in html
+    many = made.label([photos[0]] * 30)
+    assert repr(many).endswith(", ... 30 in all]")
+    assert len(many._repr_html_()) < 20_000
+
+
+def test_predictions_as_a_data_frame(photos: list[Path], tmp_path: Path) -> None:
+    pytest.importorskip("pandas")
+    frame = classifier(Means()).label([photos[1], tmp_path / "absent.png"]).to_frame()
+    assert list(frame.columns) == ["image", "label", "score", "error"]
+    assert frame.label[0] == "green"
+    assert frame.error[1] == "no such file"
 
 
 def test_top_k_and_threshold(photos: list[Path]) -> None:
@@ -134,7 +196,7 @@ def test_an_accident_in_the_decoder_is_the_error_of_one_image(
     photos: list[Path], error: Exception, sentence: str
 ) -> None:
     def reader(image: Any) -> Array:
-        if image == photos[1]:
+        if image == str(photos[1]):
             raise error
         return Preprocessing("label_image", 4, 4).read(image)
 

@@ -8,24 +8,27 @@ That map is exact: no gradients, no second network, one matrix product.
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tlcli.arrays import Array
+from tlcli.arrays import Array, Floats
 from tlcli.core.model_spec.linear_head import NoActivationMapError, find_linear_end
-from tlcli.errors import GraphError, OutputError
+from tlcli.errors import GraphError, ImageError, OutputError
+from tlcli.notebook import block, percent, picture_html
 from tlcli.system.closing import Closing
 
 if TYPE_CHECKING:
     from PIL import Image
 
     from tlcli.core.classifier.classifier import Classifier, Engine
+    from tlcli.core.images.decoding import Source
 
-__all__ = ["ActivationMapper", "NoActivationMapError", "overlay"]
+__all__ = ["ActivationMapper", "Explanation", "GraphExplainer", "NoActivationMapError", "overlay"]
 
 # How much of the colour shows through where the map is highest.
 HEAT_STRENGTH = 0.65
@@ -34,6 +37,84 @@ _HEAT = np.array(
     [(13, 8, 90), (84, 2, 163), (158, 25, 157), (212, 72, 121), (245, 126, 77), (252, 200, 60)],
     dtype=np.float32,
 )
+
+# Longest side of the picture of an explanation, in pixels.
+_SIDE = 384
+
+
+@dataclass(frozen=True, repr=False)
+class Explanation:
+    """Where in an image a network sees a label.
+
+    Attributes:
+        image: as in a prediction.
+        label: that is explained.
+        score: of the label.
+        heat_map: float32 [h, w], the part of each region in the label's logit; the mean over the
+            regions plus a bias is the logit. Positive regions speak for the label.
+        picture: the image in RGB, upright as the network saw it, at most 384 pixels on a side,
+            with the heat map laid over it.
+    """
+
+    image: str
+    label: str
+    score: float
+    heat_map: Floats
+    picture: Image.Image
+
+    def __repr__(self) -> str:
+        return f"<Explanation of {self.label} in {self.image}: score {self.score:.3f}>"
+
+    def _repr_html_(self) -> str:
+        title = f"{self.image}: {self.label} ({percent(self.score)})"
+        return block(title, end=picture_html(self.picture, title))
+
+
+class GraphExplainer(Closing):
+    """Makes the explanations of a classifier.
+
+    The maps are prepared at the first call: that reads the graph's file again.
+
+    Args:
+        classifier: loaded from a file.
+        options: those of `tlcli.load` that it was loaded with.
+    """
+
+    def __init__(self, classifier: Classifier, options: Mapping[str, Any]) -> None:
+        self._classifier, self._options = classifier, options
+        self._mapper: ActivationMapper | None = None
+        self._lock = threading.Lock()
+
+    def __call__(self, name: str, source: Source, label: str | None) -> Explanation:
+        """Return the explanation of one image; see `Classifier.explain`."""
+        from tlcli.core.images.thumbnails import picture
+
+        classifier = self._classifier
+        ((_, scores, error),) = classifier.probabilities([source])
+        shown = picture(source, _SIDE, upright=classifier.preprocessing.turns_upright)
+        if scores is None or shown is None:
+            raise ImageError(f"{name}: {error or 'cannot be shown'}")
+        index = int(scores.argmax()) if label is None else classifier.labels.index(label)
+        with self._lock:
+            if self._mapper is None:
+                self._mapper = ActivationMapper.for_classifier(
+                    classifier, self._options, allow_tensorflow=True
+                )
+            (heat_map,) = self._mapper.maps(classifier.read(source), [index])
+        return Explanation(
+            name,
+            classifier.labels[index],
+            float(str(scores[index])),
+            heat_map,
+            overlay(shown, heat_map),
+        )
+
+    def close(self) -> None:
+        """Release the graph."""
+        with self._lock:
+            if self._mapper is not None:
+                self._mapper.close()
+                self._mapper = None
 
 
 class ActivationMapper(Closing):

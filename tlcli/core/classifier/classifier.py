@@ -3,32 +3,36 @@
 from __future__ import annotations
 
 import io
-import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 from PIL import Image
 
-from tlcli.arrays import Array
-from tlcli.core.classifier.outputs import Scores, activation_of
+from tlcli.arrays import Array, Floats
+from tlcli.core.classifier.outputs import Prediction, Predictions, Score, Scores, activation_of
+from tlcli.core.data.image_files import ImageLike, as_list, named
 from tlcli.core.images.decoding import Source
 from tlcli.core.images.preprocessing import Preprocessing
 from tlcli.core.model_spec.input_spec import InputSpec
 from tlcli.errors import GraphError, ImageError, UsageError
 from tlcli.litert.pool import LiteRTPool
+from tlcli.notebook import block
 from tlcli.runtime.prefetch import Prefetcher
 from tlcli.system.closing import Closing
 from tlcli.system.cpus import available_cpus
+from tlcli.text import counted
 
 if TYPE_CHECKING:
+    from tlcli.core.classifier.activation_maps import Explanation
     from tlcli.core.export.model_card import ModelCard
 
-_Named = tuple[str, Source]
-"""An image and what it is called in predictions."""
+_Named = tuple[str, "Source | ImageError"]
+"""What an image is called in predictions, and what can be read of it, or why nothing can."""
 
 # Decoding is fast compared to the network; more threads would only take its processors.
 _DECODERS = 4
@@ -49,58 +53,16 @@ class Engine(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class Score:
-    """One label's score.
+class Explainer(Protocol):
+    """What makes the heat maps of a graph: `activation_maps.GraphExplainer`."""
 
-    Attributes:
-        label: as in the labels file.
-        score: as the graph returns it, 0 to 1 for a softmax.
-    """
+    def __call__(self, name: str, source: Source, label: str | None) -> Explanation:
+        """Return what ``Classifier.explain`` returns."""
+        ...
 
-    label: str
-    score: float
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """The scores of one image.
-
-    Attributes:
-        image: the path as it was given; "image N" for the N-th of images given as bytes.
-        scores: best first; empty when there is an error, or when no score reaches the threshold.
-        error: why the image could not be labelled, or None.
-        unsure: the best score, where a threshold was given and even that is below it; else None.
-    """
-
-    image: str
-    scores: tuple[Score, ...] = ()
-    error: str | None = None
-    unsure: Score | None = None
-
-    @property
-    def label(self) -> str | None:
-        """The best label; None when there is none."""
-        return self.scores[0].label if self.scores else None
-
-    @property
-    def score(self) -> float | None:
-        """The score of the best label; None when there is none."""
-        return self.scores[0].score if self.scores else None
-
-    @property
-    def best(self) -> Score | None:
-        """The best score, also one below the threshold; None where there is an error."""
-        return self.scores[0] if self.scores else self.unsure
-
-    def top(self, top_k: int | None = 5, threshold: float | None = None) -> Prediction:
-        """Return the ``top_k`` best scores (None: all) that reach ``threshold`` (None: any do)."""
-        best = self.scores if top_k is None else self.scores[:top_k]
-        if threshold is None:
-            return replace(self, scores=best)
-        reached = tuple(score for score in best if score.score >= threshold)
-        unsure = None if reached or not best else best[0]
-        return replace(self, scores=reached, unsure=unsure or self.unsure)
+    def close(self) -> None:
+        """Release the resources of the explainer."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -133,6 +95,7 @@ class Classifier(Closing):
         spec: its input specification, if it was loaded from a file.
         labels_source: where its labels come from.
         card: its model card, if it was loaded from a file with a valid one.
+        explainer: makes heat maps, if it was loaded from a file.
     """
 
     def __init__(
@@ -150,6 +113,7 @@ class Classifier(Closing):
         self.spec: InputSpec | None = None
         self.labels_source = ""
         self.card: ModelCard | None = None
+        self.explainer: Explainer | None = None
         self._engine = engine
         self._dtype = images.dtype
         self._has_channel_axis = images.has_channel_axis
@@ -160,34 +124,88 @@ class Classifier(Closing):
 
     def label(
         self,
-        images: Source | Iterable[Source],
+        images: ImageLike | Iterable[ImageLike],
         top_k: int | None = 5,
         threshold: float | None = None,
-    ) -> list[Prediction]:
+    ) -> Predictions:
         """Label images.
 
         Args:
-            images: paths, or the bytes of image files; or one of these alone.
+            images: one image or several: a path, a folder (all images in it and below it, in the
+                order of names), the bytes of a file, a Pillow image, or a uint8 array [height,
+                width], [height, width, 3] (RGB) or [height, width, 4] (RGBA).
             top_k: how many labels to return per image, best first; None for all.
             threshold: lower scores are left out; None: all are returned, also those below 0.
 
         Returns:
-            One prediction per image, in order. One that cannot be read has an ``error``; one
-            without a score of at least ``threshold`` has its best score in ``unsure``.
+            A list of one prediction per image, in order. One that cannot be read has an ``error``;
+            one without a score of at least ``threshold`` has its best score in ``unsure``.
 
         Raises:
+            UsageError: an image of another type, or an array of another type or shape.
             GraphError: the graph cannot be run.
         """
-        if isinstance(images, (str, bytes, Path)):
-            images = [images]
-        return [prediction.top(top_k, threshold) for prediction in self.stream(images)]
+        found = self.stream(as_list(images))
+        return Predictions(prediction.top(top_k, threshold) for prediction in found)
 
-    def stream(self, images: Iterable[Source]) -> Iterator[Prediction]:
+    def predict_proba(
+        self,
+        images: ImageLike | Iterable[ImageLike],
+        *,
+        unreadable: Literal["raise", "nan"] = "raise",
+    ) -> Floats:
+        """Return the scores of images as one array.
+
+        Args:
+            images: as for `label`.
+            unreadable: what an image without scores gives: "raise" an error, or a row of "nan".
+
+        Returns:
+            float32 [N, L], columns in the order of `labels`; [0, L] without images.
+
+        Raises:
+            ImageError: an image cannot be read; with its name, unlike elsewhere.
+            UsageError: as for `label`.
+            GraphError: the graph cannot be run.
+        """
+        rows = []
+        for image, scores, error in self.probabilities(as_list(images)):
+            if scores is None and unreadable != "nan":
+                raise ImageError(f"{image}: {error}; leave it out, or give unreadable='nan'")
+            rows.append(np.full(len(self.labels), np.nan) if scores is None else scores)
+        return np.asarray(rows, np.float32).reshape(len(rows), len(self.labels))
+
+    def explain(self, image: ImageLike, label: str | None = None) -> Explanation:
+        """Show where in an image the network sees a label.
+
+        Args:
+            image: one image, as for `label`.
+            label: one of `labels`; None: the best one.
+
+        Raises:
+            ImageError: the image cannot be read.
+            UsageError: there is no such label, or it is not one image.
+            GraphError: the graph has no heat maps (`NoActivationMapError`), or cannot be run.
+        """
+        if self.explainer is None:
+            raise GraphError(f"{self.graph} was not loaded from a file; use tlcli.load")
+        if label is not None and label not in self.labels:
+            raise UsageError(f"there is no label {label!r}; choose one of {', '.join(self.labels)}")
+        found = list(islice(named([image]), 2))
+        if len(found) != 1:
+            raise UsageError(f"{image!r} is a folder; give one image")
+        ((name, source),) = found
+        if isinstance(source, ImageError):
+            raise ImageError(f"{name}: {source}")
+        return self.explainer(name, source, label)
+
+    def stream(self, images: Iterable[ImageLike]) -> Iterator[Prediction]:
         """Yield the prediction of each image with all labels, in order, in bounded memory.
 
         ``images`` may be endless or slow: an image is labelled as soon as it is there.
 
         Raises:
+            UsageError: as for `label`.
             GraphError: the graph cannot be run.
         """
         for image, scores, error in self.probabilities(images):
@@ -199,7 +217,7 @@ class Classifier(Closing):
             yield Prediction(image, tuple(Score(self.labels[i], _number(scores[i])) for i in order))
 
     def probabilities(
-        self, images: Iterable[Source]
+        self, images: Iterable[ImageLike]
     ) -> Iterator[tuple[str, Array | None, str | None]]:
         """Yield ``(image, scores, error)`` for each image, in order.
 
@@ -208,11 +226,11 @@ class Classifier(Closing):
         Raises:
             GraphError: the graph cannot be run.
         """
-        named = _named(images)
+        given = named(images)
         for (name, _), value in (
-            self._pooled(named, self._engine)
+            self._pooled(given, self._engine)
             if isinstance(self._engine, LiteRTPool)
-            else self._batched(named)
+            else self._batched(given)
         ):
             if isinstance(value, ImageError):
                 yield name, None, str(value)
@@ -222,7 +240,7 @@ class Classifier(Closing):
                 yield name, None, "the model returned NaN or infinity"
 
     def _pooled(
-        self, named: Iterable[_Named], pool: LiteRTPool
+        self, images: Iterable[_Named], pool: LiteRTPool
     ) -> Iterator[tuple[_Named, Array | ImageError]]:
         """Yield the scores of each image; the thread that decoded it runs it too."""
 
@@ -240,17 +258,17 @@ class Classifier(Closing):
             return scores
 
         threads = max(pool.workers, min(_DECODERS, available_cpus()))
-        prefetcher = Prefetcher(named, work, threads, group=lambda: _GROUP)
+        prefetcher = Prefetcher(images, work, threads, group=lambda: _GROUP)
         return iter(prefetcher)
 
-    def _batched(self, named: Iterable[_Named]) -> Iterator[tuple[_Named, Array | ImageError]]:
+    def _batched(self, images: Iterable[_Named]) -> Iterator[tuple[_Named, Array | ImageError]]:
         """Yield the scores of each image; threads decode while the engine runs a batch."""
 
         def work(group: Sequence[_Named]) -> Iterator[Array | ImageError]:
             return (_attempt(self._read, image) for image in group)
 
         threads = min(_DECODERS, available_cpus())
-        for batch in Prefetcher(named, work, threads, self.batch_size).batches():
+        for batch in Prefetcher(images, work, threads, self.batch_size).batches():
             pixels = [value for _, value in batch if not isinstance(value, ImageError)]
             rows: Iterator[Array] = iter(())
             if pixels:
@@ -302,8 +320,22 @@ class Classifier(Closing):
     def close(self) -> None:
         """Release the graph; nothing can be labelled afterwards."""
         self._engine.close()
+        if self.explainer is not None:
+            self.explainer.close()
+
+    def __repr__(self) -> str:
+        return f"<Classifier {self.graph}: {counted(len(self.labels), 'label')}>"
+
+    def _repr_html_(self) -> str:
+        # Imported here: only notebooks show it.
+        from tlcli.core.classifier.describing import rows
+
+        facts = () if self.spec is None else rows(self)
+        return block(repr(self), facts)
 
     def _read(self, image: _Named) -> Array:
+        if isinstance(image[1], ImageError):
+            raise image[1]
         return self._reader(image[1])
 
     def _scaled(self, pixels: Array) -> Array:
@@ -338,16 +370,6 @@ def _attempt(work: Callable[[Any], Array], given: Any) -> Array | ImageError:
         return ImageError("too large for the memory of this machine")
     except Exception as error:
         return ImageError(f"cannot be read ({type(error).__name__}: {error})")
-
-
-def _named(images: Iterable[Source]) -> Iterator[_Named]:
-    for number, image in enumerate(images, 1):
-        if not isinstance(image, (str, bytes, os.PathLike)):
-            raise UsageError(
-                f"image {number} is of the type {type(image).__name__}; give its path, or the "
-                "bytes of its file"
-            )
-        yield (f"image {number}" if isinstance(image, bytes) else os.fspath(image)), image
 
 
 def _number(score: np.floating[Any]) -> float:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from tlcli.core.classifier.classifier import Classifier
 from tlcli.core.model_spec.kinds import kind_of
+
+if TYPE_CHECKING:
+    from tlcli.core.classifier.classifier import Classifier
 
 Row = tuple[str, str, str]
 

@@ -12,6 +12,7 @@ from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
+from tlcli.core.classifier.activation_maps import GraphExplainer
 from tlcli.core.classifier.classifier import Classifier
 from tlcli.core.classifier.load_frozen import load_frozen
 from tlcli.core.classifier.load_litert import load_litert
@@ -136,11 +137,14 @@ def _state(graph: Path) -> list[tuple[int, ...]]:
 def _load_or_explain(request: LoadRequest, labels: Path | str | Sequence[str] | None) -> Classifier:
     """Load a graph; whatever a damaged one lets Python raise becomes a sentence."""
     try:
-        return _load(request, labels)
+        classifier = _load(request, labels)
     except (TlcliError, OSError):
         raise
     except Exception as error:
         raise GraphError(unusable(error, str(request.graph))) from error
+    options = {**asdict(request.overrides), "trust": request.trust}
+    classifier.explainer = GraphExplainer(classifier, options)
+    return classifier
 
 
 def _load(

@@ -1,19 +1,119 @@
-"""What a graph's output becomes: one score for each label."""
+"""What a graph's output becomes: one score for each label, and a prediction for each image."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from tlcli.arrays import Array
 from tlcli.errors import GraphError
+from tlcli.notebook import block, data_frame, percent
 from tlcli.text import counted
 
 # A softmax in eight bits gives sums such as 0.996.
 _SUM_TOLERANCE = 0.05
+# Labels of a prediction in one line, and rows of a table in a notebook.
+_SHOWN, _SHOWN_IN_TABLES = 3, 20
+
+
+@dataclass(frozen=True)
+class Score:
+    """One label's score.
+
+    Attributes:
+        label: as in the labels file.
+        score: as the graph returns it, 0 to 1 for a softmax.
+    """
+
+    label: str
+    score: float
+
+
+@dataclass(frozen=True, repr=False)
+class Prediction:
+    """The scores of one image.
+
+    Attributes:
+        image: the path; "image N" for the N-th of those given that has no path.
+        scores: best first; empty when there is an error, or when no score reaches the threshold.
+        error: why the image could not be labelled, or None.
+        unsure: the best score, where a threshold was given and even that is below it; else None.
+    """
+
+    image: str
+    scores: tuple[Score, ...] = ()
+    error: str | None = None
+    unsure: Score | None = None
+
+    @property
+    def label(self) -> str | None:
+        """The best label; None when there is none."""
+        return self.scores[0].label if self.scores else None
+
+    @property
+    def score(self) -> float | None:
+        """The score of the best label; None when there is none."""
+        return self.scores[0].score if self.scores else None
+
+    @property
+    def best(self) -> Score | None:
+        """The best score, also one below the threshold; None where there is an error."""
+        return self.scores[0] if self.scores else self.unsure
+
+    def top(self, top_k: int | None = 5, threshold: float | None = None) -> Prediction:
+        """Return the ``top_k`` best scores (None: all) that reach ``threshold`` (None: any do)."""
+        best = self.scores if top_k is None else self.scores[:top_k]
+        if threshold is None:
+            return replace(self, scores=best)
+        reached = tuple(score for score in best if score.score >= threshold)
+        unsure = None if reached or not best else best[0]
+        return replace(self, scores=reached, unsure=unsure or self.unsure)
+
+    def _summary(self) -> str:
+        """Return what was found in a few words."""
+        if self.error:
+            return self.error
+        if not self.scores:
+            best = self.unsure
+            return "unsure" if best is None else f"unsure (best: {best.label}, {best.score:.3f})"
+        shown = ", ".join(f"{each.label} {each.score:.3f}" for each in self.scores[:_SHOWN])
+        return f"{shown}, ..." if len(self.scores) > _SHOWN else shown
+
+    def __repr__(self) -> str:
+        return f"<Prediction {self.image}: {self._summary()}>"
+
+    def _repr_html_(self) -> str:
+        scores = [(each.label, percent(each.score)) for each in self.scores[:_SHOWN_IN_TABLES]]
+        return block(self.image if scores else f"{self.image}: {self._summary()}", scores)
+
+
+class Predictions(list[Prediction]):
+    """A list of predictions that notebooks show as a table."""
+
+    def to_frame(self) -> Any:
+        """Return a pandas.DataFrame with the columns image, label, score and error.
+
+        Raises:
+            OutputError: pandas is not installed.
+        """
+        columns = ("image", "label", "score", "error")
+        return data_frame({name: [getattr(each, name) for each in self] for name in columns})
+
+    def __repr__(self) -> str:
+        more = f", ... {len(self)} in all" if len(self) > _SHOWN_IN_TABLES else ""
+        return f"[{', '.join(map(repr, self[:_SHOWN_IN_TABLES]))}{more}]"
+
+    def _repr_html_(self) -> str:
+        rows = [
+            (each.image, each.label or each._summary(), percent(each.score))
+            for each in self[:_SHOWN_IN_TABLES]
+        ]
+        return block(counted(len(self), "image"), rows, ("image", "label", "score"))
 
 
 class Scores:

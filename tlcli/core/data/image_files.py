@@ -1,0 +1,167 @@
+"""Images that are given to be labelled, in any form: paths, folders, contents, pictures, arrays."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterable, Iterator
+from typing import Union
+
+import numpy as np
+from PIL import Image
+
+from tlcli.arrays import Array
+from tlcli.core.data.image_folder import IMAGE_SUFFIXES
+from tlcli.core.images.decoding import Source, open_image
+from tlcli.core.images.encoded import file_of_array, file_of_picture
+from tlcli.errors import ImageError, UsageError
+from tlcli.system.regular_files import is_folder
+
+_log = logging.getLogger("tlcli")
+
+ImageLike = Union[str, "os.PathLike[str]", bytes, Image.Image, Array]
+"""A path of a file or folder, the content of a file, a Pillow image, or a uint8 array."""
+
+# A file with one of these suffixes always gets a result or an error.
+_SUFFIXES = (*IMAGE_SUFFIXES, ".ico")
+# Reasons of `open_image` for files that are no images.
+_NO_IMAGES = frozenset({"not an image", "empty file", "not a regular file"})
+
+
+class NoImage(str):
+    """A path at which there is no image.
+
+    Attributes:
+        reason: why.
+    """
+
+    __slots__ = ("reason",)
+    reason: str
+
+    def __new__(cls, path: str, reason: str) -> NoImage:
+        """Return the path with its reason."""
+        made = super().__new__(cls, path)
+        made.reason = reason
+        return made
+
+
+def as_list(images: ImageLike | Iterable[ImageLike]) -> Iterable[ImageLike]:
+    """Return images that may be a single one as an iterable.
+
+    An array of four dimensions is a batch of images.
+
+    Raises:
+        UsageError: it is neither an image nor an iterable.
+    """
+    if isinstance(images, np.ndarray):
+        return images if images.ndim == 4 else [images]
+    if isinstance(images, (str, bytes, os.PathLike, Image.Image)):
+        return [images]
+    if isinstance(images, Iterable):
+        return images
+    raise UsageError(f"{_refused('images', images)}, or a list of these")
+
+
+def named(images: Iterable[ImageLike]) -> Iterator[tuple[str, Source | ImageError]]:
+    """Yield the name of each image and what can be read, or why it cannot.
+
+    A folder stands for the images in it. Pictures and arrays are copied here, so that a caller
+    may change or close one as soon as it asks for the next.
+
+    Raises:
+        UsageError: an image of another type.
+    """
+    for number, image in enumerate(images, 1):
+        name = f"image {number}"
+        if isinstance(image, bytes):
+            yield name, image
+        elif isinstance(image, Image.Image):
+            # Set by Image.open, with a path; a picture that was made has no such attribute.
+            path = getattr(image, "filename", "")
+            yield path if isinstance(path, str) and path else name, _attempt(image)
+        elif isinstance(image, np.ndarray):
+            yield name, file_of_array(image, name)
+        elif isinstance(image, (str, os.PathLike)):
+            path = os.fspath(image)
+            if not isinstance(path, str):
+                raise UsageError(_refused(name, image))
+            for found in images_in(path) if is_directory(path) else [path]:
+                yield found, ImageError(found.reason) if isinstance(found, NoImage) else found
+        else:
+            raise UsageError(_refused(name, image))
+
+
+def images_in(folder: str) -> Iterator[str]:
+    """Yield the images in a folder and below it, in the order of names; hidden files are left out.
+
+    A folder that cannot be read, and one without images, is a `NoImage`.
+    """
+    if isinstance(folder, NoImage):
+        yield folder
+        return
+    empty = True
+    for path in images_among(_walk(folder), folder):
+        empty = False
+        yield path
+    if empty:
+        yield NoImage(folder, "no images in this folder")
+
+
+def images_among(paths: Iterable[str], where: str) -> Iterator[str]:
+    """Yield the paths that may be images or are `NoImage`; log how many others there are."""
+    others = 0
+    for path in paths:
+        if isinstance(path, NoImage) or _may_be_image(path):
+            yield path
+        else:
+            others += 1
+    if others:
+        _log.info("%s: files that are no images and were left out: %d.", where, others)
+
+
+def is_directory(path: str) -> bool:
+    """Return whether there is a folder at a path."""
+    # Not by Path: a name that the system does not allow is an image that cannot be read.
+    return os.path.isdir(path)  # noqa: PTH112
+
+
+def _walk(folder: str, entered: frozenset[str] = frozenset()) -> Iterator[str]:
+    """Yield the files below a folder that are not hidden, in the order of names."""
+    # Links may lead back up: no folder is entered within itself.
+    entered |= {os.path.realpath(folder)}
+    try:
+        with os.scandir(folder) as found:
+            entries = [entry for entry in found if not entry.name.startswith(".")]
+    except OSError as error:
+        yield NoImage(folder, f"the folder cannot be read: {error.strerror or error}")
+        return
+    for entry in sorted(entries, key=lambda entry: entry.name):
+        if not is_folder(entry):
+            yield entry.path
+        elif os.path.realpath(entry.path) not in entered:
+            yield from _walk(entry.path, entered)
+
+
+def _may_be_image(path: str) -> bool:
+    if path.lower().endswith(_SUFFIXES):
+        return True
+    try:
+        with open_image(path, decode=False):
+            return True
+    except ImageError as error:
+        # A damaged image is an image; its result is the error.
+        return str(error) not in _NO_IMAGES
+
+
+def _attempt(image: Image.Image) -> bytes | ImageError:
+    try:
+        return file_of_picture(image)
+    except ImageError as error:
+        return error
+
+
+def _refused(name: str, image: object) -> str:
+    return (
+        f"{name} is of the type {type(image).__name__}; give a path, the bytes of a file, a "
+        "Pillow image or a uint8 array"
+    )

@@ -1,0 +1,167 @@
+"""Results as notebooks show them: HTML that needs nothing else, plots and data frames.
+
+Colours are those of the page around it, so that light and dark themes both fit; styles are
+inline, since some viewers remove everything else.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Mapping, Sequence
+from html import escape
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from tlcli.errors import OutputError
+from tlcli.text import printable
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+# The names of more labels than this cannot be read at the axes of a plot.
+_NAMED_LABELS = 40
+# Numbers in the cells of a confusion matrix are legible up to here.
+_WRITTEN_LABELS = 20
+_CELL = "padding:2px 8px;text-align:{};border:0;background:{}"
+_BLUE = "rgba(64,128,224,{:.2f})"
+
+
+def percent(value: float | None) -> str:
+    """Return a fraction as "91.2%", and None as "-"."""
+    return "-" if value is None else f"{value:.1%}"
+
+
+def block(
+    title: str,
+    rows: Sequence[Sequence[object]] = (),
+    head: Sequence[str] = (),
+    end: str = "",
+) -> str:
+    """Return a title above a table as HTML.
+
+    Args:
+        title: one line.
+        rows: of the table; numbers and per cent are set to the right. All text is escaped.
+        head: the names of the columns.
+        end: HTML that follows the table.
+    """
+    lines = [f"<div><div style='font-weight:600;margin:4px 0'>{_text(title)}</div>"]
+    if rows:
+        lines.append("<table style='border-collapse:collapse;margin:4px 0'>")
+        if head:
+            cells = (
+                f"<th style='{_style(rows[0][i])}'>{_text(h)}</th>" for i, h in enumerate(head)
+            )
+            lines.append(f"<thead><tr>{''.join(cells)}</tr></thead>")
+        body = (
+            "<tr>" + "".join(f"<td style='{_style(v)}'>{_text(v)}</td>" for v in row) + "</tr>"
+            for row in rows
+        )
+        lines += ["<tbody>", *body, "</tbody></table>"]
+    return "".join([*lines, end, "</div>"])
+
+
+def confusion_html(matrix: Any, labels: Sequence[str]) -> str:
+    """Return counts [L, L] as a shaded table; "" where there are none, or too many labels.
+
+    Args:
+        matrix: rows by true label, columns by predicted label.
+        labels: of both.
+    """
+    if not 0 < len(labels) <= _WRITTEN_LABELS or not matrix.sum():
+        return ""
+    head = "".join(f"<th style='{_style(0)}'>{_text(label)}</th>" for label in labels)
+    lines = [
+        "<table style='border-collapse:collapse;margin:4px 0'><thead><tr>",
+        f"<th style='{_style('')}'>true label / predicted</th>{head}</tr></thead><tbody>",
+    ]
+    for label, row in zip(labels, matrix, strict=True):
+        total = max(int(row.sum()), 1)
+        cells = (
+            f"<td style='{_CELL.format('right', _BLUE.format(0.5 * int(n) / total))}'>{int(n)}</td>"
+            for n in row
+        )
+        lines.append(f"<tr><th style='{_style('')}'>{_text(label)}</th>{''.join(cells)}</tr>")
+    return "".join([*lines, "</tbody></table>"])
+
+
+def picture_html(image: Image.Image, description: str) -> str:
+    """Return a picture as HTML that contains it."""
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=88)
+    content = base64.b64encode(buffer.getvalue()).decode("ascii")
+    return f"<img alt='{_text(description)}' src='data:image/jpeg;base64,{content}'>"
+
+
+def data_frame(columns: Mapping[str, Sequence[Any]], index: Sequence[Any] | None = None) -> Any:
+    """Return a pandas.DataFrame of columns of one length.
+
+    Raises:
+        OutputError: pandas is not installed.
+    """
+    try:
+        pandas = import_module("pandas")
+    except ImportError as error:
+        raise OutputError("to_frame needs the package pandas: pip install pandas") from error
+    return pandas.DataFrame(dict(columns), index=index)
+
+
+def new_figure(width: float, height: float) -> Any:
+    """Return an empty matplotlib.figure.Figure of a size in inches, which notebooks show.
+
+    It belongs to no window: pyplot is not imported and does not keep it.
+
+    Raises:
+        OutputError: matplotlib is not installed.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise OutputError("plot needs the package matplotlib: pip install 'tlcli[plot]'") from error
+
+    class NotebookFigure(Figure):
+        def _repr_png_(self) -> bytes:
+            buffer = io.BytesIO()
+            self.savefig(buffer, format="png", dpi=100)
+            return buffer.getvalue()
+
+    return NotebookFigure(figsize=(width, height), layout="constrained")
+
+
+def draw_confusion(axes: Any, matrix: Any, labels: Sequence[str]) -> None:
+    """Draw counts [L, L], rows by true label, each row shaded by its proportions."""
+    totals = matrix.sum(axis=1, keepdims=True).clip(1)
+    axes.imshow(matrix / totals, cmap="Blues", vmin=0, vmax=1)
+    axes.set(xlabel="predicted label", ylabel="true label", title="confusion matrix")
+    if len(labels) <= _NAMED_LABELS:
+        names = [printable(label) for label in labels]
+        axes.set_xticks(range(len(labels)), names, rotation=90 if len(labels) > 4 else 0)
+        axes.set_yticks(range(len(labels)), names)
+    if len(labels) <= _WRITTEN_LABELS:
+        for (row, column), count in _cells(matrix):
+            dark = matrix[row, column] * 2 > totals[row, 0]
+            colour = "white" if dark else "black"
+            axes.text(column, row, str(count), ha="center", va="center", color=colour)
+
+
+def draw_curves(axes: Any, curves: Mapping[str, Any], what: str) -> None:
+    """Draw the curves of some splits: ``what`` is "accuracy" or "cross_entropy"."""
+    for split, curve in curves.items():
+        axes.plot(curve.steps, getattr(curve, what), label=split)
+    axes.set(xlabel="step", title=what.replace("_", " "))
+    axes.legend()
+
+
+def _cells(matrix: Any) -> list[tuple[tuple[int, int], int]]:
+    height, width = matrix.shape
+    return [((i, j), int(matrix[i, j])) for i in range(height) for j in range(width)]
+
+
+def _style(value: object) -> str:
+    is_number = isinstance(value, (int, float)) or str(value).endswith("%")
+    return _CELL.format("right" if is_number else "left", "none")
+
+
+def _text(value: object) -> str:
+    return escape(printable(str(value)), quote=True)
