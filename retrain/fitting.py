@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -16,6 +17,7 @@ from retrain.options import RetrainOptions
 from tlcli.core.data.splits import sort_key
 from tlcli.core.evaluation.metrics import CrossValidation, assign_folds, cross_validate
 from tlcli.core.final_layer.checkpoint import Checkpoint, fit_digest
+from tlcli.core.final_layer.curve import CurveMeter, CurvePoint
 from tlcli.core.final_layer.logistic_regression import fit_lbfgs
 from tlcli.core.final_layer.samples import Samples
 from tlcli.core.final_layer.sgd import (
@@ -45,12 +47,16 @@ class Fitted:
     Attributes:
         layer: the result.
         untrained: the layer before the first step, for the report's before and after.
-        history: what was measured at the evaluation steps; empty for logistic regression.
+        history: what was measured on drawn batches at the evaluation steps; empty for logistic
+            regression.
+        curve: what was measured on the whole validation split and on a sample of the training
+            split, at up to 60 steps, rising; empty for logistic regression.
     """
 
     layer: FinalLayer
     untrained: FinalLayer
     history: list[StepStatistics] = field(default_factory=list)
+    curve: list[CurvePoint] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -126,6 +132,7 @@ def _fit_steps(inputs: Inputs, options: RetrainOptions, observers: Observers) ->
     if start is not None and checkpoint is not None:
         logger.info("The fit goes on at step %d, from %s", start.steps_done, checkpoint.path)
     fitted = Fitted(untrained, untrained)
+    meter = CurveMeter(training, validation, label_count, settings)
 
     def on_evaluation(statistics: StepStatistics) -> None:
         fitted.history.append(statistics)
@@ -137,7 +144,15 @@ def _fit_steps(inputs: Inputs, options: RetrainOptions, observers: Observers) ->
         if observers.progress is not None:
             observers.progress("fit", statistics.step + 1, settings.steps)
 
+    def add_point(state: SgdState) -> None:
+        layer = FinalLayer(state.weights, state.biases)
+        point = meter.measure(state.steps_done, layer)
+        if math.isfinite(point.training_cross_entropy + (point.validation_cross_entropy or 0)):
+            fitted.curve.append(point)
+
     def on_step(state: SgdState) -> None:
+        if meter.is_due(state.steps_done):
+            add_point(state)
         if checkpoint is not None:
             checkpoint.save_when_due(state)
         # The original stored after step N, counted from 0, and never after the first.
@@ -146,9 +161,9 @@ def _fit_steps(inputs: Inputs, options: RetrainOptions, observers: Observers) ->
             write_intermediate(step, state.layer())
 
     try:
-        # Most runs keep nothing between steps and need no call for each.
-        keeps = checkpoint is not None or write_intermediate is not None
-        fitted.layer = run.run(on_evaluation=on_evaluation, on_step=on_step if keeps else None)
+        fitted.layer = run.run(on_evaluation=on_evaluation, on_step=on_step)
+        if not fitted.curve:  # a finished fit that was picked up again
+            add_point(run.state)
     finally:
         if checkpoint is not None:
             checkpoint.save(run.state)

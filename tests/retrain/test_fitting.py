@@ -1,0 +1,69 @@
+"""The fit of one run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from retrain.fitting import Observers, fit
+from retrain.inputs import Inputs
+from retrain.options import RetrainOptions
+from tests.core.final_layer.test_sgd import make_samples
+from tlcli.core.data.image_folder import ImageFile
+from tlcli.core.evaluation.metrics import evaluate_layer
+from tlcli.core.final_layer.samples import Samples
+from tlcli.core.final_layer.sgd import fit_sgd
+
+COUNTS = {"training": 60, "validation": 30, "testing": 10}
+
+
+@pytest.fixture
+def inputs() -> Inputs:
+    found = make_samples(sum(COUNTS.values()))
+    count = len(found)
+    return Inputs(
+        labels=("a", "b", "c"),
+        images=(ImageFile(None, "a", "a/1.jpg", "a"),) * count,
+        contents=(None,) * count,
+        targets=found.labels.astype(np.int64),
+        splits=tuple(split for split, number in COUNTS.items() for _ in range(number)),
+        vectors=found.vectors,
+        views=np.zeros((0, found.size), np.float32),
+        view_rows=np.zeros(0, np.int64),
+    )
+
+
+def options(**chosen: object) -> RetrainOptions:
+    return RetrainOptions(image_dir=Path("photos"), **chosen)
+
+
+def test_the_curve_ends_with_what_the_layer_reaches(inputs: Inputs) -> None:
+    chosen = options(how_many_training_steps=400, eval_step_interval=150)
+    fitted = fit(inputs, chosen)
+    part = inputs.part("validation")
+    validation = Samples(inputs.vectors[part], inputs.targets[part])
+    last = fitted.curve[-1]
+    assert (last.step, last.validation_count) == (399, 30)
+    assert last.validation_accuracy == evaluate_layer(fitted.layer, validation).accuracy
+    assert [point.step for point in fitted.curve] == sorted({p.step for p in fitted.curve})
+    assert fitted.curve[0].training_cross_entropy > last.training_cross_entropy
+
+
+def test_measuring_changes_no_bit_of_the_layer(inputs: Inputs) -> None:
+    part = inputs.part("training")
+    training = Samples(inputs.vectors[part], inputs.targets[part])
+    plain = fit_sgd(training, 3)
+    assert fit(inputs, options()).layer.weights.tobytes() == plain.weights.tobytes()
+
+
+def test_logistic_regression_has_no_curve(inputs: Inputs) -> None:
+    assert fit(inputs, options(solver="lbfgs")).curve == []
+
+
+def test_a_finished_fit_that_is_picked_up_has_one_point(inputs: Inputs, tmp_path: Path) -> None:
+    chosen = options(how_many_training_steps=50, checkpoint_path=tmp_path / "fit")
+    first = fit(inputs, chosen, Observers())
+    again = fit(inputs, chosen, Observers())
+    assert again.curve == first.curve[-1:]
