@@ -91,6 +91,6 @@ def test_serve_answers_others_meanwhile(name: str, shared: Path, trained: Traine
     with running("--graph", trained.graph, "--max_pixels", 170_000_000) as server:
         start = time.monotonic()
         status, answer = server.ask("POST", "/label", content)
-        assert status == 200
+        assert status == 400
         assert answer["error"] == SKIPPED[name]
         assert time.monotonic() - start < SECONDS

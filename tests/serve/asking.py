@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -15,6 +15,7 @@ from PIL import Image
 
 from tlcli.core.classifier.classifier import Classifier, ImageInput
 from tlcli.core.images.preprocessing import Preprocessing
+from tlcli.serve.about import about
 from tlcli.serve.app import make_app
 from tlcli.serve.limits import Limits
 from tlcli.serve.model import ServedModel
@@ -40,11 +41,11 @@ class Colours:
 
 
 class Mapper:
-    """Maps whose only warm place is the upper left one."""
+    """Maps whose only warm place is in the upper row, in the column of the label."""
 
-    def maps(self, batch: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-        found = np.zeros((len(batch), 4, 4, 3), np.float32)
-        found[:, 0, 0] = 1
+    def maps(self, batch: np.ndarray[Any, Any], labels: Sequence[int]) -> np.ndarray[Any, Any]:
+        found = np.zeros((len(batch), 4, 4), np.float32)
+        found[:, 0, labels[0]] = 1
         return found
 
     def close(self) -> None:
@@ -55,14 +56,15 @@ def model(
     mapper: Any = "it is a test",
     max_pixels: int = 1_000_000,
     preprocessing: Literal["tlcli-1", "label_image"] = "tlcli-1",
+    engine: Any = None,
 ) -> ServedModel:
     classifier = Classifier(
         Path("colours.pb"),
         COLOURS,
-        Colours(),
+        engine or Colours(),
         ImageInput(Preprocessing(preprocessing, 4, 4), batch_size=8),
     )
-    return ServedModel(classifier, "colours", max_pixels, mapper)
+    return ServedModel(classifier, about(classifier, "colours"), max_pixels, mapper)
 
 
 def application(limits: Limits | None = None, mapper: Any = "it is a test", **options: Any) -> Any:
@@ -101,10 +103,11 @@ def ask(
 async def ask_async(
     app: Any,
     method: str,
-    path: str,
+    address: str,
     body: bytes | Iterable[bytes | None] = b"",
     headers: dict[str, str] | None = None,
 ) -> Answer:
+    path, _, query = address.partition("?")
     chunks = iter([body] if isinstance(body, bytes) else body)
     sent = {"host": "localhost:8501", **(headers or {})}
     scope = {
@@ -114,7 +117,7 @@ async def ask_async(
         "scheme": "http",
         "path": path,
         "raw_path": path.encode(),
-        "query_string": b"",
+        "query_string": query.encode(),
         "root_path": "",
         "headers": [(name.lower().encode(), value.encode()) for name, value in sent.items()],
         "server": ("127.0.0.1", 8501),

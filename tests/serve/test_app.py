@@ -7,6 +7,7 @@ import base64
 import io
 import json
 import re
+import threading
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,9 @@ from PIL import Image
 
 from tests.serve.asking import Mapper, application, ask, ask_async, model, picture
 from tlcli.errors import GraphError
+from tlcli.litert.pool import LiteRTPool
+from tlcli.serve.app import make_app
+from tlcli.serve.asked import Shown
 from tlcli.serve.guard import host_of, is_allowed_host
 from tlcli.serve.limits import Limits
 
@@ -97,6 +101,8 @@ def test_large_images_are_refused_before_they_are_decoded() -> None:
         ("POST", "/v1/models/colours", 405),
         ("PUT", PREDICT, 405),
         ("GET", "/label", 405),
+        ("GET", "/page/label", 405),
+        ("GET", "/page", 404),
         ("POST", "/v1/models/colours:classify", 400),
         ("GET", "/", 200),
         ("POST", "/", 405),
@@ -113,17 +119,86 @@ def test_addresses(app: Any, method: str, path: str, status: int) -> None:
     assert "default-src 'none'" in found.headers["content-security-policy"]
 
 
-def test_labels_for_the_page() -> None:
-    found = ask(application(mapper=Mapper(), top_k=2), "POST", "/label", picture("green")).json
+def test_labels_and_pictures_for_the_page() -> None:
+    shown = Shown(top_k=2, threshold=2.0)  # the page itself decides what is unsure
+    app = application(mapper=Mapper(), shown=shown)
+    found = ask(app, "POST", "/page/label", picture("green")).json
     assert [each["label"] for each in found["predictions"]] == ["green", "red"]
     assert found["predictions"][0]["score"] > 0.99
-    assert found["picture"].startswith("data:image/jpeg;base64,")
-    maps = {each["heat_map"] for each in found["predictions"]}
-    assert found["picture"] not in maps
-    assert all(each.startswith("data:image/jpeg;base64,") for each in maps)
-    without = ask(application(), "POST", "/label", picture("green")).json
-    assert [each["heat_map"] for each in without["predictions"]] == [None] * 3
-    assert ask(application(), "POST", "/label", b"text").json == {"error": "not an image"}
+    assert found["mapped"] == found["predictions"][0]["index"] == 1
+    other = ask(app, "POST", "/page/label?map=0", picture("green")).json
+    assert other["mapped"] == 0
+    pictures = {found["picture"], found["heat_map"], other["heat_map"]}
+    assert len(pictures) == 3
+    assert all(each.startswith("data:image/jpeg;base64,") for each in pictures)
+    without = ask(application(), "POST", "/page/label", picture("green")).json
+    assert without["heat_map"] is None
+    assert ask(application(), "POST", "/page/label", b"text").json == {"error": "not an image"}
+    for wrong in ("3", "-1", "x", "", "9" * 5000):
+        assert ask(app, "POST", f"/page/label?map={wrong}", picture()).status == 400
+
+
+def test_one_image_file_as_it_is(app: Any) -> None:
+    for headers in (
+        {},
+        {"content-type": "application/x-www-form-urlencoded"},  # curl's own
+        {"content-type": "application/octet-stream"},
+        {"content-type": "IMAGE/PNG; x=y"},
+    ):
+        found = ask(app, "POST", "/label", picture("blue"), headers)
+        assert found.status == 200
+        assert found.json["predictions"][0]["label"] == "blue"
+        assert set(found.json["predictions"][0]) == {"label", "score"}
+        assert set(found.json) == {"predictions"}
+    for content_type, reason in (
+        ("application/json", "send JSON to /v1/models/NAME:predict"),
+        ("multipart/form-data; boundary=x", "curl --data-binary @photo.jpg"),
+        ("text/plain", "not text/plain"),
+        ("\x1b[31m", "not that"),
+    ):
+        found = ask(app, "POST", "/label", picture(), {"content-type": content_type})
+        assert found.status == 415
+        assert reason in found.json["error"]
+    found = ask(app, "POST", "/label", b"text")
+    assert (found.status, found.json) == (400, {"error": "not an image"})
+
+
+def test_one_image_file_on_the_address_of_tensorflow_serving(app: Any) -> None:
+    found = ask(app, "POST", PREDICT, picture("blue"), {"content-type": "image/png"})
+    assert found.status == 200
+    [scores] = found.json["predictions"]
+    assert scores == ask(app, "POST", PREDICT, rows(picture("blue"))).json["predictions"][0]
+    bad = ask(app, "POST", PREDICT, b"text", {"content-type": "image/png"})
+    assert (bad.status, bad.json) == (400, {"error": "instance 1: not an image"})
+    # Without its type it is taken for JSON, as clients declare that in many ways.
+    untyped = ask(app, "POST", PREDICT, picture("blue"))
+    assert untyped.status == 400
+    assert "declare its type (Content-Type: image/jpeg)" in untyped.json["error"]
+    for content_type in ("text/plain", "application/x-www-form-urlencoded", "application/json"):
+        sent = ask(app, "POST", PREDICT, rows(picture()), {"content-type": content_type})
+        assert sent.status == 200
+    form = ask(app, "POST", PREDICT, b"--x", {"content-type": "multipart/form-data; boundary=x"})
+    assert form.status == 415
+    assert "-H 'Content-Type: image/jpeg'" in form.json["error"]
+
+
+def test_a_threshold_makes_images_unsure(app: Any) -> None:
+    grey = picture("#808080")
+    scores = ask(app, "POST", "/label?top_k=2", grey).json["predictions"]
+    assert len(scores) == 2
+    for threshold in ("0.5", "50%"):
+        found = ask(app, "POST", f"/label?threshold={threshold}".replace("%", "%25"), grey)
+        assert found.json == {"predictions": [], "best": scores[0]}
+    by_option = application(shown=Shown(threshold=0.5))
+    assert ask(by_option, "POST", "/label", grey).json == {"predictions": [], "best": scores[0]}
+    assert len(ask(by_option, "POST", "/label?threshold=0", grey).json["predictions"]) == 3
+    assert 'id="threshold" min="0" max="100" step="any" value="50"' in (
+        ask(by_option, "GET", "/").body.decode()
+    )
+    for query in ("threshold=x", "threshold=nan", "top_k=0", "top_k=101", "top_k=1.5"):
+        wrong = ask(app, "POST", f"/label?{query}", grey)
+        assert wrong.status == 400
+        assert query.partition("=")[0] in wrong.json["error"]
 
 
 @pytest.mark.parametrize("preprocessing", ["tlcli-1", "label_image"])
@@ -131,8 +206,8 @@ def test_a_heat_map_lies_where_the_network_saw_it(preprocessing: Any) -> None:
     class Brightest:
         """A map that is warm where the network's image is bright."""
 
-        def maps(self, batch: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-            return np.repeat(batch.mean(axis=3, keepdims=True), 3, axis=3).astype(np.float32)
+        def maps(self, batch: np.ndarray[Any, Any], labels: Any) -> np.ndarray[Any, Any]:
+            return np.asarray(batch.mean(axis=3), np.float32)
 
         def close(self) -> None:
             return
@@ -144,11 +219,11 @@ def test_a_heat_map_lies_where_the_network_saw_it(preprocessing: Any) -> None:
     stream = io.BytesIO()
     photo.save(stream, "JPEG", exif=exif.tobytes())
     served = model(Brightest(), preprocessing=preprocessing)
-    found = asyncio.run(served.label(stream.getvalue(), 1))
+    found = asyncio.run(served.show(stream.getvalue(), 1))
     served.close()
     shown, heat = (
         np.asarray(Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2]))), float)
-        for uri in (found["picture"], found["predictions"][0]["heat_map"])
+        for uri in (found["picture"], found["heat_map"])
     )
     bright = shown.mean(axis=2) > 128
     assert bright.shape == ((40, 80) if preprocessing == "label_image" else (80, 40))
@@ -169,7 +244,7 @@ def test_a_picture_that_is_not_upright_says_why(preprocessing: Any, kind: str) -
         exif[0x0112] = turned
         stream = io.BytesIO()
         photo.save(stream, kind, exif=exif.tobytes())
-        found = asyncio.run(served.label(stream.getvalue(), 1))
+        found = asyncio.run(served.show(stream.getvalue(), 1))
         shown = Image.open(io.BytesIO(base64.b64decode(found["picture"].partition(",")[2])))
         # Pillow turns a TIFF upright by itself, whoever reads it.
         upright = preprocessing == "tlcli-1" or kind == "TIFF"
@@ -286,6 +361,35 @@ def test_many_requests_at_once_run_one_after_the_other(app: Any) -> None:
         ]
 
     assert asyncio.run(everyone()) == [0, 1, 2] * 8
+
+
+def test_images_run_at_once_where_the_engine_allows_it() -> None:
+    """Each run waits for another one: one after the other, they would wait in vain."""
+    together = threading.Barrier(2, timeout=60)
+
+    class Pool(LiteRTPool):
+        def __init__(self) -> None:
+            self.workers = 2
+            self.crowded: list[bool] = []
+
+        def run(self, batch: np.ndarray[Any, Any], crowded: bool = False) -> Any:
+            together.wait()
+            self.crowded.append(crowded)
+            return np.full((len(batch), 3), 1 / 3, np.float32)
+
+        def close(self) -> None:
+            return
+
+    engine = Pool()
+    app = make_app(model(engine=engine), Limits())
+
+    async def everyone() -> list[int]:
+        asked = [ask_async(app, "POST", "/label", picture()) for _ in range(8)]
+        return [found.status for found in await asyncio.gather(*asked)]
+
+    assert asyncio.run(everyone()) == [200] * 8
+    # Only the first one had the machine to itself.
+    assert sorted(engine.crowded) == [False] + [True] * 7
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import csv
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 
 from tests.chromium import Chromium, find
 from tests.serve.running import Server, running
-from tests.support import Trained
+from tests.support import Trained, tlcli
 
 pytestmark = pytest.mark.slow
 
@@ -53,8 +54,12 @@ def page(server: Server, tmp_path: Path) -> Iterator[Chromium]:
         browser.open(server.url)
         yield browser
         # All that it ever asked for is this server and what it holds itself.
-        places = {url for url in browser.requested if not url.startswith(("data:", "blob:"))}
-        assert places <= {server.url + "/", server.url + "/label", "about:blank"}
+        places = {
+            url.partition("?")[0]
+            for url in browser.requested
+            if not url.startswith(("data:", "blob:"))
+        }
+        assert places <= {server.url + "/", server.url + "/page/label", "about:blank"}
         assert browser.complaints == []
 
 
@@ -100,7 +105,7 @@ def test_chosen_files_get_scores_and_heat_maps(
     # Another label's map.
     before = page.run("document.querySelectorAll('#list img')[1].src")
     page.run("document.querySelectorAll('#list .score')[1].click()")
-    assert page.run("document.querySelectorAll('#list img')[1].src") != before
+    page.wait(f"document.querySelectorAll('#list img')[1].src !== {json.dumps(before)}")
     assert page.run(
         "[...document.querySelectorAll('#list .score')].map(e => e.ariaPressed).slice(0, 2)"
     ) == ["false", "true"]
@@ -123,10 +128,101 @@ def test_pasted_and_dropped_files(page: Chromium, trained: Trained, events: list
     assert "given.jpg: house with" in page.run("document.getElementById('said').innerText")
 
 
+def drop(page: Chromium, *paths: Path) -> None:
+    """Drop files or folders on the page as the system does."""
+    data = {"items": [], "files": [str(path) for path in paths], "dragOperationsMask": 1}
+    for kind in ("dragEnter", "dragOver", "drop"):
+        page.call("Input.dispatchDragEvent", type=kind, x=300, y=300, data=data)
+
+
+def test_a_dropped_folder(page: Chromium, trained: Trained, axe: str, tmp_path: Path) -> None:
+    """Nested, of more files than a browser lists at once, with others between them."""
+    folder = tmp_path / "my photos"
+    contents = [path.read_bytes() for path in photos(trained)]
+    for number in range(120):
+        inner = folder / ("deep" if number % 12 else "deep/deeper")
+        inner.mkdir(parents=True, exist_ok=True)
+        (inner / f"{number:03}.JPG").write_bytes(contents[number % 2])
+    (folder / "deep" / "broken.jpg").write_text("text")
+    (folder / "notes.txt").write_text("text")
+    (folder / "empty").mkdir()
+    drop(page, folder)
+    # While it works, the page takes clicks and shows how far it is.
+    page.wait("document.querySelectorAll('#list [aria-busy=false]').length > 5")
+    assert not page.run("document.getElementById('progress').hidden")
+    assert page.run("document.getElementById('count').innerText").endswith(" of 121")
+    page.run("document.querySelector('summary').click()")
+    said = "120 of 121 pictures labelled; 1 other file in the folder left out"
+    page.wait(f"document.getElementById('said').innerText === {json.dumps(said)}", 240)
+    assert page.run("document.getElementById('progress').hidden")
+    assert "my photos/deep/broken.jpg: not an image" in page.run(
+        "document.getElementById('failed').textContent"
+    )
+    names = page.run("[...document.querySelectorAll('#list h3')].map(each => each.textContent)")
+    assert len(names) == 121
+    assert {"my photos/deep/deeper/000.JPG", "my photos/deep/119.JPG"} <= set(names)
+    page.screen(390, dark=True)
+    assert page.fits()
+    page.run("document.getElementById('clear').click()")
+    drop(page, folder / "empty")
+    page.wait("document.getElementById('said').innerText === 'There is no picture in the folder'")
+    # Dropped files need no known name.
+    drop(page, folder / "notes.txt", folder / "deep" / "119.JPG")
+    page.wait("document.getElementById('said').innerText === '1 of 2 pictures labelled'")
+
+
+def test_pictures_can_be_unsure_and_the_table_downloaded(
+    page: Chromium, trained: Trained, axe: str, tmp_path: Path
+) -> None:
+    page.call("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(tmp_path))
+    bad, formula = tmp_path / 'a, "b".jpg', tmp_path / "=1+1.jpg"
+    bad.write_text("text")
+    formula.write_bytes(photos(trained)[0].read_bytes())
+    page.choose_files("#files", *photos(trained), formula, bad)
+    page.wait("document.getElementById('said').innerText === '3 of 4 pictures labelled'")
+    unsure = "[...document.querySelectorAll('.verdict')].filter(each => !each.hidden)"
+    assert page.run(f"{unsure}.length") == 0
+
+    def table() -> list[dict[str, str]]:
+        target = tmp_path / "labels.csv"
+        target.unlink(missing_ok=True)
+        page.run("document.getElementById('save').click()")
+        page.wait_for(lambda: target.is_file() and target.stat().st_size > 0, "the CSV file")
+        text = target.read_text(encoding="utf-8-sig")
+        assert target.read_bytes().startswith(b"\xef\xbb\xbf")
+        return list(csv.DictReader(text.splitlines()))
+
+    found = {row["image"]: row for row in table()}
+    assert set(found) == {*(path.name for path in photos(trained)), "'=1+1.jpg", bad.name}
+    assert found[bad.name]["error"] == "not an image"
+    run = tlcli("label", "--graph", trained.graph, "--top_k", 1, "--format", "csv", formula)
+    [expected] = csv.DictReader(run.out.splitlines())
+    assert found["'=1+1.jpg"] == {**expected, "image": "'=1+1.jpg"}
+    # 100%: nothing reaches it.
+    page.run(
+        "(each => { each.value = '100'; each.dispatchEvent(new Event('input')); })"
+        "(document.getElementById('threshold'))"
+    )
+    assert page.run(f"{unsure}.length") == 3
+    assert page.run(f"{unsure}[0].innerText").startswith("unsure (best: house with")
+    assert page.run("document.getElementById('tally').innerText") == (
+        "0 labelled, 3 unsure, 1 without labels"
+    )
+    for row in table():
+        assert not row["label"]
+        assert row["image"] == bad.name or row["error"].startswith("unsure (best: house with")
+    for dark in (False, True):
+        page.screen(390, dark=dark)
+        assert page.fits()
+        assert page.accessibility(axe) == []
+
+
 def test_the_camera_by_keys_alone(page: Chromium, axe: str) -> None:
     focus = "document.activeElement.id"
     page.press("Tab")
     assert page.run(focus) == "choose"
+    page.press("Tab")
+    assert page.run(focus) == "choose-folder"
     page.press("Tab")
     assert page.run(focus) == "camera-on"
     page.press("Enter")

@@ -158,7 +158,7 @@ def test_an_image_of_a_slow_format_is_labelled(trained: Trained) -> None:
     """Decoded in a child process."""
     large = encoded(Image.new("RGB", (900, 700), "green"), "JPEG2000")
     with running("--graph", trained.graph) as server:
-        status, answer = server.ask("POST", "/label", large)
+        status, answer = server.ask("POST", "/page/label", large)
         assert status == 200
         assert answer["predictions"]
         with Image.open(io.BytesIO(base64.b64decode(answer["picture"].partition(",")[2]))) as shown:

@@ -13,6 +13,7 @@ import click
 from tlcli.commands.options import (
     GRAPH_GROUP,
     LOGGING_GROUP,
+    SCORE,
     GroupedCommand,
     find_graph,
     graph_options,
@@ -32,7 +33,8 @@ def _name(value: str) -> str:
 
 
 GROUPS = {
-    "Server": ("host", "port", "name", "allowed_hosts", "max_bytes", "max_pixels", "top_k"),
+    "Server": ("host", "port", "name", "allowed_hosts", "max_bytes", "max_pixels"),
+    "Labels": ("top_k", "threshold"),
     "Graph": GRAPH_GROUP,
     "Logging": LOGGING_GROUP,
 }
@@ -58,10 +60,9 @@ GROUPS = {
 @click.option(
     "--name",
     type=_name,
-    default="model",
-    show_default=True,
     metavar="NAME",
-    help="Name of the model in /v1/models/NAME.",
+    help="Name of the model on the page and in /v1/models/NAME. [default: model; on the page that "
+    "of its folder]",
 )
 @click.option(
     "--num_top_predictions",
@@ -71,7 +72,13 @@ GROUPS = {
     default=5,
     show_default=True,
     metavar="N",
-    help="Labels per image on the page, best first.",
+    help="Labels per image on the page and in /label, best first.",
+)
+@click.option(
+    "--threshold",
+    type=SCORE,
+    metavar="P",
+    help="An image without a score of at least P is unsure (0.8 or 80%); the page can change it.",
 )
 @click.option(
     "--max_bytes",
@@ -101,8 +108,9 @@ def command(
     graph: Path | None,
     host: str,
     port: int,
-    name: str,
+    name: str | None,
     top_k: int,
+    threshold: float | None,
     max_bytes: int,
     max_pixels: int,
     allowed_hosts: tuple[str, ...],
@@ -115,24 +123,26 @@ def command(
     \b
     Examples:
       tlcli serve
-      tlcli serve --graph output_graph.pb --port 8080
+      tlcli serve --graph output_graph.pb --port 8080 --threshold 80%
     """
     set_up_logging(logging_verbosity, quiet)
     check_extra()
+    from tlcli.serve.about import DEFAULT_NAME
     from tlcli.serve.app import make_app
+    from tlcli.serve.asked import Shown
     from tlcli.serve.limits import Limits
     from tlcli.serve.model import open_model
     from tlcli.serve.server import address_of, is_loopback, open_socket, serve
 
     limits = Limits(max_bytes=max_bytes, max_pixels=max_pixels)
     with closing(open_model(find_graph(graph), name, limits.max_pixels, **options)) as model:
-        app = make_app(model, limits, top_k, allowed_hosts)
+        app = make_app(model, limits, Shown(top_k, threshold), allowed_hosts)
         listening = open_socket(host, port)
         address = address_of(listening)
 
         def announce() -> None:
             click.echo(f"Open {address} in a browser; Ctrl-C ends it.")
-            click.echo(f"Programs: POST {address}/v1/models/{name}:predict")
+            click.echo(f"Programs: POST {address}/v1/models/{name or DEFAULT_NAME}:predict")
             if not is_loopback(listening.getsockname()[0]):
                 click.echo(
                     f"Warning: other machines reach {host} too, and nothing asks them for a "

@@ -114,15 +114,19 @@ class LiteRTPool:
         with self._lent(crowded) as engine:
             return engine.run(image, scale)
 
-    def run(self, batch: Array) -> Array:
+    def run(self, batch: Array, crowded: bool = False) -> Array:
         """Return the outputs for a batch, several of its images at once.
+
+        Args:
+            batch: [n, ...].
+            crowded: other batches are waiting.
 
         Raises:
             GraphError: the model cannot be run on it.
         """
         images = batch[:, np.newaxis]
         if len(batch) < 2 or self.workers < 2:
-            with self._lent(crowded=False) as engine:
+            with self._lent(crowded) as engine:
                 rows = [engine.run(image) for image in images]
                 return np.concatenate(rows) if rows else engine.run(batch)
         self._check_open()

@@ -1,12 +1,13 @@
 """The routes of the server.
 
     GET   /                                     the page
-    POST  /label                                the bytes of one image file, for the page
+    POST  /page/label                           for the page: one image file, with pictures
+    POST  /label                                one image file: its best labels
     GET   /v1/models/NAME                       as in TensorFlow Serving, like the following
     GET   /v1/models/NAME/metadata
-    POST  /v1/models/NAME:predict
+    POST  /v1/models/NAME:predict               JSON, or one image file with an image type
 
-A version may be given (/versions/1); there is one.
+A version may be given (/versions/1); there is one. `/label` takes `?top_k=N&threshold=P`.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from starlette.routing import Route
 
 from tlcli.errors import GraphError, ImageError
 from tlcli.serve import predict
+from tlcli.serve.asked import Query, Shown, check_image_type, check_json_type, is_image_type
 from tlcli.serve.guard import HEADERS, App, Bodies, Message, Receive, Send, check_sender
 from tlcli.serve.limits import Limits, RequestError
 from tlcli.serve.model import ServedModel
@@ -43,26 +45,31 @@ _MODEL_PATH = re.compile(
 
 
 def make_app(
-    model: ServedModel, limits: Limits, top_k: int = 5, allowed_hosts: Iterable[str] = ()
+    model: ServedModel,
+    limits: Limits,
+    shown: Shown = Shown(),  # noqa: B008 - frozen
+    allowed_hosts: Iterable[str] = (),
 ) -> App:
     """Return the ASGI application.
 
     Args:
         model: to serve.
         limits: of requests.
-        top_k: how many labels per image the page shows.
+        shown: which labels the page and `/label` return.
         allowed_hosts: host names of the server, in addition to IP addresses and localhost.
     """
-    views = _Views(model, limits, top_k)
+    views = _Views(model, limits, shown)
     app = Starlette(
         routes=[
             Route("/", views.page, methods=["GET"]),
+            Route("/page/label", views.page_label, methods=["POST"]),
             Route("/label", views.label, methods=["POST"]),
             Route("/v1/models/{path:path}", views.models, methods=["GET", "POST"]),
         ],
         exception_handlers={
             RequestError: _on_request_error,
             HTTPException: _on_http_error,
+            ImageError: _on_image_error,
             GraphError: _on_graph_error,
             ClientDisconnect: _on_disconnect,
             Exception: _on_bug,
@@ -73,10 +80,10 @@ def make_app(
 
 
 class _Views:
-    def __init__(self, model: ServedModel, limits: Limits, top_k: int) -> None:
+    def __init__(self, model: ServedModel, limits: Limits, shown: Shown) -> None:
         self._model = model
         self._limits = limits
-        self._top_k = top_k
+        self._default = shown
         self._bodies = Bodies(limits)
         # One: parsing takes many times a body's size.
         self._parser = Threads("tlcli-parse", 1)
@@ -84,18 +91,25 @@ class _Views:
     async def page(self, request: Request) -> Response:
         nonce = secrets.token_urlsafe(16)
         return Response(
-            render(self._model, self._limits, nonce),
+            render(self._model, self._limits, self._default, nonce),
             media_type="text/html",
             headers=policy(nonce),
         )
 
-    async def label(self, request: Request) -> Response:
+    async def page_label(self, request: Request) -> Response:
+        mapped = Query(request.query_params).index("map", len(self._model.labels))
         async with self._bodies.body(request) as content:
             try:
-                return _json(await self._model.label(content, self._top_k))
+                return _json(await self._model.show(content, self._default.top_k, mapped))
             except ImageError as error:
                 # Shown by the page; a status of 400 would add an error to the browser's console.
                 return _error(200, str(error))
+
+    async def label(self, request: Request) -> Response:
+        shown = Query(request.query_params).shown(self._default)
+        async with self._bodies.body(request) as content:
+            check_image_type(request.headers)
+            return _json(await self._model.label(content, shown.top_k, shown.threshold))
 
     async def models(self, request: Request) -> Response:
         found = _MODEL_PATH.fullmatch(request.path_params["path"])
@@ -119,9 +133,14 @@ class _Views:
         if end != ":predict":
             raise RequestError(400, f"{end[1:]} is not offered; ask for predict")
         async with self._bodies.body(request) as body:
-            parsed = await self._parser.run(
-                predict.read_request, body, model.height, model.width, self._limits.max_instances
-            )
+            if is_image_type(request.headers):
+                parsed = predict.PredictRequest((body,), by_row=True)
+            else:
+                check_json_type(request.headers)
+                parsed = await self._parser.run(
+                    *(predict.read_request, body, model.height, model.width),
+                    self._limits.max_instances,
+                )
             results = await model.predict(parsed.instances)
         return _json(predict.write_answer(results, parsed.by_row))
 
@@ -173,6 +192,10 @@ async def _on_http_error(request: Request, error: HTTPException) -> Response:
         error.status_code, error.detail
     )
     return _error(error.status_code, message, dict(error.headers or {}))
+
+
+async def _on_image_error(request: Request, error: ImageError) -> Response:
+    return _error(400, str(error))
 
 
 async def _on_graph_error(request: Request, error: GraphError) -> Response:

@@ -1,4 +1,4 @@
-"""The served model: one classifier, used by one thread; others decode images."""
+"""The served model: one classifier, used by as many threads as it allows; others decode images."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from tlcli.core.images.decoding import open_image, orientation
 from tlcli.core.images.thumbnails import picture
 from tlcli.errors import GraphError, ImageError
 from tlcli.report.collect import data_uri
+from tlcli.serve.about import About, about
 from tlcli.serve.threads import Threads
 
 # More than processors: each may be busy with an image for seconds.
@@ -37,13 +38,13 @@ _NOT_TURNED = "as the network saw it: this graph ignores the camera's orientatio
 class ServedModel:
     """A classifier for any number of requests at the same time.
 
-    LiteRT's interpreter is not thread-safe, and one run uses all CPUs anyway: requests wait for
-    one another in one thread for it. Images are decoded in other threads, so that a slow one
-    delays no other request.
+    Images are decoded in threads, so that a slow one delays no other request, and run in further
+    ones: in LiteRT one image per processor at a time. Other engines use all processors for one
+    run, so requests wait for one another.
 
     Args:
         classifier: closed with `close`.
-        name: of the model in its URL.
+        about: what the page states about it.
         max_pixels: larger images are refused before they are decoded.
         mapper: of the heat maps, also closed with `close`; or why there are none, in a few words.
 
@@ -54,19 +55,21 @@ class ServedModel:
     def __init__(
         self,
         classifier: Classifier,
-        name: str,
+        about: About,
         max_pixels: int,
         mapper: ActivationMapper | str = "they were not asked for",
     ) -> None:
-        self.name = name
+        self.about = about
+        self.name = about.name
         self.labels = classifier.labels
         self.height = classifier.preprocessing.height
         self.width = classifier.preprocessing.width
         self._classifier = classifier
         self._max_pixels = max_pixels
         self._mapper = None if isinstance(mapper, str) else mapper
+        self._maps_fail = False
         self.no_heat_maps = mapper if isinstance(mapper, str) else None
-        self._runner = Threads("tlcli-run", 1)
+        self._runner = Threads("tlcli-run", classifier.runs_at_once)
         self._decoders = Threads("tlcli-decode", _DECODERS)
         self._large = asyncio.Semaphore(_LARGE_AT_ONCE)
 
@@ -87,48 +90,64 @@ class ServedModel:
                 *(self._attempt(instance) for instance in instances[start : start + step])
             )
             whole = [batch for batch in batches if not isinstance(batch, str)]
-            scores = iter(
-                await self._runner.run(self._classifier.scores, np.concatenate(whole))
-                if whole
-                else ()
-            )
+            scores = iter(await self._scores(np.concatenate(whole)) if whole else ())
             found += [
                 batch if isinstance(batch, str) else _plain(next(scores)) for batch in batches
             ]
         return found
 
-    async def label(self, content: bytes, top_k: int) -> dict[str, Any]:
-        """Return the best labels of one image file.
+    async def label(self, content: bytes, top_k: int, threshold: float | None) -> dict[str, Any]:
+        """Return the best labels of one image file, as ``tlcli label --format json`` does.
 
         Returns:
-            ``predictions``, a list of ``label``, ``score`` and ``heat_map``, best first, and
-            ``picture``; pictures are data URIs, None where there are none. ``caption`` is about the
-            orientation of the picture.
+            ``predictions``, a list of ``label`` and ``score``, best first, of those that reach
+            ``threshold`` (None: all); where none does, the best one is ``best``.
+
+        Raises:
+            ImageError: it cannot be labelled; the reason alone.
+            GraphError: the graph cannot be run.
+        """
+        scores = _scored((await self._scores(await self._decoded(content)))[0])
+        best = _best(scores, top_k)
+        reached = [i for i in best if threshold is None or scores[i] >= threshold]
+        found: dict[str, Any] = {"predictions": [self._one(scores, index) for index in reached]}
+        return found if reached else {**found, "best": self._one(scores, best[0])}
+
+    def _one(self, scores: list[float], index: int) -> dict[str, Any]:
+        return {"label": self.labels[index], "score": scores[index]}
+
+    async def show(self, content: bytes, top_k: int, mapped: int | None = None) -> dict[str, Any]:
+        """Return the best labels of one image file with what the page shows of it.
+
+        Args:
+            content: of the file.
+            top_k: how many labels.
+            mapped: index of the label whose heat map is returned; None: the best one's.
+
+        Returns:
+            ``predictions``, a list of ``label``, ``index`` and ``score``, best first;
+            ``picture`` and ``heat_map``, data URIs, None where there are none; ``mapped``.
+            ``caption`` is about the orientation of the picture.
 
         Raises:
             ImageError: it cannot be labelled; the reason alone.
             GraphError: the graph cannot be run.
         """
         batch = await self._decoded(content)
-        scores = _plain((await self._runner.run(self._classifier.scores, batch))[0])
-        if isinstance(scores, str):
-            raise ImageError(scores)
-        best = np.argsort(-np.array(scores), kind="stable")[:top_k].tolist()
-        shown, caption = await self._decoders.run(self._shown, content)
-        maps = None if shown is None else await self._runner.run(self._maps, batch, best)
+        row, (shown, caption) = await asyncio.gather(
+            self._scores(batch), self._decoders.run(self._shown, content)
+        )
+        scores = _scored(row[0])
+        best = _best(scores, top_k)
+        mapped = best[0] if mapped is None else mapped
+        heat = None if shown is None else await self._runner.run(self._map, batch, mapped)
+        picture_uri, heat_uri = await self._decoders.run(_data_uris, shown, heat)
         return {
-            "picture": None if shown is None else data_uri(shown),
+            "picture": picture_uri,
             "caption": caption,
-            "predictions": [
-                {
-                    "label": self.labels[index],
-                    "score": scores[index],
-                    "heat_map": None
-                    if maps is None or shown is None
-                    else data_uri(overlay(shown, maps[rank])),
-                }
-                for rank, index in enumerate(best)
-            ],
+            "heat_map": heat_uri,
+            "mapped": mapped,
+            "predictions": [{**self._one(scores, index), "index": index} for index in best],
         }
 
     def close(self) -> None:
@@ -140,6 +159,10 @@ class ServedModel:
         if self._mapper is not None:
             self._mapper.close()
 
+    async def _scores(self, batch: Array) -> Array:
+        crowded = self._runner.is_busy
+        return await self._runner.run(self._classifier.scores, batch, crowded)
+
     async def _attempt(self, instance: bytes | Array) -> Array | str:
         """Return the graph's input for an instance, or why there is none."""
         if not isinstance(instance, bytes):
@@ -150,11 +173,15 @@ class ServedModel:
             return str(error)
 
     async def _decoded(self, content: bytes) -> Array:
-        pixels = await self._decoders.run(self._pixels, content)
-        if pixels <= _LARGE:
-            return await self._decoders.run(self._read, content)
+        # Handing work to a thread takes as long as decoding a small part of an image.
+        found = await self._decoders.run(self._read_unless_large, content)
+        if found is not None:
+            return found
         async with self._large:
             return await self._decoders.run(self._read, content)
+
+    def _read_unless_large(self, content: bytes) -> Array | None:
+        return None if self._pixels(content) > _LARGE else self._read(content)
 
     def _read(self, content: bytes) -> Array:
         try:
@@ -185,18 +212,16 @@ class ServedModel:
         upright = picture(content, _PICTURE_SIDE)
         return upright is not None and upright.tobytes() != shown.tobytes()
 
-    def _maps(self, batch: Array, labels: list[int]) -> Array | None:
-        """Return the maps of labels, [K, gh, gw]."""
-        if self._mapper is None:
+    def _map(self, batch: Array, label: int) -> Array | None:
+        """Return the map of a label, [gh, gw]."""
+        if self._mapper is None or self._maps_fail:
             return None
         try:
-            found = np.moveaxis(self._mapper.maps(batch)[0][..., labels], -1, 0)
+            return np.asarray(self._mapper.maps(batch, [label])[0])
         except NoActivationMapError as error:
             # This shows only when the graph runs, and is the same for every image.
-            self._mapper.close()
-            self._mapper, self.no_heat_maps = None, str(error)
+            self._maps_fail, self.no_heat_maps = True, str(error)
             return None
-        return np.asarray(found)
 
     def _pixels(self, content: bytes) -> int:
         """Return the size of an image; raise ImageError for one that would take too much memory."""
@@ -209,8 +234,14 @@ class ServedModel:
         return width * height
 
 
-def open_model(graph: Path, name: str, max_pixels: int, **options: Any) -> ServedModel:
-    """Load a graph to serve; ``options`` are those of `tlcli.load`.
+def open_model(graph: Path, name: str | None, max_pixels: int, **options: Any) -> ServedModel:
+    """Load a graph to serve.
+
+    Args:
+        graph: its path.
+        name: in its URL; None: "model", and the page shows that of its folder.
+        max_pixels: larger images are refused.
+        options: those of `tlcli.load`.
 
     Raises:
         TlcliError: as from `tlcli.load`.
@@ -221,7 +252,32 @@ def open_model(graph: Path, name: str, max_pixels: int, **options: Any) -> Serve
         mapper = ActivationMapper.for_classifier(classifier, options)
     except (GraphError, OSError) as error:
         mapper = str(error)
-    return ServedModel(classifier, name, max_pixels, mapper)
+    return ServedModel(classifier, about(classifier, name), max_pixels, mapper)
+
+
+def _data_uris(shown: Image.Image | None, heat: Array | None) -> tuple[str | None, str | None]:
+    """Return the picture, and the picture under its heat map."""
+    if shown is None:
+        return None, None
+    return data_uri(shown), None if heat is None else data_uri(overlay(shown, heat))
+
+
+def _best(scores: list[float], top_k: int) -> list[int]:
+    # Stable: of equal scores the first in the labels file comes first.
+    found: list[int] = np.argsort(-np.array(scores), kind="stable")[:top_k].tolist()
+    return found
+
+
+def _scored(scores: Array) -> list[float]:
+    """Return JSON numbers.
+
+    Raises:
+        ImageError: they are no numbers.
+    """
+    found = _plain(scores)
+    if isinstance(found, str):
+        raise ImageError(found)
+    return found
 
 
 def _plain(scores: Array) -> list[float] | str:

@@ -16,68 +16,100 @@
 
   const percent = (score) => (score * 100).toFixed(1) + "%";
 
-  // Asks the server; the answer always has either predictions or an error.
-  async function ask(blob) {
+  const pause = (milliseconds) => new Promise((done) => setTimeout(done, milliseconds));
+
+  // Asks the server; the answer always has either predictions or an error. The heat map is that of
+  // the label with the index `mapped`, or of the best one.
+  async function ask(blob, mapped) {
     if (blob.size > facts.maxBytes) {
       return {error: "too large: " + blob.size + " bytes (limit " + facts.maxBytes + " bytes)"};
     }
+    const address = "page/label" + (mapped === undefined ? "" : "?map=" + mapped);
     try {
-      const response = await fetch("label", {method: "POST", body: blob});
-      return await response.json();
+      for (let tries = 0; ; tries += 1) {
+        const response = await fetch(address, {method: "POST", body: blob});
+        if (response.status !== 503 || tries === 5) {
+          return await response.json();
+        }
+        await pause(1000);  // the server has too many requests at once
+      }
     } catch (error) {
       return {error: "the server did not answer, or the file cannot be read"};
     }
   }
 
+  const threshold = () => (parseFloat(get("threshold").value) || 0) / 100;
+
+  // As `tlcli label --threshold` has it: nothing is unsure at 0, nor a score that reaches it.
+  const isUnsure = (answer) => {
+    const best = answer.predictions[0];
+    return best !== undefined && threshold() > 0 && best.score < threshold();
+  };
+
   function figure(source, alt, caption) {
-    return make("figure", {}, make("img", {src: source, alt: alt}),
+    return make("figure", {}, make("img", {src: source, alt: alt, decoding: "async"}),
                 make("figcaption", {}, caption));
   }
 
   // Fills a card with an answer; pictures stand beside the bars, without the given one where
   // the name is empty.
-  function show(place, answer, name) {
+  function show(place, answer, name, blob) {
     if (answer.error !== undefined) {
       place.replaceChildren(make("p", {className: "error", textContent: answer.error}));
       return;
     }
-    const best = answer.predictions[0];
     const pictures = make("div", {className: "pictures"});
     if (answer.picture && name) {
       pictures.append(figure(answer.picture, name, answer.caption));
     }
     let map = null;
-    if (best && best.heat_map) {
-      map = figure(best.heat_map, "", "");
+    if (answer.heat_map) {
+      map = figure(answer.heat_map, "", "");
       pictures.append(map);
     }
     const scores = make("ol", {className: "scores"});
     const rows = [];
+    const maps = new Map([[answer.mapped, answer.heat_map]]);
+    let wanted = answer.mapped;
     for (const each of answer.predictions) {
       const row = make(map ? "button" : "div", {className: "score"},
                        make("i"), make("bdi", {textContent: each.label}),
                        make("span", {className: "n", textContent: percent(each.score)}));
       if (map) {
         row.type = "button";
-        row.addEventListener("click", () => choose(each, row));
+        row.addEventListener("click", () => choose(each));
       }
       rows.push([row, each]);
       scores.append(make("li", {}, row));
     }
-    function choose(each, row) {
-      const text = "where it saw " + each.label;
-      const image = map.querySelector("img");
-      image.src = each.heat_map;
-      image.alt = "Heat map: " + text;
-      map.querySelector("figcaption").textContent = text;
-      for (const [other] of rows) {
-        other.setAttribute("aria-pressed", String(other === row));
+    async function choose(each) {
+      wanted = each.index;
+      for (const [row, other] of rows) {
+        row.setAttribute("aria-pressed", String(other === each));
+      }
+      if (!maps.has(each.index)) {
+        const again = await ask(blob, each.index);
+        if (again.error !== undefined || !again.heat_map) {
+          say(again.error || "There is no heat map");
+          return;
+        }
+        maps.set(each.index, again.heat_map);
+      }
+      if (wanted === each.index) {  // no other was chosen meanwhile
+        const text = "where it saw " + each.label;
+        const image = map.querySelector("img");
+        image.src = maps.get(each.index);
+        image.alt = "Heat map: " + text;
+        map.querySelector("figcaption").textContent = text;
       }
     }
     if (map) {
-      choose(best, rows[0][0]);
+      choose(answer.predictions.find((each) => each.index === answer.mapped));
     }
-    place.replaceChildren(make("div", {className: "inner"}, pictures, scores));
+    const verdict = make("p", {className: "verdict", hidden: true});
+    place.replaceChildren(
+      make("div", {className: "inner"}, pictures, make("div", {}, verdict, scores)));
+    judge(place, answer);
     // A negative score, of a graph that ends in no softmax, has no bar.
     requestAnimationFrame(() => {
       for (const [row, each] of rows) {
@@ -86,70 +118,276 @@
     });
   }
 
+  // Marks a card whose best score is below the threshold.
+  function judge(place, answer) {
+    const verdict = place.querySelector(".verdict");
+    if (verdict === null) {
+      return;
+    }
+    const best = answer.predictions[0];
+    verdict.hidden = !isUnsure(answer);
+    verdict.replaceChildren("unsure (best: ", make("bdi", {textContent: best.label}),
+                            ", " + percent(best.score) + ")");
+    place.classList.toggle("unsure", isUnsure(answer));
+  }
+
   function inWords(name, answer) {
     if (answer.error !== undefined) {
       return name + ": " + answer.error;
     }
     const best = answer.predictions[0];
-    return best ? name + ": " + best.label + ", " + percent(best.score) : name;
+    const found = best.label + ", " + percent(best.score);
+    return name + ": " + (isUnsure(answer) ? "unsure (best: " + found + ")" : found);
   }
 
-  // The newest stands first; the server takes one at a time, so they wait here.
+  // What was labelled since the last "Clear". Pictures of the oldest cards are not kept: the page
+  // must stay light with thousands of them.
+  const MOST_CARDS = 300;
+  let results = [];
   const waiting = [];
-  let busy = false;
-  async function work() {
-    if (busy) {
+  // Card -> what is needed to judge it again; only of those that are shown.
+  const places = new Map();
+  let running = 0;
+  let walking = 0;
+  let leftOut = 0;
+  let begun = 0;
+  let ended = 0;
+  let failed = 0;
+  let last = null;
+
+  // The newest card stands first; some pictures are at the server at once, the others wait here.
+  function work() {
+    while (running < facts.parallel && waiting.length) {
+      running += 1;
+      next(waiting.shift()).finally(() => {
+        running -= 1;
+        work();
+      });
+    }
+    report();
+  }
+
+  async function next(job) {
+    const place = make("div", {}, make("p", {className: "soft", textContent: "Looking ..."}));
+    const card = make("li", {className: "card"},
+                      make("h3", {}, make("bdi", {textContent: job.name})), place);
+    card.setAttribute("aria-busy", "true");
+    list.prepend(card);
+    while (list.children.length > MOST_CARDS) {
+      const oldest = list.lastElementChild;
+      oldest.remove();
+      places.delete(oldest);
+    }
+    let answer;
+    let blob = job.blob;
+    try {
+      blob = blob || await job.open();
+      answer = await ask(blob);
+    } catch (error) {
+      answer = {error: "the file cannot be read"};
+    }
+    if (job.results !== results) {  // cleared meanwhile
       return;
     }
-    busy = true;
-    let done = 0;
-    let failed = 0;
-    while (waiting.length) {
-      const {blob, name, place} = waiting.shift();
-      const answer = await ask(blob);
-      show(place, answer, name);
-      place.closest(".card").setAttribute("aria-busy", "false");
-      done += 1;
-      failed += answer.error !== undefined ? 1 : 0;
-      say(waiting.length ? waiting.length + " to go" : done === 1 ? inWords(name, answer) :
-          failed ? done - failed + " of " + done + " pictures labelled" :
-          done + " pictures labelled");
+    show(place, answer, job.name, blob);
+    card.setAttribute("aria-busy", "false");
+    ended += 1;
+    last = {name: job.name, answer};
+    // Without the pictures, which only the card needs.
+    results.push({name: job.name, error: answer.error, predictions: answer.predictions});
+    if (answer.error === undefined && card.isConnected) {
+      places.set(card, [place, {predictions: answer.predictions}]);
     }
-    busy = false;
+    if (answer.error !== undefined) {
+      failed += 1;
+      get("failed").querySelector("ul").append(
+        make("li", {}, make("bdi", {textContent: job.name}), ": " + answer.error));
+    }
   }
 
-  function add(blobs) {
-    for (const blob of blobs) {
-      const name = blob.name || "picture";
-      const place = make("div", {}, make("p", {className: "soft", textContent: "Looking ..."}));
-      const card = make("li", {className: "card"},
-                        make("h3", {}, make("bdi", {textContent: name})), place);
-      card.setAttribute("aria-busy", "true");
-      list.prepend(card);
-      waiting.push({blob, name, place});
+  const isBusy = () => running > 0 || waiting.length > 0 || walking > 0;
+
+  function report() {
+    const busy = isBusy();
+    get("progress").hidden = !busy || begun < 2;
+    get("bar").max = Math.max(1, begun);
+    get("bar").value = ended;
+    get("count").textContent = ended + " of " + begun;
+    get("failed").hidden = failed === 0 || begun < 2;
+    get("failed").querySelector("summary").textContent =
+      failed + (failed === 1 ? " picture" : " pictures") + " without labels";
+    tally();
+    if (!busy && begun) {
+      const others = leftOut ? "; " + leftOut + " other file" + (leftOut === 1 ? "" : "s") +
+                               " in the folder left out" : "";
+      say((ended === 1 && last ? inWords(last.name, last.answer) :
+           failed ? ended - failed + " of " + ended + " pictures labelled" :
+           ended + " pictures labelled") + others);
+      begun = ended = leftOut = 0;
+      last = null;
     }
-    get("answers").hidden = list.children.length === 0;
+  }
+
+  function tally() {
+    const labelled = results.filter((each) => each.error === undefined);
+    const unsure = labelled.filter(isUnsure).length;
+    const parts = [labelled.length - unsure + " labelled"];
+    if (unsure) {
+      parts.push(unsure + " unsure");
+    }
+    if (labelled.length < results.length) {
+      parts.push(results.length - labelled.length + " without labels");
+    }
+    const hidden = results.length - list.children.length;
+    get("tally").textContent = results.length < 2 ? "" : parts.join(", ") +
+      (hidden > 0 ? "; the newest " + MOST_CARDS + " are shown, the CSV file has all" : "");
+    get("save").disabled = results.length === 0;
+  }
+
+  // Takes pictures: {name, blob}, or {name, open} for a file that is opened when its turn comes.
+  function add(jobs) {
+    if (!jobs.length) {
+      return;
+    }
+    if (!begun) {
+      say("");
+      failed = 0;
+      get("failed").querySelector("ul").replaceChildren();
+    }
+    for (const job of jobs) {
+      waiting.push({...job, results});
+    }
+    begun += jobs.length;
+    get("answers").hidden = false;
     work();
+  }
+
+  const named = (blobs) => Array.from(blobs, (blob) => (
+    {blob, name: blob.webkitRelativePath || blob.name || "picture"}));
+
+  const mayBePicture = (name) => facts.suffixes.some((each) => name.toLowerCase().endsWith(each));
+
+  // Adds the pictures among the files of a folder, by name.
+  function addFolder(given) {
+    const pictures = given.filter((each) => mayBePicture(each.name));
+    pictures.sort((one, other) => (one.name < other.name ? -1 : 1));
+    leftOut += given.length - pictures.length;
+    add(pictures);
+    return pictures.length;
+  }
+
+  const NO_PICTURE = "There is no picture in the folder";
+
+  // Labels the pictures of dropped files and folders, while further folders are read.
+  async function walk(entries) {
+    const job = (entry) => ({
+      name: entry.fullPath.replace(/^\//, "") || entry.name,
+      open: () => new Promise((done, fail) => entry.file(done, fail)),
+    });
+    add(entries.filter((entry) => entry.isFile).map(job));
+    const folders = entries.filter((entry) => entry.isDirectory);
+    const mine = results;
+    let pictures = folders.length ? 0 : 1;
+    walking += 1;
+    while (folders.length && mine === results) {
+      const folder = folders.shift();
+      const reader = folder.createReader();
+      const found = [];
+      try {
+        // Each call gives some of them, until none are left.
+        for (let some; (some = await new Promise((done, fail) =>
+          reader.readEntries(done, fail))).length;) {
+          found.push(...some);
+        }
+      } catch (error) {
+        say("The folder " + folder.name + " cannot be read");
+      }
+      folders.unshift(...found.filter((entry) => entry.isDirectory));
+      pictures += addFolder(found.filter((entry) => entry.isFile).map(job));
+    }
+    walking -= 1;
+    report();
+    if (!pictures) {
+      leftOut = 0;
+      say(NO_PICTURE);
+    }
   }
 
   get("choose").addEventListener("click", () => files.click());
   files.addEventListener("change", () => {
-    add(files.files);
+    add(named(files.files));
     files.value = "";
   });
-  get("clear").addEventListener("click", () => {
+  get("choose-folder").addEventListener("click", () => get("folder").click());
+  get("folder").addEventListener("change", () => {
+    if (!addFolder(named(get("folder").files))) {
+      leftOut = 0;
+      say(NO_PICTURE);
+    }
+    get("folder").value = "";
+  });
+  get("stop").addEventListener("click", () => {
+    begun -= waiting.length;
     waiting.length = 0;
+    report();
+    get("choose").focus();
+  });
+  get("clear").addEventListener("click", () => {
+    waiting.length = begun = ended = failed = leftOut = 0;
+    results = [];
+    places.clear();
     list.replaceChildren();
     get("answers").hidden = true;
+    report();
     say("Cleared");
     get("choose").focus();
+  });
+  get("threshold").addEventListener("input", () => {
+    for (const [place, answer] of places.values()) {
+      judge(place, answer);
+    }
+    tally();
+  });
+
+  // The rows of `tlcli label --num_top_predictions 1 --format csv --spreadsheet`: a byte order mark,
+  // by which Excel detects UTF-8, and an apostrophe before text that would be read as a formula.
+  function csv() {
+    const cell = (value) => {
+      const text = typeof value === "string" && /^[=+\-@\t\r\n＝＋－＠]/.test(value) ? "'" + value
+                                                                                : String(value);
+      return /[",\r\n]/.test(text) ? '"' + text.replaceAll('"', '""') + '"' : text;
+    };
+    const rows = [["image", "label", "score", "rank", "error"]];
+    for (const each of results) {
+      const best = each.error === undefined ? each.predictions[0] : null;
+      rows.push(best === null ? [each.name, "", "", "", each.error] :
+                isUnsure(each) ? [each.name, "", "", "", "unsure (best: " + best.label + ", " +
+                                                         below(best.score) + ")"] :
+                [each.name, best.label, best.score, 1, ""]);
+    }
+    return "\ufeff" + rows.map((row) => row.map(cell).join(",") + "\n").join("");
+  }
+
+  // Three decimals, or as many as show that a score is below the threshold.
+  function below(score) {
+    let digits = 3;
+    while (digits < 9 && parseFloat(score.toFixed(digits)) >= threshold()) {
+      digits += 1;
+    }
+    return score.toFixed(digits);
+  }
+
+  get("save").addEventListener("click", () => {
+    const address = URL.createObjectURL(new Blob([csv()], {type: "text/csv;charset=utf-8"}));
+    make("a", {href: address, download: "labels.csv"}).click();
+    setTimeout(() => URL.revokeObjectURL(address), 60000);
   });
 
   document.addEventListener("paste", (event) => {
     const pasted = event.clipboardData ? event.clipboardData.files : [];
     if (pasted.length) {
       event.preventDefault();
-      add(pasted);
+      add(named(pasted));
     } else {
       say("What was pasted is no picture");
     }
@@ -170,8 +408,13 @@
     event.preventDefault();
     depth = 0;
     get("drop").hidden = true;
-    if (event.dataTransfer.files.length) {
-      add(event.dataTransfer.files);
+    // Taken now: after the event there are none.
+    const items = Array.from(event.dataTransfer.items).filter((item) => item.kind === "file");
+    const entries = items.map((item) => item.webkitGetAsEntry && item.webkitGetAsEntry());
+    if (entries.length && entries.every(Boolean)) {
+      walk(entries);
+    } else if (event.dataTransfer.files.length) {
+      add(named(event.dataTransfer.files));
     } else {
       say("What was dropped is no file; save the picture first");
     }
@@ -232,22 +475,25 @@
     }
     const blob = await frame(4096);
     shots += 1;
-    add([new File([blob], "camera " + shots + ".jpg", {type: "image/jpeg"})]);
+    add([{blob, name: "camera " + shots + ".jpg"}]);
   });
   live.addEventListener("change", async () => {
     while (live.checked && stream) {
       if (video.videoWidth) {
-        const answer = await ask(await frame(640));
+        const picture = await frame(640);
+        const answer = await ask(picture);
         if (live.checked) {
-          show(get("live-answer"), answer, "");
+          show(get("live-answer"), answer, "", picture);
         }
         if (answer.error !== undefined) {
           live.checked = false;
         }
       }
-      await new Promise((done) => setTimeout(done, 200));
+      await pause(200);
     }
   });
 
-  get("address").textContent = location.origin + get("address").textContent;
+  for (const address of document.querySelectorAll(".address")) {
+    address.textContent = location.origin + address.textContent;
+  }
 })();

@@ -6,11 +6,18 @@ import functools
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
+from tlcli.core.data.image_folder import IMAGE_SUFFIXES
 from tlcli.report.page import json_for_html
+from tlcli.serve.asked import Shown
 from tlcli.serve.limits import Limits
 
 if TYPE_CHECKING:
     from tlcli.serve.model import ServedModel
+
+FOLDER_SUFFIXES = (*IMAGE_SUFFIXES, ".ico")
+"""Files of a folder that are labelled, as by ``tlcli label DIR``."""
+# Requests at once: some are decoded while others run. Browsers send six to one server.
+_PARALLEL = 4
 
 
 def policy(nonce: str) -> dict[str, str]:
@@ -33,15 +40,21 @@ def policy(nonce: str) -> dict[str, str]:
     }
 
 
-def render(model: ServedModel, limits: Limits, nonce: str) -> str:
+def render(model: ServedModel, limits: Limits, shown: Shown, nonce: str) -> str:
     """Return the page as HTML."""
+    facts = {
+        "maxBytes": limits.max_bytes,
+        "parallel": _PARALLEL,
+        "suffixes": list(FOLDER_SUFFIXES),
+    }
     return str(
         _template().render(
             nonce=nonce,
-            name=model.name,
+            about=model.about,
+            threshold=f"{(shown.threshold or 0) * 100:.6g}",
             labels=[label.encode("utf-8", "replace").decode() for label in model.labels],
             no_heat_maps=model.no_heat_maps,
-            facts=json_for_html({"maxBytes": limits.max_bytes}),
+            facts=json_for_html(facts),
             script=_file("page.js"),
             style=_file("page.css"),
         )

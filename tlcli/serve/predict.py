@@ -2,6 +2,7 @@
 
 Row format:     {"instances": [I, ...]}       response {"predictions": [S, ...]}
 Column format:  {"inputs": X}                 response {"outputs": [S, ...]}
+An image file as it is, with an image type:   response {"predictions": [S]}
 
 An instance I is {"b64": TEXT} or {"image_bytes": {"b64": TEXT}}, the content of an image file
 in base64 (signature "encoded"), or numbers [height][width][3], alone or as {"image": numbers},
@@ -142,6 +143,11 @@ def _object(body: bytes) -> dict[str, Any]:
     except RecursionError:
         _refuse("the body is nested too deeply")
     except ValueError as error:  # also for bytes that are not UTF-8
+        if body.lstrip()[:1] not in (b"{", b"[", b""):
+            _refuse(
+                "the body is no JSON; to send an image file as it is, declare its type "
+                "(Content-Type: image/jpeg)"
+            )
         _refuse(f"the body is no JSON: {error}")
     if not isinstance(given, dict):
         _refuse('the body is no JSON object; send {"instances": [...]}')

@@ -32,6 +32,11 @@ class Threads:
         # Jobs that were given and not yet finished; only the event loop changes it.
         self._unfinished = 0
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether a job is running or waiting."""
+        return self._unfinished > 0
+
     async def run(self, work: Callable[..., _Result], *arguments: Any) -> _Result:
         """Return ``work(*arguments)``, run in one of the threads."""
         loop = asyncio.get_running_loop()

@@ -118,7 +118,7 @@ class GraphExplainer(Closing):
 
 
 class ActivationMapper(Closing):
-    """Gives activation maps of images; not for several threads at once.
+    """Gives activation maps of images, to several threads at once where LiteRT runs the graph.
 
     Attributes:
         label_count: L; None where the scores are the averaged features themselves.
@@ -261,12 +261,12 @@ def overlay(image: Image.Image, activation: Array) -> Image.Image:
 
 def _engine(graph: Any, input: str, features: str, allow_tensorflow: bool) -> Engine:
     """Return what runs the part of ``graph`` before the average."""
-    from tlcli.litert.interpreter import LiteRTEngine
+    from tlcli.litert.pool import LiteRTPool
     from tlcli.litert.writer import write_model
     from tlcli.runtime.tensorflow import GraphEngine
 
     try:
-        return LiteRTEngine(write_model(graph, input, features))
+        return LiteRTPool(write_model(graph, input, features))
     except (GraphError, OutputError) as error:
         if not allow_tensorflow and "tensorflow" not in sys.modules:
             raise NoActivationMapError(f"LiteRT does not run it: {error}") from error

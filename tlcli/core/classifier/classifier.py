@@ -286,12 +286,21 @@ class Classifier(Closing):
         batch: Array = self._scaled(self._reader(image)[None]).copy()
         return batch
 
-    def scores(self, batch: Array) -> Array:
+    @property
+    def runs_at_once(self) -> int:
+        """How many threads may call `scores` at the same time: 1 for an engine that is not shared.
+
+        `read` may be called by any number of threads.
+        """
+        return self._engine.workers if isinstance(self._engine, LiteRTPool) else 1
+
+    def scores(self, batch: Array, crowded: bool = False) -> Array:
         """Return float32 [n, L], in the order of `labels`, for images as `read` returns them.
 
         Args:
             batch: float32 [n, height, width, 3] in the range that the graph takes,
                 [0, 1] for graphs made by tlcli.
+            crowded: other threads have batches too, so that one processor per batch is best.
 
         Raises:
             GraphError: the graph cannot be run.
@@ -299,7 +308,7 @@ class Classifier(Closing):
         step = self.batch_size
         parts = [batch[start : start + step] for start in range(0, len(batch), step)]
         return np.concatenate(
-            [self._scores(self._engine.run(self._typed(part)), len(part)) for part in parts]
+            [self._scores(self._run(self._typed(part), crowded), len(part)) for part in parts]
         )
 
     def settle_scores(self) -> str | None:
@@ -332,6 +341,11 @@ class Classifier(Closing):
 
         facts = () if self.spec is None else rows(self)
         return block(repr(self), facts)
+
+    def _run(self, batch: Array, crowded: bool) -> Array:
+        if isinstance(self._engine, LiteRTPool):
+            return self._engine.run(batch, crowded)
+        return self._engine.run(batch)
 
     def _read(self, image: _Named) -> Array:
         if isinstance(image[1], ImageError):
