@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import base64
+import html
 import io
 import json
+import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -18,7 +21,7 @@ import pytest
 from PIL import Image
 
 from tests.serve.running import Server, running
-from tests.support import Trained, tlcli
+from tests.support import ROOT, Trained, tlcli
 
 PREDICT = "/v1/models/houses:predict"
 LIMIT = 3_000_000
@@ -64,6 +67,35 @@ def test_numbers_give_the_scores_of_their_image(server: Server, trained: Trained
     assert status == 200, answer
     expected = server.ask("POST", PREDICT, rows(content))[1]["predictions"][0]
     assert answer["outputs"][0] == pytest.approx(expected, abs=1e-3)
+
+
+def test_the_commands_of_the_documents(server: Server, trained: Trained, tmp_path: Path) -> None:
+    if shutil.which("curl") is None:
+        pytest.skip("no curl on this machine")
+    shutil.copy(photo(trained, "house_with_pool"), tmp_path / "new.jpg")
+    shutil.copy(photo(trained, "house_with_pool"), tmp_path / "photo.jpg")
+    document = (ROOT / "examples" / "serving" / "README.md").read_text(encoding="utf-8")
+    page = html.unescape(server.ask("GET", "/")[1])
+    lines = [
+        line.replace("http://127.0.0.1:8501", server.url).replace("models/model:", "models/houses:")
+        for line in document.splitlines()
+        if line.startswith("curl --data-binary")
+    ]
+    lines += [
+        re.sub('<span class="address">(.*)</span>', rf"{server.url}\1", found)
+        for found in re.findall(r"<pre[^>]*>(.*?)</pre>", page, re.DOTALL)
+    ]
+    assert len(lines) == 5
+    for line in lines:
+        done = subprocess.run(
+            ["bash", "-c", line], cwd=tmp_path, capture_output=True, text=True, check=True
+        )
+        answer = json.loads(done.stdout)
+        if "/label" in line:
+            best = answer.get("best") or answer["predictions"][0]
+            assert best["label"] in ("house with pool", "house without pool")
+        else:
+            assert sum(answer["predictions"][0]) == pytest.approx(1)
 
 
 def bomb(side: int) -> bytes:
