@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import platform
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -21,17 +21,30 @@ from retrain.options import RetrainOptions
 from retrain.result import RetrainResult
 from retrain.testing import Measured, Tests, label_figures, measured
 from tlcli.core.evaluation.metrics import evaluate_layer
+from tlcli.core.evaluation.thresholds import THRESHOLDS, threshold_figures
 from tlcli.core.export.model_card import recorded_versions
 from tlcli.core.final_layer.sgd import StepStatistics
 from tlcli.progress import Progress
 from tlcli.report.advice import CERTAIN, Facts, advise
-from tlcli.report.collect import THUMBNAIL_SIDE, Picks, data_uri, pick, spread
+from tlcli.report.collect import (
+    THUMBNAIL_SIDE,
+    MistakeRows,
+    Picks,
+    data_uri,
+    file_link,
+    mistakes_shown,
+    pick,
+    spread,
+)
 from tlcli.report.data import (
     Advice,
     BackboneFacts,
     Comparison,
     Curve,
     Duplicate,
+    ListedImage,
+    MistakeGroup,
+    OutOfFold,
     ReportData,
     TestImage,
 )
@@ -45,6 +58,8 @@ if TYPE_CHECKING:
 PICTURE_LABELS = 1000
 # More of them change no figure that is rounded to 0.1%, and take seconds with many labels.
 _TRAINING_MEASURED = 4096
+# Every hundredth, for the curve; the table shows those of the core.
+_THRESHOLDS = sorted({*THRESHOLDS, *(hundredth / 100 for hundredth in range(100))})
 
 
 @dataclass(frozen=True)
@@ -118,10 +133,15 @@ def write_report(path: Path, result: RetrainResult, run: Run) -> dict[str, Any]:
 
 def _data(result: RetrainResult, run: Run) -> ReportData:
     options, inputs, fitted, tests = run.options, run.inputs, run.fitted, run.tests
-    backbone = inputs.backbone
+    backbone, found = inputs.backbone, run.measured
     chosen = pick(tests.predictions.labels, tests.predictions.score, tests.truth)
-    maps = _heat_maps(chosen, run)
-    image = functools.cache(functools.partial(_test_image, run, maps))
+    groups = mistakes_shown(found.truth, found.predictions.labels, found.predictions.score)
+    maps = _heat_maps(chosen, groups, run)
+    tested = functools.cache(functools.partial(_test_image, run, maps[0], _of_tests(tests)))
+    # Without a cross-validation these are test images too, whose pictures are made once.
+    image = tested
+    if run.cross is not None:
+        image = functools.cache(functools.partial(_test_image, run, maps[1], found))
     training_curve, validation_curve = _curves(fitted.history)
     return ReportData(
         title=(options.image_dir or options.import_bottlenecks or Path()).name,
@@ -143,13 +163,25 @@ def _data(result: RetrainResult, run: Run) -> ReportData:
         untrained_accuracy=tests.before.accuracy,
         training_curve=training_curve,
         validation_curve=validation_curve,
-        misclassified=[image(row) for row in chosen.misclassified],
+        misclassified=[tested(row) for row in chosen.misclassified],
         misclassified_count=len(tests.misclassified),
-        most_confident=[image(row) for row in chosen.most_confident],
-        least_confident=[image(row) for row in chosen.least_confident],
-        heat_maps_missing=maps.missing,
-        comparisons=[_comparison(run, image(row), row) for row in chosen.comparisons],
+        most_confident=[tested(row) for row in chosen.most_confident],
+        least_confident=[tested(row) for row in chosen.least_confident],
+        heat_maps_missing=maps[0].missing or maps[1].missing,
+        comparisons=[_comparison(run, tested(row), row) for row in chosen.comparisons],
         cross_validation=None if result.cross_validation is None else vars(result.cross_validation),
+        out_of_fold=_out_of_fold(run),
+        mistakes=[_mistake_group(run, group, image) for group in groups],
+        mistakes_count=len(found.figures.misclassified),
+        thresholds=list(
+            threshold_figures(
+                found.predictions.score,
+                found.predictions.labels == found.truth,
+                _THRESHOLDS,
+            )
+        ),
+        advice=list(result.advice),
+        copies=_copies(inputs),
         skipped=list(result.skipped),
         duplicates=[Duplicate(list(names)) for names in inputs.duplicates],
         seconds=result.seconds,
@@ -157,6 +189,52 @@ def _data(result: RetrainResult, run: Run) -> ReportData:
         outputs={kind: str(output) for kind, output in result.outputs.items()},
         versions={"python": platform.python_version(), **recorded_versions()},
     )
+
+
+def _of_tests(tests: Tests) -> Measured:
+    return Measured(tests.rows, tests.truth, tests.predictions, tests.after)
+
+
+def _out_of_fold(run: Run) -> OutOfFold | None:
+    if run.cross is None:
+        return None
+    found, cross = run.measured.figures, run.cross.result
+    return OutOfFold(
+        accuracy=found.accuracy,
+        interval=found.interval,
+        count=found.count,
+        labels=list(label_figures(run.inputs, found).values()),
+        confusion=found.confusion,
+        folds=cross.folds,
+        deviation=cross.deviation,
+    )
+
+
+def _mistake_group(run: Run, group: MistakeRows, image: Callable[[int], TestImage]) -> MistakeGroup:
+    found = run.measured
+    listed = []
+    for row in group.listed:
+        number = int(found.rows[row])
+        score = float(found.predictions.score[row])
+        listed.append(ListedImage(run.inputs.images[number].name, score, _link(run, number)))
+    pictured = [image(row) for row in group.pictured]
+    return MistakeGroup(group.label, group.predicted, group.count, pictured, listed)
+
+
+def _link(run: Run, number: int) -> str | None:
+    """Return the address of an image file for the report's page; None if there is none."""
+    path, page = run.inputs.images[number].path, run.options.report_path
+    return None if path is None or page is None else file_link(path, page)
+
+
+def _copies(inputs: Inputs) -> int:
+    """Return how many images have the same content as an earlier one of their label."""
+    known = [
+        (content, int(target))
+        for content, target in zip(inputs.contents, inputs.targets, strict=True)
+        if content is not None
+    ]
+    return len(known) - len(set(known))
 
 
 def _arguments(options: RetrainOptions) -> list[str]:
@@ -169,19 +247,32 @@ def _arguments(options: RetrainOptions) -> list[str]:
     return arguments
 
 
-def _heat_maps(chosen: Picks, run: Run) -> HeatMaps:
-    """Return where the network saw the label that it gave to each image that is shown."""
+def _heat_maps(chosen: Picks, groups: Sequence[MistakeRows], run: Run) -> tuple[HeatMaps, HeatMaps]:
+    """Return where the network saw the label that each image was given.
+
+    First of the test images that are shown, then of the mistakes; without a cross-validation
+    these are test images too, and both are the same.
+    """
+    tests, found = run.tests, run.measured
     rows = [*chosen.misclassified, *chosen.most_confident, *chosen.least_confident]
-    if not rows:
+    wrong = [row for group in groups for row in group.pictured]
+    tested = {int(tests.rows[row]): int(tests.predictions.labels[row]) for row in rows}
+    mistaken = {int(found.rows[row]): int(found.predictions.labels[row]) for row in wrong}
+    if run.cross is None:
+        both = _maps(run, {**tested, **mistaken})
+        return both, both
+    return _maps(run, tested), _maps(run, mistaken)
+
+
+def _maps(run: Run, labels: dict[int, int]) -> HeatMaps:
+    if not labels:
         return HeatMaps()
-    tests = run.tests
-    labels = {int(tests.rows[row]): int(tests.predictions.labels[row]) for row in rows}
     return heat_maps(run.inputs, run.options, run.fitted.layer, labels)
 
 
-def _test_image(run: Run, maps: HeatMaps, row: int) -> TestImage:
-    inputs, tests = run.inputs, run.tests
-    labels, predictions, number = inputs.labels, tests.predictions, int(tests.rows[row])
+def _test_image(run: Run, maps: HeatMaps, found: Measured, row: int) -> TestImage:
+    inputs, predictions, number = run.inputs, found.predictions, int(found.rows[row])
+    labels = inputs.labels
     path, heat = inputs.images[number].path, maps.maps.get(number)
     shown = None
     if path is not None:
@@ -196,12 +287,13 @@ def _test_image(run: Run, maps: HeatMaps, row: int) -> TestImage:
         heat_map = data_uri(overlay(shown, heat))
     return TestImage(
         name=inputs.images[number].name,
-        label=labels[tests.truth[row]],
+        label=labels[found.truth[row]],
         predicted=labels[predictions.labels[row]],
         score=float(predictions.score[row]),
         true_score=float(predictions.true_score[row]),
         thumbnail=None if shown is None else data_uri(shown),
         heat_map=heat_map,
+        link=_link(run, number),
     )
 
 
@@ -211,7 +303,7 @@ def _comparison(run: Run, image: TestImage, row: int) -> Comparison:
         layer.probabilities(vector[None])[0].tolist()
         for layer in (run.fitted.untrained, run.fitted.layer)
     )
-    return Comparison(image.name, image.label, before, after, image.thumbnail)
+    return Comparison(image.name, image.label, before, after, image.thumbnail, image.link)
 
 
 def _curves(history: Sequence[StepStatistics]) -> list[Curve | None]:

@@ -10,13 +10,18 @@ import numpy.typing as npt
 from PIL import Image
 
 from tlcli.core.evaluation.confusion import ConfusionMatrix
-from tlcli.report.collect import data_uri
+from tlcli.core.evaluation.thresholds import threshold_figures
+from tlcli.report.collect import data_uri, file_link
 from tlcli.report.data import (
+    Advice,
     BackboneFacts,
     Comparison,
     Curve,
     Duplicate,
     LabelFigures,
+    ListedImage,
+    MistakeGroup,
+    OutOfFold,
     ReportData,
     SkippedFile,
     TestImage,
@@ -30,7 +35,8 @@ CLOSING = "</script><!-- ]]> &amp; https://example.com/x"
 def usual(**changes: Any) -> ReportData:
     """Return the report of a small run, with ``changes``."""
     picture = data_uri(Image.new("RGB", (40, 30), "teal"))
-    image = TestImage("daisy/1.jpg", "daisy", "roses", 0.7, 0.2, picture, picture)
+    link = "photos/daisy/1.jpg"
+    image = TestImage("daisy/1.jpg", "daisy", "roses", 0.7, 0.2, picture, picture, link)
     right = TestImage("roses/2.jpg", "roses", "roses", 0.99, 0.99)
     data = ReportData(
         title="flower photos",
@@ -49,6 +55,20 @@ def usual(**changes: Any) -> ReportData:
         validation_accuracy=0.8,
         min_accuracy=0.7,
         untrained_accuracy=0.5,
+        mistakes=[
+            MistakeGroup(0, 1, 2, [image], [ListedImage("daisy/4.jpg", 0.6, "photos/daisy/4.jpg")])
+        ],
+        mistakes_count=2,
+        thresholds=list(
+            threshold_figures([0.6, 0.7, 0.8, 0.9, 0.9, 0.95, 0.97, 0.99], [0, 0, 1, 1, 1, 1, 1, 1])
+        ),
+        advice=[
+            Advice(
+                "few_tests", "Only 8 test images: add --cross_validate 5.", "--cross_validate 5"
+            ),
+            Advice("skipped", "1 file was skipped: replace it."),
+        ],
+        copies=1,
         training_curve=Curve([0, 10], [0.5, 0.9], [0.7, 0.2]),
         validation_curve=Curve([0, 10], [0.5, 0.8], [0.7, 0.4]),
         misclassified=[image],
@@ -67,9 +87,38 @@ def usual(**changes: Any) -> ReportData:
     return dataclasses.replace(data, **changes)
 
 
+def folds() -> ReportData:
+    """Return the report of a run with a cross-validation."""
+    data = usual(cross_validation={"folds": 5, "accuracy": 0.81, "deviation": 0.03})
+    return dataclasses.replace(
+        data,
+        mistakes=[dataclasses.replace(data.mistakes[0], count=3)],
+        mistakes_count=4,
+        out_of_fold=OutOfFold(
+            accuracy=0.8,
+            interval=(0.584, 0.919),
+            count=20,
+            labels=data.labels,
+            confusion=confusion_of([[9, 3], [1, 7]]),
+            folds=5,
+            deviation=0.03,
+        ),
+    )
+
+
+def squares() -> ReportData:
+    """Return the report of 30 labels, whose confusion matrix is drawn as squares."""
+    data = usual()
+    matrix = np.eye(30, dtype=np.int64) * 9
+    matrix[0, 1], matrix[7, 3] = 2, 1
+    labels = [dataclasses.replace(data.labels[0], label=f"label {n}") for n in range(30)]
+    return usual(labels=labels, confusion=confusion_of(matrix), comparisons=[])
+
+
 def hostile() -> ReportData:
     """Return a report in which every name tries to break out of the page."""
-    image = TestImage(HOSTILE, QUOTED, CLOSING, 0.7, 0.2)
+    link = file_link(f"/photos/{HOSTILE}/{QUOTED}/{CLOSING}", "/photos/report.html")
+    image = TestImage(HOSTILE, QUOTED, CLOSING, 0.7, 0.2, link=link)
     return usual(
         title=HOSTILE,
         labels=[
@@ -77,6 +126,8 @@ def hostile() -> ReportData:
             LabelFigures(QUOTED, 1, 1, 4, None, None, 0.0, (0.0, 0.5), None),
         ],
         misclassified=[image],
+        mistakes=[MistakeGroup(0, 1, 3, [image], [ListedImage(CLOSING, 0.5, link)])],
+        advice=[Advice(HOSTILE, f"{HOSTILE}: {QUOTED} {CLOSING}\x1b[31m", QUOTED)],
         least_confident=[image],
         comparisons=[Comparison(CLOSING, HOSTILE, [0.5, 0.5], [0.2, 0.8])],
         skipped=[SkippedFile(HOSTILE + "\udcff\x00\x1b[31m", QUOTED)],

@@ -87,6 +87,8 @@ def findings(
     [
         ("usual", [("light", 360), ("light", 800), ("light", 1400), ("dark", 800), ("print", 800)]),
         ("hostile", [("light", 360)]),
+        ("folds", [("light", 390), ("dark", 1280)]),
+        ("squares", [("light", 1280)]),
     ],
 )
 def test_axe_finds_nothing(

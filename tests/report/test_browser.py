@@ -7,6 +7,7 @@ import re
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.chromium import OWN_ERRANDS, Chromium, find
@@ -87,6 +88,59 @@ def test_nothing_is_wider_than_the_screen(browser: str, tmp_path: Path, width: i
         assert not opened.fits()
 
 
+CUT_OFF = """[...document.querySelectorAll('.scroll')].filter(box =>
+  box.clientWidth && box.scrollWidth > box.clientWidth + 1).map(box => box.ariaLabel)"""
+
+
+@pytest.mark.slow
+def test_on_a_phone_every_column_is_in_sight(browser: str, tmp_path: Path) -> None:
+    names = [f"a label with a name of {'many words ' * (n % 3)}{n}" for n in range(20)]
+    matrix = np.eye(20, dtype=int) * 1200
+    matrix[2, 5], matrix[5, 2:9] = 17, 3
+    long = dataclasses.replace(samples.usual().labels[0], label="x" * 80)
+    pages = {
+        "usual": samples.usual(),
+        "hostile": samples.hostile(),
+        "folds": samples.folds(),
+        "long names": samples.usual(labels=[long, samples.usual().labels[1]]),
+        "20 labels": samples.usual(
+            labels=[dataclasses.replace(long, label=name) for name in names],
+            confusion=samples.confusion_of(matrix),
+            comparisons=[],
+        ),
+    }
+    with Chromium(browser, tmp_path / "profile") as opened:
+        opened.screen(390)
+        for kind, data in pages.items():
+            page = tmp_path / "report.html"
+            page.write_text(render(data), encoding="utf-8")
+            opened.open(page.as_uri())
+            opened.run("document.querySelectorAll('details').forEach(each => each.open = true)")
+            assert opened.run("document.querySelectorAll('.scroll').length") > 5
+            assert opened.run(CUT_OFF) == [], kind
+            assert opened.fits(), kind
+        # Each number has its heading next to it, and zeros of a large matrix are left out.
+        assert opened.run(
+            "getComputedStyle(document.querySelector('.matrix td.wrong'), '::before').content"
+        ).startswith('"a label with')
+        assert opened.run("document.querySelector('.matrix td.zero').clientWidth") == 0
+        opened.run("document.querySelector('.scroll table').style.minWidth = '2000px'")
+        assert len(opened.run(CUT_OFF)) == 1
+
+
+@pytest.mark.slow
+def test_a_cell_of_the_matrix_jumps_to_its_images(browser: str, tmp_path: Path) -> None:
+    page = tmp_path / "report.html"
+    page.write_text(render(samples.usual()), encoding="utf-8")
+    with Chromium(browser, tmp_path / "profile") as opened:
+        opened.screen(1280)
+        opened.open(page.as_uri())
+        opened.run("document.querySelector('.matrix td.wrong a').click()")
+        opened.wait("document.querySelector('.group:target') !== null")
+        top = "document.querySelector('.group:target').getBoundingClientRect().top"
+        opened.wait(f"{top} > -5 && {top} < innerHeight / 2")
+
+
 @pytest.mark.slow
 def test_cards_keep_their_words_on_paper(browser: str, tmp_path: Path) -> None:
     page = tmp_path / "report.html"
@@ -110,6 +164,11 @@ def test_cards_keep_their_words_on_paper(browser: str, tmp_path: Path) -> None:
         chromium.call("Emulation.setEmulatedMedia", media="print")
         chromium.open(page.as_uri())
         assert chromium.run("matchMedia('print').matches")
+        # What is folded is not printed, unless it is opened before.
+        folded = "document.querySelector('details.part').clientHeight"
+        assert chromium.run(folded) == 0
+        chromium.run("document.querySelectorAll('details').forEach(each => each.open = true)")
+        assert chromium.run(folded) > 100
         lines = chromium.run(
             "[...document.querySelectorAll('.card dd strong, .card th[scope=row]')].map(e => {"
             " const range = document.createRange(); range.selectNodeContents(e);"

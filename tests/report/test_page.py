@@ -12,6 +12,7 @@ import pytest
 
 from tests.report import samples
 from tlcli.core.evaluation.confusion import ConfusionMatrix
+from tlcli.core.evaluation.thresholds import threshold_figures
 from tlcli.report import page
 from tlcli.report.data import Comparison, Curve, LabelFigures, ReportData, TestImage
 from tlcli.report.page import command_lines, gate, percent, render, verdict
@@ -73,6 +74,8 @@ def many(count: int) -> ReportData:
     return samples.usual(
         labels=labels,
         confusion=samples.confusion_of(np.eye(count, dtype=int)),
+        mistakes=[],
+        mistakes_count=0,
         comparisons=[
             Comparison("a.jpg", f"label {count - 1}", [1 / count] * count, [1 / count] * count)
         ],
@@ -89,11 +92,15 @@ EVERY = {
         confusion=ConfusionMatrix(2),
         misclassified=[],
         misclassified_count=0,
+        mistakes=[],
+        mistakes_count=0,
+        thresholds=[],
         most_confident=[],
         least_confident=[],
         comparisons=[],
         untrained_accuracy=None,
     ),
+    "folds": samples.folds(),
     "bare": ReportData(
         title="x",
         created="",
@@ -125,7 +132,10 @@ def test_nothing_comes_from_outside(drawn: tuple[ReportData, str, Page]) -> None
             assert not name.startswith("on")
             if name in ("src", "href", "srcset", "data", "action", "poster"):
                 assert value is not None
-                assert value.startswith(("data:image/jpeg;base64,", "#", "data:,")), (tag, value)
+                # A photo may be opened, as a file next to the page; nothing else is asked for.
+                local = tag == "a" and name == "href" and not re.match(r"\w+:|/", value)
+                inside = value.startswith(("data:image/jpeg;base64,", "#", "data:,"))
+                assert inside or local, (tag, value)
     assert [script.get("type") for script in found.all("script")] == ["application/json"]
     assert not {tag for tag, _ in found.elements} & {"iframe", "object", "embed", "form", "base"}
     policy = next(m for m in found.all("meta") if m.get("http-equiv"))["content"]
@@ -143,6 +153,8 @@ def test_style_asks_for_nothing(drawn: tuple[ReportData, str, Page]) -> None:
 def test_the_json_is_the_content(drawn: tuple[ReportData, str, Page]) -> None:
     data, _, found = drawn
     expected = without_pictures(dataclasses.asdict(data))
+    if data.out_of_fold is not None:
+        expected["out_of_fold"]["confusion"] = data.out_of_fold.confusion.dense().tolist()
     expected["confusion"] = data.confusion.dense().tolist() if data.confusion.cells else []
     if len(data.labels) == 2000:
         expected |= {"confusion": None, "confusion_cells": [[n, n, 1] for n in range(2000)]}
@@ -162,7 +174,7 @@ def test_structure_for_screen_readers(drawn: tuple[ReportData, str, Page]) -> No
     ]
     links = [str(link["href"]) for link in found.all("a")]
     assert links[0] == "#content"
-    assert {*wanted, *(link[1:] for link in links)} <= set(ids)
+    assert {*wanted, *(link[1:] for link in links if link.startswith("#"))} <= set(ids)
     levels = [int(tag[1]) for tag, _ in found.elements if re.fullmatch("h[1-6]", tag)]
     assert levels[0] == 1
     assert levels.count(1) == 1
@@ -216,9 +228,111 @@ def test_what_each_validation_accuracy_was_measured_on() -> None:
     assert "batch" not in text
 
 
+def plain(data: ReportData) -> str:
+    """Return the text of the page, its white space as one space each."""
+    return " ".join(Page(render(data)).text.split())
+
+
 def test_one_mistake_is_not_many() -> None:
-    text = Page(render(samples.usual(misclassified_count=1))).text
-    assert "One. A wrong label in the data looks like a certain mistake" in " ".join(text.split())
+    group = dataclasses.replace(samples.usual().mistakes[0], count=1, listed=[])
+    text = plain(samples.usual(mistakes=[group], mistakes_count=1))
+    assert "1 image of 8 got a wrong label. A wrong label in the data looks like" in text
+    assert "daisy taken for roses 1 image 70.0% for roses, 20.0% for daisy daisy/1.jpg" in text
+
+
+def test_the_parts_are_in_the_order_of_peoples_questions() -> None:
+    found = Page(render(samples.usual()))
+    headings = [attributes.get("id") for tag, attributes in found.elements if tag == "h2"]
+    assert headings == [
+        *("verdict", "next", "mistakes", "confusion", "labels", "data", "thresholds", "curves"),
+        *("before-after", "run"),
+    ]
+    links = [str(link["href"]) for link in found.all("a")]
+    assert [link[1:] for link in links if link[1:] in headings[1:]][:9] == headings[1:]
+    folded = [number for number, (tag, _) in enumerate(found.elements) if tag == "summary"]
+    after = [found.elements[number + 1] for number in folded]
+    assert [attributes["id"] for tag, attributes in after if tag == "h2"] == ["before-after", "run"]
+
+
+def test_advice_is_on_the_page() -> None:
+    text = render(samples.usual())
+    assert "<li>Only 8 test images: add <code>--cross_validate 5</code>.</li>" in text
+    assert "<li>1 file was skipped: replace it.</li>" in text
+    assert "Nothing in these figures asks for a change." in plain(samples.usual(advice=[]))
+
+
+def test_folds_are_the_headline() -> None:
+    data = samples.folds()
+    assert verdict(data) == (
+        "16 of 20 images got the right label from a fit that had not seen them (cross-validation, "
+        "5 folds); on new images of the same kind expect 58.4% to 91.9%."
+    )
+    text = plain(data)
+    assert "80.0%cross-validated accuracy" in text
+    assert "Test accuracy75.0%of the graph on its own test images, N = 8" in text
+    assert "5 foldsmean 81.0%, deviation 3.0%" in text
+    assert "Each image was labelled by the fit of the cross-validation that had not seen it" in text
+    # The matrix is theirs too.
+    matrix = next(attributes for tag, attributes in Page(render(data)).elements if tag == "table")
+    assert matrix["class"] == "matrix"
+    assert "daisy93roses17" in "".join(text.split())
+
+
+def test_each_wrong_cell_leads_to_its_images() -> None:
+    found = Page(render(samples.usual()))
+    groups = {attributes["id"] for tag, attributes in found.elements if tag == "section"
+              and attributes.get("class", "").startswith("group")}  # fmt: skip
+    links = [str(link["href"]) for link in found.all("a") if "#m-" in str(link["href"])]
+    assert groups == {"m-0-1"}
+    # From the matrix and from the list of the most frequent confusions.
+    assert links == ["#m-0-1", "#m-0-1"]
+
+
+def test_each_wrong_square_leads_to_its_images() -> None:
+    count = page.MATRIX_NUMBERS + 1
+    matrix = np.eye(count, dtype=int)
+    matrix[3, 5] = 2
+    group = dataclasses.replace(samples.usual().mistakes[0], label=3, predicted=5)
+    data = dataclasses.replace(
+        many(count), confusion=samples.confusion_of(matrix), mistakes=[group], mistakes_count=2
+    )
+    found = Page(render(data))
+    links = [link for link in found.all("a") if link["href"] == "#m-3-5"]
+    assert [link.get("aria-label") for link in links] == ["label 3: 2 labelled label 5", None]
+    (grid,) = [svg for svg in found.all("svg") if svg.get("class") == "matrix-grid"]
+    assert grid["role"] == "group"
+
+
+def test_pictures_and_names_of_mistakes_lead_to_the_files() -> None:
+    links = [str(link["href"]) for link in Page(render(samples.usual())).all("a")]
+    # With its picture among the mistakes and among the least confident ones.
+    assert links.count("photos/daisy/1.jpg") == 2
+    assert links.count("photos/daisy/4.jpg") == 1
+
+
+def test_the_threshold() -> None:
+    text = plain(samples.usual())
+    assert "At 0.8, 75% get a label and 100% of those are right." in text
+    assert "0.875%6 of 8100.0% 61% to 100%" in text
+    none = list(threshold_figures([0.3], [True], [0.0, 0.8]))
+    assert "At 0.8, no image gets a label." in plain(samples.usual(thresholds=none))
+
+
+def test_copies_are_counted() -> None:
+    assert "1 image is a copy of another one with the same label." in plain(samples.usual())
+    assert "of another one with the same label" not in plain(samples.usual(copies=0))
+
+
+def test_curves_of_whole_splits_take_the_place_of_those_of_batches() -> None:
+    whole = Curve([0, 10], [0.4, 0.93], [0.9, 0.1])
+    data = samples.usual(training_split_curve=whole, validation_split_curve=whole)
+    text = plain(data)
+    assert "drawn for it" not in text
+    assert "Each point of validation is measured on all 4 images of that split" in text
+    assert "93.0%" in text
+    # Without a validation split there is one curve.
+    text = plain(samples.usual(training_split_curve=whole))
+    assert "Each point of validation" not in text
 
 
 @pytest.mark.parametrize(
@@ -252,27 +366,31 @@ def test_tables_of_many_labels_are_cut_and_say_so(drawn: tuple[ReportData, str, 
 
 def test_every_picture_is_shown() -> None:
     image = samples.usual().misclassified[0]
+    group = dataclasses.replace(
+        samples.usual().mistakes[0], count=300, images=[image] * 40, listed=[]
+    )
     data = samples.usual(
-        misclassified=[image] * 20,
-        misclassified_count=300,
+        mistakes=[group],
+        mistakes_count=300,
         most_confident=[image] * 6,
         least_confident=[image] * 6,
         comparisons=samples.usual().comparisons * 6,
     )
     found = Page(render(data))
-    assert len(found.all("img")) == 2 * (20 + 6 + 6) + 6
-    assert "20 of 300" in found.text
+    assert len(found.all("img")) == 2 * (40 + 6 + 6) + 6
+    assert "40 of them are shown with a picture" in found.text
+    assert "And 260 more images." in found.text
 
 
 def test_an_image_without_a_picture() -> None:
     image = TestImage("a/1.jpg", "daisy", "roses", 0.6, 0.4)
-    found = Page(render(samples.usual(misclassified=[image])))
+    found = Page(render(samples.usual(least_confident=[image])))
     assert "no picture" in found.text
 
 
 def test_no_mistakes() -> None:
-    text = Page(render(samples.usual(misclassified=[], misclassified_count=0, accuracy=1.0))).text
-    assert "None: every test image got its label." in text
+    data = samples.usual(mistakes=[], mistakes_count=0, accuracy=1.0)
+    assert "None: every test image got its label." in Page(render(data)).text
 
 
 def test_values_that_are_not_finite() -> None:

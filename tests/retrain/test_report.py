@@ -9,6 +9,7 @@ import re
 import shlex
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import numpy as np
 import pytest
@@ -101,9 +102,10 @@ def test_every_photo_with_a_verdict_has_its_heat_map(
 ) -> None:
     text, page = page_of(trained.folder)
     cards = [
-        *(image for kind in ("misclassified", "most_confident", "least_confident")
-          for image in shown[kind]),
-    ]  # fmt: skip
+        *(image for group in shown["mistakes"] for image in group["images"]),
+        *shown["least_confident"],
+        *shown["most_confident"],
+    ]
     maps = [image for image in page.all("img") if "Heat map" in str(image["alt"])]
     assert len(maps) == len(cards) > 0
     assert shown["heat_maps_missing"] is None
@@ -117,6 +119,66 @@ def test_every_photo_with_a_verdict_has_its_heat_map(
         warmth = pixels[..., 0] - pixels[..., 2]
         assert warmth.max() - warmth.min() > 60
     assert len(text) < 1_000_000
+
+
+def test_mistakes_are_all_there_and_lead_to_their_files(
+    trained: Trained, shown: dict[str, Any]
+) -> None:
+    labels = [row["label"] for row in shown["labels"]]
+    images = [image for group in shown["mistakes"] for image in group["images"]]
+    assert sum(group["count"] for group in shown["mistakes"]) == shown["mistakes_count"]
+    assert shown["mistakes_count"] == len(trained.run.json["misclassified"]) == len(images)
+    for group in shown["mistakes"]:
+        assert shown["confusion"][group["label"]][group["predicted"]] == group["count"]
+        assert {image["label"] for image in group["images"]} == {labels[group["label"]]}
+        assert {image["predicted"] for image in group["images"]} == {labels[group["predicted"]]}
+    links = {str(link["href"]) for link in page_of(trained.folder)[1].all("a")}
+    for image in images:
+        # Relative, so that the folder can be moved.
+        assert image["link"] in links
+        assert image["link"].startswith("photos/")
+        assert (trained.folder / image["link"]).is_file()
+
+
+def test_thresholds_are_those_of_the_test_images(shown: dict[str, Any]) -> None:
+    found = {row["threshold"]: row for row in shown["thresholds"]}
+    assert found[0.0]["count"] == shown["test_count"]
+    assert found[0.0]["accuracy"] == pytest.approx(shown["accuracy"])
+    assert found[0.0]["interval"] == pytest.approx(shown["interval"])
+    counts = [row["count"] for row in shown["thresholds"]]
+    assert counts == sorted(counts, reverse=True)
+    certain = sum(image["score"] >= 0.8 for image in shown["misclassified"])
+    assert found[0.8]["count"] >= certain
+
+
+def test_advice_is_in_the_json_and_on_the_page(trained: Trained, shown: dict[str, Any]) -> None:
+    advice = trained.run.json["advice"]
+    assert shown["advice"] == advice
+    assert 1 <= len(advice) <= 5
+    # A handful of drawn houses: few tests, and hard ones.
+    assert "few_tests" in [each["rule"] for each in advice]
+    text = " ".join(page_of(trained.folder)[1].text.split())
+    for each in advice:
+        assert each["text"] in text
+
+
+def test_out_of_fold_predictions_of_all_images_are_the_headline(tmp_path: Path) -> None:
+    result = small_run(tmp_path, cross_validate=3)
+    report = json.loads(result.to_json())["report"]
+    folds = report["out_of_fold"]
+    assert folds["count"] == 2 * len(HOSTILE)
+    assert folds["folds"] == 3
+    assert folds["accuracy"] == pytest.approx(report["cross_validation"]["accuracy"], abs=0.05)
+    matrix = np.array(folds["confusion"])
+    assert matrix.sum() == folds["count"]
+    assert np.trace(matrix) / matrix.sum() == pytest.approx(folds["accuracy"])
+    assert report["mistakes_count"] == matrix.sum() - np.trace(matrix)
+    assert report["thresholds"][0]["count"] == folds["count"]
+    # What is said of the test images is still theirs.
+    assert report["test_count"] == np.array(report["confusion"]).sum() < folds["count"]
+    assert report["misclassified_count"] == len(result.misclassified)
+    text = " ".join(page_of(tmp_path)[1].text.split())
+    assert f"{100 * folds['accuracy']:.1f}%cross-validated accuracy" in text
 
 
 def small_run(folder: Path, **options: Any) -> RetrainResult:
@@ -154,6 +216,11 @@ def test_hostile_names_stay_names(tmp_path: Path) -> None:
     assert all(str(image["src"]).startswith("data:image/jpeg;base64,") for image in pictures)
     names = {image["name"] for image in json.loads(page.json)["comparisons"]}
     assert names <= {f"{label}/{name}" for label in result.labels for name in HOSTILE}
+    # Each links to its file, whatever its name.
+    shown = {link for link in (str(link["href"]) for link in page.all("a")) if "photos/" in link}
+    files = {unquote(link) for link in shown}
+    assert files
+    assert files <= {f"photos/{label}/{name}" for label in result.labels for name in HOSTILE}
     spoken = re.sub(r"\s+", " ", page.text)
     for name in names:
         # Controls that no page may hold are shown as such.

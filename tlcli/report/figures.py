@@ -5,17 +5,23 @@ Each value passes through `markupsafe`, so no name can break out of a picture.
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
 
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from tlcli.core.evaluation.confusion import ConfusionMatrix
+from tlcli.core.evaluation.thresholds import ThresholdFigures
 from tlcli.report.data import Curve
 
 # A polyline of more points than the picture has pixels shows nothing more.
 POINTS = 300
+# A wrong cell with so many images is drawn strong even if it is the largest.
+_PALE_UP_TO = 4
+# The part of the steps that may be beyond the axes.
+_FIRST_STEPS = 0.15
 # Drawn at this size on a phone and scaled up elsewhere, so that its text stays readable.
 WIDTH, HEIGHT = 440, 260
 LEFT, RIGHT, TOP, BOTTOM = 46, 12, 12, 38
@@ -23,11 +29,27 @@ LEFT, RIGHT, TOP, BOTTOM = 46, 12, 12, 38
 
 @dataclass(frozen=True)
 class Line:
-    """One line of a chart: its name, which is its style class too, all its steps, its points."""
+    """One line of a chart: its name, which is its style class too, all its steps, its points.
+
+    In its description it is called ``words``, if given, instead of its name.
+    """
 
     name: str
     steps: Sequence[float]
     points: list[tuple[float, float]]
+    words: str = ""
+
+
+@dataclass(frozen=True)
+class Axes:
+    """What a chart is called, its id, what lies across, and the ends of its height."""
+
+    key: str
+    title: str
+    across: str
+    low: float
+    high: float
+    unit: str = ""
 
 
 def thin(
@@ -66,21 +88,61 @@ def ticks(low: float, high: float, count: int = 5) -> list[float]:
 
 
 def accuracy_chart(training: Curve | None, validation: Curve | None) -> Markup:
-    """Draw accuracy over steps, 0 to 100%."""
+    """Draw accuracy over steps; the axis covers the later steps, not 0 to 100%."""
     lines = _lines(training, validation, lambda curve: [100 * value for value in curve.accuracy])
-    lowest = min((value for line in lines for _, value in line.points), default=0.0)
-    # Starting at a round number below the data shows more than always starting at 0.
-    low = 0.0 if lowest < 60 else 50.0
-    return _chart("accuracy", lines, low, 100.0, "%")
+    values = _later(lines)
+    low, high = _near(min(values, default=0.0), max(values, default=100.0), 4, 100)
+    return _chart(Axes("accuracy", "Accuracy over the steps", "step", low, high, "%"), lines)
 
 
 def cross_entropy_chart(training: Curve | None, validation: Curve | None) -> Markup:
-    """Draw cross entropy over steps, from 0."""
+    """Draw cross entropy over steps; the axis covers the later steps."""
     lines = _lines(training, validation, lambda curve: curve.cross_entropy)
-    highest = max((value for line in lines for _, value in line.points), default=1.0)
-    marks = ticks(0, highest) if highest > 0 else [0.0, 1.0]
-    high = marks[-1] if marks[-1] >= highest else marks[-1] + marks[1]
-    return _chart("cross-entropy", lines, 0.0, high, "")
+    values = _later(lines)
+    low, high = _near(min(values, default=0.0), max(values, default=1.0), 0.01, math.inf)
+    return _chart(Axes("cross-entropy", "Cross entropy over the steps", "step", low, high), lines)
+
+
+def threshold_chart(figures: Sequence[ThresholdFigures]) -> Markup:
+    """Draw, over the threshold, how many images get a label and how many of those are right.
+
+    Around the second is its 95% interval.
+    """
+    shares = [(each.threshold, 100 * each.labelled) for each in figures]
+    right = [(each.threshold, 100 * each.accuracy) for each in figures if each.accuracy is not None]
+    band = [
+        (each.threshold, 100 * each.interval[0], 100 * each.interval[1])
+        for each in figures
+        if each.interval is not None
+    ]
+    lowest = min((value for _, value in (*shares, *right)), default=0.0)
+    low, high = _near(lowest, 100.0, 4, 100)
+    lines = [
+        Line("labelled", [0.0, 1.0], shares, "get a label"),
+        Line("right", [0.0, 1.0], right, "of those right"),
+    ]
+    title = "Images with a label, and right ones among them, by threshold"
+    return _chart(Axes("thresholds", title, "threshold", low, high, "%"), lines, band)
+
+
+def _later(lines: Sequence[Line]) -> list[float]:
+    """Return the values after the first steps, which start from chance and need much room."""
+    steps = [step for line in lines for step, _ in line.points]
+    start = min(steps) + _FIRST_STEPS * (max(steps) - min(steps)) if steps else 0.0
+    return [value for line in lines for step, value in line.points if step >= start]
+
+
+def _near(lowest: float, highest: float, least: float, limit: float) -> tuple[float, float]:
+    """Return round ends of an axis just around values, at least ``least`` apart, 0 to ``limit``."""
+    lowest = max(0.0, min(lowest, highest - least))
+    highest = max(highest, lowest + least)
+    raw = (highest - lowest) / 4
+    power = 10.0 ** math.floor(math.log10(raw))
+    step = next(factor * power for factor in (1, 2, 2.5, 5, 10) if factor * power >= raw * 0.999)
+    return (
+        math.floor(lowest / step + 1e-9) * step,
+        min(limit, math.ceil(highest / step - 1e-9) * step),
+    )
 
 
 def _lines(
@@ -94,8 +156,10 @@ def _lines(
     ]
 
 
-def _chart(key: str, lines: Sequence[Line], low: float, high: float, unit: str) -> Markup:
-    title = f"{key.replace('-', ' ').capitalize()} over the steps"
+def _chart(
+    axes: Axes, lines: Sequence[Line], band: Sequence[tuple[float, float, float]] = ()
+) -> Markup:
+    low, high, unit = axes.low, axes.high, axes.unit
     steps = [step for line in lines for step in line.steps]
     first, last = (min(steps), max(steps)) if steps else (0.0, 1.0)
     wide = (last - first) or 1.0
@@ -112,10 +176,9 @@ def _chart(key: str, lines: Sequence[Line], low: float, high: float, unit: str) 
         Markup(
             '<svg class="chart" viewBox="0 0 {} {}" role="img" aria-labelledby="{k}-t {k}-d">'
             '<title id="{k}-t">{}</title><desc id="{k}-d">{}</desc>'
-        ).format(WIDTH, HEIGHT, title, _describe(lines, unit), k=key)
+        ).format(WIDTH, HEIGHT, axes.title, _describe(lines, unit, axes.across), k=axes.key)
     ]
-    # Six marks divide the upper half into tens, five divide the whole into quarters.
-    for mark in ticks(low, high, 5 if low == 0 else 6):
+    for mark in ticks(low, high):
         parts.append(
             Markup(
                 '<line class="grid" x1="{}" x2="{}" y1="{y:.1f}" y2="{y:.1f}"/>'
@@ -133,29 +196,63 @@ def _chart(key: str, lines: Sequence[Line], low: float, high: float, unit: str) 
             )
         )
     parts.append(
-        Markup('<text class="tick middle" x="{}" y="{}">step</text>').format(
-            (LEFT + WIDTH - RIGHT) // 2, HEIGHT - 5
+        Markup('<text class="tick middle" x="{}" y="{}">{}</text>').format(
+            (LEFT + WIDTH - RIGHT) // 2, HEIGHT - 5, axes.across
         )
     )
+    if band:
+        around = [*((at, end) for at, _, end in band), *((at, end) for at, end, _ in band[::-1])]
+        positions = " ".join(f"{x(at):.1f},{y(value):.1f}" for at, value in around)
+        parts.append(Markup('<polygon class="band" points="{}"/>').format(positions))
     for line in lines:
-        points = [(x(step), y(value)) for step, value in line.points]
-        if len(points) == 1:
-            dot = Markup('<circle class="dot {}" cx="{:.1f}" cy="{:.1f}" r="3"/>')
-            parts.append(dot.format(line.name, *points[0]))
-        else:
-            positions = " ".join(f"{across:.1f},{down:.1f}" for across, down in points)
+        for piece in inside(line.points, low, high):
+            positions = " ".join(f"{x(step):.1f},{y(value):.1f}" for step, value in piece)
             drawn = Markup('<polyline class="line {}" points="{}"/>')
             parts.append(drawn.format(line.name, positions))
+        if len(line.points) == 1:
+            ((step, value),) = line.points
+            dot = Markup('<circle class="dot {}" cx="{:.1f}" cy="{:.1f}" r="3"/>')
+            parts.append(dot.format(line.name, x(step), y(value)))
     return Markup("").join(parts) + Markup("</svg>")
 
 
-def _describe(lines: Sequence[Line], unit: str) -> str:
+def inside(
+    points: Sequence[tuple[float, float]], low: float, high: float
+) -> list[list[tuple[float, float]]]:
+    """Return the pieces of a line between two heights, cut where it crosses them."""
+    pieces: list[list[tuple[float, float]]] = []
+    end: tuple[float, float] | None = None
+    for first, second in itertools.pairwise(points):
+        if max(first[1], second[1]) < low or min(first[1], second[1]) > high:
+            continue
+        start, stop = (
+            point
+            if low <= point[1] <= high
+            else _crossing(first, second, low if point[1] < low else high)
+            for point in (first, second)
+        )
+        if end != start:
+            pieces.append([start])
+        pieces[-1].append(stop)
+        end = stop
+    return pieces
+
+
+def _crossing(
+    first: tuple[float, float], second: tuple[float, float], height: float
+) -> tuple[float, float]:
+    """Return where the line between two points has this height."""
+    part = (height - first[1]) / (second[1] - first[1])
+    return first[0] + part * (second[0] - first[0]), height
+
+
+def _describe(lines: Sequence[Line], unit: str, across: str) -> str:
     parts = []
     for line in lines:
         if line.points:
             ends = (line.points[0], line.points[-1])
-            said = (f"{value:.3g}{unit} at step {step:.0f}" for step, value in ends)
-            parts.append(f"{line.name}: {', '.join(said)}")
+            said = (f"{value:.3g}{unit} at {across} {step:g}" for step, value in ends)
+            parts.append(f"{line.words or line.name}: {', '.join(said)}")
     return "; ".join(parts) or "no points"
 
 
@@ -172,35 +269,61 @@ def interval_mark(value: float | None, interval: tuple[float, float] | None) -> 
     ).format(4 + 100 * low, 4 + 100 * high, 4 + 100 * value)
 
 
-def confusion_grid(confusion: ConfusionMatrix, labels: Sequence[str]) -> Markup:
-    """Draw a confusion matrix too large for numbers: one square a cell, shaded by its row.
+def shades(confusion: ConfusionMatrix) -> dict[tuple[int, int], float]:
+    """Return how strongly each cell is coloured, in (0, 1], by true and predicted label.
 
-    Hovering over a square says what it counts.
+    Right ones by their proportion of the row. Wrong ones by the root of their count against that
+    of the largest wrong one, so that one, two and three images can be told apart.
+    """
+    sizes = confusion.row_sums()
+    most = max((count for row, column, count in confusion.cells if row != column), default=1)
+    # Where all wrong cells have one image or two, none of them is alarming.
+    most = max(most, _PALE_UP_TO)
+    return {
+        (row, column): count / sizes[row] if row == column else math.sqrt(count / most)
+        for row, column, count in confusion.cells
+    }
+
+
+def confusion_grid(
+    confusion: ConfusionMatrix,
+    labels: Sequence[str],
+    linked: Container[tuple[int, int]] = frozenset(),
+) -> Markup:
+    """Draw a confusion matrix too large for numbers: one square a cell, shaded by `shades`.
+
+    Hovering over a square shows what it counts. Those in ``linked`` lead to ``#m-ROW-COLUMN``.
     """
     count = len(labels)
-    sizes = confusion.row_sums()
+    strength = shades(confusion)
     wrong = sum(cell for row, column, cell in confusion.cells if row != column)
     parts = [
         Markup(
-            '<svg class="matrix-grid" viewBox="-0.5 -0.5 {n} {n}" role="img" '
+            '<svg class="matrix-grid" viewBox="-0.5 -0.5 {n} {n}" role="{}" '
             'aria-labelledby="matrix-t matrix-d"><title id="matrix-t">Confusion matrix</title>'
             '<desc id="matrix-d">{} true labels by {} predicted labels; off the diagonal: {} of {} '
             'images.</desc><rect class="ground" width="{}" height="{}"/>'
-        ).format(count, count, wrong, sum(sizes.values()), count, count, n=count + 1)
+        ).format(
+            # What is inside an image cannot be reached with the keyboard.
+            "group" if linked else "img",
+            *(count, count, wrong, sum(confusion.row_sums().values()), count, count),
+            n=count + 1,
+        )
     ]
     for row, column, cell in confusion.cells:
-        parts.append(
-            Markup(
-                '<rect class="{}" x="{}" y="{}" width="1" height="1" '
-                'fill-opacity="{:.2f}"><title>{}: {} labelled {}</title></rect>'
-            ).format(
-                "right" if row == column else "wrong",
-                column,
-                row,
-                0.15 + 0.85 * cell / sizes[row],
-                escape(labels[row]),
-                cell,
-                escape(labels[column]),
-            )
+        about = f"{labels[row]}: {cell} labelled {labels[column]}"
+        square = Markup(
+            '<rect class="{}" x="{}" y="{}" width="1" height="1" '
+            'fill-opacity="{:.2f}"><title>{}</title></rect>'
+        ).format(
+            "right" if row == column else "wrong",
+            column,
+            row,
+            0.15 + 0.85 * strength[row, column],
+            about,
         )
+        if (row, column) in linked:
+            link = Markup('<a href="#m-{}-{}" aria-label="{}">{}</a>')
+            square = link.format(row, column, about, square)
+        parts.append(square)
     return Markup("").join(parts) + Markup("</svg>")

@@ -12,8 +12,9 @@ from typing import Any
 from markupsafe import Markup, escape
 
 from tlcli.core.data.splits import SPLITS
+from tlcli.core.evaluation.thresholds import THRESHOLDS
 from tlcli.report import figures
-from tlcli.report.data import LabelFigures, ReportData
+from tlcli.report.data import Advice, Curve, LabelFigures, ReportData
 
 SCORES_SHOWN = 5
 # Rows a person may still scroll through; the JSON in the page holds the rest.
@@ -23,6 +24,8 @@ LIST_SHOWN = 50
 MATRIX_NUMBERS = 20
 MATRIX_SQUARES = 120
 PAIRS_SHOWN = 10
+# That of the examples in the documentation.
+THRESHOLD = 0.8
 
 _SURROGATES = re.compile("[\ud800-\udfff]")
 # What a name may hold and a page may not: control characters other than tab and line breaks.
@@ -34,12 +37,13 @@ _JOINTS = re.compile(r"[/_\\.-](?=[^/_\\.-])")
 
 @dataclass(frozen=True)
 class Confusion:
-    """How often one label was taken for another."""
+    """How often one label was taken for another; ``cell`` has their positions."""
 
     label: str
     predicted: str
     count: int
     share: float
+    cell: tuple[int, int]
 
 
 def render(data: ReportData) -> str:
@@ -74,6 +78,8 @@ def filled(template: str, context: Mapping[str, Any]) -> str:
         duration=duration,
         value=value,
         breakable=breakable,
+        with_option=with_option,
+        shades=figures.shades,
     )
     page: str = environment.get_template(template).render(**context)
     # A file name that is no valid text must not keep the page from being UTF-8.
@@ -125,24 +131,54 @@ def value(setting: Any) -> str:
     return str(setting)
 
 
+def with_option(advice: Advice) -> Markup:
+    """Return the text of an advice with its option marked as something to type."""
+    text = escape(_CONTROLS.sub("�", advice.text))
+    if advice.option is None:
+        return text
+    option = escape(advice.option)
+    return Markup(text.replace(option, Markup("<code>{}</code>").format(option), 1))
+
+
 def verdict(data: ReportData) -> str:
-    """Say in one sentence what the test images showed."""
-    if data.accuracy is None or data.test_count == 0:
+    """Say in one sentence what the images showed that were kept out of training."""
+    shown = data.headline
+    if shown.accuracy is None or shown.count == 0:
         sentence = (
             "No test images were set aside, so how well this works on new images is not known"
         )
         if data.validation_accuracy is not None:
             sentence += f" (validation accuracy: {percent(data.validation_accuracy)})"
         return sentence + "."
-    right = round(data.accuracy * data.test_count)
-    sentence = (
-        f"{number(right)} of {number(data.test_count)} test images that were kept out of "
-        "training got the right label"
-    )
-    if data.interval is not None:
-        low, high = (percent(end) for end in data.interval)
+    right = number(round(shown.accuracy * shown.count))
+    if data.out_of_fold is None:
+        sentence = (
+            f"{right} of {number(shown.count)} test images that were kept out of training got the "
+            "right label"
+        )
+    else:
+        sentence = (
+            f"{right} of {number(shown.count)} images got the right label from a fit that had not "
+            f"seen them (cross-validation, {data.out_of_fold.folds} folds)"
+        )
+    if shown.interval is not None:
+        low, high = (percent(end) for end in shown.interval)
         sentence += f"; on new images of the same kind expect {low} to {high}"
     return sentence + "."
+
+
+def threshold_sentence(data: ReportData) -> str | None:
+    """Say what a threshold of `THRESHOLD` gives, or None without any images."""
+    found = [each for each in data.thresholds if each.threshold == THRESHOLD]
+    if not found:
+        return None
+    accuracy = found[0].accuracy
+    if accuracy is None:
+        return f"At {THRESHOLD:g}, no image gets a label."
+    labelled = percent(found[0].labelled, 0)
+    return (
+        f"At {THRESHOLD:g}, {labelled} get a label and {percent(accuracy, 0)} of those are right."
+    )
 
 
 def gate(data: ReportData) -> str | None:
@@ -172,10 +208,11 @@ def command_lines(command: str) -> str:
 def confused_pairs(data: ReportData) -> list[Confusion]:
     """Return the most frequent confusions, most frequent first, at most `PAIRS_SHOWN`."""
     names = [row.label for row in data.labels]
-    totals = data.confusion.row_sums()
+    confusion = data.headline.confusion
+    totals = confusion.row_sums()
     found = [
-        Confusion(names[row], names[column], count, count / totals[row])
-        for row, column, count in data.confusion.cells
+        Confusion(names[row], names[column], count, count / totals[row], (row, column))
+        for row, column, count in confusion.cells
         if row != column
     ]
     found.sort(key=lambda pair: (-pair.count, -pair.share, pair.label, pair.predicted))
@@ -228,11 +265,16 @@ def matrix_kind(count: int) -> str:
 
 def _context(data: ReportData) -> dict[str, Any]:
     names = [row.label for row in data.labels]
-    matrix = matrix_kind(len(names) if data.confusion.cells else 0)
+    shown = data.headline
+    matrix = matrix_kind(len(names) if shown.confusion.cells else 0)
     totals = {split: sum(getattr(row, split) for row in data.labels) for split in SPLITS}
-    tested = totals["testing"]
+    sizes = shown.confusion.row_sums()
+    linked = {(group.label, group.predicted) for group in data.mistakes}
+    curves = _curves(data)
+    pictured = [image for group in data.mistakes for image in group.images]
     return {
         "data": data,
+        "shown": shown,
         "verdict": verdict(data),
         "gate": gate(data),
         "command": command_lines(data.command),
@@ -240,38 +282,50 @@ def _context(data: ReportData) -> dict[str, Any]:
         "json": json_for_html(data.to_dict()),
         "images": sum(totals.values()),
         "totals": totals,
-        "accuracy_chart": figures.accuracy_chart(data.training_curve, data.validation_curve),
-        "cross_entropy_chart": figures.cross_entropy_chart(
-            data.training_curve, data.validation_curve
-        ),
-        "curve_rows": _curve_rows(data),
+        "whole_splits": curves[0] is not None and curves[0] is data.training_split_curve,
+        "has_validation_curve": curves[1] is not None,
+        "accuracy_chart": figures.accuracy_chart(*curves),
+        "cross_entropy_chart": figures.cross_entropy_chart(*curves),
+        "curve_rows": _curve_rows(*curves),
         "interval_mark": figures.interval_mark,
         "matrix": matrix,
-        "matrix_grid": figures.confusion_grid(data.confusion, names)
+        "linked": linked,
+        "matrix_grid": figures.confusion_grid(shown.confusion, names, linked)
         if matrix == "squares"
         else None,
         "pairs": confused_pairs(data),
-        "figures_rows": _shortened(data.labels, lambda row: (row.f1 is None, row.f1 or 0.0)),
+        "pictured": len(pictured),
+        "figures_rows": _shortened(shown.labels, lambda row: (row.f1 is None, row.f1 or 0.0)),
         "count_rows": _shortened(data.labels, lambda row: (-row.images,)),
+        "threshold_rows": [each for each in data.thresholds if each.threshold in THRESHOLDS],
+        "threshold_sentence": threshold_sentence(data),
+        "threshold_chart": figures.threshold_chart(data.thresholds),
         "comparisons": _best_scores(data),
         "unset": [option for option, setting in data.settings.items() if setting is None],
         "skipped": data.skipped[:LIST_SHOWN],
         "duplicates": data.duplicates[:LIST_SHOWN],
-        "largest_share": max(row.testing for row in data.labels) / tested if tested else None,
-        "has_heat_maps": any(
-            image.heat_map
-            for image in (*data.misclassified, *data.most_confident, *data.least_confident)
+        "largest_share": max(sizes.values()) / sum(sizes.values()) if sizes else None,
+        "has_heat_maps": any(image.heat_map for image in pictured),
+        "confident_heat_maps": any(
+            image.heat_map for image in (*data.most_confident, *data.least_confident)
         ),
     }
 
 
-def _curve_rows(data: ReportData) -> list[dict[str, Any]]:
+def _curves(data: ReportData) -> tuple[Curve | None, Curve | None]:
+    """Return the curves to draw, of training and validation: on whole splits if there are any."""
+    if data.training_split_curve is not None:
+        return data.training_split_curve, data.validation_split_curve
+    return data.training_curve, data.validation_curve
+
+
+def _curve_rows(training: Curve | None, validation: Curve | None) -> list[dict[str, Any]]:
     """Return about ten rows of the curves, for those who read numbers rather than pictures."""
-    main = data.validation_curve or data.training_curve
+    main = validation or training
     if main is None or not main.steps:
         return []
     by_step: dict[str, dict[int, Sequence[float]]] = {"training": {}, "validation": {}}
-    for key, curve in (("training", data.training_curve), ("validation", data.validation_curve)):
+    for key, curve in (("training", training), ("validation", validation)):
         if curve is not None:
             found = zip(curve.accuracy, curve.cross_entropy, strict=True)
             by_step[key] = dict(zip(curve.steps, found, strict=True))
