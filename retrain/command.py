@@ -29,7 +29,7 @@ logger = logging.getLogger("tlcli")
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 GROUPS = {
-    "Input": ("image_dir", "keep_label_names", "strict"),
+    "Input": ("image_dir", "manifest", "keep_label_names", "strict"),
     "Output": (
         *("output_graph", "output_labels", "output_tflite", "output_report", "no_report"),
         *("saved_model_dir", "final_layer_only", "final_tensor_name", "output_format"),
@@ -79,7 +79,14 @@ def _option(
 @_option(
     "--image_dir",
     "DIR",
-    "Folder with one subfolder of images per label.  [required unless --import_bottlenecks]",
+    "Folder with one subfolder of images per label, or with train, val and test folders of such; "
+    "or a zip or tar archive of it.  [required unless --manifest or --import_bottlenecks]",
+)
+@_option(
+    "--manifest",
+    "FILE",
+    "Table of the images in place of --image_dir: CSV, TSV or JSON lines with path, label and, "
+    "optionally, split (train, val, test).",
 )
 @click.option("--keep_label_names", is_flag=True, help="Use folder names as labels unchanged.")
 @_option("--output_graph", "FILE", "Frozen graph.", "output_graph.pb")

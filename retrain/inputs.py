@@ -11,10 +11,18 @@ import numpy as np
 import numpy.typing as npt
 
 from retrain.options import RetrainOptions
-from retrain.sources import Sources, Vectors, in_its_precision, report_skipped
+from retrain.sources import (
+    GivenSplit,
+    Sources,
+    Vectors,
+    divide,
+    in_its_precision,
+    report_skipped,
+    warn_of_few,
+)
 from tlcli.backbone import Backbone
 from tlcli.core.data.image_folder import Dataset, ImageFile
-from tlcli.core.data.splits import SPLITS, assign_splits, cross_label_duplicates
+from tlcli.core.data.splits import SPLITS, cross_label_duplicates
 from tlcli.errors import DataError, ImageError, UsageError
 from tlcli.progress import Progress
 from tlcli.report.data import SkippedFile
@@ -56,6 +64,7 @@ class Inputs:
         duplicates: names of images with the same content under different labels.
         cache: counts of vectors by where they came from.
         backbone: what computed the vectors, in the precision they have; None: all imported.
+        given_split: what is known of the split where the data give it, else None.
     """
 
     labels: tuple[str, ...]
@@ -70,6 +79,7 @@ class Inputs:
     duplicates: tuple[tuple[str, ...], ...] = ()
     cache: dict[str, int] = field(default_factory=dict)
     backbone: Backbone | None = None
+    given_split: GivenSplit | None = None
 
     def part(self, split: str) -> slice:
         """Return where the rows of one split are."""
@@ -277,14 +287,12 @@ def _assemble(
     _check_labels(options, dataset, images, skipped)
     names = [image.name for image in images]
     labels = [image.label for image in images]
-    splits = assign_splits(
-        names, labels, contents, options.testing_percentage, options.validation_percentage
-    )
+    splits, given = divide(options, dataset, images, contents)
     duplicates = cross_label_duplicates(names, labels, contents)
     _warn_of_duplicates(duplicates)
     index = {label: position for position, label in enumerate(dataset.labels)}
     order = [row for split in SPLITS for row, own in enumerate(splits) if own == split]
-    return Inputs(
+    inputs = Inputs(
         labels=dataset.labels,
         images=tuple(images[row] for row in order),
         contents=tuple(contents[row] for row in order),
@@ -296,7 +304,10 @@ def _assemble(
         skipped=(*sources.skipped, *skipped),
         duplicates=tuple(duplicates),
         cache={"hits": 0, "computed": 0, "imported": 0, **cache},
+        given_split=given,
     )
+    warn_of_few(inputs.labels, inputs.counts("training").tolist())
+    return inputs
 
 
 def _warn_of_duplicates(groups: Sequence[Sequence[str]]) -> None:
@@ -321,8 +332,8 @@ def _check_labels(
         if label not in present:
             reason = f" (the first: {skipped[0].path}, {skipped[0].reason})" if skipped else ""
             raise DataError(
-                f"no image of the label {label!r} in {options.image_dir} can be read{reason}; "
-                "add images to its folder or remove the folder"
+                f"no image of the label {label!r} in {dataset.source or options.image_dir} can be "
+                f"read{reason}; add images to its folder or remove the folder"
             )
 
 

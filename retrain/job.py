@@ -69,7 +69,8 @@ def retrain(
     """Fit a new final layer on folders of images and write the graph and its companions.
 
     Args:
-        image_dir: folder that holds one folder of images per label.
+        image_dir: folder that holds one folder of images per label, or train, val and test folders
+            of such; or a zip or tar archive of it. None where ``manifest`` lists the images.
         progress: called with (stage, done, total) while long stages run.
         tfhub_module: the same as ``module``.
         architecture: an older tool's name of the backbone, in place of ``module``.
@@ -144,6 +145,7 @@ def _retrain(chosen: RetrainOptions, progress: Progress | None) -> RetrainResult
             final_layer_only=chosen.final_layer_only,
             example=_example(inputs, tests.rows),
             advice=advice(run),
+            split={"by": "names"} if inputs.given_split is None else inputs.given_split.to_dict(),
         )
         if chosen.report_path is not None:
             with clock.stage("report"):

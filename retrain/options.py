@@ -25,8 +25,9 @@ class RetrainOptions:
         UsageError: a value is out of range, or two values contradict each other.
     """
 
-    # None only where imported bottlenecks stand in for all images.
+    # None where a manifest lists the images, or imported bottlenecks stand in for all of them.
     image_dir: Path | None = None
+    manifest: Path | None = None
     keep_label_names: bool = False
 
     output_graph: Path = Path("output_graph.pb")
@@ -131,10 +132,18 @@ class RetrainOptions:
             raise UsageError(f"--precision is {self.precision!r}; choose auto, float32 or bfloat16")
 
     def _check_combinations(self) -> None:
-        if self.image_dir is None and self.import_bottlenecks is None:
+        if self.image_dir is None and self.manifest is None and self.import_bottlenecks is None:
             raise UsageError(
-                "--image_dir is missing; give the folder that holds one folder of images per label"
+                "--image_dir is missing; give the folder that holds one folder of images per "
+                "label, or a table of images and labels as --manifest"
             )
+        if self.manifest is not None:
+            for name in ("image_dir", "import_bottlenecks"):
+                if getattr(self, name) is not None:
+                    raise UsageError(
+                        f"--manifest lists all images, so --{name} has no use; leave one of the "
+                        "two out"
+                    )
         if self.precision == "bfloat16" and self.import_bottlenecks is not None:
             raise UsageError(
                 "--import_bottlenecks brings vectors of float32, which those of --precision "

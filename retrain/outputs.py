@@ -167,12 +167,15 @@ class ClassifierBuilder:
         accuracy: dict[str, Any] = {}
         if tested is not None and tested.accuracy is not None:
             accuracy = {"test": tested.accuracy, "count": tested.count, "interval": tested.interval}
+        training = {**self.options.to_dict(), "images": counts}
+        if self.inputs.given_split is not None:
+            training["split"] = self.inputs.given_split.to_dict()
         card = model_card.ModelCard(
             labels=tuple(self.inputs.labels),
             input=self._input(),
             output=self._name,
             backbone=describe_backbone(self.inputs),
-            training={**self.options.to_dict(), "images": counts},
+            training=training,
             accuracy=accuracy,
             training_images=to_card(self.inputs.contents[self.inputs.part("training")]),
         )

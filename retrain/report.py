@@ -144,7 +144,7 @@ def _data(result: RetrainResult, run: Run) -> ReportData:
         image = functools.cache(functools.partial(_test_image, run, maps[1], found))
     training_curve, validation_curve = _curves(fitted.history)
     return ReportData(
-        title=(options.image_dir or options.import_bottlenecks or Path()).name,
+        title=(options.image_dir or options.manifest or options.import_bottlenecks or Path()).name,
         created=datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
         accuracy=result.test_accuracy,
         interval=result.test_interval,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +50,8 @@ class RetrainResult:
         report: the content of the report page as JSON types, None without a page.
         example: an image to try the graph on, a test image where there is one.
         advice: what to do next, the most useful first, at most five.
+        split: what decided the splits ("by": "names", "folders" or "manifest"); of given ones
+            also which were "drawn" and the training images left out as "copies_left_out".
     """
 
     test_accuracy: float | None
@@ -70,6 +72,7 @@ class RetrainResult:
     report: dict[str, Any] | None = None
     example: str | None = None
     advice: tuple[Advice, ...] = ()
+    split: dict[str, Any] = field(default_factory=lambda: {"by": "names"})
 
     def to_dict(self) -> dict[str, Any]:
         """Return the result as plain JSON values, with the contract's keys."""
@@ -87,6 +90,7 @@ class RetrainResult:
             "outputs": {kind: str(path) for kind, path in self.outputs.items()},
             "seconds": {stage: round(value, 3) for stage, value in self.seconds.items()},
             "cache": self.cache,
+            "split": self.split,
             "misclassified": [
                 {"image": path, "label": true, "predicted": given}
                 for path, true, given in self.misclassified

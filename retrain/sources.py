@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,10 +15,13 @@ import numpy.typing as npt
 from retrain.options import DEFAULT_MODULE, RetrainOptions
 from tlcli.backbone import Backbone
 from tlcli.core.bottlenecks.text_files import TextImport, import_folder
+from tlcli.core.data.archives import as_folder
 from tlcli.core.data.image_folder import Dataset, ImageFile, scan_folder, with_imported
-from tlcli.core.data.splits import sort_key
-from tlcli.errors import DataError
+from tlcli.core.data.manifest import read_manifest
+from tlcli.core.data.splits import SPLITS, assign_splits, complete_splits, drawn_splits, sort_key
+from tlcli.errors import DataError, UsageError
 from tlcli.report.data import SkippedFile
+from tlcli.text import counted, joined
 
 if TYPE_CHECKING:
     from tlcli.core.bottlenecks.cache import BottleneckStore
@@ -27,6 +30,10 @@ if TYPE_CHECKING:
 logger = logging.getLogger("tlcli")
 
 Vectors = npt.NDArray[np.float32]
+
+# With fewer training images of a label, one more or less changes what is learned.
+_FEW_IMAGES = 5
+_LABELS_SHOWN = 5
 
 
 @dataclass(frozen=True)
@@ -54,6 +61,29 @@ class Sources:
         return self.imported.get((folder, below_label.rsplit("/", 1)[-1]))
 
 
+@dataclass(frozen=True)
+class GivenSplit:
+    """A split that the data give.
+
+    Attributes:
+        by: "folders" or "manifest".
+        source: the folder or the manifest.
+        drawn: the splits that were drawn, as the data do not give them.
+        copies: training images left out as copies of validation or testing images.
+        complete: each image has a split.
+    """
+
+    by: str
+    source: str
+    drawn: tuple[str, ...]
+    copies: int
+    complete: bool = True
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the values for JSON and the model card."""
+        return {"by": self.by, "drawn": list(self.drawn), "copies_left_out": self.copies}
+
+
 def find_images(options: RetrainOptions) -> Sources:
     """List the images of a run and read the vectors imported for them.
 
@@ -71,7 +101,11 @@ def find_images(options: RetrainOptions) -> Sources:
         }
         report_skipped(options, skipped)
     dataset = None
-    folder = options.image_dir
+    if options.manifest is not None:
+        dataset = read_manifest(options.manifest)
+        _check_percentages(options, dataset)
+        return Sources(dataset, {})
+    folder = None if options.image_dir is None else as_folder(options.image_dir)
     is_empty = folder is not None and folder.is_dir() and not any(folder.iterdir())
     if folder is not None and not (imported and is_empty):
         minimum = 0 if imported else 2
@@ -85,6 +119,7 @@ def find_images(options: RetrainOptions) -> Sources:
     if imported:
         dataset = with_imported(dataset, list(imported), options.keep_label_names)
     assert dataset is not None
+    _check_percentages(options, dataset)
     return Sources(dataset, imported, tuple(skipped))
 
 
@@ -143,6 +178,106 @@ def report_skipped(options: RetrainOptions, skipped: Sequence[SkippedFile]) -> N
         )
     for bad in skipped:
         logger.warning("%s is skipped: %s", bad.path, bad.reason)
+
+
+def divide(
+    options: RetrainOptions,
+    dataset: Dataset,
+    images: Sequence[ImageFile],
+    contents: Sequence[str | None],
+) -> tuple[list[str], GivenSplit | None]:
+    """Return the split of each image, and facts about a split that the data give.
+
+    Training images that are left out as copies have the split "".
+
+    Args:
+        options: have the percentages.
+        dataset: says what decides.
+        images: those that have vectors.
+        contents: their SHA-256, None where unknown.
+
+    Raises:
+        UsageError: a percentage for a split that the data give.
+        DataError: too few images.
+    """
+    names = [image.name for image in images]
+    labels = [image.label for image in images]
+    percentages = {
+        "testing": options.testing_percentage,
+        "validation": options.validation_percentage,
+    }
+    if dataset.split_by == "names":
+        return assign_splits(names, labels, contents, *percentages.values()), None
+    given = [image.split for image in images]
+    drawn = drawn_splits(given)
+    if dataset.split_by == "folders":
+        # The part of the name that the rule takes: as if the training folder were the whole.
+        names = [name.partition("/")[2] for name in names]
+    splits = complete_splits(names, labels, contents, given, percentages)
+    facts = GivenSplit(
+        dataset.split_by,
+        dataset.source,
+        tuple(split for split in drawn if percentages[split] and split in splits),
+        splits.count(""),
+        None not in given,
+    )
+    _log_split(facts, splits, percentages)
+    return splits, facts
+
+
+def _check_percentages(options: RetrainOptions, dataset: Dataset) -> None:
+    """Refuse a percentage for a split that the data give.
+
+    Raises:
+        UsageError: there is one.
+    """
+    if dataset.split_by == "names":
+        return
+    drawn = drawn_splits([image.split for image in dataset.images])
+    for split in ("testing", "validation"):
+        value = getattr(options, f"{split}_percentage")
+        if split not in drawn and value != getattr(RetrainOptions, f"{split}_percentage"):
+            raise UsageError(
+                f"--{split}_percentage {value} has nothing to divide, as {dataset.source} gives "
+                f"the {split} images itself; leave the option out"
+            )
+
+
+def _log_split(facts: GivenSplit, splits: Sequence[str], percentages: Mapping[str, float]) -> None:
+    counts = [f"{splits.count(split)} {split}" for split in SPLITS]
+    line = f"The split of {facts.source}: {joined(counts)} images"
+    if facts.drawn:
+        shares = joined([f"{percentages[split]}% {split}" for split in facts.drawn])
+        which = "its training images" if facts.complete else "the images without a split"
+        line += f" ({shares} drawn from {which})"
+    logger.info("%s", line)
+    if facts.copies:
+        is_or_are = "is a copy" if facts.copies == 1 else "are copies"
+        logger.info(
+            "%s %s of validation or testing images and left out of training",
+            counted(facts.copies, "training image"),
+            is_or_are,
+        )
+
+
+def warn_of_few(labels: Sequence[str], training: Sequence[int]) -> None:
+    """Warn of labels with fewer than five training images.
+
+    Args:
+        labels: in output order.
+        training: the number of training images of each.
+    """
+    few = [(label, count) for label, count in zip(labels, training, strict=True)]
+    few = [each for each in few if each[1] < _FEW_IMAGES]
+    if few:
+        named = [f"{label!r} ({count})" for label, count in few[:_LABELS_SHOWN]]
+        more = f" and {len(few) - _LABELS_SHOWN} more labels" if len(few) > _LABELS_SHOWN else ""
+        logger.warning(
+            "fewer than %d training images: %s%s; about 30 images per label are a workable minimum",
+            _FEW_IMAGES,
+            joined(named) if not more else ", ".join(named),
+            more,
+        )
 
 
 def in_its_precision(

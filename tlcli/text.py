@@ -45,6 +45,11 @@ def counted(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
+def joined(names: Sequence[str]) -> str:
+    """Return names as a sentence lists them: "a, b and c"."""
+    return " and ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))
+
+
 def table(rows: Sequence[Sequence[str]], right: Sequence[int] | None = None) -> list[str]:
     """Return one line a row, its columns aligned and two spaces apart.
 

@@ -23,12 +23,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from tlcli.backbones.download.archives import ArchiveRefused, unpack
 from tlcli.backbones.frozen_graph import find
 from tlcli.backbones.torch_file import read_tensors
 from tlcli.core.bottlenecks.cache import BottleneckStore
 from tlcli.core.bottlenecks.cache_database import FILE_NAME
 from tlcli.core.bottlenecks.text_files import read_vector
+from tlcli.core.data.archives import ArchiveRefused, unpack
 from tlcli.core.export.model_card import CardInput, ModelCard, read
 from tlcli.core.images.preprocessing import Preprocessing
 from tlcli.core.model_spec.input_inference import examine

@@ -41,7 +41,7 @@ _BY_SUFFIX = {".json": "json", ".csv": "csv", ".html": "html", ".htm": "html"}
 
 
 GROUPS = {
-    "Input": ("image_dir",),
+    "Input": ("image_dir", "manifest"),
     "Output": ("output_format", "output", "spreadsheet"),
     "Measuring": ("compare", "compare_labels", "min_accuracy", "gate"),
     "Graph": GRAPH_GROUP,
@@ -53,9 +53,16 @@ GROUPS = {
 @click.option(
     "--image_dir",
     type=ANY_PATH,
-    required=True,
     metavar="DIR",
-    help="Folder with one subfolder of images per label.",
+    help="Folder with one subfolder of images per label, or a zip or tar archive of it; of train, "
+    "val and test folders, test is evaluated.  [required unless --manifest]",
+)
+@click.option(
+    "--manifest",
+    type=ANY_PATH,
+    metavar="FILE",
+    help="Table of the images in place of --image_dir: CSV, TSV or JSON lines with path, label "
+    "and, optionally, split, of which test is evaluated.",
 )
 @graph_options
 @click.option(
@@ -99,7 +106,8 @@ GROUPS = {
 @SPREADSHEET
 @log_options
 def command(
-    image_dir: Path,
+    image_dir: Path | None,
+    manifest: Path | None,
     graph: Path | None,
     compare: Path | None,
     compare_labels: Path | None,
@@ -128,8 +136,13 @@ def command(
     output_format = _format(output_format, output)
     if spreadsheet and output_format != "csv":
         raise click.UsageError("--spreadsheet is for --format csv")
+    if (image_dir is None) == (manifest is None):
+        raise click.UsageError(
+            "name the labelled images by --image_dir DIR or --manifest FILE, and by one of the two"
+        )
     set_up_logging(logging_verbosity, quiet)
     from tlcli.core.classifier.loading import load
+    from tlcli.core.data.held_out import images_to_evaluate
     from tlcli.core.evaluation import accuracy_tables
     from tlcli.system.atomic_files import write_bytes
 
@@ -138,25 +151,27 @@ def command(
     comparison = None
     with ExitStack() as stack:
         first = stack.enter_context(load(find_graph(graph), **options))
+        images = images_to_evaluate(image_dir, manifest)
         if compare is None:
             from tlcli.core.evaluation.graph_accuracy import measure_accuracy
 
             with progress_bars(quiet) as progress:
-                accuracy = measure_accuracy(first, image_dir, progress)
+                accuracy = measure_accuracy(first, images, progress)
         else:
             from tlcli.core.evaluation.comparison import compare as compare_graphs
 
             shared = {name: options[name] for name in ("batch_size", "trust")}
             second = stack.enter_context(load(compare, labels=compare_labels, **shared))
             with progress_bars(quiet) as progress:
-                comparison = compare_graphs(first, second, image_dir, progress)
+                comparison = compare_graphs(first, second, images, progress)
             accuracy = comparison.first
     if output_format == "html":
         from tlcli.report.evaluation_page import RunFacts, render
 
         created = datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
         again = command_line(click.get_current_context())
-        facts = RunFacts(image_dir.resolve().name, created, again, min_accuracy, gates_all)
+        name = (image_dir or manifest or Path()).resolve().name
+        facts = RunFacts(name, created, again, min_accuracy, gates_all)
         text = render(accuracy, comparison, facts)
     elif output_format == "csv":
         text = accuracy_tables.to_csv(accuracy, comparison, spreadsheet)

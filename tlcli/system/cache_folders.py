@@ -43,3 +43,8 @@ def compiled_folder() -> Path:
 def trial_folder() -> Path:
     """Return the folder of what is known about models that were run on trial."""
     return cache_folder() / "trials"
+
+
+def archive_folder() -> Path:
+    """Return the folder of unpacked archives of images, each named by its SHA-256."""
+    return cache_folder() / "archives"

@@ -8,17 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.core.data.filling import fill
 from tlcli.core.data.image_folder import Dataset, label_from_folder, scan_folder, with_imported
 from tlcli.core.data.splits import assign_splits
 from tlcli.errors import DataError
-
-
-def fill(root: Path, *names: str) -> Path:
-    for name in names:
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(b"x")
-    return root
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,9 @@ from tlcli.core.data.splits import (
     SPLITS,
     assign_splits,
     check_percentages,
+    complete_splits,
     cross_label_duplicates,
+    drawn_splits,
     hash_percentage,
     split_of,
 )
@@ -255,3 +257,48 @@ def test_the_order_given_does_not_matter(names: list[str], random: object) -> No
     shuffled = list(names)
     random.shuffle(shuffled)  # type: ignore[attr-defined]
     assert split(shuffled) == split(names)
+
+
+def test_given_splits_stay_and_missing_ones_are_drawn() -> None:
+    names = [f"a/{number}.jpg" for number in range(60)]
+    taken = ["testing"] * 20 + ["training"] * 40
+    percentages = {"testing": 10, "validation": 20}
+    found = complete_splits(names, ["a"] * 60, [None] * 60, taken, percentages)
+    assert found[:20] == ["testing"] * 20
+    assert set(found[20:]) == {"training", "validation"}
+    # Drawn as if the training images were all there are.
+    assert found[20:] == assign_splits(names[20:], ["a"] * 40, [None] * 40, 0, 20)
+    assert drawn_splits(taken) == ("validation",)
+    percentages["validation"] = 0
+    assert complete_splits(names, ["a"] * 60, [None] * 60, taken, percentages) == taken
+
+
+def test_images_without_a_split_get_one_beside_given_ones() -> None:
+    names = [f"a/{number}.jpg" for number in range(60)]
+    taken: list[str | None] = ["training", "testing", *[None] * 58]
+    percentages = {"testing": 30, "validation": 30}
+    found = complete_splits(names, ["a"] * 60, [None] * 60, taken, percentages)
+    assert found[:2] == ["training", "testing"]
+    assert found[2:] == [split_of(hash_percentage(name), 30, 30) for name in names[2:]]
+    assert drawn_splits(taken) == ("validation", "testing")
+
+
+def test_copies_of_measured_images_leave_the_training_split() -> None:
+    taken = ["training", "training", "training", "testing", "validation", "testing"]
+    contents = ["x", "y", None, "x", "y", "y"]
+    names = [f"a/{number}.jpg" for number in range(6)]
+    found = complete_splits(names, ["a"] * 6, contents, taken, {"testing": 10, "validation": 10})
+    assert found == ["", "", "training", "testing", "validation", "testing"]
+    with pytest.raises(DataError, match="all training images of the label 'a' are copies"):
+        complete_splits(
+            names[:1] + names[3:4], ["a", "a"], ["x", "x"], ["training", "testing"],
+            {"testing": 0, "validation": 0},
+        )  # fmt: skip
+
+
+def test_too_few_to_draw_from_names_the_percentage_that_helps() -> None:
+    taken = ["training", "testing"]
+    with pytest.raises(DataError, match=r"or give --validation_percentage 0$"):
+        complete_splits(
+            ["a/1", "a/2"], ["a", "a"], [None, None], taken, {"testing": 10, "validation": 10}
+        )

@@ -1,4 +1,5 @@
-"""Downloads of backbones: Hub and Kaggle handles, HTTP and archives.
+"""Downloads of backbones: Hub and Kaggle handles and HTTP.
 
-Only `tlcli.backbones` imports it; it imports the foundations.
+Only `tlcli.backbones` imports it; it imports `tlcli.core.data`, which unpacks archives, and the
+foundations.
 """

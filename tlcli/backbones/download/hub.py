@@ -16,8 +16,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tlcli.backbones.download.archives import ArchiveRefused, unpack
 from tlcli.backbones.download.hub_addresses import Address, address
+from tlcli.core.data.archives import ArchiveRefused, unpack
 from tlcli.errors import BackboneError, DownloadError
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""A folder or a list of images to labels, splits and content hashes.
+"""Folders, manifests and archives of images to labels, splits and content hashes.
 
 `tlcli.core.bottlenecks` and everything above may import it; it imports `tlcli.core.images` and the
 foundations.

@@ -11,9 +11,9 @@ import numpy as np
 from PIL import Image
 
 from tlcli.arrays import Array
-from tlcli.core.data.image_folder import IMAGE_SUFFIXES
 from tlcli.core.images.decoding import Source, open_image
 from tlcli.core.images.encoded import file_of_array, file_of_picture
+from tlcli.core.images.formats import IMAGE_SUFFIXES
 from tlcli.errors import ImageError, UsageError
 from tlcli.system.regular_files import is_folder
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 import os
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tlcli.core.data.split_folders import find_splits
 from tlcli.core.data.splits import sort_key
+from tlcli.core.images.formats import IMAGE_SUFFIXES
 from tlcli.errors import DataError
 from tlcli.system.gc_pause import gc_paused
 from tlcli.system.regular_files import is_folder
@@ -20,15 +22,6 @@ logger = logging.getLogger("tlcli")
 _SYSTEM_NAMES = frozenset(
     {"__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "@eadir", "$recycle.bin"}
 )
-# How folders of a divided collection are called; no label is.
-_SPLIT_NAMES = frozenset(
-    {"train", "training", "val", "valid", "validation", "test", "testing", "eval", "dev"}
-)
-# Only for recognising what is meant as an image; reading depends on the content alone.
-IMAGE_SUFFIXES = (
-    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".gif", ".bmp", ".dib", ".webp", ".tif"),
-    *(".tiff", ".avif", ".heic", ".heif", ".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".tga", ".qoi"),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,15 +30,19 @@ class ImageFile:
 
     Attributes:
         root: the folder that ``name`` begins in; None where only an imported vector exists.
-        folder: name of the label's folder, unchanged.
-        name: "FOLDER/NAME.jpg" or "FOLDER/sub/NAME.jpg", relative, "/" on every system.
+        folder: name of the label's folder, unchanged; of a manifest: the label.
+        name: "FOLDER/NAME.jpg" or "FOLDER/sub/NAME.jpg", relative, "/" on every system. It begins
+            with the folder of the split where folders give the split, and it may be any path,
+            also an absolute one, where a manifest gives it.
         label: as printed and exported.
+        split: "training", "validation" or "testing" where the data give it, else None.
     """
 
     root: str | None
     folder: str
     name: str
     label: str
+    split: str | None = None
 
     @property
     def path(self) -> Path | None:
@@ -60,17 +57,22 @@ class ImageFile:
 
 @dataclass(frozen=True)
 class Dataset:
-    """The images of a folder.
+    """The images of a folder or a manifest.
 
     Attributes:
         images: sorted by name.
         labels: in output order, which is that of the folders' names.
         ignored: names of images directly in the root, which have no label.
+        source: path of the folder or the manifest, for messages.
+        split_by: what decides the splits: "names" (the rule of `tlcli.core.data.splits`),
+            "folders" (train, val, test) or "manifest" (its column ``split``).
     """
 
     images: tuple[ImageFile, ...]
     labels: tuple[str, ...]
     ignored: tuple[str, ...] = ()
+    source: str = ""
+    split_by: str = "names"
 
 
 def label_from_folder(name: str) -> str:
@@ -97,6 +99,8 @@ def scan_folder(
 ) -> Dataset:
     """List the images of ``image_dir/LABEL/...`` without opening them.
 
+    Where the folders are splits, as in ``image_dir/train/LABEL/...``, the images have theirs.
+
     Every file that is not hidden counts; files that are no images are found on reading.
     Folders within a label's folder are read as well, links to folders once. A label's
     folder without files is left out with a warning (silently when ``minimum_labels`` is
@@ -105,11 +109,10 @@ def scan_folder(
     Raises:
         DataError: the folder is missing, unreadable or no folder; it has fewer labels
             than ``minimum_labels``; or two folders give one label.
+        UsageError: its folders resemble splits, see `find_splits`.
     """
     image_dir = Path(image_dir)
-    root = str(image_dir)
-    images: list[ImageFile] = []
-    folders: list[str] = []
+    files: dict[str, list[str]] = {}
     ignored: list[str] = []
     for entry in _entries(image_dir):
         if not is_folder(entry):
@@ -117,22 +120,48 @@ def scan_folder(
                 ignored.append(entry.name)
             continue
         found = list(_walk(image_dir, entry.name))
-        if not found:
-            if minimum_labels >= 2:
-                logger.warning(
-                    "the folder %s has no images and is left out", image_dir / entry.name
-                )
-            continue
-        folders.append(entry.name)
-        label = _label(entry.name, keep_label_names)
-        images += [ImageFile(root, entry.name, name, label) for name in found]
-    labels = _labels(folders, keep_label_names)
-    _check_no_splits(image_dir, folders, images)
+        if found:
+            files[entry.name] = found
+        elif minimum_labels >= 2:
+            logger.warning("the folder %s has no images and is left out", image_dir / entry.name)
+    splits = find_splits(image_dir, files, ignored, label_from_folder)
+    if splits is not None:
+        return _with_splits(image_dir, files, splits, keep_label_names)
+    root = str(image_dir)
+    images: list[ImageFile] = []
+    for folder, names in files.items():
+        label = _label(folder, keep_label_names)
+        images += [ImageFile(root, folder, name, label) for name in names]
+    labels = _labels(files, keep_label_names)
     if len(labels) < minimum_labels:
         raise DataError(
             _too_few_labels(str(image_dir), labels, ignored) + _deeper(image_dir, images)
         )
-    return Dataset(_sorted(images), labels, tuple(ignored))
+    return Dataset(sorted_images(images), labels, tuple(ignored), root)
+
+
+def _with_splits(
+    image_dir: Path,
+    files: Mapping[str, Sequence[str]],
+    splits: Mapping[str, str],
+    keep_label_names: bool,
+) -> Dataset:
+    """Return the images of ``image_dir/SPLIT/LABEL/...``; the training folder has all labels."""
+    root = str(image_dir)
+    train = next(folder for folder, split in splits.items() if split == "training")
+    own = dict.fromkeys(name.split("/")[1] for name in files[train] if name.count("/") > 1)
+    labels = _labels(own, keep_label_names)
+    label_of = {folder: _label(folder, keep_label_names) for folder in own}
+    # A split may write the folder of a label in another way.
+    plain = {label_from_folder(folder): label for folder, label in label_of.items()}
+    images: list[ImageFile] = []
+    for folder, split in splits.items():
+        for name in files[folder]:
+            if name.count("/") > 1:
+                inner = name.split("/")[1]
+                label = label_of.get(inner) or plain[label_from_folder(inner)]
+                images.append(ImageFile(root, inner, name, label, split))
+    return Dataset(sorted_images(images), labels, (), root, "folders")
 
 
 def with_imported(
@@ -169,10 +198,11 @@ def with_imported(
     labels = _labels(folder_of.values(), keep_label_names)
     if len(labels) < 2:
         raise DataError(_too_few_labels("the folder of imported bottlenecks", labels, ()))
-    return Dataset(_sorted(images), labels, dataset.ignored if dataset is not None else ())
+    return Dataset(sorted_images(images), labels, dataset.ignored if dataset is not None else ())
 
 
-def _sorted(images: Iterable[ImageFile]) -> tuple[ImageFile, ...]:
+def sorted_images(images: Iterable[ImageFile]) -> tuple[ImageFile, ...]:
+    """Return images by name, in the form that macOS and Linux have in common."""
     return tuple(sorted(images, key=lambda image: (sort_key(image.name), image.name)))
 
 
@@ -260,23 +290,6 @@ def _labels(folders: Iterable[str], keep_label_names: bool) -> tuple[str, ...]:
         owner[name] = folder
         labels.append(label)
     return tuple(labels)
-
-
-def _check_no_splits(image_dir: Path, folders: list[str], images: Iterable[ImageFile]) -> None:
-    """Refuse a folder of splits, each with the same folders of labels: train/cat, val/cat ..."""
-    if len(folders) < 2 or not {folder.lower() for folder in folders} <= _SPLIT_NAMES:
-        return
-    below: dict[str, set[str]] = {folder: set() for folder in folders}
-    for image in images:
-        below[image.folder].add(image.name.split("/")[1] if image.name.count("/") > 1 else "")
-    first = below[folders[0]]
-    if "" in first or any(names != first for names in below.values()):
-        return
-    train = next((folder for folder in folders if folder.lower().startswith("train")), folders[0])
-    raise DataError(
-        f"{image_dir} contains splits, not labels: {', '.join(folders)} have the same folders "
-        f"({', '.join(sorted(first)[:4])}); give --image_dir {image_dir / train}"
-    )
 
 
 def _deeper(image_dir: Path, images: Iterable[ImageFile]) -> str:

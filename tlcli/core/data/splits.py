@@ -129,6 +129,91 @@ def assign_splits(
     return result
 
 
+def drawn_splits(given: Sequence[str | None]) -> tuple[str, ...]:
+    """Return which of validation and testing are to be drawn where the data give some splits.
+
+    Args:
+        given: of each image; None: without one.
+    """
+    present = set(given)
+    if None in present:
+        return ("validation", "testing")
+    return tuple(split for split in ("validation", "testing") if split not in present)
+
+
+def complete_splits(
+    names: Sequence[str],
+    labels: Sequence[str],
+    contents: Sequence[str | None],
+    given: Sequence[str | None],
+    percentages: Mapping[str, float],
+) -> list[str]:
+    """Return the split of each image where the data give at least some.
+
+    Given splits stay, except that training images with the content of a validation or testing
+    image get "": they are left out, and what is measured stays as it was published. Images
+    without a split get one by the usual rule; where all have one, a missing validation or testing
+    split is drawn from the training images by that rule.
+
+    Args:
+        names: as for `assign_splits`.
+        labels: of each image.
+        contents: SHA-256, None where unknown.
+        given: "training", "validation", "testing" or None.
+        percentages: of "validation" and "testing" among the images that are divided; see
+            `drawn_splits`.
+
+    Raises:
+        UsageError: invalid percentages.
+        DataError: a label has too few images to divide, or no training images of its own.
+    """
+    free = [row for row, split in enumerate(given) if split is None]
+    rows = free or [row for row, split in enumerate(given) if split == "training"]
+    drawn = drawn_splits(given)
+    testing, validation = (
+        percentages[split] if split in drawn else 0 for split in ("testing", "validation")
+    )
+    result = [split or "" for split in given]
+    chosen = (
+        [names[row] for row in rows],
+        [labels[row] for row in rows],
+        [contents[row] for row in rows],
+    )
+    if free:  # beside given ones, a label needs none of its own in every split
+        check_percentages(testing, validation)
+        for group in _groups_of(*chosen):
+            for row in group.rows:
+                result[rows[row]] = split_of(group.percentage, testing, validation)
+    else:
+        for row, split in zip(rows, assign_splits(*chosen, testing, validation), strict=True):
+            result[row] = split
+    measured = {
+        content
+        for content, split in zip(contents, result, strict=True)
+        if content is not None and split != "training"
+    }
+    result = [
+        "" if split == "training" and content in measured else split
+        for content, split in zip(contents, result, strict=True)
+    ]
+    _check_training(labels, result)
+    return result
+
+
+def _check_training(labels: Sequence[str], splits: Sequence[str]) -> None:
+    trained = {label for label, split in zip(labels, splits, strict=True) if split == "training"}
+    left_out = {label for label, split in zip(labels, splits, strict=True) if not split}
+    for label in sorted(set(labels) - trained):
+        if label in left_out:
+            raise DataError(
+                f"all training images of the label {label!r} are copies of its validation or "
+                "testing images; add other images of it, or remove the copies"
+            )
+        raise DataError(
+            f"the label {label!r} has no training images; add some, or remove its other images"
+        )
+
+
 def cross_label_duplicates(
     names: Sequence[str], labels: Sequence[str], contents: Sequence[str | None]
 ) -> list[tuple[str, ...]]:
@@ -238,8 +323,9 @@ def _too_few(label: str, images: int, distinct: int, wanted: Sequence[str]) -> s
     splits = " and ".join(sorted(wanted))
     if len(wanted) == 3:
         splits = "training, validation and testing"
+    drawn = [split for split in ("testing", "validation") if split in wanted]
+    zeros = " ".join(f"--{split}_percentage 0" for split in drawn)
     return (
         f"the label {label!r} has {has}, but {splits} need one each: add images until it has "
-        f"at least {len(wanted)} different ones, remove its folder, or give "
-        "--testing_percentage 0 --validation_percentage 0"
+        f"at least {len(wanted)} different ones, remove its folder, or give {zeros}"
     )

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tlcli.core.classifier.classifier import Classifier
-from tlcli.core.data.image_folder import ImageFile, label_from_folder
+from tlcli.core.data.image_folder import Dataset, ImageFile, label_from_folder
 from tlcli.core.evaluation.graph_accuracy import (
     Answer,
     GraphAccuracy,
@@ -181,7 +181,10 @@ def _formatted(p_value: float) -> str:
 
 
 def compare(
-    first: Classifier, second: Classifier, image_dir: Path, progress: Progress | None = None
+    first: Classifier,
+    second: Classifier,
+    image_dir: Path | Dataset,
+    progress: Progress | None = None,
 ) -> GraphComparison:
     """Label all images of ``image_dir/LABEL/...`` with two graphs, each with its own preprocessing.
 
@@ -190,7 +193,7 @@ def compare(
     Args:
         first: see `tlcli.core.classifier.classifier.load`.
         second: the graph to compare it with.
-        image_dir: folder of folders.
+        image_dir: folder of folders, or what `images_to_evaluate` returned.
         progress: called with ("first graph" or "second graph", done, total).
 
     Raises:
@@ -205,7 +208,7 @@ def compare(
     one, other = _read_by_both(one, other), _read_by_both(other, one)
     both = [row for row, each in enumerate(one.predictions) if each.label is not None]
     if not both:
-        raise DataError(f"no image of {image_dir} could be read by both graphs")
+        raise DataError(f"no image of {folder.source} could be read by both graphs")
     found = _compared(one, other, folder.images, range(len(folder.images)))
     known = [each.trained for each in (one, other) if each.trained is not None]
     if not known:

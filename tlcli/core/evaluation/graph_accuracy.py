@@ -13,7 +13,8 @@ import numpy as np
 
 from tlcli.core.classifier.classifier import Classifier
 from tlcli.core.data.content_hashes import hash_file
-from tlcli.core.data.image_folder import ImageFile, label_from_folder, scan_folder
+from tlcli.core.data.held_out import images_to_evaluate
+from tlcli.core.data.image_folder import Dataset, ImageFile, label_from_folder
 from tlcli.core.evaluation.metrics import Evaluation, Proportion, evaluate
 from tlcli.core.evaluation.training_images import TrainingImages
 from tlcli.errors import DataError, ImageError
@@ -177,21 +178,25 @@ class GraphPredictions:
 
 
 class LabelledFolder:
-    """The images of ``image_dir/LABEL/...``.
+    """The images of ``image_dir/LABEL/...``, of its test split, or of a manifest.
 
     A folder belongs to the label of its own name, or of the name that retrain makes of it.
 
+    Args:
+        source: a folder or an archive, or what `images_to_evaluate` returned.
+
     Attributes:
         images: sorted by name.
+        source: path of the folder or the manifest.
 
     Raises:
         DataError: the folder cannot be used.
     """
 
-    def __init__(self, image_dir: Path) -> None:
-        self._root = image_dir
-        # Names as they are: they are matched to a graph's labels, however it writes them.
-        dataset = scan_folder(image_dir, keep_label_names=True, minimum_labels=1)
+    def __init__(self, source: Path | Dataset) -> None:
+        dataset = source if isinstance(source, Dataset) else images_to_evaluate(source)
+        self._dataset = dataset
+        self.source = dataset.source
         self.images: tuple[ImageFile, ...] = dataset.images
         # SHA-256 of each image; None where it was not needed yet.
         self._contents: list[str | None] = [None] * len(self.images)
@@ -217,11 +222,20 @@ class LabelledFolder:
             if number is None:
                 known = ", ".join(labels[:10]) + (", ..." if len(labels) > 10 else "")
                 raise DataError(
-                    f"the folder {self._root / folder} belongs to none of the labels of "
+                    f"{self._described(folder)} belongs to none of the labels of "
                     f"{classifier.graph} ({known}); rename it or move it away"
                 )
             found[folder] = number
         return [found[image.folder] for image in self.images]
+
+    def _described(self, folder: str) -> str:
+        """Return what a label is called in messages: its folder, or its name in a manifest."""
+        source = self._dataset.source
+        if self._dataset.split_by == "manifest" or not Path(source).is_dir():
+            return f"the label {folder!r} in {source}"
+        image = next(image for image in self.images if image.folder == folder)
+        above = image.name.partition("/")[0] if self._dataset.split_by == "folders" else ""
+        return f"the folder {Path(source, above, folder)}"
 
     def ask(
         self,
@@ -260,7 +274,8 @@ class LabelledFolder:
                 progress(stage, row + 1, len(self.images))
         if all(prediction.label is None for prediction in predictions):
             raise DataError(
-                f"no image of {self._root} could be read; the first: {predictions[0].error}"
+                f"no image of {self._dataset.source} could be read; the first: "
+                f"{predictions[0].error}"
             )
         trained = None if training is None else training.contain(self._contents)
         return GraphPredictions(classifier, list(truth), predictions, trained)
@@ -327,13 +342,13 @@ def _summary(
 
 
 def measure_accuracy(
-    classifier: Classifier, image_dir: Path, progress: Progress | None = None
+    classifier: Classifier, image_dir: Path | Dataset, progress: Progress | None = None
 ) -> GraphAccuracy:
     """Label all images of ``image_dir/LABEL/...`` and compare.
 
     Args:
         classifier: see `tlcli.core.classifier.classifier.load`.
-        image_dir: folder of folders.
+        image_dir: folder of folders, or what `images_to_evaluate` returned.
         progress: called with ("images", done, total).
 
     Raises:

@@ -34,6 +34,12 @@ _AS_A_WHOLE = {
     "DDS": 1_000_000,
 }
 
+IMAGE_SUFFIXES = (
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".gif", ".bmp", ".dib", ".webp", ".tif"),
+    *(".tiff", ".avif", ".heic", ".heif", ".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".tga", ".qoi"),
+)
+"""Only for recognising what is meant as an image; reading depends on the content alone."""
+
 JPEG_FORMATS = frozenset({"JPEG", "MPO"})
 
 ALLOWED_FORMATS = frozenset({*_BY_PIECES, *_AS_A_WHOLE})
