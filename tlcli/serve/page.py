@@ -6,7 +6,7 @@ import functools
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
-from tlcli.core.data.image_folder import IMAGE_SUFFIXES
+from tlcli.core.images.formats import IMAGE_SUFFIXES
 from tlcli.report.page import json_for_html
 from tlcli.serve.asked import Shown
 from tlcli.serve.limits import Limits
