@@ -104,6 +104,7 @@ def advice(run: Run) -> tuple[Advice, ...]:
             training_accuracy=run.training_accuracy,
             validation_accuracy=run.tests.validation.accuracy,
             validation_count=run.tests.validation.count,
+            validation_curve=_split_curve(run, "validation"),
             backbone="" if inputs.backbone is None else inputs.backbone.name,
             photos=any(image.file is not None for image in inputs.images),
             duplicates=len(inputs.duplicates),
@@ -163,6 +164,8 @@ def _data(result: RetrainResult, run: Run) -> ReportData:
         untrained_accuracy=tests.before.accuracy,
         training_curve=training_curve,
         validation_curve=validation_curve,
+        training_split_curve=_split_curve(run, "training"),
+        validation_split_curve=_split_curve(run, "validation"),
         misclassified=[tested(row) for row in chosen.misclassified],
         misclassified_count=len(tests.misclassified),
         most_confident=[tested(row) for row in chosen.most_confident],
@@ -314,8 +317,24 @@ def _curves(history: Sequence[StepStatistics]) -> list[Curve | None]:
         for each in history
         if each.validation_accuracy is not None and each.validation_cross_entropy is not None
     ]
-    measured = (training, validation)
-    return [Curve(*map(list, zip(*each, strict=True))) if each else None for each in measured]
+    curves: list[Curve | None] = []
+    for points in (training, validation):
+        columns = [list(column) for column in zip(*points, strict=True)]
+        curves.append(Curve(columns[0], columns[1], columns[2]) if points else None)
+    return curves
+
+
+def _split_curve(run: Run, split: str) -> Curve | None:
+    """Return the curve of the same images at each of its steps; None for a fit without steps."""
+    points = [vars(point) for point in run.fitted.curve]
+    if not points or not points[0][f"{split}_count"]:
+        return None
+    return Curve(
+        [point["step"] for point in points],
+        [point[f"{split}_accuracy"] for point in points],
+        [point[f"{split}_cross_entropy"] for point in points],
+        points[0][f"{split}_count"],
+    )
 
 
 def check_summaries(options: RetrainOptions) -> None:

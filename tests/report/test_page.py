@@ -324,15 +324,16 @@ def test_copies_are_counted() -> None:
 
 
 def test_curves_of_whole_splits_take_the_place_of_those_of_batches() -> None:
-    whole = Curve([0, 10], [0.4, 0.93], [0.9, 0.1])
+    whole = Curve([0, 10], [0.4, 0.93], [0.9, 0.1], 21)
     data = samples.usual(training_split_curve=whole, validation_split_curve=whole)
     text = plain(data)
     assert "drawn for it" not in text
-    assert "Each point of validation is measured on all 4 images of that split" in text
+    assert "Validation is measured on all 4 images of that split" in text
+    assert "Training is measured on 21 images spread over that split." in text
     assert "93.0%" in text
     # Without a validation split there is one curve.
     text = plain(samples.usual(training_split_curve=whole))
-    assert "Each point of validation" not in text
+    assert "Validation is measured" not in text
 
 
 @pytest.mark.parametrize(

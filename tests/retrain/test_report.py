@@ -140,6 +140,17 @@ def test_mistakes_are_all_there_and_lead_to_their_files(
         assert (trained.folder / image["link"]).is_file()
 
 
+def test_the_curve_ends_at_the_validation_accuracy(shown: dict[str, Any]) -> None:
+    curve = shown["validation_split_curve"]
+    assert curve["steps"][-1] == 299
+    assert 1 < len(curve["steps"]) <= 61
+    assert curve["accuracy"][-1] == pytest.approx(shown["validation_accuracy"])
+    assert curve["images"] == sum(row["validation"] for row in shown["labels"])
+    assert shown["training_split_curve"]["steps"] == curve["steps"]
+    # The originals' points, drawn again at each step, keep their place.
+    assert len(shown["validation_curve"]["steps"]) == 31
+
+
 def test_thresholds_are_those_of_the_test_images(shown: dict[str, Any]) -> None:
     found = {row["threshold"]: row for row in shown["thresholds"]}
     assert found[0.0]["count"] == shown["test_count"]

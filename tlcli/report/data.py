@@ -24,12 +24,14 @@ class Curve:
     Attributes:
         steps: step numbers, rising.
         accuracy: in [0, 1].
-        cross_entropy: mean over the batch, in nats.
+        cross_entropy: mean over the images, in nats.
+        images: how many images each point is measured on, where these are always the same ones.
     """
 
     steps: list[int]
     accuracy: list[float]
     cross_entropy: list[float]
+    images: int | None = None
 
 
 @dataclass(frozen=True)
@@ -211,7 +213,8 @@ class ReportData:
         labels: counts and figures, in output order.
         confusion: which labels were taken for which; without cells if there are no test images.
         training_curve, validation_curve: what was measured over the steps on batches, or None.
-        training_split_curve, validation_split_curve: the same on the whole splits, or None.
+        training_split_curve, validation_split_curve: the same on the whole validation split and on
+            images spread over the training split, or None.
         misclassified: test images with a wrong label, worst first; may be cut.
         misclassified_count: how many there are in all.
         most_confident, least_confident: test images by the score of their best label.
