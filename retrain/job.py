@@ -9,11 +9,11 @@ from contextlib import contextmanager
 from dataclasses import fields, replace
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from retrain.fitting import CrossValidated, Observers, cross_validate_fit, fit
 from retrain.inputs import Inputs, gather
-from retrain.options import RetrainOptions
+from retrain.options import RetrainKeywords, RetrainOptions, takes_options
 from retrain.outputs import (
     ClassifierBuilder,
     checked_outputs,
@@ -26,6 +26,7 @@ from retrain.report import (
     Run,
     advice,
     check_summaries,
+    curves,
     open_summaries,
     summarise_result,
     write_report,
@@ -38,6 +39,9 @@ from tlcli.core.export.frozen_graph import check_final_tensor_name
 from tlcli.errors import UsageError
 from tlcli.progress import Progress
 from tlcli.system.atomic_files import OutputSet
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 logger = logging.getLogger("tlcli")
 
@@ -58,13 +62,14 @@ class Clock:
             self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
 
 
+@takes_options
 def retrain(
     image_dir: str | Path | None = None,
     *,
     progress: Progress | None = None,
     tfhub_module: str | None = None,
     architecture: str | None = None,
-    **options: Any,
+    **options: Unpack[RetrainKeywords],
 ) -> RetrainResult:
     """Fit a new final layer on folders of images and write the graph and its companions.
 
@@ -74,7 +79,7 @@ def retrain(
         progress: called with (stage, done, total) while long stages run.
         tfhub_module: the same as ``module``.
         architecture: an older tool's name of the backbone, in place of ``module``.
-        options: the options of ``tlcli retrain`` by name; see `retrain.options.RetrainOptions`.
+        options: those of ``tlcli retrain``, by name.
 
     Returns:
         What was learned and where it was written. A result below ``min_accuracy`` is
@@ -89,7 +94,7 @@ def retrain(
         raise UsageError(f"there is no option {min(unknown)}; see `tlcli retrain --help`")
     chosen = RetrainOptions(
         image_dir=image_dir,  # type: ignore[arg-type]  # text becomes a path there
-        **_with_module(options, tfhub_module, architecture),
+        **_with_module(dict(options), tfhub_module, architecture),
     )
     check_final_tensor_name(chosen.final_tensor_name)
     check_summaries(chosen)
@@ -146,6 +151,8 @@ def _retrain(chosen: RetrainOptions, progress: Progress | None) -> RetrainResult
             example=_example(inputs, tests.rows),
             advice=advice(run),
             split={"by": "names"} if inputs.given_split is None else inputs.given_split.to_dict(),
+            confusion=replace(run.measured.figures.confusion, labels=inputs.labels),
+            curves=curves(fitted),
         )
         if chosen.report_path is not None:
             with clock.stage("report"):

@@ -9,7 +9,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tlcli.report.data import Advice, LabelFigures, SkippedFile
+from tlcli.core.evaluation.confusion import ConfusionMatrix
+from tlcli.notebook import (
+    ROWS_SHOWN,
+    block,
+    confusion_html,
+    data_frame,
+    draw_confusion,
+    draw_curves,
+    new_figure,
+    percent,
+)
+from tlcli.report.data import Advice, Curve, LabelFigures, SkippedFile
 from tlcli.text import counted, printable, table
 
 # More lines push the accuracy off the screen; the report and JSON have them all.
@@ -28,7 +39,7 @@ class CrossValidationSummary:
     deviation: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class RetrainResult:
     """The outcome of one retraining.
 
@@ -52,6 +63,10 @@ class RetrainResult:
         advice: what to do next, the most useful first, at most five.
         split: what decided the splits ("by": "names", "folders" or "manifest"); of given ones
             also which were "drawn" and the training images left out as "copies_left_out".
+        confusion: labels predicted for each true label, of the test images; with cross-validation
+            of all images, each by the layer that was not fitted on it.
+        curves: accuracy and cross entropy over the steps, by split: "training" (a sample of it)
+            and "validation"; empty for logistic regression.
     """
 
     test_accuracy: float | None
@@ -73,6 +88,8 @@ class RetrainResult:
     example: str | None = None
     advice: tuple[Advice, ...] = ()
     split: dict[str, Any] = field(default_factory=lambda: {"by": "names"})
+    confusion: ConfusionMatrix = field(default=ConfusionMatrix(0))
+    curves: dict[str, Curve] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the result as plain JSON values, with the contract's keys."""
@@ -105,6 +122,51 @@ class RetrainResult:
         if self.report is not None:
             found["report"] = self.report
         return found
+
+    def to_frame(self) -> Any:
+        """Return a pandas.DataFrame with one row per label: images by split, precision, recall, F1.
+
+        Raises:
+            OutputError: pandas is not installed.
+        """
+        columns = (*_COUNTS, *_FRACTIONS, "f1")
+        rows = list(self.labels.values())
+        return data_frame(
+            {name: [getattr(row, name) for row in rows] for name in columns}, list(self.labels)
+        )
+
+    def plot(self) -> Any:
+        """Return the curves and the confusion matrix as a matplotlib Figure.
+
+        Notebooks show it; elsewhere save it: ``result.plot().savefig("result.png")``.
+
+        Raises:
+            OutputError: matplotlib is not installed.
+        """
+        figure = new_figure(15 if self.curves else 5, 4.5)
+        *before, last = figure.subplots(1, 3 if self.curves else 1, squeeze=False)[0]
+        for axes, what in zip(before, ("accuracy", "cross_entropy"), strict=False):
+            draw_curves(axes, self.curves, what)
+        draw_confusion(last, self.confusion.matrix, self.confusion.labels)
+        return figure
+
+    def __repr__(self) -> str:
+        where = self.outputs.get("graph", "no graph")
+        return f"<RetrainResult: {accuracy_sentence(self)}; {len(self.labels)} labels; {where}>"
+
+    def _repr_html_(self) -> str:
+        rows = [
+            (row.label, *(getattr(row, name) for name in _COUNTS), *_percents(row))
+            for row in list(self.labels.values())[:ROWS_SHOWN]
+        ]
+        outputs = [(kind, str(path)) for kind, path in self.outputs.items()]
+        return block(
+            accuracy_sentence(self),
+            rows,
+            ("label", *_COUNTS, *_FRACTIONS),
+            confusion_html(self.confusion.matrix, self.confusion.labels)
+            + block("Outputs", outputs),
+        )
 
     def to_json(self) -> str:
         """Return `to_dict` as one JSON object."""
@@ -171,10 +233,12 @@ def _label_table(labels: dict[str, LabelFigures]) -> list[str]:
     rows: list[Sequence[str]] = [("label", *_COUNTS, *_FRACTIONS)]
     for row in shown:
         counts = (str(getattr(row, name)) for name in _COUNTS)
-        fractions = (getattr(row, name) for name in _FRACTIONS)
-        percent = ("-" if each is None else f"{each:.1%}" for each in fractions)
-        rows.append((row.label, *counts, *percent))
+        rows.append((row.label, *counts, *_percents(row)))
     lines = table(rows)
     if len(shown) < len(labels):
         lines.append(f"and {counted(len(labels) - len(shown), 'more label')}, found no less often.")
     return lines
+
+
+def _percents(row: LabelFigures) -> list[str]:
+    return [percent(getattr(row, name)) for name in _FRACTIONS]

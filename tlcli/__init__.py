@@ -22,19 +22,26 @@ from tlcli.errors import TlcliError
 if TYPE_CHECKING:
     from retrain.job import retrain
     from retrain.result import RetrainResult
+    from tlcli.core.classifier.activation_maps import Explanation
     from tlcli.core.classifier.classifier import Classifier
     from tlcli.core.classifier.loading import load
-    from tlcli.core.classifier.outputs import Prediction
+    from tlcli.core.classifier.outputs import Prediction, Predictions
+    from tlcli.core.evaluation.confusion import ConfusionMatrix
+    from tlcli.core.evaluation.evaluating import evaluate
+    from tlcli.core.evaluation.graph_accuracy import GraphAccuracy
 
 __all__ = [
     "Classifier",
+    "ConfusionMatrix",
     "Explanation",
+    "GraphAccuracy",
     "Prediction",
     "Predictions",
     "RetrainResult",
     "TlcliError",
     "__version__",
     "errors",
+    "evaluate",
     "load",
     "retrain",
 ]
@@ -42,10 +49,13 @@ __all__ = [
 # Looked up on first use: importing tlcli must stay as cheap as `tlcli --help`.
 _HOMES = {
     "Classifier": "tlcli.core.classifier.classifier",
+    "ConfusionMatrix": "tlcli.core.evaluation.confusion",
     "Explanation": "tlcli.core.classifier.activation_maps",
+    "GraphAccuracy": "tlcli.core.evaluation.graph_accuracy",
     "Prediction": "tlcli.core.classifier.outputs",
     "Predictions": "tlcli.core.classifier.outputs",
     "RetrainResult": "retrain.result",
+    "evaluate": "tlcli.core.evaluation.evaluating",
     "load": "tlcli.core.classifier.loading",
     "retrain": "retrain.job",
 }

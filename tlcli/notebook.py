@@ -19,10 +19,19 @@ from tlcli.text import printable
 if TYPE_CHECKING:
     from PIL import Image
 
+ROWS_SHOWN = 20
+"""Rows of a table; the result itself has the others."""
+
 # The names of more labels than this cannot be read at the axes of a plot.
 _NAMED_LABELS = 40
 # Numbers in the cells of a confusion matrix are legible up to here.
 _WRITTEN_LABELS = 20
+# Fonts with Chinese, Japanese and Korean characters, as systems have them.
+_MORE_SCRIPTS = (
+    *("Noto Sans CJK JP", "Noto Sans CJK KR", "Noto Sans CJK SC", "Hiragino Sans", "Yu Gothic"),
+    *("Apple SD Gothic Neo", "AppleGothic", "Malgun Gothic", "NanumGothic", "Microsoft YaHei"),
+    *("PingFang SC", "WenQuanYi Zen Hei", "IPAexGothic", "Arial Unicode MS"),
+)
 _CELL = "padding:2px 8px;text-align:{};border:0;background:{}"
 _BLUE = "rgba(64,128,224,{:.2f})"
 
@@ -135,9 +144,10 @@ def draw_confusion(axes: Any, matrix: Any, labels: Sequence[str]) -> None:
     axes.imshow(matrix / totals, cmap="Blues", vmin=0, vmax=1)
     axes.set(xlabel="predicted label", ylabel="true label", title="confusion matrix")
     if len(labels) <= _NAMED_LABELS:
-        names = [printable(label) for label in labels]
-        axes.set_xticks(range(len(labels)), names, rotation=90 if len(labels) > 4 else 0)
-        axes.set_yticks(range(len(labels)), names)
+        names, family = [printable(label) for label in labels], _font_families()
+        angle = 90 if len(labels) > 4 else 0
+        axes.set_xticks(range(len(labels)), names, rotation=angle, fontfamily=family)
+        axes.set_yticks(range(len(labels)), names, fontfamily=family)
     if len(labels) <= _WRITTEN_LABELS:
         for (row, column), count in _cells(matrix):
             dark = matrix[row, column] * 2 > totals[row, 0]
@@ -151,6 +161,14 @@ def draw_curves(axes: Any, curves: Mapping[str, Any], what: str) -> None:
         axes.plot(curve.steps, getattr(curve, what), label=split)
     axes.set(xlabel="step", title=what.replace("_", " "))
     axes.legend()
+
+
+def _font_families() -> list[str]:
+    """Return matplotlib's own font, and those of this machine that have more scripts."""
+    from matplotlib.font_manager import get_font_names
+
+    installed = set(get_font_names())
+    return ["DejaVu Sans", *(name for name in _MORE_SCRIPTS if name in installed)]
 
 
 def _cells(matrix: Any) -> list[tuple[tuple[int, int], int]]:

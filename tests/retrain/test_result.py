@@ -14,7 +14,9 @@ import pytest
 
 from retrain.result import LABELS_SHOWN, RetrainResult, next_command
 from tests.support import Trained, tlcli
-from tlcli.report.data import LabelFigures, SkippedFile
+from tlcli.core.evaluation.confusion import ConfusionMatrix
+from tlcli.errors import OutputError
+from tlcli.report.data import Curve, LabelFigures, SkippedFile
 
 RESULT = RetrainResult(
     test_accuracy=0.9,
@@ -32,6 +34,79 @@ RESULT = RetrainResult(
     cache={},
     example="photos/it's.jpg",
 )
+
+
+CELLS = ((0, 0, 8), (0, 1, 2), (1, 1, 9), (1, 2, 1))
+SHOWN = replace(
+    RESULT,
+    labels={**RESULT.labels, "<b>&": replace(RESULT.labels["none"], label="<b>&")},
+    confusion=ConfusionMatrix(3, CELLS, ("수영장", "none", "<b>&")),
+    curves={"training": Curve([0, 10], [0.5, 0.9], [0.7, 0.2])},
+    report={"much": list(range(10_000))},
+)
+
+
+def test_a_prompt_shows_one_line() -> None:
+    assert repr(SHOWN) == (
+        "<RetrainResult: Test accuracy 90.0% (N=20, 95% interval 69.9% to 97.2%); 3 labels; "
+        "my graph.pb>"
+    )
+
+
+def test_notebooks_show_tables_that_are_escaped() -> None:
+    html = SHOWN._repr_html_()
+    assert "Test accuracy 90.0%" in html
+    assert "<b>" not in html
+    assert html.count("&lt;b&gt;&amp;") == 3  # its figures, and its row and column
+    assert "my graph.pb" in html
+    assert "http" not in html
+    assert len(html) < 20_000
+    # Without test images there is no matrix.
+    assert "true label" not in RESULT._repr_html_()
+
+
+def test_figures_as_data_frames() -> None:
+    pytest.importorskip("pandas")
+    frame = SHOWN.to_frame()
+    assert list(frame.index) == ["수영장", "none", "<b>&"]
+    assert frame.images["수영장"] == 100
+    assert frame.recall["수영장"] == 0.8
+    counts = SHOWN.confusion.to_frame()
+    assert counts.loc["수영장", "none"] == 2
+    assert counts.to_numpy().tolist() == SHOWN.confusion.matrix.tolist()
+
+
+def test_plots() -> None:
+    pytest.importorskip("matplotlib")
+    labels = ("pool", "none", "<b>&")
+    shown = replace(SHOWN, confusion=replace(SHOWN.confusion, labels=labels))
+    figure = shown.plot()
+    assert [axes.get_title() for axes in figure.axes] == [
+        "accuracy", "cross entropy", "confusion matrix",
+    ]  # fmt: skip
+    assert figure._repr_png_().startswith(b"\x89PNG")
+    # Logistic regression has no curves.
+    assert len(replace(shown, curves={}).plot().axes) == 1
+
+
+@pytest.mark.parametrize(
+    ("package", "method", "sentence"),
+    [
+        (
+            "matplotlib.figure",
+            "plot",
+            r"plot needs the package matplotlib: pip install 'tlcli\[plot",
+        ),
+        ("pandas", "to_frame", "to_frame needs the package pandas: pip install pandas"),
+    ],
+)
+def test_a_missing_package_is_one_sentence(
+    package: str, method: str, sentence: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    for shown in (SHOWN, SHOWN.confusion):
+        with pytest.raises(OutputError, match=sentence):
+            getattr(shown, method)()
 
 
 def test_one_label_more_is_not_many() -> None:

@@ -12,13 +12,13 @@ import numpy as np
 
 from tlcli.arrays import Array
 from tlcli.errors import GraphError
-from tlcli.notebook import block, data_frame, percent
+from tlcli.notebook import ROWS_SHOWN, block, data_frame, percent
 from tlcli.text import counted
 
 # A softmax in eight bits gives sums such as 0.996.
 _SUM_TOLERANCE = 0.05
-# Labels of a prediction in one line, and rows of a table in a notebook.
-_SHOWN, _SHOWN_IN_TABLES = 3, 20
+# Labels of a prediction in one line.
+_SHOWN = 3
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ class Prediction:
         return f"<Prediction {self.image}: {self._summary()}>"
 
     def _repr_html_(self) -> str:
-        scores = [(each.label, percent(each.score)) for each in self.scores[:_SHOWN_IN_TABLES]]
+        scores = [(each.label, percent(each.score)) for each in self.scores[:ROWS_SHOWN]]
         return block(self.image if scores else f"{self.image}: {self._summary()}", scores)
 
 
@@ -105,13 +105,13 @@ class Predictions(list[Prediction]):
         return data_frame({name: [getattr(each, name) for each in self] for name in columns})
 
     def __repr__(self) -> str:
-        more = f", ... {len(self)} in all" if len(self) > _SHOWN_IN_TABLES else ""
-        return f"[{', '.join(map(repr, self[:_SHOWN_IN_TABLES]))}{more}]"
+        more = f", ... {len(self)} in all" if len(self) > ROWS_SHOWN else ""
+        return f"[{', '.join(map(repr, self[:ROWS_SHOWN]))}{more}]"
 
     def _repr_html_(self) -> str:
         rows = [
             (each.image, each.label or each._summary(), percent(each.score))
-            for each in self[:_SHOWN_IN_TABLES]
+            for each in self[:ROWS_SHOWN]
         ]
         return block(counted(len(self), "image"), rows, ("image", "label", "score"))
 

@@ -8,21 +8,26 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tlcli.notebook import block, confusion_html, data_frame, draw_confusion, new_figure
+from tlcli.text import counted
+
 # Above so many labels the matrix is written as its cells: of 10,000 it has 100 million.
 DENSE_LABELS = 120
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ConfusionMatrix:
     """How often images of a true label were given a predicted one; zeros are not stored.
 
     Attributes:
         size: number of labels, L.
         cells: (true label, predicted label, count) of each cell above zero, row by row.
+        labels: their names, in output order; empty where nobody gave them.
     """
 
     size: int
     cells: tuple[tuple[int, int, int], ...] = ()
+    labels: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, truth: npt.ArrayLike, predicted: npt.ArrayLike, size: int) -> ConfusionMatrix:
@@ -31,6 +36,11 @@ class ConfusionMatrix:
         cells, counts = np.unique(rows * size + columns, return_counts=True)
         columns_of = [(cells // size).tolist(), (cells % size).tolist(), counts.tolist()]
         return cls(size, tuple(zip(*columns_of, strict=True)))
+
+    @property
+    def matrix(self) -> npt.NDArray[np.int32]:
+        """All counts: int32 [L, L], rows by true label, columns by predicted label."""
+        return self.dense()
 
     def dense(self) -> npt.NDArray[np.int32]:
         """Return all counts: int [L, L], rows by true label, columns by predicted label."""
@@ -55,3 +65,33 @@ class ConfusionMatrix:
         if self.size <= DENSE_LABELS:
             return {"confusion": self.dense().tolist()}
         return {"confusion": None, "confusion_cells": [list(cell) for cell in self.cells]}
+
+    def to_frame(self) -> Any:
+        """Return a pandas.DataFrame, rows by true label, columns by predicted label.
+
+        Raises:
+            OutputError: pandas is not installed.
+        """
+        return data_frame(dict(zip(self._names, self.matrix.T, strict=True)), self._names)
+
+    def plot(self) -> Any:
+        """Return a matplotlib Figure; save it with its method ``savefig``.
+
+        Raises:
+            OutputError: matplotlib is not installed.
+        """
+        side = min(4 + 0.3 * self.size, 12)
+        figure = new_figure(side, side)
+        draw_confusion(figure.subplots(), self.matrix, self._names)
+        return figure
+
+    def __repr__(self) -> str:
+        images = sum(count for _, _, count in self.cells)
+        return f"<ConfusionMatrix of {counted(self.size, 'label')}, {counted(images, 'image')}>"
+
+    def _repr_html_(self) -> str:
+        return block(repr(self), end=confusion_html(self.matrix, self._names))
+
+    @property
+    def _names(self) -> tuple[str, ...]:
+        return self.labels or tuple(map(str, range(self.size)))

@@ -15,9 +15,11 @@ from tlcli.core.classifier.classifier import Classifier
 from tlcli.core.data.content_hashes import hash_file
 from tlcli.core.data.held_out import images_to_evaluate
 from tlcli.core.data.image_folder import Dataset, ImageFile, label_from_folder
+from tlcli.core.evaluation.confusion import ConfusionMatrix
 from tlcli.core.evaluation.metrics import Evaluation, Proportion, evaluate
 from tlcli.core.evaluation.training_images import TrainingImages
 from tlcli.errors import DataError, ImageError
+from tlcli.notebook import ROWS_SHOWN, block, confusion_html, data_frame, percent
 from tlcli.progress import Progress
 
 _log = logging.getLogger("tlcli")
@@ -44,7 +46,7 @@ class Misclassified:
     trained: bool | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class GraphAccuracy:
     """The accuracy of a graph on a folder of labelled images.
 
@@ -84,6 +86,54 @@ class GraphAccuracy:
         """The 95% interval of the accuracy, each end 0 to 1."""
         return self.evaluation.interval or (0.0, 1.0)
 
+    @property
+    def confusion(self) -> ConfusionMatrix:
+        """Which labels were predicted for which, with the names of the labels."""
+        return replace(self.evaluation.confusion, labels=self.labels)
+
+    def to_frame(self) -> Any:
+        """Return a pandas.DataFrame with one row per label: images, precision, recall, F1 ...
+
+        Raises:
+            OutputError: pandas is not installed.
+        """
+        figures = self._figures()["labels"]
+        columns = ("images", "predicted", "precision", "recall", "f1")
+        return data_frame(
+            {name: [row[name] for row in figures.values()] for name in columns}, list(figures)
+        )
+
+    def plot(self) -> Any:
+        """Return the confusion matrix as a matplotlib Figure.
+
+        Raises:
+            OutputError: matplotlib is not installed.
+        """
+        return self.confusion.plot()
+
+    def __repr__(self) -> str:
+        return f"<GraphAccuracy of {self.graph}: {self._sentence()}>"
+
+    def _repr_html_(self) -> str:
+        shown = self.measured or self
+        rows = [
+            (label, each.count, *map(_percent, (each.precision, each.recall, each.f1)))
+            for label, each in zip(shown.labels, shown.evaluation.labels, strict=True)
+        ]
+        head = ("label", "images", "precision", "recall", "F1")
+        matrix = confusion_html(shown.confusion.matrix, shown.labels)
+        return block(f"{self.graph}: {self._sentence()}", rows[:ROWS_SHOWN], head, matrix)
+
+    def _sentence(self) -> str:
+        """Return the accuracy on images that did not train the graph, where that is known."""
+        count, shown = self.evaluation.count, self.measured
+        if shown is None:
+            return f"all {count} images trained it ({percent(self.accuracy)} right)"
+        low, high = shown.interval
+        what = f"accuracy {percent(shown.accuracy)} (N={shown.evaluation.count}, 95% interval "
+        said = f"{what}{percent(low)} to {percent(high)})"
+        return f"{said} without the {self.trained} images that trained it" if self.trained else said
+
     def to_dict(self) -> dict[str, Any]:
         """Return all figures as JSON can hold them.
 
@@ -118,6 +168,10 @@ class GraphAccuracy:
             "labels": labels,
             **evaluation.confusion.to_dict(),
         }
+
+
+def _percent(proportion: Proportion | None) -> str:
+    return percent(None if proportion is None else proportion.value)
 
 
 @dataclass(frozen=True)
