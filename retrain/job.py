@@ -152,7 +152,7 @@ def _retrain(chosen: RetrainOptions, progress: Progress | None) -> RetrainResult
             advice=advice(run),
             split={"by": "names"} if inputs.given_split is None else inputs.given_split.to_dict(),
             confusion=replace(run.measured.figures.confusion, labels=inputs.labels),
-            curves=curves(fitted),
+            curves=curves(run),
         )
         if chosen.report_path is not None:
             with clock.stage("report"):

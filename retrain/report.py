@@ -309,22 +309,10 @@ def _comparison(run: Run, image: TestImage, row: int) -> Comparison:
     return Comparison(image.name, image.label, before, after, image.thumbnail, image.link)
 
 
-def curves(fitted: Fitted) -> dict[str, Curve]:
-    """Return the curves of the fit on whole splits; none for logistic regression."""
-    training = [
-        (each.step, each.training_accuracy, each.training_cross_entropy) for each in fitted.curve
-    ]
-    validation = [
-        (each.step, each.validation_accuracy, each.validation_cross_entropy)
-        for each in fitted.curve
-        if each.validation_accuracy is not None and each.validation_cross_entropy is not None
-    ]
-    measured = {"training": training, "validation": validation}
-    return {
-        split: Curve(*map(list, zip(*points, strict=True)))
-        for split, points in measured.items()
-        if points
-    }
+def curves(run: Run) -> dict[str, Curve]:
+    """Return the curves of the fit by split; none for logistic regression."""
+    measured = ((split, _split_curve(run, split)) for split in ("training", "validation"))
+    return {split: curve for split, curve in measured if curve is not None}
 
 
 def _curves(history: Sequence[StepStatistics]) -> list[Curve | None]:
