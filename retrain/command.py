@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import importlib.util
 import logging
+import shlex
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from tlcli.commands.again import program
 from tlcli.commands.options import (
     ACCURACY,
     ANY_PATH,
@@ -20,9 +23,20 @@ from tlcli.commands.options import (
     from_home,
     log_options,
 )
+from tlcli.commands.stages import link, shows_summary, watching
 from tlcli.errors import BELOW_MINIMUM
-from tlcli.terminal import CONTEXT_SETTINGS, progress_bars, say_below_minimum, set_up_logging
+from tlcli.terminal import (
+    CONTEXT_SETTINGS,
+    naming_what_is_kept,
+    say_below_minimum,
+    set_up_logging,
+)
 from tlcli.text import harmless
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from retrain.result import RetrainResult
 
 logger = logging.getLogger("tlcli")
 
@@ -221,19 +235,63 @@ def command(
     set_up_logging(logging_verbosity, quiet)
     if options["module"]:
         options["module"] = from_home(options["module"])
+    from retrain.fitting import STEP_LINES
     from retrain.job import retrain
+    from retrain.testing import RESULT_LINES
+    from tlcli.system.cache_folders import bottleneck_folder
 
-    with progress_bars(quiet) as progress:
-        result = retrain(progress=progress, **options)
+    at_terminal = shows_summary(output_format)
+    # The summary has the same figures.
+    replaced = (STEP_LINES, RESULT_LINES) if at_terminal else (STEP_LINES,)
+    with watching(quiet, replaced) as stages:
+        cache, graph = options["bottleneck_dir"] or bottleneck_folder(), options["output_graph"]
+        before = _state(graph)
+
+        def kept() -> str:
+            # Outputs that are being renamed are renamed to the end.
+            written = "No graph was" if _state(graph) == before else "The graph was"
+            return f"{stages.kept(cache, options['checkpoint_path'])} {written} written.".strip()
+
+        with naming_what_is_kept(kept):
+            result = retrain(progress=stages, **options)
     # An explicit request, so --quiet does not hide it.
     if options["print_misclassified_test_images"] and not logger.isEnabledFor(logging.INFO):
         from retrain.testing import misclassified_lines
 
         for line in misclassified_lines(result.misclassified):
             click.echo(harmless(line), err=True)
-    click.echo(result.to_json() if output_format == "json" else result.to_text())
+    if output_format == "json":
+        click.echo(result.to_json())
+    else:
+        click.echo(summary(result) if at_terminal else result.to_text(program=program()))
     if result.passed:
         return 0
     assert result.min_accuracy is not None
     say_below_minimum("test accuracy", result.test_accuracy, result.min_accuracy)
     return BELOW_MINIMUM
+
+
+def _state(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns
+
+
+def summary(result: RetrainResult) -> str:
+    """Return the summary for a terminal: the figures, the report's address, the next commands."""
+    from retrain.result import next_command
+
+    lines = ["", result.figures()]
+    report = result.outputs.get("report")
+    if report is not None:
+        lines += ["", f"Report: {link(report)}"]
+    following = next_command(result, program())
+    if following is not None:
+        lines += ["", f"Next:   {following}"]
+        # The page needs an extra.
+        if importlib.util.find_spec("uvicorn") is not None:
+            graph = shlex.quote(f"--graph={result.outputs['graph']}")
+            lines.append(f"        {program()} serve {graph}")
+    return "\n".join(lines)

@@ -36,6 +36,10 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("tlcli")
 
+STEP_LINES = "tlcli.steps"
+"""Name of the logger of the original's lines for each step."""
+_steps = logging.getLogger(STEP_LINES)
+
 # Images whose activations a histogram covers: as many as the originals' batch.
 _HISTOGRAM_IMAGES = 100
 
@@ -68,11 +72,13 @@ class Observers:
             ``intermediate_store_frequency`` steps.
         summaries: receives what is measured.
         progress: called with ("fit", steps done, steps) at the evaluation steps.
+        on_point: called with each point of the curve.
     """
 
     write_intermediate: Callable[[int, FinalLayer], None] | None = None
     summaries: Summaries | None = None
     progress: Progress | None = None
+    on_point: Callable[[CurvePoint], None] | None = None
 
 
 def fit(inputs: Inputs, options: RetrainOptions, observers: Observers = Observers()) -> Fitted:
@@ -149,6 +155,8 @@ def _fit_steps(inputs: Inputs, options: RetrainOptions, observers: Observers) ->
         point = meter.measure(state.steps_done, layer)
         if math.isfinite(point.training_cross_entropy + (point.validation_cross_entropy or 0)):
             fitted.curve.append(point)
+            if observers.on_point is not None:
+                observers.on_point(point)
 
     def on_step(state: SgdState) -> None:
         if meter.is_due(state.steps_done):
@@ -172,12 +180,14 @@ def _fit_steps(inputs: Inputs, options: RetrainOptions, observers: Observers) ->
 
 def _log(statistics: StepStatistics) -> None:
     """Write the originals' three lines, which scripts read."""
+    if not _steps.isEnabledFor(logging.INFO):
+        return
     now = datetime.now().isoformat(sep=" ", timespec="microseconds")
     step = statistics.step
-    logger.info("%s: Step %d: Train accuracy = %.1f%%", now, step, statistics.train_accuracy * 100)
-    logger.info("%s: Step %d: Cross entropy = %f", now, step, statistics.cross_entropy)
+    _steps.info("%s: Step %d: Train accuracy = %.1f%%", now, step, statistics.train_accuracy * 100)
+    _steps.info("%s: Step %d: Cross entropy = %f", now, step, statistics.cross_entropy)
     if statistics.validation_accuracy is not None:
-        logger.info(
+        _steps.info(
             "%s: Step %d: Validation accuracy = %.1f%% (N=%d)",
             now,
             step,

@@ -24,7 +24,7 @@ from tlcli.backbone import Backbone
 from tlcli.core.data.image_folder import Dataset, ImageFile
 from tlcli.core.data.splits import SPLITS, cross_label_duplicates
 from tlcli.errors import DataError, ImageError, UsageError
-from tlcli.progress import Progress
+from tlcli.progress import Progress, Watcher
 from tlcli.report.data import SkippedFile
 from tlcli.system.digests import sha256_bytes
 from tlcli.system.gc_pause import gc_paused
@@ -122,7 +122,7 @@ def gather(
     options: RetrainOptions,
     sources: Sources,
     backbone: Backbone | None,
-    progress: Progress | None = None,
+    watcher: Watcher | None = None,
 ) -> Inputs:
     """Collect the vector of each image, computing only what no cache contains.
 
@@ -131,13 +131,24 @@ def gather(
         UsageError: imported vectors do not fit the backbone.
         CacheError: the cache cannot be used.
     """
+    watcher = watcher or Watcher()
     if backbone is None:
+        watcher.end(_read_line(sources))
         return _from_imports_alone(options, sources)
     # Imported vectors alone need neither the cache nor what decodes images.
     from tlcli.core.bottlenecks.cache import BottleneckStore
 
     with BottleneckStore(options.bottleneck_dir) as store:
-        return _with_store(options, sources, backbone, store, progress)
+        return _with_store(options, sources, backbone, store, watcher)
+
+
+def _read_line(sources: Sources) -> str:
+    dataset = sources.dataset
+    return f"{counted(len(dataset.images), 'image')} of {counted(len(dataset.labels), 'label')}"
+
+
+def _vectors_line(backbone: Backbone, hits: int, computed: int) -> str:
+    return f"{backbone.name}, {hits} cached, {computed} new"
 
 
 def _from_imports_alone(options: RetrainOptions, sources: Sources) -> Inputs:
@@ -154,7 +165,7 @@ def _with_store(
     sources: Sources,
     backbone: Backbone,
     store: BottleneckStore,
-    progress: Progress | None,
+    watcher: Watcher,
 ) -> Inputs:
     from tlcli.core.bottlenecks.extraction import Request, compute
 
@@ -164,14 +175,17 @@ def _with_store(
         vector = sources.imported_vector(image)
         if vector is not None:
             from_text[number] = vector
-    contents, unreadable = _contents(dataset, store, from_text, progress)
+    contents, unreadable = _contents(dataset, store, from_text, watcher)
+    watcher.end(_read_line(sources))
     numbers, requests = [], []
     for number, (image, content) in enumerate(zip(dataset.images, contents, strict=True)):
         if image.file is not None and content is not None and number not in from_text:
             numbers.append(number)
             requests.append(Request(image.file, content))
+    watcher.begin("bottlenecks", backbone.name)
     backbone = in_its_precision(options, backbone, requests, store)
-    plain = compute(backbone, requests, store, progress=progress)
+    plain = compute(backbone, requests, store, progress=watcher)
+    watcher.end(_vectors_line(backbone, plain.hits, plain.computed))
     unreadable.update({str(path): reason for path, reason in plain.failures.items()})
     skipped = tuple(SkippedFile(path, reason) for path, reason in sorted(unreadable.items()))
     report_skipped(options, skipped)
@@ -194,7 +208,7 @@ def _with_store(
     counts = {"hits": plain.hits, "computed": plain.computed, "imported": len(from_text)}
     inputs = _assemble(options, sources, found, counts, skipped)
     inputs = replace(inputs, backbone=backbone)
-    return _with_views(options, inputs, store, progress) if options.distorts else inputs
+    return _with_views(options, inputs, store, watcher) if options.distorts else inputs
 
 
 def _contents(
@@ -341,7 +355,7 @@ def _with_views(
     options: RetrainOptions,
     inputs: Inputs,
     store: BottleneckStore,
-    progress: Progress | None,
+    watcher: Watcher,
 ) -> Inputs:
     """Add the distorted views of the training images."""
     from tlcli.core.bottlenecks.extraction import Request, compute
@@ -366,7 +380,9 @@ def _with_views(
             rows.append(int(row))
             requests.append(Request(path, content, view))
     assert inputs.backbone is not None
-    found = compute(inputs.backbone, requests, store, distortions=distortions, progress=progress)
+    watcher.begin("views", f"{options.distortion_views} of each training image")
+    found = compute(inputs.backbone, requests, store, distortions=distortions, progress=watcher)
+    watcher.end(_vectors_line(inputs.backbone, found.hits, found.computed))
     if found.failures:
         path, reason = next(iter(found.failures.items()))
         raise DataError(f"{path} changed while it was read ({reason}); run the command again")

@@ -33,12 +33,13 @@ from retrain.report import (
 )
 from retrain.result import CrossValidationSummary, RetrainResult
 from retrain.sources import find_backbone, find_images, needs_backbone
-from retrain.testing import evaluate_fit, label_figures
+from retrain.testing import Tests, evaluate_fit, label_figures, results
 from tlcli.core.data.splits import SPLITS
 from tlcli.core.export.frozen_graph import check_final_tensor_name
 from tlcli.errors import UsageError
-from tlcli.progress import Progress
+from tlcli.progress import Progress, Watcher, watcher_of
 from tlcli.system.atomic_files import OutputSet
+from tlcli.text import counted
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -99,18 +100,19 @@ def retrain(
     check_final_tensor_name(chosen.final_tensor_name)
     check_summaries(chosen)
     with checked_outputs(chosen):
-        return _retrain(chosen, progress)
+        return _retrain(chosen, watcher_of(progress))
 
 
-def _retrain(chosen: RetrainOptions, progress: Progress | None) -> RetrainResult:
+def _retrain(chosen: RetrainOptions, watcher: Watcher) -> RetrainResult:
     clock = Clock()
+    watcher.begin("reading", str(chosen.image_dir or chosen.import_bottlenecks))
     with clock.stage("images"):
         sources = find_images(chosen)
     with clock.stage("backbone"):
         backbone = find_backbone(chosen) if needs_backbone(chosen, sources) else None
     with clock.stage("bottlenecks"):
-        inputs = gather(chosen, sources, backbone, progress)
-    logger.info(
+        inputs = gather(chosen, sources, backbone, watcher)
+    results.info(
         "%d images, %d labels: %d for training, %d for validation, %d for testing",
         len(inputs.images),
         len(inputs.labels),
@@ -118,19 +120,28 @@ def _retrain(chosen: RetrainOptions, progress: Progress | None) -> RetrainResult
     )
     builder = ClassifierBuilder(chosen, inputs)
     with open_summaries(chosen) as summaries:
+        watcher.begin("fitting", f"{int(inputs.counts('training').sum())} images")
         with clock.stage("fit"):
-            observers = Observers(intermediate_writer(builder), summaries, progress)
+            observers = Observers(
+                intermediate_writer(builder),
+                summaries,
+                watcher,
+                lambda point: watcher.note(_validation(point.validation_accuracy)),
+            )
             fitted = fit(inputs, chosen, observers)
         with clock.stage("evaluation"):
             tests = evaluate_fit(inputs, chosen, fitted)
-            cross = _cross_validate(inputs, chosen, progress)
+            watcher.end(_fit_line(chosen, inputs, tests))
+            cross = _cross_validate(inputs, chosen, watcher)
             run = Run(chosen, inputs, fitted, tests, cross)
         if summaries is not None:
             with clock.stage("summaries"):
-                summarise_result(summaries, run, progress)
+                summarise_result(summaries, run, watcher)
     with OutputSet() as files:
+        watcher.begin("export", str(chosen.output_graph))
         with clock.stage("export"):
             outputs = write_classifier(files, builder, fitted.layer, tests.after)
+        watcher.end(", ".join(outputs).replace("_", " "))
         accuracy, minimum = tests.after.accuracy, chosen.min_accuracy
         result = RetrainResult(
             test_accuracy=accuracy,
@@ -155,11 +166,13 @@ def _retrain(chosen: RetrainOptions, progress: Progress | None) -> RetrainResult
             curves=curves(run),
         )
         if chosen.report_path is not None:
+            watcher.begin("report", str(chosen.report_path))
             with clock.stage("report"):
                 outputs["report"] = chosen.report_path
                 staged = files.stage(chosen.report_path)
                 shown = write_report(staged, result, run)
                 result = replace(result, report=shown)
+            watcher.end(str(chosen.report_path))
         else:
             outdated = earlier_report(chosen.output_graph)
             if outdated is not None:
@@ -167,6 +180,22 @@ def _retrain(chosen: RetrainOptions, progress: Progress | None) -> RetrainResult
                 files.remove(outdated)
         files.commit(outputs["model_card"], dependent=[chosen.labels_path])
     return result
+
+
+def _validation(accuracy: float | None) -> str:
+    return "" if accuracy is None else f"validation accuracy {accuracy:.1%}"
+
+
+def _fit_line(options: RetrainOptions, inputs: Inputs, tests: Tests) -> str:
+    """Return how the layer was fitted and how good it is on the whole validation split."""
+    validation = tests.validation
+    images = counted(int(inputs.counts("training").sum()), "image")
+    how = f"{options.how_many_training_steps} steps on {images}"
+    if options.solver == "lbfgs":
+        how = f"logistic regression on {images}"
+    if validation.accuracy is None:
+        return f"{how}, no validation images"
+    return f"{how}, {_validation(validation.accuracy)} (N={validation.count})"
 
 
 def _example(inputs: Inputs, tested: Iterable[int]) -> str | None:
@@ -192,12 +221,14 @@ def _with_module(
 
 
 def _cross_validate(
-    inputs: Inputs, options: RetrainOptions, progress: Progress | None
+    inputs: Inputs, options: RetrainOptions, watcher: Watcher
 ) -> CrossValidated | None:
     if options.cross_validate is None:
         return None
-    cross = cross_validate_fit(inputs, options, progress)
-    logger.info(
+    watcher.begin("folds", f"{options.cross_validate} fits")
+    cross = cross_validate_fit(inputs, options, watcher)
+    watcher.end(f"{options.cross_validate} fits, accuracy {cross.result.accuracy:.1%}")
+    results.info(
         "Cross-validation over %d folds = %.1f%% (deviation %.1f%%)",
         options.cross_validate,
         cross.result.accuracy * 100,

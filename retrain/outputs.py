@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from retrain.fitting import STEP_LINES
 from retrain.inputs import Inputs
 from retrain.options import DEFAULT_REPORT, RetrainOptions
 from tlcli.core.bottlenecks.text_files import export_folder
@@ -202,7 +203,7 @@ def intermediate_writer(builder: ClassifierBuilder) -> Callable[[int, FinalLayer
         write_bytes(path, builder.with_card(builder.graph(layer)))
         card = model_card.card_path(path)
         builder.card(card, {path: path}, None).write(card)
-        logger.info("Saved the intermediate graph %s", path)
+        logging.getLogger(STEP_LINES).info("Saved the intermediate graph %s", path)
 
     return write
 

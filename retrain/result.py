@@ -172,8 +172,14 @@ class RetrainResult:
         """Return `to_dict` as one JSON object."""
         return json.dumps(self.to_dict(), ensure_ascii=False, indent=2)
 
-    def to_text(self) -> str:
-        """Return a short summary for a person."""
+    def to_text(self, *, program: str = "tlcli") -> str:
+        """Return a short summary for a person; ``program`` begins the command that comes next."""
+        following = next_command(self, program)
+        lines = [] if following is None else ["", f"Next: {following}"]
+        return "\n".join([self.figures(), *lines])
+
+    def figures(self) -> str:
+        """Return accuracy, labels, skipped files and outputs, as lines."""
         lines = [accuracy_sentence(self)]
         if self.cross_validation is not None:
             cross = self.cross_validation
@@ -190,9 +196,6 @@ class RetrainResult:
                 lines.append(f"  and {len(self.skipped) - len(shown)} more")
         outputs = [(kind, str(path)) for kind, path in self.outputs.items()]
         lines += ["", "Outputs:", *(f"  {line}" for line in table(outputs, right=()))]
-        following = next_command(self)
-        if following is not None:
-            lines += ["", f"Next: {following}"]
         return "\n".join(lines)
 
 
@@ -212,16 +215,18 @@ def accuracy_sentence(result: RetrainResult) -> str:
     return f"{sentence}, below the minimum of {result.min_accuracy:.1%}"
 
 
-def next_command(result: RetrainResult) -> str | None:
+def next_command(result: RetrainResult, program: str = "tlcli") -> str | None:
     """Return the command that labels an image with the new graph, ready for a shell.
 
-    None where the graph takes no images, or where there is no image to try it on.
+    ``program`` is how tlcli is called there. None where the graph takes no images, or where there
+    is no image to try it on.
     """
     graph = result.outputs.get("graph")
     if graph is None or result.final_layer_only or result.example is None:
         return None
     # A name that begins like an option would be one after a space.
-    return shlex.join(["tlcli", "label", f"--graph={graph}", f"--image={result.example}"])
+    options = shlex.join(["label", f"--graph={graph}", f"--image={result.example}"])
+    return f"{program} {options}"
 
 
 def _label_table(labels: dict[str, LabelFigures]) -> list[str]:

@@ -27,6 +27,10 @@ from tlcli.report.data import LabelFigures
 
 logger = logging.getLogger("tlcli")
 
+RESULT_LINES = "tlcli.results"
+"""Name of the logger of lines whose figures the summary has too."""
+results = logging.getLogger(RESULT_LINES)
+
 Rows = npt.NDArray[np.int64]
 
 
@@ -139,7 +143,7 @@ def _shown(inputs: Inputs, row: int) -> str:
 
 def _log(tests: Tests, options: RetrainOptions) -> None:
     if tests.after.accuracy is not None:
-        logger.info(
+        results.info(
             "Final test accuracy = %.1f%% (N=%d)", tests.after.accuracy * 100, tests.after.count
         )
     if options.print_misclassified_test_images:

@@ -303,3 +303,26 @@ def test_lines_are_rare(caplog: pytest.LogCaptureFixture) -> None:
     assert [record.getMessage() for record in caplog.records] == [
         f"labelling: {count}, 16.00/s" for count in (160, 320, 480, 640, 800, 960)
     ]
+
+
+def test_a_stage_that_has_begun_is_shown_at_once_and_log_lines_go_above_it(clock: _Clock) -> None:
+    stream = io.StringIO()
+    bar = Bar(stream, clock=clock)
+    bar.announce("Reading", "Reading      photos ...")
+    assert stream.getvalue() == "Reading      photos ..."
+    bar.write_line("a warning")
+    assert stream.getvalue().endswith(" \ra warning\nReading      photos ...")
+    bar.show("Reading", 1, 10)
+    assert "%" not in stream.getvalue()
+    clock.now = 1.0
+    bar.show("Reading", 5, 10, "validation 90%")
+    assert stream.getvalue().rpartition("\r")[2].endswith("| 5/10, validation 90%")
+    bar.close()
+    assert stream.getvalue().endswith("\r")
+
+
+def test_an_announcement_is_cut_to_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "20")
+    stream = io.StringIO()
+    Bar(stream).announce("Reading", "Reading      " + "\N{HANGUL SYLLABLE HAN}" * 80)
+    assert stream.getvalue() == "Reading      " + "\N{HANGUL SYLLABLE HAN}" + "..."

@@ -15,7 +15,44 @@ import time
 from collections.abc import Callable
 from typing import Any, TextIO
 
+from tlcli.text import display_width, fitted_to
+
 Progress = Callable[[str, int, int], None]
+"""Called with (stage, done, total) while long stages run; total is 0 where it is unknown."""
+
+
+class Watcher:
+    """What a job of several stages reports to: a caller's callback, or nobody.
+
+    It is a `Progress` itself. Stages follow one another and do not overlap.
+
+    Args:
+        progress: called with (stage, done, total).
+    """
+
+    def __init__(self, progress: Progress | None = None) -> None:
+        self._progress = progress
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        """Take in how far a stage is."""
+        if self._progress is not None:
+            self._progress(stage, done, total)
+
+    def begin(self, stage: str, text: str = "") -> None:
+        """Take in that a stage begins; ``text`` is what it works on."""
+
+    def note(self, text: str) -> None:
+        """Take in what the stage has reached so far."""
+
+    def end(self, text: str) -> None:
+        """Take in that the stage is done; ``text`` is what came out of it."""
+
+
+def watcher_of(progress: Progress | None) -> Watcher:
+    """Return a callback as a watcher; one that is a watcher stays as it is."""
+    return progress if isinstance(progress, Watcher) else Watcher(progress)
+
+
 Clock = Callable[[], float]
 
 # Before that, a stage is no wait.
@@ -25,6 +62,7 @@ LINE_SECONDS = 10.0
 _SMOOTHING = 0.1
 _COUNTS = "{n_fmt}/{total_fmt}"
 _BAR = "{desc}: {percentage:3.0f}%|{bar}| " + _COUNTS + "  {rate_noinv_fmt}  {remaining} left"
+_NOTED_BAR = "{desc}: {percentage:3.0f}%|{bar}| " + _COUNTS + "{postfix}"
 _LINE = "{desc}: " + _COUNTS + ", {percentage:.0f}%, {rate_noinv_fmt}, {remaining} left"
 _NO_TOTAL = "{desc}: {n_fmt}, {rate_noinv_fmt}"
 
@@ -58,19 +96,40 @@ class Bar:
         self._started = 0.0
         # What was done before the stage began (found in a cache) says nothing of its rate.
         self._before = 0
+        self._note = ""
         self._bar: Any = None
         # Formatted again for each of a thousand log lines, it would cost more than the fit.
         self._drawn = ""
+        # What stands on the last line while there is no bar.
+        self._announced = ""
         # Stages may report, and others log, from several threads.
         self._lock = threading.RLock()
 
-    def show(self, stage: str, done: int, total: int) -> None:
-        """Take in how far a stage is; drawn at most ten times a second."""
+    def announce(self, stage: str, text: str) -> None:
+        """Show that a stage has begun, until its bar is drawn or the line is closed."""
+        with self._lock:
+            self.close()
+            self._stage, self._started, self._before = stage, self._clock(), -1
+            self._announced = fitted_to(text, _columns(self._stream))
+            self._put(self._announced)
+
+    def show(self, stage: str, done: int, total: int, note: str = "") -> None:
+        """Take in how far a stage is; drawn at most ten times a second.
+
+        Args:
+            stage: what the bar is called.
+            done: 0 to ``total``.
+            total: 0 where it is unknown.
+            note: shown in place of the rate.
+        """
         with self._lock:
             now = self._clock()
+            self._note = note
             if stage != self._stage:
                 self.close()
                 self._stage, self._started, self._before = stage, now, done
+            elif self._before < 0:
+                self._before = done
             if total and done >= total:
                 self.close()
             elif self._bar is not None or now - self._started >= FIRST_SECONDS:
@@ -82,26 +141,43 @@ class Bar:
         with self._lock, contextlib.suppress(OSError, ValueError):
             if self._bar is not None:
                 self._bar.clear(nolock=True)
+            self._wipe()
             self._stream.write(text + "\n")
             if self._bar is not None:
                 self._bar.display(self._drawn)
             else:
-                self._stream.flush()
+                self._put(self._announced)
 
     def close(self) -> None:
         """Leave the screen to the lines that matter."""
         with self._lock:
             self._stage = None
-            if self._bar is not None:
-                with contextlib.suppress(OSError, ValueError):
+            with contextlib.suppress(OSError, ValueError):
+                if self._bar is not None:
                     self._bar.close()
-                self._bar = None
+                self._wipe()
+                self._stream.flush()
+            self._bar, self._announced = None, ""
+
+    def _put(self, text: str) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            self._stream.write(text)
+            self._stream.flush()
+
+    def _wipe(self) -> None:
+        if self._announced:
+            self._stream.write("\r" + " " * display_width(self._announced) + "\r")
 
     def _draw(self, done: int, total: int, now: float) -> None:
         bar = self._bar
         if bar is None:
+            with contextlib.suppress(OSError, ValueError):
+                self._wipe()
+            self._announced = ""
             bar = self._bar = self._new(now)
-        bar.total, bar.bar_format = (total, _BAR) if total else (None, _NO_TOTAL)
+        shape = _NOTED_BAR if self._note else _BAR
+        bar.total, bar.bar_format = (total, shape) if total else (None, _NO_TOTAL)
+        bar.postfix = self._note
         bar.ncols = _columns(self._stream)
         with contextlib.suppress(OSError, ValueError):
             if bar.update(done - bar.n):

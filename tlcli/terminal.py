@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn, TextIO
@@ -46,6 +46,21 @@ CONTEXT_SETTINGS: dict[str, Any] = {
 
 class Terminated(BaseException):
     """SIGTERM, raised where the program stands so that temporary files are removed."""
+
+
+# What an interrupted command left, in sentences.
+_kept: list[str] = []
+
+
+@contextmanager
+def naming_what_is_kept(kept: Callable[[], str]) -> Iterator[None]:
+    """Follow "Interrupted." by the sentence of ``kept`` where the block is interrupted."""
+    try:
+        yield
+    except BaseException as error:
+        if isinstance(error, Terminated) or _is_of_interrupt(error):
+            _kept[:] = [kept()]
+        raise
 
 
 def _terminate(number: int, frame: FrameType | None) -> NoReturn:
@@ -213,10 +228,10 @@ def run(command: click.Command, program: str) -> NoReturn:
             leave(0)
         raise
     except (click.Abort, KeyboardInterrupt):
-        click.echo("Interrupted.", err=True)
+        click.echo(" ".join(["Interrupted.", *_kept]), err=True)
         leave(INTERRUPTED)
     except Terminated:
-        click.echo("Terminated.", err=True)
+        click.echo(" ".join(["Terminated.", *_kept]), err=True)
         leave(TERMINATED)
     except TlcliError as error:
         fail(error, error.exit_code)
@@ -325,18 +340,27 @@ def progress_bars(quiet: bool = False, in_bytes: bool = False) -> Iterator[Progr
     if quiet or sys.stderr is None:
         yield None
         return
-    from tlcli.progress import Bar, Lines
-
-    logger = logging.getLogger("tlcli")
     if is_plain(sys.stderr):
-        yield Lines(logger, in_bytes).show
+        from tlcli.progress import Lines
+
+        yield Lines(logging.getLogger("tlcli"), in_bytes).show
         return
+    with bar_below_log(in_bytes) as bar:
+        yield bar.show
+
+
+@contextmanager
+def bar_below_log(in_bytes: bool = False) -> Iterator[Bar]:
+    """Yield a bar on the last line of the terminal; log lines go above it."""
+    from tlcli.progress import Bar
+
     bar = Bar(sys.stderr, takes_colour(sys.stderr), in_bytes)
-    handlers = [handler for handler in logger.handlers if isinstance(handler, _LineHandler)]
+    found = logging.getLogger("tlcli").handlers
+    handlers = [handler for handler in found if isinstance(handler, _LineHandler)]
     for handler in handlers:
         handler.bar = bar
     try:
-        yield bar.show
+        yield bar
     finally:
         for handler in handlers:
             handler.bar = None

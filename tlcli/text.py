@@ -23,6 +23,18 @@ def display_width(text: str) -> int:
     return width
 
 
+def fitted_to(text: str, columns: int) -> str:
+    """Return ``text`` cut to so many columns of a terminal, with "..." where something is cut."""
+    if display_width(text) <= columns:
+        return text
+    shown, room = "", max(0, columns - 3)
+    for character in text:
+        if display_width(shown + character) > room:
+            break
+        shown += character
+    return (shown + "...")[: max(0, columns)]
+
+
 def printable(text: str) -> str:
     """Return ``text`` with control characters escaped, so that it stays on its line."""
     if text.isprintable():

@@ -10,6 +10,7 @@ import json
 import re
 import shlex
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -318,7 +319,7 @@ def test_the_next_command_is_what_was_asked_and_works(graph: Path, photos: Path)
     )
     line = run.out.splitlines()[-1].removeprefix("To see the images it got wrong: ")
     words = shlex.split(line)
-    assert words[:2] == ["tlcli", "evaluate"]
+    assert words[:2] == [str(Path(sys.executable).parent / "tlcli"), "evaluate"]
     assert words[-2:] == ["--output", "evaluation.html"]
     assert words[words.index("--labels") + 1] == labels.name
     again = tlcli(*words[1:], cwd=folder)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import shutil
 import subprocess
@@ -168,15 +167,9 @@ def test_the_next_command_works(trained: Trained, tmp_path: Path) -> None:
     assert run.code == 0, run.err
     (line,) = [line for line in run.out.splitlines() if line.startswith("Next: ")]
     command = line.removeprefix("Next: ")
-    assert shlex.split(command)[:2] == ["tlcli", "label"]
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    assert shlex.split(command)[:2] == [str(Path(sys.executable).parent / "tlcli"), "label"]
     done = subprocess.run(
-        ["sh", "-c", command],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=tmp_path,
-        env={**os.environ, "PATH": path},
+        ["sh", "-c", command], capture_output=True, text=True, check=False, cwd=tmp_path
     )
     assert done.returncode == 0, done.stderr
     assert "(score=" in done.stdout

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tlcli.commands.again import command_line
+from tlcli.commands.again import command_line, program
 from tlcli.commands.options import (
     ACCURACY,
     ANY_PATH,
@@ -187,7 +187,7 @@ def command(
     else:
         if output_format == "text" and accuracy.misclassified:
             changed = {"output": "evaluation.html", "output_format": None}
-            page = command_line(click.get_current_context(), **changed)
+            page = command_line(click.get_current_context(), program(), **changed)
             text += f"\nTo see the images it got wrong: {page}\n"
         click.echo(text, nl=False)
     return 0 if min_accuracy is None else _checked(accuracy, min_accuracy, gates_all)

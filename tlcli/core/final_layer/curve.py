@@ -82,12 +82,18 @@ class CurveMeter:
     def measure(self, steps_done: int, layer: FinalLayer) -> CurvePoint:
         """Return the point after ``steps_done`` steps (at least 1), which gave ``layer``."""
         training, validation = self._training, self._validation
+        accuracy, loss = training.measure(layer)
+        measured: tuple[float, float] | tuple[None, None] = (None, None)
+        if validation is not None:
+            measured = validation.measure(layer)
         return CurvePoint(
-            steps_done - 1,
-            *training.measure(layer),
-            *((None, None) if validation is None else validation.measure(layer)),
-            training.count,
-            0 if validation is None else validation.count,
+            step=steps_done - 1,
+            training_accuracy=accuracy,
+            training_cross_entropy=loss,
+            validation_accuracy=measured[0],
+            validation_cross_entropy=measured[1],
+            training_count=training.count,
+            validation_count=0 if validation is None else validation.count,
         )
 
 
