@@ -13,6 +13,7 @@ import shutil
 import sys
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 from click.testing import CliRunner, Result
@@ -285,6 +286,15 @@ def test_a_page_is_written_whole_and_standard_output_has_the_accuracy(
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".tlcli")]
 
 
+def test_a_page_says_why_a_graph_has_no_heat_maps(
+    graph: Path, photos: Path, tmp_path: Path
+) -> None:
+    evaluate(graph, photos, "--output", str(tmp_path / "page.html"))
+    text = (tmp_path / "page.html").read_text("utf-8")
+    assert f"No heat maps of {graph}: it is a .tflite file without" in text
+    assert "Heat map:" not in text
+
+
 def test_the_ending_of_output_names_the_format(graph: Path, photos: Path, tmp_path: Path) -> None:
     for name, start in (("a.json", "{"), ("a.csv", "graph,figure"), ("a.txt", "Accuracy")):
         evaluate(graph, photos, "--output", str(tmp_path / name))
@@ -401,8 +411,18 @@ def test_images_that_trained_the_graph_are_counted_apart(
     run = on_trained(trained, split["all"], "--output", page)
     assert run.stdout.splitlines()[:3] == lines[:3]
     text = page.read_text("utf-8")
-    assert f"This page shows the other {count - seen}." in text
+    assert f"this page shows the other {count - seen}." in text
     assert f"{apart['accuracy']:.1%}<small>" in text
+    # Mistakes have heat maps, lead to their files, and are reached from the confusions.
+    for wrong in apart["misclassified"]:
+        assert f"{wrong['true_score']:.1%} for" in text
+    assert text.count('alt="Heat map: where the network saw') >= len(apart["misclassified"])
+    links = {href for href in re.findall(r'href="([^"#]+)"', text) if not href.startswith("data:")}
+    assert {(tmp_path / unquote(link)).is_file() for link in links} == {True}
+    assert len(links) >= len(apart["misclassified"])
+    anchors = re.findall(r'href="#(m-\d+-\d+)"', text)
+    assert anchors
+    assert all(f'id="{anchor}"' in text for anchor in anchors)
 
 
 def test_the_gate_is_for_images_that_did_not_train_the_graph(

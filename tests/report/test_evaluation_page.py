@@ -18,6 +18,7 @@ from tlcli.core.evaluation.graph_accuracy import GraphAccuracy, Misclassified
 from tlcli.core.evaluation.metrics import evaluate
 from tlcli.report import evaluation_page
 from tlcli.report.evaluation_page import RunFacts, render
+from tlcli.report.evaluation_pictures import Pictures
 
 FIGURES_FIT = """[...document.querySelectorAll("[aria-label='Figures by label']")].map(
     (each) => each.scrollWidth <= each.clientWidth)[0]"""
@@ -48,7 +49,8 @@ def comparison(first: GraphAccuracy, second: GraphAccuracy) -> GraphComparison:
 def page(
     first: GraphAccuracy, compared: GraphComparison | None = None, gate: float | None = None
 ) -> str:
-    return render(first, compared, RunFacts("photos", "2026-01-01", "tlcli evaluate", gate))
+    facts = RunFacts("photos", "2026-01-01", "tlcli evaluate", gate)
+    return render(first, compared, facts, Pictures(None))
 
 
 def embedded(text: str) -> object:
@@ -120,11 +122,11 @@ def test_images_that_differ_have_cards_and_further_ones_rows() -> None:
         checked(text)
         section = text[text.index('id="differences"') : text.index('id="mistakes"')]
         assert section.count('class="card"') == cards
-        assert section.count('<td class="says wrong">') == rows
+        assert section.count('class="says wrong"') == rows
         assert section.count("<dt>A, right</dt>") == section.count("<dt>B, wrong</dt>") == cards
         assert section.count("(wrong)") == rows
         assert ("the first 500 shown" in section) == (count > 500)
-        assert ("<table>" in section) == (rows > 0)
+        assert ("<table" in section) == (rows > 0)
 
 
 def test_hostile_names_are_text() -> None:

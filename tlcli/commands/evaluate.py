@@ -151,6 +151,7 @@ def command(
     comparison = None
     with ExitStack() as stack:
         first = stack.enter_context(load(find_graph(graph), **options))
+        graphs = [first]
         images = images_to_evaluate(image_dir, manifest)
         if compare is None:
             from tlcli.core.evaluation.graph_accuracy import measure_accuracy
@@ -165,19 +166,22 @@ def command(
             with progress_bars(quiet) as progress:
                 comparison = compare_graphs(first, second, images, progress)
             accuracy = comparison.first
-    if output_format == "html":
-        from tlcli.report.evaluation_page import RunFacts, render
+            graphs.append(second)
+        if output_format == "html":
+            from tlcli.report.evaluation_page import RunFacts, render
+            from tlcli.report.evaluation_pictures import Pictures
 
-        created = datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
-        again = command_line(click.get_current_context())
-        name = (image_dir or manifest or Path()).resolve().name
-        facts = RunFacts(name, created, again, min_accuracy, gates_all)
-        text = render(accuracy, comparison, facts)
-    elif output_format == "csv":
+            created = datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
+            again = command_line(click.get_current_context())
+            name = (image_dir or manifest or Path()).resolve().name
+            facts = RunFacts(name, created, again, min_accuracy, gates_all)
+            # The graphs are still open: they make the heat maps.
+            text = render(accuracy, comparison, facts, Pictures(output, graphs))
+    if output_format == "csv":
         text = accuracy_tables.to_csv(accuracy, comparison, spreadsheet)
     elif output_format == "json":
         text = accuracy_tables.to_json(accuracy, comparison) + "\n"
-    else:
+    elif output_format == "text":
         text = accuracy_tables.to_text(accuracy, comparison) + "\n"
     write_any_name(sys.stdout)
     if output is not None:

@@ -4,19 +4,26 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from markupsafe import Markup
-
 from tlcli._version import __version__
 from tlcli.core.evaluation.accuracy_tables import compared_images, headline, paired_labels
 from tlcli.core.evaluation.comparison import GraphComparison
 from tlcli.core.evaluation.graph_accuracy import GraphAccuracy
-from tlcli.core.evaluation.metrics import Proportion
 from tlcli.report import figures
-from tlcli.report.collect import thumbnail
-from tlcli.report.page import counted, filled, json_for_html, matrix_kind, percent
+from tlcli.report.evaluation_pictures import Pictures
+from tlcli.report.page import (
+    confused_pairs,
+    counted,
+    filled,
+    json_for_html,
+    matrix_kind,
+    number,
+    percent,
+)
 
-# About 6 KB each; the page stays well under a megabyte.
+# Images on which two graphs differ, each with up to three pictures of 6 KB.
 PICTURES_SHOWN = 40
+# Images that trained the graph and are still misclassified.
+MISFITTED_SHOWN = 20
 # Rows a person may still scroll through; the JSON in the page holds the rest.
 ROWS_SHOWN = 500
 
@@ -40,7 +47,12 @@ class RunFacts:
     gates_all: bool = False
 
 
-def render(accuracy: GraphAccuracy, comparison: GraphComparison | None, facts: RunFacts) -> str:
+def render(
+    accuracy: GraphAccuracy,
+    comparison: GraphComparison | None,
+    facts: RunFacts,
+    pictures: Pictures,
+) -> str:
     """Return one self-contained page that needs no network and runs no script.
 
     Every name is escaped; the same content is inside as JSON (``id="evaluation-data"``).
@@ -49,6 +61,7 @@ def render(accuracy: GraphAccuracy, comparison: GraphComparison | None, facts: R
         accuracy: of the graph.
         comparison: with another one, or None.
         facts: of the run.
+        pictures: makes those of the page.
     """
     data = accuracy.to_dict()
     if comparison is not None:
@@ -57,27 +70,39 @@ def render(accuracy: GraphAccuracy, comparison: GraphComparison | None, facts: R
     compared = None if comparison is None else comparison.measured or comparison
     shown = accuracy.measured or accuracy if compared is None else compared.first
     origin, flattered = _origin(accuracy) if comparison is None else _origin_of_both(comparison)
-    mistakes = sorted(accuracy.misclassified, key=lambda wrong: -wrong.score)
-    # Only where the figures leave them out.
-    misfitted = [wrong for wrong in mistakes if wrong.trained] if accuracy.unseen else []
+    groups = pictures.groups(shown.misclassified, shown.labels)
+    # Where the figures leave them out.
+    misfitted = sorted(
+        (wrong for wrong in accuracy.misclassified if wrong.trained and shown is not accuracy),
+        key=lambda wrong: -wrong.score,
+    )
+    differing = () if compared is None else compared.differing
+    graphs = [shown] if compared is None else [compared.first, compared.second]
     context = {
         "accuracy": shown,
         "whole": accuracy,
         "comparison": compared,
-        "graphs": [shown] if compared is None else [compared.first, compared.second],
+        "graphs": graphs,
         "origin": origin,
         "flattered": flattered,
         "gate": _gate(accuracy, shown, facts),
         **vars(facts),
         "version": __version__,
-        "share": _share,
         "matrix_kind": matrix_kind,
-        "pairs": None if compared is None else paired_labels(compared)[:ROWS_SHOWN],
+        "pairs_of_labels": None if compared is None else paired_labels(compared)[:ROWS_SHOWN],
         "rows": list(zip(shown.labels, shown.evaluation.labels, strict=True))[:ROWS_SHOWN],
-        "misclassified": [wrong for wrong in mistakes if not (misfitted and wrong.trained)],
-        "misfitted": misfitted,
-        "thumbnail": thumbnail,
-        "shown": PICTURES_SHOWN,
+        "groups": groups,
+        "linked": {(group.label, group.predicted) for group in groups},
+        "confusions": [confused_pairs(each.labels, each.evaluation.confusion) for each in graphs],
+        "pictured": sum(len(group.images) for group in groups),
+        "misfitted": [pictures.image(wrong) for wrong in misfitted[:MISFITTED_SHOWN]],
+        "misfitted_count": len(misfitted),
+        "differing": [pictures.difference(each) for each in differing[:PICTURES_SHOWN]],
+        "differing_rows": [
+            (each, pictures.link(each.image)) for each in differing[PICTURES_SHOWN:ROWS_SHOWN]
+        ],
+        "has_heat_maps": pictures.has_heat_maps,
+        "heat_maps_missing": pictures.missing,
         "listed": ROWS_SHOWN,
         "interval_mark": figures.interval_mark,
         "grid": figures.confusion_grid,
@@ -88,14 +113,16 @@ def render(accuracy: GraphAccuracy, comparison: GraphComparison | None, facts: R
 
 def _origin(accuracy: GraphAccuracy) -> tuple[str, bool]:
     """Return which images trained the graph, and whether the page shows no others."""
-    said, flattered = headline(accuracy), accuracy.measured is None
+    said = headline(accuracy)
     if accuracy.unseen is not None:
+        count, left = accuracy.evaluation.count, accuracy.unseen.evaluation.count
         return (
-            f"{said[0].partition(';')[0]}. This page shows the other "
-            f"{accuracy.unseen.evaluation.count}. {said[-1]}, with those that trained it.",
+            f"{said[0].partition(';')[0]}; this page shows the other {number(left)}. On all "
+            f"{number(count)} the accuracy is {percent(accuracy.accuracy)}.",
             False,
         )
-    return next((line for line in said if not line.startswith("Accuracy")), ""), flattered
+    about = [line for line in said if not line.startswith("Accuracy")]
+    return " ".join(about), accuracy.measured is None
 
 
 def _origin_of_both(comparison: GraphComparison) -> tuple[str, bool]:
@@ -103,7 +130,7 @@ def _origin_of_both(comparison: GraphComparison) -> tuple[str, bool]:
     said = compared_images(comparison)
     if comparison.unseen is not None:
         count = comparison.unseen.first.evaluation.count
-        return f"{said.partition(';')[0]}. This page shows the other {count}.", False
+        return f"{said.partition(';')[0]}; this page shows the other {number(count)}.", False
     return said, comparison.measured is None
 
 
@@ -128,12 +155,3 @@ def _gate(accuracy: GraphAccuracy, shown: GraphAccuracy, facts: RunFacts) -> _Ga
     of = f", {percent(gated.accuracy)} of {counted(gated.evaluation.count, 'image')}"
     said = f"The gate of {wanted} was met" if met else f"Below the gate of {wanted}"
     return _Gate(met, f"{said}{of if other else ''}.")
-
-
-def _share(proportion: Proportion | None) -> Markup:
-    """Format a proportion with its interval below."""
-    if proportion is None:
-        return Markup("–")
-    return Markup('{} <span class="range-text">{} to {}</span>').format(
-        percent(proportion.value), percent(proportion.low, 0), percent(proportion.high, 0)
-    )

@@ -12,6 +12,7 @@ from typing import Any
 from markupsafe import Markup, escape
 
 from tlcli.core.data.splits import SPLITS
+from tlcli.core.evaluation.confusion import ConfusionMatrix
 from tlcli.core.evaluation.thresholds import THRESHOLDS
 from tlcli.report import figures
 from tlcli.report.data import Advice, Curve, LabelFigures, ReportData
@@ -205,10 +206,8 @@ def command_lines(command: str) -> str:
     return " \\\n  ".join(" ".join(line) for line in lines)
 
 
-def confused_pairs(data: ReportData) -> list[Confusion]:
+def confused_pairs(names: Sequence[str], confusion: ConfusionMatrix) -> list[Confusion]:
     """Return the most frequent confusions, most frequent first, at most `PAIRS_SHOWN`."""
-    names = [row.label for row in data.labels]
-    confusion = data.headline.confusion
     totals = confusion.row_sums()
     found = [
         Confusion(names[row], names[column], count, count / totals[row], (row, column))
@@ -293,7 +292,7 @@ def _context(data: ReportData) -> dict[str, Any]:
         "matrix_grid": figures.confusion_grid(shown.confusion, names, linked)
         if matrix == "squares"
         else None,
-        "pairs": confused_pairs(data),
+        "pairs": confused_pairs(names, shown.confusion),
         "pictured": len(pictured),
         "figures_rows": _shortened(shown.labels, lambda row: (row.f1 is None, row.f1 or 0.0)),
         "count_rows": _shortened(data.labels, lambda row: (-row.images,)),

@@ -1,0 +1,131 @@
+"""Pictures of the page of ``tlcli evaluate``: the images that a graph got wrong, with heat maps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tlcli.arrays import Array
+from tlcli.core.classifier.activation_maps import NoActivationMapError, overlay
+from tlcli.core.classifier.classifier import Classifier
+from tlcli.core.evaluation.comparison import Difference
+from tlcli.core.evaluation.graph_accuracy import Misclassified
+from tlcli.core.images.thumbnails import picture
+from tlcli.errors import GraphError, ImageError
+from tlcli.report.collect import THUMBNAIL_SIDE, data_uri, file_link, mistakes_shown
+from tlcli.report.data import ListedImage, MistakeGroup, TestImage
+
+
+@dataclass(frozen=True)
+class PicturedDifference:
+    """An image on which two graphs differ, with its pictures as data URIs, or None.
+
+    Attributes:
+        found: what the graphs predict.
+        thumbnail: the image.
+        heat_maps: for the label that each graph predicts.
+        link: address of the file.
+    """
+
+    found: Difference
+    thumbnail: str | None
+    heat_maps: tuple[str | None, str | None]
+    link: str
+
+
+class Pictures:
+    """Makes the pictures of a page.
+
+    A heat map takes some hundredths of a second, and preparing the first one of a graph up to
+    some seconds.
+
+    Args:
+        page: where the page will be; None where that is unknown. Links are relative to it.
+        classifiers: of the figures, for the heat maps; none are made where there are none.
+
+    Attributes:
+        missing: why a graph has no heat maps, in a sentence; None while there is no such graph.
+        has_heat_maps: whether one was made.
+    """
+
+    def __init__(self, page: Path | None, classifiers: Sequence[Classifier] = ()) -> None:
+        self._page = page
+        self._classifiers: list[Classifier | None] = list(classifiers)
+        self.missing: str | None = None
+        self.has_heat_maps = False
+
+    def image(self, wrong: Misclassified) -> TestImage:
+        """Return an image that the first graph got wrong, with its pictures."""
+        thumbnail, (heat_map,) = self._pictures(wrong.image, [wrong.predicted])
+        return TestImage(
+            *(wrong.image, wrong.label, wrong.predicted, wrong.score, wrong.true_score),
+            thumbnail=thumbnail,
+            heat_map=heat_map,
+            link=self.link(wrong.image),
+        )
+
+    def difference(self, found: Difference) -> PicturedDifference:
+        """Return an image on which two graphs differ, with its pictures."""
+        labels = [found.this.label, found.other.label]
+        thumbnail, (one, other) = self._pictures(found.image, labels)
+        return PicturedDifference(found, thumbnail, (one, other), self.link(found.image))
+
+    def groups(
+        self, mistakes: Sequence[Misclassified], labels: Sequence[str]
+    ) -> list[MistakeGroup]:
+        """Return mistakes by true and predicted label; see `mistakes_shown`."""
+        index = {label: number for number, label in enumerate(labels)}
+        found = mistakes_shown(
+            [index[wrong.label] for wrong in mistakes],
+            [index[wrong.predicted] for wrong in mistakes],
+            [wrong.score for wrong in mistakes],
+        )
+        return [
+            MistakeGroup(
+                *(group.label, group.predicted, group.count),
+                images=[self.image(mistakes[row]) for row in group.pictured],
+                listed=[
+                    ListedImage(wrong.image, wrong.score, self.link(wrong.image))
+                    for wrong in (mistakes[row] for row in group.listed)
+                ],
+            )
+            for group in found
+        ]
+
+    def link(self, image: str) -> str:
+        """Return the address of an image file for the page."""
+        if self._page is None:
+            return Path(image).absolute().as_uri()
+        return file_link(image, self._page)
+
+    def _pictures(self, image: str, labels: Sequence[str]) -> tuple[str | None, list[str | None]]:
+        """Return the image, and for the label of each graph its heat map over it."""
+        # In the orientation in which the first network received it.
+        first = self._classifiers[0] if self._classifiers else None
+        shown = picture(
+            image, THUMBNAIL_SIDE, upright=first is None or first.preprocessing.turns_upright
+        )
+        if shown is None:
+            return None, [None] * len(labels)
+        maps = [self._heat(number, image, label) for number, label in enumerate(labels)]
+        return data_uri(shown), [
+            None if heat is None else data_uri(overlay(shown, heat)) for heat in maps
+        ]
+
+    def _heat(self, number: int, image: str, label: str) -> Array | None:
+        """Return the activation map [h, w] of a label by a graph; None where there is none."""
+        classifier = self._classifiers[number] if number < len(self._classifiers) else None
+        if classifier is None:
+            return None
+        try:
+            heat: Array = classifier.explain(image, label).heat_map
+        except ImageError:
+            return None
+        except GraphError as error:
+            reason = "" if isinstance(error, NoActivationMapError) else "they cannot be made: "
+            self.missing = f"No heat maps of {classifier.graph}: {reason}{error}."
+            self._classifiers[number] = None
+            return None
+        self.has_heat_maps = True
+        return heat
