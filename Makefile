@@ -1,4 +1,4 @@
-# make demo   set up, draw example photos, retrain on them, label two new ones
+# make demo   set up, draw example photos, retrain on them, label and measure 60 new ones
 # make test   set up and run the tests
 # make faults kill, damage and overload retrainings, FAULTS times (needs ../shared)
 # make fuzz   fuzz everything that reads foreign files, FUZZ_SECONDS per reader
@@ -21,14 +21,23 @@ FUZZ_TARGETS ?=
 
 .PHONY: demo test test-all test-lowest lint bench faults fuzz audit clean
 
+# Paths that run as printed from the folder where make was typed, which `make -C` leaves.
+at = $(if $(filter-out $(CURDIR),$(PWD)),$(abspath $(1)),$(1))
+DEMO_AT = $(call at,$(DEMO))
+TLCLI = $(call at,$(BIN)/tlcli)
+
 demo: $(BIN)/tlcli
-	@echo "Drawing photos of houses ..."
-	@$(BIN)/python examples/draw_houses.py --output $(DEMO)/photos --count 200 --seed 1
-	@$(BIN)/python examples/draw_houses.py --output $(DEMO)/new --count 2 --seed 2
-	$(BIN)/tlcli retrain --image_dir $(DEMO)/photos --output_graph $(DEMO)/output_graph.pb
-	$(BIN)/tlcli label --graph $(DEMO)/output_graph.pb --image $(DEMO)/new
-	@echo "The graph, its labels and the report are in $(abspath $(DEMO)):"
-	@ls $(DEMO)
+	@echo "Drawing 460 photos of houses in $(DEMO_AT) ..."
+	@$(BIN)/python examples/draw_houses.py --output $(DEMO_AT)/photos --count 400 --seed 1
+	@$(BIN)/python examples/draw_houses.py --output $(DEMO_AT)/new --count 60 --seed 2
+	$(TLCLI) retrain --image_dir $(DEMO_AT)/photos --output_graph $(DEMO_AT)/output_graph.pb
+	@echo
+	$(TLCLI) label --graph $(DEMO_AT)/output_graph.pb \
+	    $(DEMO_AT)/new/house_with_pool/aerial_00000.jpg \
+	    $(DEMO_AT)/new/house_without_pool/aerial_00001.jpg
+	@echo
+	@echo "The accuracy on 60 new photos:"
+	$(TLCLI) evaluate --graph $(DEMO_AT)/output_graph.pb --image_dir $(DEMO_AT)/new
 
 test: $(VENV)/.installed-$(EXTRAS)
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal $(if $(PYTEST_ARGS),$(PYTEST_ARGS),-m "not slow")
@@ -75,13 +84,16 @@ clean:
 
 $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "tlcli needs Python 3.10 to 3.13 on the PATH"; exit 1; }
-	$(PYTHON) -m venv $(VENV)
+	@echo "Creating the environment $(VENV) ..."
+	@$(PYTHON) -m venv $(VENV)
 
 # Files that an installation depends on; the compiled part is built with it.
 PARTS := pyproject.toml setup.py tlcli/core/images/_bilinear.c
 
 $(BIN)/tlcli: $(PARTS) | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	@echo "Installing tlcli into $(VENV); the first time this downloads TensorFlow (600 MB) and"
+	@echo "takes a minute or more ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
 	@touch $@
 
 $(VENV)/.installed-%: $(PARTS) | $(BIN)/python

@@ -105,7 +105,7 @@ def retrain(
 
 def _retrain(chosen: RetrainOptions, watcher: Watcher) -> RetrainResult:
     clock = Clock()
-    watcher.begin("reading", str(chosen.image_dir or chosen.import_bottlenecks))
+    watcher.begin("reading", str(_source(chosen)))
     with clock.stage("images"):
         sources = find_images(chosen)
     with clock.stage("backbone"):
@@ -180,6 +180,10 @@ def _retrain(chosen: RetrainOptions, watcher: Watcher) -> RetrainResult:
                 files.remove(outdated)
         files.commit(outputs["model_card"], dependent=[chosen.labels_path])
     return result
+
+
+def _source(options: RetrainOptions) -> Path | None:
+    return options.image_dir or options.manifest or options.import_bottlenecks
 
 
 def _validation(accuracy: float | None) -> str:

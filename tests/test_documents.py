@@ -102,6 +102,13 @@ def test_make_demo(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr[-2000:]
     assert "house with pool (score=" in done.stdout
     assert (tmp_path / "demo" / "output_graph.pb").is_file()
+    assert re.search(r"Accuracy = [0-9.]+% \(N=60, ", done.stdout)
+    proposed = done.stdout.splitlines()[-1].partition(": ")[2]
+    again = subprocess.run(
+        ["sh", "-c", proposed], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert again.returncode == 0, again.stderr
+    assert (tmp_path / "evaluation.html").is_file()
 
 
 def test_the_tables_of_options_are_up_to_date() -> None:
