@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import runpy
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -42,7 +43,10 @@ def commands(document: Path) -> list[str]:
 
 @pytest.fixture(scope="module")
 def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder with `photos/`, `new_photos/`, `new.jpg` and `examples/`, as documents do."""
+    """Return a folder with `photos/`, `new_photos/`, `new.jpg` and `examples/`, as documents do.
+
+    The same photos are in `sets/` with folders of splits, and in `photos.csv` and `photos.zip`.
+    """
     folder = tmp_path_factory.mktemp("documents")
     draw = [sys.executable, str(ROOT / "examples" / "draw_houses.py")]
     subprocess.run([*draw, "--output", "photos", "--count", "80"], cwd=folder, check=True)
@@ -51,6 +55,15 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     first = next((folder / "photos" / "house_with_pool").iterdir())
     (folder / "new.jpg").write_bytes(first.read_bytes())
     (folder / "examples").symlink_to(ROOT / "examples")
+    rows = ["path,label,split"]
+    for number, image in enumerate(sorted((folder / "photos").glob("*/*.jpg"))):
+        split = ("train", "train", "val", "test")[number % 4]
+        rows.append(f"{image.relative_to(folder)},{image.parent.name.replace('_', ' ')},{split}")
+        target = folder / "sets" / split / image.parent.name / image.name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.symlink_to(image)
+    (folder / "photos.csv").write_text("\n".join(rows) + "\n")
+    shutil.make_archive(str(folder / "photos"), "zip", folder, "photos")
     return folder
 
 

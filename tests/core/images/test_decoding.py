@@ -32,7 +32,7 @@ def test_odd_files_give_a_picture_or_a_reason(shared: Path, preprocessing: Prepr
     assert not any("/" in reason for reason in reasons)
     assert {"not an image", "truncated image", "damaged or unsupported image"} <= reasons
     assert "too large: 3000000 x 2000000 pixels (limit 178956970 pixels)" in reasons
-    assert "HEIC image, which cannot be read here: convert it to JPEG" in reasons
+    assert not any("HEIC" in reason for reason in reasons)
     assert len(reasons) <= 8
 
 

@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFile, UnidentifiedImageError
 
 from tlcli.core.images.formats import ALLOWED_FORMATS, COMMON_FORMATS, JPEG_FORMATS, is_slow
-from tlcli.core.images.slow_images import NeedsChild, check
+from tlcli.core.images.heif import check_whole, is_heif, open_heif, read_header
+from tlcli.core.images.slow_images import NeedsChild, check, is_child
 from tlcli.core.images.time_limits import (
     SlowImageError,
     check_scans,
@@ -40,8 +41,6 @@ PIXEL_LIMIT = 178_956_970
 
 # A file that begins with one of these is an image, even if the rest is damaged.
 _SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"II*\0", b"MM\0*", b"BM")
-# The format of iPhones, which Pillow alone does not read.
-_HEIC_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1"})
 _ORIENTATION = 0x0112
 LARGEST_BUFFERED = 16 << 20
 """Files up to this size, in bytes, are read into memory at once; larger ones piece by piece.
@@ -90,7 +89,10 @@ def open_image(source: Source, *, decode: bool = True) -> Iterator[ImageFile.Ima
         try:
             if not head:
                 raise ImageError("empty file")
-            with _identify(file) as image:
+            # A file of any other format begins otherwise.
+            may_be_heif = head[4:8] == b"ftyp"
+            opened = _heif(file) if may_be_heif and is_heif(file) else _identify(file)
+            with opened as image:
                 _check_size(image.size)
                 if decode:
                     _check_time(image, file)
@@ -211,6 +213,12 @@ def _open_file(source: Source) -> Iterator[IO[bytes]]:
         yield timed
 
 
+def _heif(file: IO[bytes]) -> Any:
+    """Return a HEIF image with its pixels in the child, and with its size alone elsewhere."""
+    check_whole(file)
+    return open_heif(file) if is_child() else read_header(file)
+
+
 def _identify(file: IO[bytes]) -> ImageFile.ImageFile:
     try:
         try:
@@ -278,12 +286,12 @@ def _image_error(error: Exception, head: bytes, file: IO[bytes]) -> ImageError:
     if isinstance(error, OSError) and error.errno:
         return _system_error(error)
     if isinstance(error, UnidentifiedImageError):
-        if head[4:8] == b"ftyp" and head[8:12] in _HEIC_BRANDS:
-            return ImageError("HEIC image, which cannot be read here: convert it to JPEG")
         if head.startswith(b"version ") and _is_pointer(file):
             return ImageError(GIT_LFS_ADVICE)
         known = head.startswith(_SIGNATURES)
         return ImageError("damaged or unsupported image" if known else "not an image")
+    if isinstance(error, SyntaxError):  # of libheif, whose words are not for people
+        return ImageError("damaged or unsupported image")
     if isinstance(error, EOFError) or "truncated" in str(error).lower():
         return ImageError("truncated image")
     return ImageError("damaged or unsupported image")

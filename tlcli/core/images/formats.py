@@ -1,5 +1,7 @@
 """The formats that are read: Pillow decodes them in this process and opens nothing inside them.
 
+HEIF is the exception: libheif decodes it in a child process (`heif`).
+
 Left out, although Pillow has a plugin:
 
 - EPS and WMF start another program or the system's own renderer.
@@ -48,4 +50,6 @@ ALLOWED_FORMATS = frozenset({*_BY_PIECES, *_AS_A_WHOLE})
 
 def is_slow(name: str | None, pixels: int) -> bool:
     """Return whether an image of a format may take long and cannot be interrupted."""
+    if name == "HEIF":
+        return True
     return pixels > _AS_A_WHOLE.get(name or "", pixels)

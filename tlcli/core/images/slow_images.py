@@ -40,6 +40,11 @@ def check(slow: bool) -> None:
         raise NeedsChild
 
 
+def is_child() -> bool:
+    """Return whether this is the child process."""
+    return _is_child
+
+
 def in_time(function: Function) -> Function:
     """Make a function of an image run in a child process where it raises `NeedsChild`.
 
