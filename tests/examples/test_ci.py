@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from tests.lowest_versions import PROJECT
 from tests.support import ROOT, Trained
 from tlcli.cli import COMMANDS
 
@@ -85,7 +86,13 @@ def test_the_workflow_is_valid_and_its_commands_exist() -> None:
         if "uses" in step:
             assert re.fullmatch(r"actions/[a-z-]+@v\d+", step["uses"])
     commands = [step["run"] for step in job["steps"] if "run" in step]
-    assert commands == ["pip install tlcli", "bash ci/retrain_and_gate.sh photos new output 0.9"]
+    # From the repository: tlcli is on no package index.
+    [repository] = re.findall(r'^Repository = "(.*)"$', PROJECT.read_text("utf-8"), re.MULTILINE)
+    address = f"git+{repository}"
+    assert commands == [
+        f'pip install "{address}#subdirectory=install/tensorflow_cpu" "{address}"',
+        "bash ci/retrain_and_gate.sh photos new output 0.9",
+    ]
     cached = next(step for step in job["steps"] if step.get("uses", "").startswith("actions/cache"))
     assert job["env"]["TLCLI_CACHE_DIR"].endswith("/" + cached["with"]["path"])
 
@@ -100,3 +107,13 @@ def test_the_script_asks_for_commands_and_options_that_exist() -> None:
         command = importlib.import_module(COMMANDS[name][0]).command
         known = {option for parameter in command.params for option in parameter.opts}
         assert set(re.findall(r"--\w+", arguments)) <= known
+
+
+def test_no_document_installs_it_from_an_index() -> None:
+    """Only an environment that has tlcli can add a part of it by its name."""
+    documents = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("examples/**/*.*")]
+    assert len(documents) > 20
+    for document in documents:
+        if document.suffix in (".md", ".yml", ".sh", ".ipynb"):
+            text = document.read_text(encoding="utf-8")
+            assert not re.search(r"pip3? install '?tlcli(?!\[)", text), document

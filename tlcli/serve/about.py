@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tlcli.core.classifier.classifier import Classifier
-from tlcli.core.export.model_card import ModelCard, load_for
+from tlcli.core.export.model_card import ModelCard
 
 DEFAULT_NAME = "model"
 """In the URL, as in TensorFlow Serving's own examples."""
@@ -41,8 +41,7 @@ def about(classifier: Classifier, name: str | None = None) -> About:
         name: as given with ``--name``.
     """
     graph = classifier.graph
-    own = classifier.spec is not None and classifier.spec.origin == "tlcli"
-    card = load_for(graph) if own else None
+    card = classifier.card
     return About(
         name=name or DEFAULT_NAME,
         title=name or _folder(graph) or graph.name,
