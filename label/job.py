@@ -16,7 +16,13 @@ from typing import IO, TextIO
 from label.formats import FORMATS, OutputStyle
 from tlcli.core.classifier.classifier import Classifier
 from tlcli.core.classifier.outputs import Prediction
-from tlcli.core.data.image_files import NoImage, images_among, images_in, is_directory
+from tlcli.core.data.image_files import (
+    NoImage,
+    images_among,
+    images_in,
+    is_directory,
+    reason_against,
+)
 from tlcli.errors import DataError
 
 _log = logging.getLogger("tlcli")
@@ -91,6 +97,8 @@ class Images:
     def _path(self, path: str) -> Iterator[str]:
         if is_directory(path):
             yield from images_in(path)
+        elif (reason := reason_against(path)) is not None:
+            yield NoImage(path, reason)
         else:
             yield path
 
@@ -158,6 +166,10 @@ def _lines(lines: Iterable[bytes], source: str) -> Iterator[str]:
             )
         content = line.removeprefix(b"\xef\xbb\xbf") if number == 0 else line
         path = os.fsdecode(content.rstrip(b"\r\n"))
+        # As shells and spreadsheets quote names with spaces.
+        quoted = len(path) > 2 and path[0] == path[-1] and path[0] in "\"'"
+        if quoted and not os.path.lexists(path):
+            path = path[1:-1]
         if path.strip():
             yield path
 

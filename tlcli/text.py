@@ -6,6 +6,8 @@ import re
 import unicodedata
 from collections.abc import Sequence
 
+# The letter of a Windows drive is no scheme.
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # except for tab and line feed
 
 
@@ -55,6 +57,11 @@ def harmless(text: str) -> str:
 def counted(number: int, noun: str) -> str:
     """Return a number with its noun, "1 image" or "2 images"."""
     return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def is_url(text: str) -> bool:
+    """Return whether text is a URL, also one that lost a slash as a path."""
+    return _URL.match(text) is not None
 
 
 def joined(names: Sequence[str]) -> str:

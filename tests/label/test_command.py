@@ -17,7 +17,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from label.command import command
-from tests.support import tlcli
+from tests.support import ROOT, Trained, tlcli
 from tlcli.errors import DataError, GraphError, UsageError
 
 
@@ -395,3 +395,21 @@ def test_a_file_in_the_place_of_a_folder_is_said_first(
         f"Error: cannot write {tmp_path / 'file'}: it is a file; give {option} the name of a "
         "folder\n"
     )
+
+
+def test_what_cannot_be_labelled_says_what_to_do(trained: Trained, tmp_path: Path) -> None:
+    heic = ROOT / "tests" / "core" / "images" / "heic" / "plain.heic"
+    (tmp_path / "list").write_text(f'"{heic}"\n')
+    run = tlcli(
+        *("label", "@list", "https://x.org/1.jpg", "photos.zip", "list.csv"),
+        *("--graph", trained.graph, "--format", "jsonl"),
+        cwd=tmp_path, cache=trained.cache,
+    )  # fmt: skip
+    assert run.code == 1
+    found = [json.loads(line) for line in run.out.splitlines()]
+    assert (found[0]["image"], len(found[0]["predictions"])) == (str(heic), 2)
+    assert [each["error"].partition(":")[0] for each in found[1:]] == [
+        "a URL, and nothing is fetched",
+        "an archive",
+        "a table",
+    ]

@@ -201,3 +201,30 @@ def test_scores_below_0_are_written_unless_a_threshold_is_given(tree: Path) -> N
 
     assert written(None) == "b (score=-0.50000)\na (score=-2.50000)\n"
     assert written(0.0) == "unsure (best: b, -0.500)\n"
+
+
+def test_what_is_no_image_says_what_to_do(tmp_path: Path) -> None:
+    found = [
+        (str(path), path.reason if isinstance(path, NoImage) else None)
+        for path in Images(["https://x.org/1.jpg", "a.zip", "b.tar.gz", "c.csv", "d.jpg", "e"])
+    ]
+    assert found == [
+        ("https://x.org/1.jpg", "a URL, and nothing is fetched: download it and give the file"),
+        ("a.zip", "an archive: unpack it and give the folder"),
+        ("b.tar.gz", "an archive: unpack it and give the folder"),
+        (
+            "c.csv",
+            "a table: write the paths of its images to a file, one per line, and give it as @FILE",
+        ),
+        ("d.jpg", None),
+        ("e", None),
+    ]
+
+
+def test_lines_of_a_list_may_be_quoted(tmp_path: Path) -> None:
+    (tmp_path / "list").write_text('"a b.jpg"\n\'c d.jpg\'\r\n"e.jpg\n""\n')
+    assert list(Images([f"@{tmp_path / 'list'}"])) == ["a b.jpg", "c d.jpg", '"e.jpg', '""']
+    kept = tmp_path / '"f.jpg"'
+    kept.touch()
+    (tmp_path / "list").write_text(f"{kept}\n'{kept}'\n")
+    assert list(Images([f"@{tmp_path / 'list'}"])) == [str(kept)] * 2

@@ -141,3 +141,17 @@ def test_few_training_images_of_a_label_are_a_warning(trained: Trained, tmp_path
     assert run.code == 0, run.err
     assert "fewer than 5 training images: 'none' (3); about 30 images per label" in run.err
     assert run.json["split"] == {"by": "manifest", "drawn": [], "copies_left_out": 0}
+
+
+@pytest.mark.slow
+def test_labels_are_equal_in_card_and_labels_file(trained: Trained, tmp_path: Path) -> None:
+    for label, source in (("C++", "house_with_pool"), (" -x- ", "house_without_pool")):
+        shutil.copytree(trained.photos / source, tmp_path / "photos" / label)
+    for more, labels in (((), ["x", "c"]), (("--keep_label_names",), ["-x-", "C++"])):
+        run = tlcli(
+            "retrain", "--image_dir", "photos", *more, *STEPS, cwd=tmp_path, cache=trained.cache
+        )
+        assert run.code == 0, run.err
+        assert (tmp_path / "output_labels.txt").read_text().splitlines() == labels
+        assert json.loads((tmp_path / "output_graph.json").read_text())["labels"] == labels
+        assert list(run.json["labels"]) == labels

@@ -20,13 +20,13 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
-from tlcli.core.data.manifest import is_url
-from tlcli.core.images.formats import IMAGE_SUFFIXES
+from tlcli.core.images.formats import ARCHIVE_SUFFIXES, IMAGE_SUFFIXES, TABLE_SUFFIXES
 from tlcli.errors import DataError, UsageError
 from tlcli.system.atomic_files import atomic_path
 from tlcli.system.cache_folders import archive_folder
 from tlcli.system.digests import sha256_file
 from tlcli.system.regular_files import is_folder, open_regular
+from tlcli.text import is_url
 
 _log = logging.getLogger("tlcli")
 
@@ -64,8 +64,6 @@ _OTHER_KINDS = {
     b"Rar!\x1a\x07": "RAR archive",
     b"\x28\xb5\x2f\xfd": "Zstandard archive",
 }
-_TABLES = (".csv", ".tsv", ".jsonl", ".ndjson", ".json")
-_NESTED = (".zip", ".tar", ".tgz", ".tbz2", ".txz", ".tar.gz", ".tar.bz2", ".tar.xz", ".7z", ".rar")
 _DAMAGED = (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, ValueError)
 
 
@@ -97,7 +95,7 @@ def as_folder(path: Path) -> Path:
     if kind is not None:
         raise UsageError(f"--image_dir {path} is a {kind}; unpack it and give the folder")
     suffix = path.suffix.lower()
-    if suffix in _TABLES:
+    if suffix in TABLE_SUFFIXES:
         raise UsageError(
             f"--image_dir {path} is a file; a table of images and labels is given as "
             f"--manifest {path}"
@@ -220,7 +218,7 @@ class _Target:
         self._entries += 1
         if self._entries > self._limits.entries:
             raise ArchiveRefused(f"it holds more than {self._limits.entries:,} files")
-        if self._no_archives and name.lower().endswith(_NESTED):
+        if self._no_archives and name.lower().endswith(ARCHIVE_SUFFIXES):
             raise ArchiveRefused(f"it holds another archive ({PurePosixPath(name).name})")
         return _path_below(self._folder, name)
 

@@ -13,9 +13,10 @@ from PIL import Image
 from tlcli.arrays import Array
 from tlcli.core.images.decoding import Source, open_image
 from tlcli.core.images.encoded import file_of_array, file_of_picture
-from tlcli.core.images.formats import IMAGE_SUFFIXES
+from tlcli.core.images.formats import ARCHIVE_SUFFIXES, IMAGE_SUFFIXES, TABLE_SUFFIXES
 from tlcli.errors import ImageError, UsageError
 from tlcli.system.regular_files import is_folder
+from tlcli.text import is_url
 
 _log = logging.getLogger("tlcli")
 
@@ -117,6 +118,25 @@ def images_among(paths: Iterable[str], where: str) -> Iterator[str]:
             others += 1
     if others:
         _log.info("%s: files that are no images and were left out: %d.", where, others)
+
+
+def reason_against(path: str) -> str | None:
+    """Return why a path that was given as an image is none, and what to do; None: it may be one.
+
+    Only names are looked at: what is wrong with a content is found on reading.
+    """
+    lower = path.lower()
+    if lower.endswith(IMAGE_SUFFIXES) and ":" not in path:
+        return None
+    if is_url(path) and not os.path.lexists(path):
+        return "a URL, and nothing is fetched: download it and give the file"
+    if lower.endswith(ARCHIVE_SUFFIXES):
+        return "an archive: unpack it and give the folder"
+    if lower.endswith(TABLE_SUFFIXES):
+        return (
+            "a table: write the paths of its images to a file, one per line, and give it as @FILE"
+        )
+    return None
 
 
 def is_directory(path: str) -> bool:

@@ -9,7 +9,6 @@ import csv
 import io
 import json
 import os
-import re
 from array import array
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -22,7 +21,7 @@ from tlcli.core.images.formats import IMAGE_SUFFIXES
 from tlcli.errors import DataError, UsageError
 from tlcli.system.gc_pause import gc_paused
 from tlcli.system.regular_files import read_regular
-from tlcli.text import counted
+from tlcli.text import counted, is_url
 
 _LARGEST_FILE = 1 << 30
 """Bytes; ten million rows."""
@@ -36,7 +35,6 @@ _WRITTEN_AS = (
     "write one row per image with the columns path, label and, if you like, split, or JSON lines "
     'such as {"path": "cat/1.jpg", "label": "cat"}'
 )
-_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
 _MARKS = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16", b"\xef\xbb\xbf": "utf-8-sig"}
 
 Cells = tuple[Any, Any, Any]
@@ -151,7 +149,7 @@ class _Rows:
         name = path.strip()
         if "\0" in name:
             raise self._error(line, "the path has a null character, which no file name has")
-        if ":" in name and _URL.match(name):
+        if ":" in name and is_url(name):
             raise self._error(
                 line,
                 f"{name} is a URL, and images are not fetched; download it and give its path",
@@ -210,11 +208,6 @@ class _Rows:
 
     def _error(self, line: int, reason: str) -> DataError:
         return _error(self._path, line, reason)
-
-
-def is_url(text: str) -> bool:
-    """Return whether text is a URL, also one that lost a slash as a path."""
-    return _URL.match(text) is not None
 
 
 def _error(path: Path, line: int, reason: str) -> DataError:

@@ -42,6 +42,11 @@ IMAGE_SUFFIXES = (
 )
 """Only for recognising what is meant as an image; reading depends on the content alone."""
 
+ARCHIVE_SUFFIXES = (
+    *(".zip", ".tar", ".tgz", ".tbz2", ".txz", ".tar.gz", ".tar.bz2", ".tar.xz", ".7z", ".rar"),
+)
+TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".json")
+
 JPEG_FORMATS = frozenset({"JPEG", "MPO"})
 
 ALLOWED_FORMATS = frozenset({*_BY_PIECES, *_AS_A_WHOLE})
