@@ -27,13 +27,12 @@ from tlcli.core.final_layer.sgd import StepStatistics
 from tlcli.progress import Progress
 from tlcli.report.advice import CERTAIN, Facts, advise
 from tlcli.report.collect import (
-    THUMBNAIL_SIDE,
     MistakeRows,
     Picks,
-    data_uri,
     file_link,
     mistakes_shown,
     pick,
+    pictures,
     spread,
 )
 from tlcli.report.data import (
@@ -276,25 +275,16 @@ def _maps(run: Run, labels: dict[int, int]) -> HeatMaps:
 def _test_image(run: Run, maps: HeatMaps, found: Measured, row: int) -> TestImage:
     inputs, predictions, number = run.inputs, found.predictions, int(found.rows[row])
     labels = inputs.labels
-    path, heat = inputs.images[number].path, maps.maps.get(number)
-    shown = None
+    path, thumbnail, heat_map = inputs.images[number].path, None, None
     if path is not None:
-        # Imported vectors alone need nothing that decodes images.
-        from tlcli.core.images.thumbnails import picture
-
-        shown = picture(path, THUMBNAIL_SIDE)
-    heat_map = None
-    if shown is not None and heat is not None:
-        from tlcli.core.classifier.activation_maps import overlay
-
-        heat_map = data_uri(overlay(shown, heat))
+        thumbnail, (heat_map,) = pictures(path, [maps.maps.get(number)])
     return TestImage(
         name=inputs.images[number].name,
         label=labels[found.truth[row]],
         predicted=labels[predictions.labels[row]],
         score=float(predictions.score[row]),
         true_score=float(predictions.true_score[row]),
-        thumbnail=None if shown is None else data_uri(shown),
+        thumbnail=thumbnail,
         heat_map=heat_map,
         link=_link(run, number),
     )

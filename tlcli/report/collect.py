@@ -8,12 +8,15 @@ import io
 import os
 import urllib.parse
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
+
+from tlcli.arrays import Array
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -66,12 +69,26 @@ def data_uri(image: Image.Image) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
 
 
-def thumbnail(source: Path | str) -> str | None:
-    """Return a small picture as a data URI, or None if the file cannot be read."""
+def pictures(
+    source: Path | str, maps: Sequence[Array | None] = (), *, upright: bool = True
+) -> tuple[str | None, list[str | None]]:
+    """Return a small picture of an image, and one with each activation map over it, as data URIs.
+
+    Args:
+        source: the file; all pictures are None if it cannot be read.
+        maps: [h, w] each; None gives None.
+        upright: apply its EXIF orientation, as the network does.
+    """
+    # Imported vectors alone need nothing that decodes images.
+    from tlcli.core.classifier.activation_maps import overlay
     from tlcli.core.images.thumbnails import picture
 
-    image = picture(source, THUMBNAIL_SIDE)
-    return None if image is None else data_uri(image)
+    image = picture(source, THUMBNAIL_SIDE, upright=upright)
+    if image is None:
+        return None, [None] * len(maps)
+    return data_uri(image), [
+        None if each is None else data_uri(overlay(image, each)) for each in maps
+    ]
 
 
 def spread(count: int, most: int) -> npt.NDArray[np.intp]:

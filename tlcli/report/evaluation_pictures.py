@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tlcli.arrays import Array
-from tlcli.core.classifier.activation_maps import NoActivationMapError, overlay
+from tlcli.core.classifier.activation_maps import NoActivationMapError
 from tlcli.core.classifier.classifier import Classifier
 from tlcli.core.evaluation.comparison import Difference
 from tlcli.core.evaluation.graph_accuracy import Misclassified
-from tlcli.core.images.thumbnails import picture
 from tlcli.errors import GraphError, ImageError
-from tlcli.report.collect import THUMBNAIL_SIDE, data_uri, file_link, mistakes_shown
+from tlcli.report.collect import file_link, mistakes_shown, pictures
 from tlcli.report.data import ListedImage, MistakeGroup, TestImage
 
 
@@ -52,6 +51,8 @@ class Pictures:
     def __init__(self, page: Path | None, classifiers: Sequence[Classifier] = ()) -> None:
         self._page = page
         self._classifiers: list[Classifier | None] = list(classifiers)
+        # In the orientation in which the first network received them.
+        self._upright = not classifiers or classifiers[0].preprocessing.turns_upright
         self.missing: str | None = None
         self.has_heat_maps = False
 
@@ -101,17 +102,8 @@ class Pictures:
 
     def _pictures(self, image: str, labels: Sequence[str]) -> tuple[str | None, list[str | None]]:
         """Return the image, and for the label of each graph its heat map over it."""
-        # In the orientation in which the first network received it.
-        first = self._classifiers[0] if self._classifiers else None
-        shown = picture(
-            image, THUMBNAIL_SIDE, upright=first is None or first.preprocessing.turns_upright
-        )
-        if shown is None:
-            return None, [None] * len(labels)
         maps = [self._heat(number, image, label) for number, label in enumerate(labels)]
-        return data_uri(shown), [
-            None if heat is None else data_uri(overlay(shown, heat)) for heat in maps
-        ]
+        return pictures(image, maps, upright=self._upright)
 
     def _heat(self, number: int, image: str, label: str) -> Array | None:
         """Return the activation map [h, w] of a label by a graph; None where there is none."""
