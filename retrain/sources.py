@@ -83,6 +83,28 @@ class GivenSplit:
         """Return the values for JSON and the model card."""
         return {"by": self.by, "drawn": list(self.drawn), "copies_left_out": self.copies}
 
+    def sentence(self) -> str:
+        """Return who gave the split, what was drawn, and what was left out."""
+        of = "the folders of " if self.by == "folders" else "the manifest "
+        parts = [f"The split is given by {of}{Path(self.source).name}"]
+        if self.drawn:
+            splits = joined(self.drawn)
+            parts.append(f"{splits} images are drawn from {self.divided}")
+        if self.copies:
+            parts.append(f"{self.described_copies()} left out")
+        return "; ".join(parts) + "."
+
+    @property
+    def divided(self) -> str:
+        """The images that were divided by the rule of names."""
+        return "its training images" if self.complete else "the images without a split"
+
+    def described_copies(self) -> str:
+        """Return how many training images are copies."""
+        is_or_are = "is a copy" if self.copies == 1 else "are copies"
+        images = counted(self.copies, "training image")
+        return f"{images} {is_or_are} of validation or testing images and"
+
 
 def find_images(options: RetrainOptions) -> Sources:
     """List the images of a run and read the vectors imported for them.
@@ -248,16 +270,10 @@ def _log_split(facts: GivenSplit, splits: Sequence[str], percentages: Mapping[st
     line = f"The split of {facts.source}: {joined(counts)} images"
     if facts.drawn:
         shares = joined([f"{percentages[split]}% {split}" for split in facts.drawn])
-        which = "its training images" if facts.complete else "the images without a split"
-        line += f" ({shares} drawn from {which})"
+        line += f" ({shares} drawn from {facts.divided})"
     logger.info("%s", line)
     if facts.copies:
-        is_or_are = "is a copy" if facts.copies == 1 else "are copies"
-        logger.info(
-            "%s %s of validation or testing images and left out of training",
-            counted(facts.copies, "training image"),
-            is_or_are,
-        )
+        logger.info("%s left out of training", facts.described_copies())
 
 
 def warn_of_few(labels: Sequence[str], training: Sequence[int]) -> None:

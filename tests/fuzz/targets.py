@@ -14,6 +14,7 @@ import shutil
 import struct
 import tarfile
 import tempfile
+import zipfile
 import zlib
 from collections.abc import Callable
 from contextlib import suppress
@@ -28,12 +29,21 @@ from tlcli.backbones.torch_file import read_tensors
 from tlcli.core.bottlenecks.cache import BottleneckStore
 from tlcli.core.bottlenecks.cache_database import FILE_NAME
 from tlcli.core.bottlenecks.text_files import read_vector
-from tlcli.core.data.archives import ArchiveRefused, unpack
+from tlcli.core.data.archives import ArchiveRefused, as_folder, unpack
+from tlcli.core.data.manifest import read_manifest
 from tlcli.core.export.model_card import CardInput, ModelCard, read
+from tlcli.core.images.heif import check_whole, is_heif, read_header
 from tlcli.core.images.preprocessing import Preprocessing
 from tlcli.core.model_spec.input_inference import examine
 from tlcli.core.model_spec.labels_file import decode_labels
-from tlcli.errors import BackboneError, DataError, GraphError, ImageError, TlcliError
+from tlcli.errors import (
+    BackboneError,
+    DataError,
+    GraphError,
+    ImageError,
+    OutputError,
+    TlcliError,
+)
 from tlcli.graph.limits import check_messages, check_sizes
 from tlcli.graph.messages import GraphDef
 from tlcli.graph.nodes import const, new_graph, node, placeholder
@@ -156,6 +166,32 @@ def archive(data: bytes) -> None:
         with suppress(ArchiveRefused, tarfile.TarError, EOFError, OSError, zlib.error, ValueError):
             unpack(io.BytesIO(data), Path(holder) / "module")
         assert {path.name for path in Path(holder).iterdir()} <= {"module"}
+
+
+def photos(data: bytes) -> None:
+    """Unpack an archive of photos below one folder, or say in a sentence why not."""
+    with tempfile.TemporaryDirectory(dir=_folder()) as holder:
+        path = Path(holder) / "photos.zip"
+        path.write_bytes(data)
+        # An output that cannot be written has a name that the system refuses.
+        with suppress(DataError, OutputError):
+            as_folder(path, Path(holder) / "cache")
+        assert {path.name for path in Path(holder).iterdir()} <= {"photos.zip", "cache"}
+
+
+def manifest(data: bytes) -> None:
+    """Read the rows of a manifest, or name the line that is wrong."""
+    with suppress(DataError):
+        read_manifest(_written("list.csv", data))
+
+
+def heif(data: bytes) -> None:
+    """Find the size of a HEIF image, or none; the pixels are decoded in a child."""
+    file = io.BytesIO(data)
+    is_heif(file)
+    assert min(read_header(file).size) >= 0
+    with suppress(ImageError):
+        check_whole(file)
 
 
 _VECTOR = np.array([0.5, 1.5, -2.0], np.float32)
@@ -289,6 +325,30 @@ def _archive_seeds() -> list[bytes]:
     return seeds
 
 
+def _zip_seeds() -> list[bytes]:
+    seeds = _archive_seeds()[:1]
+    for method in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        content = io.BytesIO()
+        with zipfile.ZipFile(content, "w", method) as made:
+            made.writestr("photos/cat/1.jpg", b"data" * 9)
+            made.writestr("photos/dog/2.jpg", b"data")
+        seeds.append(content.getvalue())
+    return seeds
+
+
+def _manifest_seeds() -> list[bytes]:
+    return [
+        b'path,label,split\na/1.jpg,cat,train\n"b,2.jpg",dog,test\n',
+        b"1.jpg\tcat\n2.jpg\tdog\n",
+        b'{"path": "1.jpg", "label": "a"}\n{"path": "2.jpg", "label": "b", "split": "val"}\n',
+    ]
+
+
+def _heif_seeds() -> list[bytes]:
+    folder = Path(__file__).resolve().parents[1] / "core" / "images" / "heic"
+    return [path.read_bytes() for path in sorted(folder.glob("*.heic"))[:3]]
+
+
 def _card_seeds() -> list[bytes]:
     card = ModelCard(
         labels=("a", "b"),
@@ -323,4 +383,7 @@ TARGETS = {
     "messages": Target(messages, _graph_seeds),
     "litert": Target(litert, _litert_seeds),
     "archive": Target(archive, _archive_seeds, 16384),
+    "photos": Target(photos, _zip_seeds, 16384),
+    "manifest": Target(manifest, _manifest_seeds),
+    "heif": Target(heif, _heif_seeds),
 }

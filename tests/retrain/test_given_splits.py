@@ -55,13 +55,16 @@ def test_a_missing_split_is_drawn_from_the_training_images(
 ) -> None:
     divide(trained.photos, tmp_path / "sets", "train", "val")
     run = tlcli(
-        "retrain", "--image_dir", "sets", "--testing_percentage", 30, *STEPS,
+        "retrain", "--image_dir", "sets", "--testing_percentage", 30, "--format", "json",
         cwd=tmp_path, cache=trained.cache,
     )  # fmt: skip
     assert run.code == 0, run.err
     assert "14 validation and" in run.err
     assert "(30% testing drawn from its training images)" in run.err
     assert run.json["split"]["drawn"] == ["testing"]
+    page = (tmp_path / "output_report.html").read_text()
+    sentence = "The split is given by the folders of sets; testing images are drawn from its"
+    assert f'<p class="note"><bdi>{sentence} training images; 1 training image is a copy' in page
 
 
 def test_percentages_of_given_splits_and_odd_folders_are_wrong_use(

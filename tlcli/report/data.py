@@ -227,6 +227,7 @@ class ReportData:
         thresholds: of the headline's predictions, by rising threshold; empty without any.
         advice: what to do next, the most useful first.
         copies: number of images that are copies of another one with the same label.
+        given_split: a sentence on a split that folders or a manifest give, or None.
         settings: every option with its value.
         seconds: stage to seconds, in order.
         cache: "hits" and "computed", or empty.
@@ -264,6 +265,7 @@ class ReportData:
     thresholds: list[ThresholdFigures] = field(default_factory=list)
     advice: list[Advice] = field(default_factory=list)
     copies: int = 0
+    given_split: str | None = None
     skipped: list[SkippedFile] = field(default_factory=list)
     duplicates: list[Duplicate] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)

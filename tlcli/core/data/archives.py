@@ -12,6 +12,7 @@ import lzma
 import os
 import shutil
 import stat
+import struct
 import tarfile
 import zipfile
 import zlib
@@ -64,18 +65,25 @@ _OTHER_KINDS = {
     b"Rar!\x1a\x07": "RAR archive",
     b"\x28\xb5\x2f\xfd": "Zstandard archive",
 }
-_DAMAGED = (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, ValueError)
+_DAMAGED = (
+    *(tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error),
+    *(EOFError, ValueError, OverflowError, RuntimeError),
+)
 
 
 class ArchiveRefused(Exception):
     """An archive that was not unpacked to its end; ``str()`` is why, in a few words."""
 
 
-def as_folder(path: Path) -> Path:
+def as_folder(path: Path, into: Path | None = None) -> Path:
     """Return the folder of images that ``--image_dir`` names: an archive is unpacked first.
 
     An archive is unpacked once, into the cache, by the SHA-256 of its content; a folder that
     holds nothing but one folder is looked through. All else is returned as it is.
+
+    Args:
+        path: what was given.
+        into: where archives are unpacked; None: in the cache.
 
     Raises:
         DataError: an archive that is refused, damaged or cannot be read.
@@ -91,7 +99,7 @@ def as_folder(path: Path) -> Path:
         return path
     kind = archive_kind(path)
     if kind in ("zip", "tar"):
-        return _top_folder(_unpacked(path, kind))
+        return _top_folder(_unpacked(path, kind, into or archive_folder()))
     if kind is not None:
         raise UsageError(f"--image_dir {path} is a {kind}; unpack it and give the folder")
     suffix = path.suffix.lower()
@@ -131,9 +139,9 @@ def _with_slashes(path: Path) -> str:
     return f"{scheme}://{rest.lstrip('/' + os.sep)}"
 
 
-def _unpacked(path: Path, kind: str) -> Path:
+def _unpacked(path: Path, kind: str, into: Path) -> Path:
     try:
-        target = archive_folder() / sha256_file(path)
+        target = into / sha256_file(path)
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
     if target.is_dir():
