@@ -238,6 +238,7 @@ def command(
     from retrain.fitting import STEP_LINES
     from retrain.job import retrain
     from retrain.testing import RESULT_LINES
+    from tlcli.commands.cache import keep_limit
     from tlcli.system.cache_folders import bottleneck_folder
 
     at_terminal = shows_summary(output_format)
@@ -254,6 +255,7 @@ def command(
 
         with naming_what_is_kept(kept):
             result = retrain(progress=stages, **options)
+            keep_limit()
     # An explicit request, so --quiet does not hide it.
     if options["print_misclassified_test_images"] and not logger.isEnabledFor(logging.INFO):
         from retrain.testing import misclassified_lines

@@ -74,7 +74,9 @@ def _bottleneck_parts(
     map, and the graph is loaded only where an image is new.
     """
     # Cached as another kind of vector, which begins with gh and gw.
-    fingerprint = f"{backbone.fingerprint}/places"
+    from tlcli.core.bottlenecks.cache_usage import MAPS
+
+    fingerprint = f"{backbone.fingerprint}{MAPS}"
     contents = {row: content for row in rows if (content := inputs.contents[row])}
     stored = store.get(fingerprint, None, contents.values())
     parts: dict[int, Array] = {}

@@ -23,6 +23,7 @@ COMMANDS = {
     "evaluate": ("tlcli.commands.evaluate", "Measure a graph's accuracy on labelled images."),
     "serve": ("tlcli.commands.serve", "Serve a page and a REST API for a graph."),
     "modules": ("tlcli.commands.modules", "List the known backbones, or download one."),
+    "cache": ("tlcli.commands.cache", "Show, clear or limit the cache."),
     "doctor": ("tlcli.commands.doctor", "Show versions, caches and a self-test."),
     "completion": ("tlcli.commands.completion", "Print the completion script for a shell."),
 }

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shutil
 from pathlib import Path
+
+# Descriptors of folders that this process uses until its end.
+_held: list[int] = []
 
 CACHE_VARIABLE = "TLCLI_CACHE_DIR"
 """Environment variable that names another cache folder."""
@@ -48,3 +53,52 @@ def trial_folder() -> Path:
 def archive_folder() -> Path:
     """Return the folder of unpacked archives of images, each named by its SHA-256."""
     return cache_folder() / "archives"
+
+
+def hold(folder: Path) -> bool:
+    """Keep a folder of the cache from being removed until the process ends.
+
+    Returns:
+        Whether it is still there. Windows removes no folder whose files are open.
+    """
+    try:
+        import fcntl
+
+        descriptor = os.open(folder, os.O_RDONLY)
+    except (ImportError, OSError):
+        return folder.is_dir()
+    with contextlib.suppress(OSError):  # a drive without locks
+        fcntl.flock(descriptor, fcntl.LOCK_SH)
+    try:
+        os.utime(folder)
+        stays = os.path.samestat(os.fstat(descriptor), folder.stat())
+    except OSError:
+        stays = folder.is_dir()
+    if stays:
+        _held.append(descriptor)
+    else:
+        os.close(descriptor)
+    return stays
+
+
+def remove_unheld(path: Path) -> bool:
+    """Remove a file or folder of the cache unless a process holds it; return whether it is gone."""
+    if not path.is_dir() or path.is_symlink():
+        path.unlink(missing_ok=True)
+        return True
+    with contextlib.ExitStack() as stack:
+        try:
+            import fcntl
+
+            descriptor = os.open(path, os.O_RDONLY)
+            stack.callback(os.close, descriptor)
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except ImportError:
+            pass
+        except BlockingIOError:
+            return False
+        # Under another name first: no process meets half of a folder.
+        aside = path.with_name(f".removed-{os.getpid()}-{path.name}")
+        path.rename(aside)
+    shutil.rmtree(aside, ignore_errors=True)
+    return True

@@ -152,6 +152,19 @@ class FileCache:
             path.unlink(missing_ok=True)
 
 
+def stored_facts(path: Path) -> dict[str, Any]:
+    """Return the facts of an entry without a check of it; empty where there are none."""
+    try:
+        with path.open("rb") as file:
+            size = file.seek(-_DIGEST - _LENGTH, os.SEEK_END)
+            length = int.from_bytes(file.read(_LENGTH), "little")
+            file.seek(max(0, size - length))
+            facts = json.loads(file.read(min(length, size)))
+    except (OSError, ValueError):
+        return {}
+    return facts if isinstance(facts, dict) else {}
+
+
 @functools.cache
 def code_digest(*sources: str, root: str = _ROOT) -> str:
     """Return a digest of tlcli's version and the source files in some folders, at any depth.

@@ -23,7 +23,7 @@ from tlcli.errors import BackboneError, DownloadError
 if TYPE_CHECKING:
     from tlcli.backbones.download.http import RemoteFile
 
-_FOLDER = "hub"
+FOLDER = "hub"
 _OFFLINE = (
     "without a network give the path of an unpacked module's folder, or use "
     "--module efficientnet_lite0"
@@ -46,7 +46,7 @@ def fetch(module: str, folders: Sequence[Path]) -> Path:
     for path in _candidates(wanted, folders):
         if (path / "saved_model.pb").is_file():
             return path
-    folder = folders[0] / _FOLDER
+    folder = folders[0] / FOLDER
     for number, url in enumerate(wanted.urls):
         try:
             return _download(url, folder, module)
@@ -62,7 +62,7 @@ def fetch(module: str, folders: Sequence[Path]) -> Path:
 def _candidates(wanted: Address, folders: Sequence[Path]) -> Iterator[Path]:
     for folder in folders:
         for url in wanted.urls:
-            yield folder / _FOLDER / _key(url)
+            yield folder / FOLDER / _key(url)
         if wanted.kaggle:
             yield folder / wanted.kaggle
     shared = os.environ.get("TFHUB_CACHE_DIR")

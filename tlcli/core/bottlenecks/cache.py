@@ -18,6 +18,7 @@ import numpy.typing as npt
 from tlcli.arrays import Array
 from tlcli.core.bottlenecks.cache_database import CHUNK, StoreDatabase, select_in
 from tlcli.core.bottlenecks.cache_files import file_contents
+from tlcli.core.bottlenecks.cache_usage import mark_used
 from tlcli.core.images.preprocessing import PREPROCESSING_VERSION
 from tlcli.errors import ImageError
 from tlcli.progress import Progress
@@ -198,6 +199,10 @@ class BottleneckStore(Closing):
             )
 
         self._database.write(write)
+
+    def mark_used(self, fingerprint: str, name: str) -> None:
+        """Store when a backbone was used, and its name; both are for `tlcli cache`."""
+        mark_used(self._database, fingerprint, name)
 
     def bottleneck_size(self, fingerprint: str) -> int | None:
         """Return D of the vectors stored for a backbone, or None where there are none."""

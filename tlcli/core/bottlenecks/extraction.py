@@ -103,6 +103,7 @@ def compute(
         BackboneError: the backbone cannot be loaded or run, or returns no valid vectors.
         CacheError: the store cannot be read or written.
     """
+    store.mark_used(backbone.fingerprint, backbone.name)
     size = backbone.bottleneck_size or store.bottleneck_size(backbone.fingerprint) or 0
     result = Bottlenecks(
         # Untouched rows of zeros take no memory.

@@ -24,7 +24,7 @@ from typing import IO, Any
 from tlcli.core.images.formats import ARCHIVE_SUFFIXES, IMAGE_SUFFIXES, TABLE_SUFFIXES
 from tlcli.errors import DataError, UsageError
 from tlcli.system.atomic_files import atomic_path
-from tlcli.system.cache_folders import archive_folder
+from tlcli.system.cache_folders import archive_folder, hold
 from tlcli.system.digests import sha256_file
 from tlcli.system.regular_files import is_folder, open_regular
 from tlcli.text import is_url
@@ -144,7 +144,7 @@ def _unpacked(path: Path, kind: str, into: Path) -> Path:
         target = into / sha256_file(path)
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
-    if target.is_dir():
+    if target.is_dir() and hold(target):
         return target
     _log.info("Unpacking %s into the cache", path)
     with atomic_path(target) as temporary:
@@ -165,6 +165,7 @@ def _unpacked(path: Path, kind: str, into: Path) -> Path:
             raise DataError(f"{path} is no tar archive, or a damaged one ({error})") from error
         except _DAMAGED as error:
             raise DataError(f"the archive {path} is damaged ({error}); get it again") from error
+    hold(target)
     return target
 
 

@@ -82,6 +82,7 @@ class BackboneCache:
             return
         size = int(last[0].attr["value"].tensor.tensor_shape.dim[0].size)
         facts = {"bottleneck": last[2].input[0], "size": size, "nodes_end": end}
+        facts["fingerprint"] = self._key[0]
         self._files.store((*self._key, "graph"), facts, memoryview(content)[:end], tail)
 
     def litert(self, layer: FinalLayer) -> bytes | None:
@@ -97,7 +98,7 @@ class BackboneCache:
 
     def store_litert(self, layer: FinalLayer, content: bytes) -> None:
         """Store a LiteRT file if it contains the layer's weights and biases exactly once."""
-        facts: dict[str, Any] = {"size": len(layer.weights)}
+        facts: dict[str, Any] = {"size": len(layer.weights), "fingerprint": self._key[0]}
         for name, values in _litert_numbers(layer).items():
             facts[name] = content.find(values)
             if facts[name] < 0 or content.find(values, facts[name] + 1) >= 0:

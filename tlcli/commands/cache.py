@@ -1,0 +1,346 @@
+"""``tlcli cache``: what the cache folder holds, and how it is made smaller."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+from tlcli.commands.options import complete_backbones, format_option
+from tlcli.system.cache_folders import CACHE_VARIABLE, cache_folder
+from tlcli.terminal import CONTEXT_SETTINGS, set_up_logging
+from tlcli.text import counted, table
+
+VECTORS, MAPS, WEIGHTS, EXPORTED = (
+    "vectors",
+    "heat maps",
+    "downloaded weights",
+    "exported backbones",
+)
+CONVERTED, TRIALS, IMAGES = "converted graphs", "trial runs", "unpacked archives"
+
+_SETTINGS = "settings.json"
+_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
+# Down to this part of the limit, so that not every run makes room.
+_ENOUGH = 0.9
+_FORMAT = format_option("text", "json")
+
+
+@dataclass(frozen=True)
+class Item:
+    """A part of the cache that is removed as a whole.
+
+    Attributes:
+        kind: of its content.
+        name: of the backbone, where it belongs to one.
+        count: vectors, or files.
+        size: bytes.
+        used: time of the last use as far as it is known, seconds since the epoch.
+        remove: removes it; False where a running process uses it.
+        vectors_kept: of vectors, removes all but the newest so many; None for files.
+    """
+
+    kind: str
+    name: str
+    count: int
+    size: int
+    used: float
+    remove: Callable[[], bool]
+    vectors_kept: Callable[[int], bool] | None = None
+
+
+class _Group(click.Group):
+    """A group whose help ends with where the cache is."""
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the folder; the environment decides which it is."""
+        formatter.write_paragraph()
+        formatter.write(
+            f"The cache is in {cache_folder()}; {CACHE_VARIABLE} names another folder.\n"
+        )
+
+
+@click.group(cls=_Group, context_settings=CONTEXT_SETTINGS)
+def command() -> None:
+    """Show, clear or limit what tlcli keeps to be faster the next time.
+
+    All of it is computed or downloaded again when it is needed.
+
+    \b
+    Examples:
+      tlcli cache show
+      tlcli cache clear --module efficientnet_lite0
+      tlcli cache limit 2GB
+    """
+    set_up_logging()
+
+
+@command.command("show")
+@_FORMAT
+def show_command(output_format: str) -> None:
+    """Show the size of the cache by kind and backbone."""
+    found, limit = list(items()), stored_limit()
+    rows = _grouped(found)
+    if output_format == "json":
+        facts = {
+            "folder": str(cache_folder()),
+            "bytes": sum(item.size for item in found),
+            "limit": limit,
+            "entries": rows,
+        }
+        click.echo(json.dumps(facts, ensure_ascii=False, indent=2))
+        return
+    total = sum(item.size for item in found)
+    bound = "no limit" if limit is None else f"limit {_text(limit)}"
+    lines = [f"{cache_folder()}: {_text(total)}, {bound}"]
+    if rows:
+        cells = [("kind", "backbone", "count", "size", "last used")]
+        cells += [
+            (
+                row["kind"],
+                row["backbone"],
+                str(row["count"]),
+                _text(row["bytes"]),
+                _day(row["used"]),
+            )
+            for row in rows
+        ]
+        lines += ["", *table(cells, right=(2, 3))]
+    click.echo("\n".join(lines))
+
+
+@command.command("clear")
+@click.option(
+    "--module",
+    metavar="NAME",
+    shell_complete=complete_backbones,
+    help="Only what belongs to this backbone: vectors, weights, exported graphs.",
+)
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@_FORMAT
+def clear_command(module: str | None, yes: bool, output_format: str) -> None:
+    """Remove what is cached; backbones that you placed there by hand stay.
+
+    What a running process uses stays too, or is computed again by it.
+    """
+    found = [item for item in items() if module is None or item.name == _name(module)]
+    total = sum(item.size for item in found)
+    what = "the cache" if module is None else f"what is cached for {module}"
+    if found and not yes:
+        if not sys.stdin.isatty():
+            raise click.UsageError(f"this removes {what}, {_text(total)}; add --yes")
+        click.confirm(f"Remove {what}, {_text(total)}?", abort=True, err=True)
+    _report(_removed(found), output_format)
+
+
+@command.command("limit")
+@click.argument("size", required=False)
+@click.option("--once", is_flag=True, help="Make room now, without a limit for later runs.")
+@_FORMAT
+def limit_command(size: str | None, once: bool, output_format: str) -> None:
+    """Keep the cache below SIZE, such as 500MB or 2GB; `none` ends the limit.
+
+    What was used longest ago is removed first, now and at the end of later runs of retrain. Without
+    SIZE, the limit is shown.
+    """
+    limit = stored_limit() if size is None else parse_size(size)
+    if size is not None and not once:
+        _store_limit(limit)
+    if size is None and once:
+        raise click.UsageError("--once needs a SIZE, as in: tlcli cache limit 2GB --once")
+    removed = [] if limit is None else make_room(limit)
+    if output_format == "text" and not once:
+        bound = "The cache has no limit" if limit is None else f"The limit is {_text(limit)}"
+        click.echo(f"{bound} ({cache_folder()}).")
+        if not removed:
+            return
+    _report(removed, output_format, limit)
+
+
+def parse_size(text: str) -> int | None:
+    """Return bytes from "2GB", "500 MB" or "1.5g"; None from "none".
+
+    Raises:
+        click.UsageError: it is no size.
+    """
+    if text.lower() == "none":
+        return None
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)i?b?\s*", text.lower())
+    if found is None:
+        raise click.UsageError(f"{text!r} is no size; give one such as 500MB or 2GB, or none")
+    return round(float(found[1]) * _UNITS[found[2]])
+
+
+def stored_limit() -> int | None:
+    """Return the limit that later runs keep, in bytes; None where there is none."""
+    try:
+        limit = json.loads((cache_folder() / _SETTINGS).read_text("utf-8"))["limit"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return limit if isinstance(limit, int) and limit >= 0 else None
+
+
+def _store_limit(limit: int | None) -> None:
+    from tlcli.system.atomic_files import write_text
+
+    path = cache_folder() / _SETTINGS
+    if limit is None:
+        path.unlink(missing_ok=True)
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_text(path, json.dumps({"limit": limit}) + "\n")
+
+
+def keep_limit() -> None:
+    """Make room where a limit was set; without one this is a look for a file."""
+    limit = stored_limit()
+    if limit is not None:
+        make_room(limit)
+
+
+def make_room(limit: int) -> list[Item]:
+    """Remove what was used longest ago until the rest fits, and return what is gone."""
+    found = sorted(items(), key=lambda item: item.used)
+    total = sum(item.size for item in found)
+    if total <= limit:
+        return []
+    excess = total - _ENOUGH * limit
+    removed = []
+    for item in found:
+        if excess <= 0:
+            break
+        if item.vectors_kept is not None and item.size > excess:
+            # Of the vectors of one backbone, those that were computed first.
+            kept = int(item.count * (1 - excess / item.size))
+            if item.vectors_kept(kept):
+                gone = item.count - kept
+                part = item.size * gone // item.count
+                removed.append(Item(item.kind, item.name, gone, part, item.used, item.remove))
+                excess -= part
+        elif item.remove():
+            removed.append(item)
+            excess -= item.size
+    return removed
+
+
+def items() -> Iterator[Item]:
+    """Yield all that may be removed: not what a person placed there, nor what tlcli never wrote."""
+    from tlcli.backbones.download.hub import FOLDER
+    from tlcli.core.bottlenecks.cache_usage import StoredVectors, remove_vectors, stored_vectors
+    from tlcli.system import cache_folders
+    from tlcli.system.file_cache import stored_facts
+
+    folder = cache_folders.bottleneck_folder()
+    stored = stored_vectors(folder)
+    names = {each.fingerprint: each.name for each in stored}
+
+    def vectors(each: StoredVectors) -> Item:
+        def keep(count: int) -> bool:
+            remove_vectors(folder, {each.fingerprint}, keep=count)
+            return True
+
+        name = each.name or f"unknown ({each.fingerprint[:8]})"
+        kind = MAPS if each.is_maps else VECTORS
+        return Item(kind, name, each.count, each.size, each.used, lambda: keep(0), keep)
+
+    yield from map(vectors, stored)
+    for path in _entries(cache_folders.compiled_folder()):
+        name = names.get(str(stored_facts(path).get("fingerprint")), "")
+        yield _file_item(EXPORTED, name, path)
+    for kind, own in ((CONVERTED, "converted"), (TRIALS, "trials"), (IMAGES, "archives")):
+        for path in _entries(cache_folder() / own):
+            yield _file_item(kind, "", path)
+    downloads = _downloads()
+    models = cache_folders.model_folder()
+    for path in _entries(models):
+        if path.name in downloads:
+            yield _file_item(WEIGHTS, downloads[path.name], path)
+    for path in _entries(models / FOLDER):
+        if (path / "saved_model.pb").is_file():
+            yield _file_item(WEIGHTS, path.name, path)
+
+
+def _downloads() -> dict[str, str]:
+    """Return the name of each backbone's weight file that tlcli downloads, with its own name."""
+    from tlcli.backbones.catalogue import entries
+
+    return {entry.file_name: entry.name for entry in entries().values() if entry.url}
+
+
+def _name(module: str) -> str:
+    from tlcli.backbones.catalogue import lookup
+
+    entry = lookup(module)
+    return module if entry is None else entry.name
+
+
+def _entries(folder: Path) -> list[Path]:
+    try:
+        return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    except OSError:
+        return []
+
+
+def _file_item(kind: str, name: str, path: Path) -> Item:
+    from tlcli.system.cache_folders import remove_unheld
+
+    files = [path] if path.is_file() else [each for each in path.rglob("*") if each.is_file()]
+    states = [each.lstat() for each in files]
+    used = max((state.st_mtime for state in [*states, path.lstat()]), default=0.0)
+    size = sum(state.st_size for state in states)
+    return Item(kind, name, len(files), size, used, lambda: remove_unheld(path))
+
+
+def _removed(found: Iterable[Item]) -> list[Item]:
+    return [item for item in found if item.remove()]
+
+
+def _grouped(found: Sequence[Item]) -> list[dict[str, Any]]:
+    """Return one row per kind and backbone, the largest first, as JSON values."""
+    groups: dict[tuple[str, str], list[Item]] = {}
+    for item in found:
+        groups.setdefault((item.kind, item.name), []).append(item)
+    rows = [
+        {
+            "kind": kind,
+            "backbone": name,
+            "count": sum(item.count for item in group),
+            "bytes": sum(item.size for item in group),
+            "used": max(item.used for item in group),
+        }
+        for (kind, name), group in groups.items()
+    ]
+    return sorted(rows, key=lambda row: -row["bytes"])
+
+
+def _report(removed: list[Item], output_format: str, limit: int | None = None) -> None:
+    rows = _grouped(removed)
+    if output_format == "json":
+        facts: dict[str, Any] = {"folder": str(cache_folder()), "removed": rows}
+        click.echo(json.dumps({**facts, "limit": limit}, ensure_ascii=False, indent=2))
+        return
+    for row in rows:
+        of = f" of {row['backbone']}" if row["backbone"] else ""
+        click.echo(f"Removed: {row['kind']}{of}, {_text(row['bytes'])}")
+    left = sum(item.size for item in items())
+    click.echo(f"{_text(left)} are left in {cache_folder()}.")
+
+
+def _text(size: int) -> str:
+    number = float(size)
+    for unit in ("bytes", "KB", "MB", "GB"):
+        if number < 1000:
+            return counted(size, "byte") if unit == "bytes" else f"{number:.1f} {unit}"
+        number /= 1000
+    return f"{number:.1f} TB"
+
+
+def _day(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds).strftime("%Y-%m-%d") if seconds else "unknown"
