@@ -19,9 +19,11 @@ from tlcli.commands.options import (
     SWITCH,
     ImageDirCommand,
     complete_backbones,
+    finite,
     format_option,
     from_home,
     log_options,
+    whole,
 )
 from tlcli.commands.stages import link, shows_summary, watching
 from tlcli.errors import BELOW_MINIMUM
@@ -75,7 +77,7 @@ GROUPS = {
 # What an option takes, by the metavar that its help shows.
 _TYPES: dict[str, Any] = {
     **{"DIR": ANY_PATH, "PREFIX": ANY_PATH, "FILE": FILE_PATH, "NAME": str},
-    **{"N": int, "K": int, "X": float, "P": ACCURACY},
+    **{"N": whole, "K": whole, "X": finite, "P": ACCURACY},
 }
 
 

@@ -113,8 +113,21 @@ def test_an_unknown_option_is_a_usage_error_with_a_suggestion() -> None:
     [
         (["retrain", "--steps", "5"], "Did you mean '--how_many_training_steps'?"),
         (
+            ["retrain", "--epochs", "5"],
+            "Did you mean '--how_many_training_steps'? An epoch is as many steps as",
+        ),
+        (["retrain", "--batch-size", "5"], "Did you mean '--train_batch_size'?"),
+        (["retrain", "--lr", "5"], "Did you mean '--learning_rate'?"),
+        (["label", "--model", "m"], "Did you mean '--graph'?"),
+        (["predict", "x.jpg"], "Did you mean 'label'?"),
+        (["train"], "Did you mean 'retrain'?"),
+        (["clear"], "Did you mean 'cache clear'?"),
+        (["retrain", "--seed", "80x"], "'80x' is not a whole number"),
+        (["retrain", "--learning_rate", "80x"], "'80x' is not a number"),
+        (["label", "--top_k", "80x"], "'80x' is not a whole number; give 1 or more"),
+        (
             ["retrain", "--model", "x"],
-            "Did you mean '--module', ",
+            "Did you mean '--module'?",
         ),
         (["label", "--output", "x"], "Did you mean '--output_layer'?"),
         (["retrain", "photos"], "'photos' belongs to no option; the folder that holds"),

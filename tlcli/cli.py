@@ -74,7 +74,10 @@ class LazyGroup(click.Group):
         # Shell completion must not end with an error.
         resilient = ctx.resilient_parsing
         if args and not resilient and not args[0].startswith("-") and args[0] not in COMMANDS:
-            close = difflib.get_close_matches(args[0], COMMANDS, n=1)
+            from tlcli.commands.other_names import COMMANDS as MEANT
+
+            meant = MEANT.get(args[0].lower().replace("-", "_"))
+            close = [meant] if meant else difflib.get_close_matches(args[0], COMMANDS, n=1)
             hint = f" Did you mean {close[0]!r}?" if close else ""
             ctx.fail(f"No such command {args[0]!r}.{hint}")
         return super().resolve_command(ctx, args)

@@ -7,10 +7,13 @@ from pathlib import Path
 import click
 import pytest
 
+from tests.support import commands
+from tlcli.cli import command as tlcli
 from tlcli.commands.options import (
     ACCURACY,
     ANY_PATH,
     FILE_PATH,
+    WholeNumber,
     finite,
     from_home,
     parse_accuracy,
@@ -68,3 +71,31 @@ def test_the_name_of_a_folder_is_no_file() -> None:
     assert ANY_PATH.convert("out/", None, None) == Path("out")
     with pytest.raises(click.BadParameter, match="empty"):
         FILE_PATH.convert("", None, None)
+
+
+@pytest.mark.parametrize(
+    ("number", "value", "message"),
+    [
+        (WholeNumber(min=1, max=9), "80x", "'80x' is not a whole number; give one from 1 to 9"),
+        (WholeNumber(min=1), "0", "0 is too small; give 1 or more"),
+        (WholeNumber(min=0, max=9), "10", "10 is too large; give one from 0 to 9"),
+    ],
+)
+def test_a_number_that_is_none_and_its_bounds(
+    number: WholeNumber, value: str, message: str
+) -> None:
+    with pytest.raises(click.BadParameter) as caught:
+        number.convert(value, None, None)
+    assert caught.value.message == message
+
+
+def test_every_number_option_names_what_is_wrong_in_plain_words() -> None:
+    """None of them has one of click's own types, whose messages are of ranges and floats."""
+    plain = set()
+    for name, command in commands(tlcli, "tlcli"):
+        for option in command.params:
+            assert type(option.type) not in (click.IntRange, click.FloatRange), (name, option.name)
+            assert option.type not in (click.INT, click.FLOAT), (name, option.name)
+            if isinstance(option.type, WholeNumber):
+                plain.add(option.name)
+    assert plain >= {"port", "top_k", "input_height", "batch_size"}

@@ -67,6 +67,20 @@ class GroupedCommand(click.Command):
         super().__init__(*args, **kwargs)
         self.groups = groups
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse the command line; an option of another tool leads to the one that is meant."""
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            # An error needs the table, and no other run does.
+            from tlcli.commands.other_names import meant
+
+            options = [name for each in self.params for name in each.opts]
+            text = meant(error.option_name, options)
+            if text is None:
+                raise
+            raise click.UsageError(text, ctx) from error
+
     def option_groups(self, ctx: click.Context) -> dict[str, list[tuple[str, str]]]:
         """Return the rows (option, description) of the help under each heading."""
         parameters = {parameter.name: parameter for parameter in self.get_params(ctx)}
@@ -216,6 +230,44 @@ ACCURACY = _proportion("accuracy")
 SCORE = _proportion("score")
 
 
+class WholeNumber(click.IntRange):
+    """A whole number, with its bounds in the error message."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the number.
+
+        Raises:
+            click.BadParameter: it is none, or out of the range.
+        """
+        try:
+            number = int(value)
+        except (TypeError, ValueError):
+            self.fail(f"{value!r} is not a whole number{self._bounds()}", param, ctx)
+        above = self.min is not None and number < self.min
+        if above or (self.max is not None and number > self.max):
+            self.fail(
+                f"{number} is too {'small' if above else 'large'}{self._bounds()}", param, ctx
+            )
+        return number
+
+    def _bounds(self) -> str:
+        if self.min is None and self.max is None:
+            return ""
+        if self.max is None:
+            return f"; give {self.min:g} or more"
+        return f"; give one from {self.min or 0:g} to {self.max:.0f}"
+
+
+def whole(value: Any) -> int:
+    """Convert an option to a whole number whose bounds the job checks.
+
+    Raises:
+        click.BadParameter: it is none.
+    """
+    number: int = WholeNumber().convert(value, None, None)
+    return number
+
+
 def finite(value: Any) -> float:
     """Convert an option to a finite number: with NaN or infinity every score would be NaN.
 
@@ -251,7 +303,7 @@ def format_option(
     )
 
 
-_SIDE: dict[str, Any] = {"type": click.IntRange(min=1, max=8192), "metavar": "N"}
+_SIDE: dict[str, Any] = {"type": WholeNumber(min=1, max=8192), "metavar": "N"}
 _GRAPH_OPTIONS: dict[str, dict[str, Any]] = {
     "graph": {
         "type": ANY_PATH,
@@ -284,7 +336,7 @@ _GRAPH_OPTIONS: dict[str, dict[str, Any]] = {
         "help": "Order of the channels: red first or blue first.  [default: inferred]",
     },
     "batch_size": {
-        "type": click.IntRange(min=1, max=4096),
+        "type": WholeNumber(min=1, max=4096),
         "metavar": "N",
         "help": "Images per batch.  [default: chosen for the graph]",
     },

@@ -15,6 +15,7 @@ from tlcli.commands.options import (
     LOGGING_GROUP,
     SCORE,
     GroupedCommand,
+    WholeNumber,
     find_graph,
     graph_options,
     log_options,
@@ -51,7 +52,7 @@ GROUPS = {
 )
 @click.option(
     "--port",
-    type=click.IntRange(0, 65535),
+    type=WholeNumber(0, 65535),
     default=DEFAULT_PORT,
     show_default=True,
     metavar="N",
@@ -68,7 +69,7 @@ GROUPS = {
     "--num_top_predictions",
     "--top_k",
     "top_k",
-    type=click.IntRange(min=1, max=100),
+    type=WholeNumber(min=1, max=100),
     default=5,
     show_default=True,
     metavar="N",
@@ -82,7 +83,7 @@ GROUPS = {
 )
 @click.option(
     "--max_bytes",
-    type=click.IntRange(min=1024, max=1 << 30),
+    type=WholeNumber(min=1024, max=1 << 30),
     default=32 << 20,
     show_default=True,
     metavar="N",
@@ -90,7 +91,7 @@ GROUPS = {
 )
 @click.option(
     "--max_pixels",
-    type=click.IntRange(min=1),
+    type=WholeNumber(min=1),
     default=100_000_000,
     show_default=True,
     metavar="N",
