@@ -8,6 +8,7 @@ import io
 import json
 import re
 import threading
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -414,3 +415,20 @@ def test_a_failure_is_an_answer(
         assert found.status == 500
         assert text in found.json["error"]
     assert ask(app, "POST", PREDICT, rows(picture())).status == 200
+
+
+def test_a_photo_of_a_phone_is_labelled_and_shown(app: Any) -> None:
+    folder = Path(__file__).resolve().parents[1] / "core" / "images" / "heic"
+    content = (folder / "turned_6.heic").read_bytes()
+    found = ask(app, "POST", PREDICT, content, {"content-type": "image/heic"})
+    assert found.status == 200
+    assert np.argmax(found.json["predictions"][0]) == 0  # red
+    shown = ask(app, "POST", "/page/label", content).json["picture"]
+    with Image.open(io.BytesIO(base64.b64decode(shown.partition(",")[2]))) as image:
+        assert image.size[0] < image.size[1]  # upright
+    damaged = (folder / "ends_libheif.bin").read_bytes()
+    found = ask(app, "POST", PREDICT, damaged, {"content-type": "image/heic"})
+    assert (found.status, found.json["error"]) == (
+        400,
+        "instance 1: damaged or unsupported image",
+    )
