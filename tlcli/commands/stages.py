@@ -75,15 +75,21 @@ class _Lines(Stages):
         super().__init__()
         self._bar, self._leaves = bar, leaves
         self._bold = takes_colour(sys.stderr)
-        self._title = self._note = ""
+        self._title = self._note = self._found = ""
         self._begun = 0.0
 
     def __call__(self, stage: str, done: int, total: int) -> None:
         super().__call__(stage, done, total)
-        self._bar.show(self._title or stage, done, total, self._note)
+        if stage == "bottlenecks" and self._title and not self._found:
+            # The first call is of those in the cache.
+            self._found = f"{self._title}, {done} cached"
+            if 0 < done < total:
+                self._bar.announce(self._found, f"{self._found} ...")
+        self._bar.show(self._found or self._title or stage, done, total, self._note)
 
     def begin(self, stage: str, text: str = "") -> None:
-        self._title, self._note, self._begun = stage.capitalize(), "", time.monotonic()
+        self._title, self._begun = stage.capitalize(), time.monotonic()
+        self._note = self._found = ""
         self._bar.announce(self._title, f"{self._title:<{_TITLE}}{printable(text)} ...")
 
     def note(self, text: str) -> None:
@@ -96,7 +102,7 @@ class _Lines(Stages):
             title = f"{self._title:<{_TITLE}}"
             title = f"{_BOLD}{title}{_NORMAL}" if self._bold else title
             self._bar.write_line(f"{title}{printable(text)}, {seconds}")
-        self._title = ""
+        self._title = self._found = ""
 
 
 def _duration(seconds: float) -> str:
