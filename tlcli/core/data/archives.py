@@ -7,7 +7,6 @@ or of more bytes, than its kind has.
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import lzma
 import os
