@@ -346,7 +346,7 @@ def _check_labels(
         if label not in present:
             advice = "add images to its folder or remove the folder"
             if options.manifest is not None:
-                advice = "list other images of it or remove its rows"
+                advice = "check its paths, which are relative to the manifest, or remove its rows"
             reason = f" (the first: {skipped[0].path}, {skipped[0].reason})" if skipped else ""
             raise DataError(
                 f"no image of the label {label!r} in {dataset.source or options.image_dir} can be "

@@ -139,6 +139,11 @@ def find_images(options: RetrainOptions) -> Sources:
                 len(dataset.ignored),
             )
     if imported:
+        if dataset is not None and dataset.split_by != "names":
+            raise UsageError(
+                f"--import_bottlenecks knows no splits, and {folder} has folders of them; name "
+                "one of these folders with --image_dir"
+            )
         dataset = with_imported(dataset, list(imported), options.keep_label_names)
     assert dataset is not None
     _check_percentages(options, dataset)

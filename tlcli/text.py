@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Sequence
+from pathlib import PurePath
 
 # The letter of a Windows drive is no scheme.
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
@@ -62,6 +63,12 @@ def counted(number: int, noun: str) -> str:
 def is_url(text: str) -> bool:
     """Return whether text is a URL, also one that lost a slash as a path."""
     return _URL.match(text) is not None
+
+
+def url_of_path(path: PurePath) -> str:
+    """Return a URL with the slash that it lost as a path."""
+    scheme, _, rest = path.as_posix().partition(":")
+    return f"{scheme}://{rest.lstrip('/')}"
 
 
 def joined(names: Sequence[str]) -> str:

@@ -108,7 +108,7 @@ def test_a_manifest_and_an_archive_give_what_folders_give(trained: Trained, tmp_
         assert run.code == 0, run.err
         found[source] = [figures["images"] for figures in run.json["labels"].values()]
         measured = tlcli("evaluate", *source, cwd=tmp_path, cache=trained.cache)
-        assert f"(N={len(images)}" in measured.out, measured.err
+        assert f"of these {len(images)} images trained this graph" in measured.out, measured.err
     assert len({str(counts) for counts in found.values()}) == 1
 
 
@@ -158,3 +158,15 @@ def test_labels_are_equal_in_card_and_labels_file(trained: Trained, tmp_path: Pa
         assert (tmp_path / "output_labels.txt").read_text().splitlines() == labels
         assert json.loads((tmp_path / "output_graph.json").read_text())["labels"] == labels
         assert list(run.json["labels"]) == labels
+
+
+def test_imported_vectors_and_splits_of_folders_exclude_each_other(tmp_path: Path) -> None:
+    for split in ("train", "test"):
+        for label in ("cat", "dog"):
+            (tmp_path / "sets" / split / label).mkdir(parents=True)
+            (tmp_path / "sets" / split / label / "1.jpg").write_bytes(b"x")
+            (tmp_path / "texts" / label).mkdir(parents=True, exist_ok=True)
+            (tmp_path / "texts" / label / "1.jpg.txt").write_text("1,2,3")
+    run = tlcli("retrain", "--image_dir", "sets", "--import_bottlenecks", "texts", cwd=tmp_path)
+    assert run.code == 2
+    assert "--import_bottlenecks knows no splits, and sets has folders of them" in run.err

@@ -138,7 +138,7 @@ def command(
         raise click.UsageError("--spreadsheet is for --format csv")
     if (image_dir is None) == (manifest is None):
         raise click.UsageError(
-            "name the labelled images by --image_dir DIR or --manifest FILE, and by one of the two"
+            "name the labelled images by one of the two: --image_dir DIR or --manifest FILE"
         )
     set_up_logging(logging_verbosity, quiet)
     from tlcli.core.classifier.loading import load

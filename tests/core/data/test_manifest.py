@@ -150,7 +150,7 @@ def test_what_is_no_manifest(tmp_path: Path, content: str | bytes, reason: str) 
 def test_what_names_no_manifest(tmp_path: Path) -> None:
     for given, reason in (
         (tmp_path, "is a folder; give it as --image_dir"),
-        (Path("https://x.org/list.csv"), "is a URL, and nothing is fetched"),
+        (Path("https://x.org/list.csv"), "https://x.org/list.csv is a URL, and nothing is fetched"),
         (tmp_path / "absent.csv", "cannot be read: no such file"),
     ):
         with pytest.raises(TlcliError, match=reason):

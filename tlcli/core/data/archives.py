@@ -27,7 +27,7 @@ from tlcli.system.atomic_files import atomic_path
 from tlcli.system.cache_folders import archive_folder, hold
 from tlcli.system.digests import sha256_file
 from tlcli.system.regular_files import is_folder, open_regular
-from tlcli.text import is_url
+from tlcli.text import is_url, url_of_path
 
 _log = logging.getLogger("tlcli")
 
@@ -92,7 +92,7 @@ def as_folder(path: Path, into: Path | None = None) -> Path:
     """
     if is_url(str(path)) and not path.exists():
         raise UsageError(
-            f"--image_dir {_with_slashes(path)} is a URL, and nothing is fetched; download it "
+            f"--image_dir {url_of_path(path)} is a URL, and nothing is fetched; download it "
             "and give the folder or the archive"
         )
     if not path.is_file():
@@ -131,12 +131,6 @@ def archive_kind(path: Path) -> str | None:
     if head[257:262] == b"ustar" or head.startswith(_TAR_MARKS):
         return "tar"
     return next((kind for mark, kind in _OTHER_KINDS.items() if head.startswith(mark)), None)
-
-
-def _with_slashes(path: Path) -> str:
-    """Return a URL with the slash that it lost as a path."""
-    scheme, _, rest = str(path).partition(":")
-    return f"{scheme}://{rest.lstrip('/' + os.sep)}"
 
 
 def _unpacked(path: Path, kind: str, into: Path) -> Path:

@@ -21,7 +21,7 @@ from tlcli.core.images.formats import IMAGE_SUFFIXES
 from tlcli.errors import DataError, UsageError
 from tlcli.system.gc_pause import gc_paused
 from tlcli.system.regular_files import read_regular
-from tlcli.text import counted, is_url
+from tlcli.text import counted, is_url, url_of_path
 
 _LARGEST_FILE = 1 << 30
 """Bytes; ten million rows."""
@@ -223,7 +223,8 @@ def _text(path: Path) -> str:
     """
     if is_url(str(path)) and not path.exists():
         raise UsageError(
-            f"--manifest {path} is a URL, and nothing is fetched; download it and give its path"
+            f"--manifest {url_of_path(path)} is a URL, and nothing is fetched; download it and give "
+            "its path"
         )
     if path.is_dir():
         raise UsageError(
