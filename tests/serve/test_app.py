@@ -314,6 +314,9 @@ def test_allowed_hosts() -> None:
 def test_other_sites_are_refused(headers: dict[str, str], status: int) -> None:
     app = application(allowed_hosts=["mine.local"])
     assert ask(app, "POST", PREDICT, rows(picture()), headers).status == status
+    for path in ("/label", "/page/label", PREDICT):
+        image = {**headers, "content-type": "image/png"}
+        assert ask(app, "POST", path, picture(), image).status == status
 
 
 def test_bodies_that_are_too_large() -> None:

@@ -14,7 +14,15 @@
     get("said").textContent = text;
   }
 
-  const percent = (score) => (score * 100).toFixed(1) + "%";
+  const percent = (score, digits = 1) => (score * 100).toFixed(digits) + "%";
+
+  // As few digits as show that a score is below the threshold.
+  function digitsBelow(score, factor, digits) {
+    while (digits < 9 && parseFloat((score * factor).toFixed(digits)) >= threshold() * factor) {
+      digits += 1;
+    }
+    return digits;
+  }
 
   const pause = (milliseconds) => new Promise((done) => setTimeout(done, milliseconds));
 
@@ -118,6 +126,8 @@
     });
   }
 
+  const unsurePercent = (score) => percent(score, digitsBelow(score, 100, 1));
+
   // Marks a card whose best score is below the threshold.
   function judge(place, answer) {
     const verdict = place.querySelector(".verdict");
@@ -127,7 +137,7 @@
     const best = answer.predictions[0];
     verdict.hidden = !isUnsure(answer);
     verdict.replaceChildren("unsure (best: ", make("bdi", {textContent: best.label}),
-                            ", " + percent(best.score) + ")");
+                            ", " + unsurePercent(best.score) + ")");
     place.classList.toggle("unsure", isUnsure(answer));
   }
 
@@ -136,8 +146,9 @@
       return name + ": " + answer.error;
     }
     const best = answer.predictions[0];
-    const found = best.label + ", " + percent(best.score);
-    return name + ": " + (isUnsure(answer) ? "unsure (best: " + found + ")" : found);
+    return name + ": " + (isUnsure(answer) ?
+      "unsure (best: " + best.label + ", " + unsurePercent(best.score) + ")" :
+      best.label + ", " + percent(best.score));
   }
 
   // What was labelled since the last "Clear". Pictures of the oldest cards are not kept: the page
@@ -362,19 +373,10 @@
       const best = each.error === undefined ? each.predictions[0] : null;
       rows.push(best === null ? [each.name, "", "", "", each.error] :
                 isUnsure(each) ? [each.name, "", "", "", "unsure (best: " + best.label + ", " +
-                                                         below(best.score) + ")"] :
+                                                         best.score.toFixed(digitsBelow(best.score, 1, 3)) + ")"] :
                 [each.name, best.label, best.score, 1, ""]);
     }
     return "\ufeff" + rows.map((row) => row.map(cell).join(",") + "\n").join("");
-  }
-
-  // Three decimals, or as many as show that a score is below the threshold.
-  function below(score) {
-    let digits = 3;
-    while (digits < 9 && parseFloat(score.toFixed(digits)) >= threshold()) {
-      digits += 1;
-    }
-    return score.toFixed(digits);
   }
 
   get("save").addEventListener("click", () => {
