@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from tests.support import ROOT, Run, Trained, tlcli
-from tlcli.commands.cache import parse_size
+from tlcli.commands.cache import keep_limit, parse_size
 from tlcli.core.bottlenecks.cache import BottleneckStore
 from tlcli.core.bottlenecks.cache_usage import remove_vectors, stored_vectors
 from tlcli.system.cache_folders import hold, remove_unheld
@@ -175,3 +175,15 @@ def test_images_that_a_process_reads_are_not_removed(tmp_path: Path) -> None:
     assert remove_unheld(folder)
     assert not folder.exists()
     assert not hold(folder)
+
+
+def test_a_limit_that_cannot_be_kept_is_a_warning(
+    cache: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is kept at the end of a run, whose outputs are written."""
+    with sqlite3.connect(cache / "bottlenecks" / "bottlenecks.sqlite") as connection:
+        connection.execute("PRAGMA user_version=99")  # as of a newer tlcli
+    (cache / "settings.json").write_text('{"limit": 0}')
+    monkeypatch.setenv("TLCLI_CACHE_DIR", str(cache))
+    keep_limit()
+    assert "stays above its limit: " in caplog.text

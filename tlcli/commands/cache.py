@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import logging
+import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -14,6 +16,7 @@ from typing import Any
 import click
 
 from tlcli.commands.options import complete_backbones, format_option
+from tlcli.errors import CacheError
 from tlcli.system.cache_folders import CACHE_VARIABLE, cache_folder
 from tlcli.terminal import CONTEXT_SETTINGS, set_up_logging
 from tlcli.text import counted, table
@@ -25,6 +28,8 @@ VECTORS, MAPS, WEIGHTS, EXPORTED = (
     "exported backbones",
 )
 CONVERTED, TRIALS, IMAGES = "converted graphs", "trial runs", "unpacked archives"
+
+_log = logging.getLogger("tlcli")
 
 _SETTINGS = "settings.json"
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
@@ -199,10 +204,17 @@ def _store_limit(limit: int | None) -> None:
 
 
 def keep_limit() -> None:
-    """Make room where a limit was set; without one this is a look for a file."""
+    """Make room where a limit was set; without one this is a look for a file.
+
+    A cache that cannot be changed is a warning: the run that calls this is done.
+    """
     limit = stored_limit()
-    if limit is not None:
+    if limit is None:
+        return
+    try:
         make_room(limit)
+    except (CacheError, OSError) as error:
+        _log.warning("The cache in %s stays above its limit: %s", cache_folder(), error)
 
 
 def make_room(limit: int) -> list[Item]:
@@ -292,10 +304,18 @@ def _file_item(kind: str, name: str, path: Path) -> Item:
     from tlcli.system.cache_folders import remove_unheld
 
     files = [path] if path.is_file() else [each for each in path.rglob("*") if each.is_file()]
-    states = [each.lstat() for each in files]
-    used = max((state.st_mtime for state in [*states, path.lstat()]), default=0.0)
+    own, states = _state(path), [state for state in map(_state, files) if state is not None]
+    used = max((state.st_mtime for state in [own, *states] if state is not None), default=0.0)
     size = sum(state.st_size for state in states)
     return Item(kind, name, len(files), size, used, lambda: remove_unheld(path))
+
+
+def _state(path: Path) -> os.stat_result | None:
+    """Return the state of a file; None where another process has just removed it."""
+    try:
+        return path.lstat()
+    except FileNotFoundError:
+        return None
 
 
 def _removed(found: Iterable[Item]) -> list[Item]:

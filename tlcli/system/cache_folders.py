@@ -97,6 +97,8 @@ def remove_unheld(path: Path) -> bool:
             pass
         except BlockingIOError:
             return False
+        except FileNotFoundError:  # another process was faster
+            return True
         # Under another name first: no process meets half of a folder.
         aside = path.with_name(f".removed-{os.getpid()}-{path.name}")
         path.rename(aside)
