@@ -252,7 +252,7 @@ def test_what_is_no_file_is_skipped_and_the_others_are_labelled(
     assert list(found) == names
     assert found["a.jpg"].label == found["z.jpg"].label is not None
     assert {name: each.error for name, each in found.items() if each.error} == {
-        "folder.jpg": "not a regular file",
+        "folder.jpg": "no images in this folder",
         "zero.jpg": "not a regular file",
         "gone.jpg": "no such file",
         "round.jpg": found["round.jpg"].error,

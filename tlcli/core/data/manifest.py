@@ -223,8 +223,8 @@ def _text(path: Path) -> str:
     """
     if is_url(str(path)) and not path.exists():
         raise UsageError(
-            f"--manifest {url_of_path(path)} is a URL, and nothing is fetched; download it and give "
-            "its path"
+            f"--manifest {url_of_path(path)} is a URL, and nothing is fetched; download it and "
+            "give its path"
         )
     if path.is_dir():
         raise UsageError(
