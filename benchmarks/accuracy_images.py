@@ -31,7 +31,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--image_dir", type=Path, default=Path("../shared/flowers/photos"))
     parser.add_argument(
-        "--modules", nargs="+", default=["efficientnet_lite0", "efficientnet_lite2"]
+        "--modules",
+        nargs="+",
+        default=["efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2"],
     )
     parser.add_argument("--folds", type=int, default=5)
     parser.add_argument("--seeds", type=int, default=3)

@@ -157,7 +157,8 @@ def test_every_command_has_a_table_of_options() -> None:
     from tlcli.cli import COMMANDS
 
     tables = re.findall(r"<!-- options: ([\w ]+?) -->", (ROOT / "docs/options.md").read_text())
-    assert set(COMMANDS) <= set(tables)
+    # A group without options of its own has tables of its subcommands.
+    assert set(COMMANDS) <= {table.partition(" ")[0] for table in tables}
 
 
 def test_every_test_that_a_document_names_exists() -> None:

@@ -23,6 +23,7 @@ _INSTALL = "pip install"
 # and the extraction stages of docs/performance.json. None: not measured.
 MEASURED: dict[str, tuple[float | None, float | None]] = {
     "efficientnet_lite0": (88.9, 192),
+    "efficientnet_lite1": (86.9, None),
     "efficientnet_lite2": (89.7, None),
     "mobilenet_v2": (None, 276),
     "inception_v3": (None, 17),
