@@ -84,6 +84,7 @@ def test_no_colour_and_no_link_where_the_terminal_takes_none(
         (["--logging_verbosity", "DEBUG"], ["Step 0: Train", "Final test accuracy ="], ["Reading"]),
         (["--quiet"], ["Test accuracy"], ["Reading", "Step 0"]),
         (["--logging_verbosity", "WARN"], ["Test accuracy", "Warning:"], ["Step 0"]),
+        (["--learning_rate", "1000"], ["Warning: --learning_rate 1000 is far above"], ["Step 0"]),
         (["--solver", "lbfgs"], ["logistic regression on"], ["Step 0"]),
         (["--cross_validate", "2"], ["Folds", "fits, accuracy"], ["Cross-validation over"]),
         (["--print_misclassified_test_images"], ["=== MISCLASSIFIED"], ["Step 0"]),
