@@ -104,7 +104,7 @@ def open_heif(file: IO[bytes]) -> Any:
         import pi_heif
         from pi_heif.as_plugin import HeifImageFile
     except ImportError as error:
-        raise ImageError("HEIC image, which needs the package pi-heif") from error
+        raise ImageError("HEIC image, which needs a package: pip install pi-heif") from error
     options = pi_heif.options
     # Images are decoded side by side already, and what is no picture stays unread.
     options.DECODE_THREADS = 1
