@@ -169,11 +169,16 @@ def test_the_public_names_are_exactly_these() -> None:
 
     assert set(package.__all__) == {
         "Classifier",
+        "ConfusionMatrix",
+        "Explanation",
+        "GraphAccuracy",
         "Prediction",
+        "Predictions",
         "RetrainResult",
         "TlcliError",
         "__version__",
         "errors",
+        "evaluate",
         "load",
         "retrain",
     }
