@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from tlcli.core.evaluation.confusion import ConfusionMatrix
+from tlcli.core.evaluation.metrics import wilson_interval
 from tlcli.notebook import (
     ROWS_SHOWN,
     block,
-    confusion_html,
     data_frame,
     draw_confusion,
     draw_curves,
@@ -160,13 +160,11 @@ class RetrainResult:
             for row in list(self.labels.values())[:ROWS_SHOWN]
         ]
         outputs = [(kind, str(path)) for kind, path in self.outputs.items()]
-        return block(
-            accuracy_sentence(self),
-            rows,
-            ("label", *_COUNTS, *_FRACTIONS),
-            confusion_html(self.confusion.matrix, self.confusion.labels)
-            + block("Outputs", outputs),
-        )
+        end = self.confusion._repr_html_() if self.confusion.cells else ""
+        if self.cross_validation is not None:
+            end = block(_cross_sentence(self.cross_validation, self.confusion)) + end
+        end += block("Outputs", outputs)
+        return block(accuracy_sentence(self), rows, ("label", *_COUNTS, *_FRACTIONS), end)
 
     def to_json(self) -> str:
         """Return `to_dict` as one JSON object."""
@@ -213,6 +211,15 @@ def accuracy_sentence(result: RetrainResult) -> str:
     if result.passed:
         return f"{sentence}, at or above the minimum of {result.min_accuracy:.1%}"
     return f"{sentence}, below the minimum of {result.min_accuracy:.1%}"
+
+
+def _cross_sentence(cross: CrossValidationSummary, confusion: ConfusionMatrix) -> str:
+    """Return the accuracy over the folds with the interval that all their images give."""
+    count = sum(number for _, _, number in confusion.cells)
+    right = sum(number for row, column, number in confusion.cells if row == column)
+    low, high = wilson_interval(right, max(count, 1))
+    said = f"Cross-validation, {cross.folds} folds: {percent(cross.accuracy)} (N={count}"
+    return f"{said}, 95% interval {percent(low)} to {percent(high)})"
 
 
 def next_command(result: RetrainResult, program: str = "tlcli") -> str | None:

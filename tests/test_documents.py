@@ -106,6 +106,26 @@ def test_the_three_lines_of_python(workplace: Path) -> None:
 
 
 @pytest.mark.slow
+def test_the_examples_of_the_python_page(workplace: Path) -> None:
+    for package in ("matplotlib", "pandas"):
+        pytest.importorskip(package)
+    # One program: later examples use the names of earlier ones.
+    program = "".join(blocks(ROOT / "docs" / "python.md", "python"))
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", program],
+        cwd=workplace,
+        env=environment(workplace),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.splitlines()[-1].startswith("--learning_rate is -1; give a number")
+    for name in ("curves_and_confusion.png", "confusion.png", "heat_map.png"):
+        assert (workplace / name).stat().st_size > 10_000
+
+
+@pytest.mark.slow
 def test_make_demo(tmp_path: Path) -> None:
     prefix = Path(sys.prefix)
     arguments = [f"VENV={prefix}", f"DEMO={tmp_path / 'demo'}", "-o", f"{prefix}/bin/tlcli"]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -55,7 +55,8 @@ def block(
         head: the names of the columns.
         end: HTML that follows the table.
     """
-    lines = [f"<div><div style='font-weight:600;margin:4px 0'>{_text(title)}</div>"]
+    bold = "font-weight:600;margin:4px 0"
+    lines = [f"<div style='overflow-x:auto'><div style='{bold}'>{_text(title)}</div>"]
     if rows:
         lines.append("<table style='border-collapse:collapse;margin:4px 0'>")
         if head:
@@ -71,27 +72,29 @@ def block(
     return "".join([*lines, end, "</div>"])
 
 
-def confusion_html(matrix: Any, labels: Sequence[str]) -> str:
-    """Return counts [L, L] as a shaded table; "" where there are none, or too many labels.
+def confusion_html(labels: Sequence[str], cells: Iterable[tuple[int, int, int]]) -> str:
+    """Return a confusion matrix as a shaded table; "" where it is empty or too large to read.
 
     Args:
-        matrix: rows by true label, columns by predicted label.
-        labels: of both.
+        labels: in output order.
+        cells: (true label, predicted label, count) of each count above zero.
     """
-    if not 0 < len(labels) <= _WRITTEN_LABELS or not matrix.sum():
+    counts = {(row, column): count for row, column, count in cells}
+    if not counts or len(labels) > _WRITTEN_LABELS:
         return ""
     head = "".join(f"<th style='{_style(0)}'>{_text(label)}</th>" for label in labels)
     lines = [
         "<table style='border-collapse:collapse;margin:4px 0'><thead><tr>",
         f"<th style='{_style('')}'>true label / predicted</th>{head}</tr></thead><tbody>",
     ]
-    for label, row in zip(labels, matrix, strict=True):
-        total = max(int(row.sum()), 1)
-        cells = (
-            f"<td style='{_CELL.format('right', _BLUE.format(0.5 * int(n) / total))}'>{int(n)}</td>"
-            for n in row
+    for row, label in enumerate(labels):
+        found = [counts.get((row, column), 0) for column in range(len(labels))]
+        shades = [_BLUE.format(0.5 * count / max(sum(found), 1)) for count in found]
+        shaded = (
+            f"<td style='{_CELL.format('right', shade)}'>{count}</td>"
+            for count, shade in zip(found, shades, strict=True)
         )
-        lines.append(f"<tr><th style='{_style('')}'>{_text(label)}</th>{''.join(cells)}</tr>")
+        lines.append(f"<tr><th style='{_style('')}'>{_text(label)}</th>{''.join(shaded)}</tr>")
     return "".join([*lines, "</tbody></table>"])
 
 

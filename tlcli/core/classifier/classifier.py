@@ -340,7 +340,7 @@ class Classifier(Closing):
         from tlcli.core.classifier.describing import rows
 
         facts = () if self.spec is None else rows(self)
-        return block(repr(self), facts)
+        return block(f"{self.graph}: {counted(len(self.labels), 'label')}", facts)
 
     def _run(self, batch: Array, crowded: bool) -> Array:
         if isinstance(self._engine, LiteRTPool):

@@ -113,7 +113,10 @@ class Predictions(list[Prediction]):
             (each.image, each.label or each._summary(), percent(each.score))
             for each in self[:ROWS_SHOWN]
         ]
-        return block(counted(len(self), "image"), rows, ("image", "label", "score"))
+        title = counted(len(self), "image")
+        if len(self) > ROWS_SHOWN:
+            title += f", the first {ROWS_SHOWN}"
+        return block(title, rows, ("image", "label", "score"))
 
 
 class Scores:

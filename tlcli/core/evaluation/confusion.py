@@ -90,7 +90,8 @@ class ConfusionMatrix:
         return f"<ConfusionMatrix of {counted(self.size, 'label')}, {counted(images, 'image')}>"
 
     def _repr_html_(self) -> str:
-        return block(repr(self), end=confusion_html(self.matrix, self._names))
+        title = repr(self)[1:-1].replace("ConfusionMatrix", "Confusion matrix")
+        return block(title, end=confusion_html(self._names, self.cells))
 
     @property
     def _names(self) -> tuple[str, ...]:

@@ -19,7 +19,7 @@ from tlcli.core.evaluation.confusion import ConfusionMatrix
 from tlcli.core.evaluation.metrics import Evaluation, Proportion, evaluate
 from tlcli.core.evaluation.training_images import TrainingImages
 from tlcli.errors import DataError, ImageError
-from tlcli.notebook import ROWS_SHOWN, block, confusion_html, data_frame, percent
+from tlcli.notebook import ROWS_SHOWN, block, data_frame, percent
 from tlcli.progress import Progress
 
 _log = logging.getLogger("tlcli")
@@ -121,8 +121,8 @@ class GraphAccuracy:
             for label, each in zip(shown.labels, shown.evaluation.labels, strict=True)
         ]
         head = ("label", "images", "precision", "recall", "F1")
-        matrix = confusion_html(shown.confusion.matrix, shown.labels)
-        return block(f"{self.graph}: {self._sentence()}", rows[:ROWS_SHOWN], head, matrix)
+        end = shown.confusion._repr_html_()
+        return block(f"{self.graph}: {self._sentence()}", rows[:ROWS_SHOWN], head, end)
 
     def _sentence(self) -> str:
         """Return the accuracy on images that did not train the graph, where that is known."""
