@@ -86,7 +86,7 @@ class CentredVectors:
         if self.whole is not None:
             yield slice(0, len(self)), self.whole
             return
-        for part, block in _blocks(self._samples, self._limits.block_bytes):
+        for part, block in row_blocks(self._samples, self._limits.block_bytes):
             block -= self._mean
             block *= self._factor
             yield part, block if self._rotation is None else block @ self._rotation
@@ -98,12 +98,12 @@ def mean_vector(samples: Samples, limits: BlockLimits) -> Doubles:
         mean: Doubles = samples.gathered().mean(axis=0, dtype=np.float64)
         return mean
     total = np.zeros(samples.size)
-    for _, block in _blocks(samples, limits.block_bytes):
+    for _, block in row_blocks(samples, limits.block_bytes):
         total += block.sum(axis=0, dtype=np.float64)
     return total / len(samples)
 
 
-def _blocks(samples: Samples, block_bytes: int) -> Iterator[tuple[slice, Floats]]:
+def row_blocks(samples: Samples, block_bytes: int) -> Iterator[tuple[slice, Floats]]:
     """Yield copies of a few rows at a time, all in one buffer."""
     height = max(1, block_bytes // (4 * samples.size))
     buffer = np.empty((height, samples.size), np.float32)

@@ -16,6 +16,7 @@ import numpy as np
 
 from tlcli.arrays import Doubles, Floats, Indices
 from tlcli.core.final_layer.centred_vectors import BlockLimits, CentredVectors, mean_vector
+from tlcli.core.final_layer.inner_folds import INNER_FOLDS, inner_folds
 from tlcli.core.final_layer.lbfgs import (
     dot,
     inner_product,
@@ -38,7 +39,6 @@ L2_STRENGTHS = tuple(float(10.0 ** (-exponent / 2)) for exponent in range(4, 13)
 _RISES_AT_END = 2
 # Fewer validation images than this are too few to choose by; folds of the training images are used.
 FEWEST_VALIDATION_IMAGES = 40
-_INNER_FOLDS = 5
 # Axes of the largest variance that the first estimate of the Hessian covers.
 _MAIN_AXES = 24
 _AXES_ROUNDS = 2
@@ -161,10 +161,10 @@ def _fold_losses(
     training: Samples, label_count: int, settings: LbfgsSettings
 ) -> tuple[dict[float, float], int]:
     """Return the mean loss of each strength over stratified folds, and the number of gradients."""
-    folds = _folds(training.labels)
+    folds = inner_folds(training.labels)
     total: dict[float, float] = {}
     held_out_rows, iterations = 0, 0
-    for fold in range(_INNER_FOLDS):
+    for fold in range(INNER_FOLDS):
         held_out = folds == fold
         count = int(held_out.sum())
         if not count:
@@ -182,19 +182,6 @@ def _fold_losses(
         if held_out_rows >= settings.enough_held_out:
             break
     return {l2_strength: loss / held_out_rows for l2_strength, loss in total.items()}, iterations
-
-
-def _folds(labels: Indices) -> Indices:
-    """Return the fold of each row, 0 to 4, labels spread evenly; -1 for a label with one row."""
-    folds = np.full(len(labels), -1, np.intp)
-    offset = 0
-    for label in np.unique(labels):
-        rows = np.flatnonzero(labels == label)
-        if len(rows) < 2:
-            continue
-        folds[rows] = (np.arange(len(rows)) + offset) % _INNER_FOLDS
-        offset += len(rows)
-    return folds
 
 
 class _Problem:
