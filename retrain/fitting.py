@@ -18,6 +18,7 @@ from tlcli.core.data.splits import sort_key
 from tlcli.core.evaluation.metrics import CrossValidation, assign_folds, cross_validate
 from tlcli.core.final_layer.checkpoint import Checkpoint, fit_digest
 from tlcli.core.final_layer.curve import CurveMeter, CurvePoint
+from tlcli.core.final_layer.discriminant_analysis import fit_lda
 from tlcli.core.final_layer.logistic_regression import fit_lbfgs
 from tlcli.core.final_layer.samples import Samples
 from tlcli.core.final_layer.sgd import (
@@ -94,9 +95,9 @@ def fit(inputs: Inputs, options: RetrainOptions, observers: Observers = Observer
     Raises:
         TlcliError: the fit diverged, or an output cannot be written.
     """
-    if options.solver == "lbfgs":
-        return _fit_logistic_regression(inputs, options)
-    return _fit_steps(inputs, options, observers)
+    if options.solver == "sgd":
+        return _fit_steps(inputs, options, observers)
+    return _fit_at_once(inputs, options)
 
 
 def samples(inputs: Inputs, split: str) -> Samples:
@@ -108,7 +109,8 @@ def samples(inputs: Inputs, split: str) -> Samples:
 def training_samples(inputs: Inputs) -> Samples:
     """Return what is trained on: the distorted views where there are any, else the images."""
     if len(inputs.views):
-        return Samples(inputs.views, inputs.targets[inputs.view_rows])
+        rows = inputs.view_rows
+        return Samples(inputs.views, inputs.targets[rows], groups=rows)
     return samples(inputs, "training")
 
 
@@ -204,9 +206,14 @@ def _log(statistics: StepStatistics) -> None:
         )
 
 
-def _fit_logistic_regression(inputs: Inputs, options: RetrainOptions) -> Fitted:
+def _fit_at_once(inputs: Inputs, options: RetrainOptions) -> Fitted:
+    """Fit by a solver without steps."""
     training, label_count = training_samples(inputs), len(inputs.labels)
     untrained = SgdFit(training, label_count, sgd_settings(options)).state.layer()
+    if options.solver == "lda":
+        analysis = fit_lda(training, label_count)
+        logger.info("Shrinkage %.3g, chosen by %s", analysis.shrinkage, analysis.selection)
+        return Fitted(analysis.layer, untrained)
     fitted = fit_lbfgs(training, label_count, validation=samples(inputs, "validation"))
     logger.info("Regularisation strength %.3g, chosen by %s", fitted.l2_strength, fitted.selection)
     return Fitted(fitted.layer, untrained)
@@ -244,6 +251,8 @@ def cross_validate_fit(
     targets = inputs.targets[rows_by_name]
 
     def fit_fold(training: Samples) -> FinalLayer:
+        if options.solver == "lda":
+            return fit_lda(training, label_count).layer
         if options.solver == "lbfgs":
             return fit_lbfgs(training, label_count).layer
         return fit_sgd(training, label_count, settings)

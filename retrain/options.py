@@ -132,8 +132,8 @@ class RetrainOptions:
             raise UsageError(
                 f"--min_accuracy is {self.min_accuracy}; give a fraction such as 0.9, or 90%"
             )
-        if self.solver not in ("sgd", "lbfgs"):
-            raise UsageError(f"--solver is {self.solver!r}; choose sgd or lbfgs")
+        if self.solver not in ("sgd", "lbfgs", "lda"):
+            raise UsageError(f"--solver is {self.solver!r}; choose sgd, lbfgs or lda")
         if self.precision not in ("auto", "float32", "bfloat16"):
             raise UsageError(f"--precision is {self.precision!r}; choose auto, float32 or bfloat16")
 
@@ -165,13 +165,14 @@ class RetrainOptions:
             raise UsageError(
                 "--min_accuracy needs test images; give a --testing_percentage above 0"
             )
-        whole, steps = "--final_layer_only writes no whole network", "--solver lbfgs takes no steps"
+        whole = "--final_layer_only writes no whole network"
+        steps, stepless = f"--solver {self.solver} takes no steps", self.solver != "sgd"
         for given, reason, name, use in (
             (self.no_report, "--no_report writes no report", "output_report", "hold"),
             (self.final_layer_only, whole, "saved_model_dir", "hold"),
             (self.final_layer_only, whole, "output_tflite", "hold"),
-            (self.solver == "lbfgs", steps, "checkpoint_path", "write"),
-            (self.solver == "lbfgs", steps, "intermediate_output_graphs_dir", "write"),
+            (stepless, steps, "checkpoint_path", "write"),
+            (stepless, steps, "intermediate_output_graphs_dir", "write"),
         ):
             if given and getattr(self, name) is not None:
                 raise UsageError(
@@ -285,7 +286,10 @@ class RetrainKeywords(TypedDict, total=False):
     final_layer_only: Annotated[bool, "export only the final layer, which takes vectors"]
     final_tensor_name: Annotated[str, "name of the scores in the graph"]
     checkpoint_path: Annotated[_OptionalPath, "where a fit that was cut short goes on"]
-    solver: Annotated[Literal["sgd", "lbfgs"], "the original's steps, or logistic regression"]
+    solver: Annotated[
+        Literal["sgd", "lbfgs", "lda"],
+        "the original's steps, logistic regression, or discriminant analysis",
+    ]
     cross_validate: Annotated[int | None, "folds of a cross-validation"]
     seed: Annotated[int, "the same seed gives the same bytes"]
     min_accuracy: Annotated[float | None, "``passed`` is False below it, 0 to 1"]

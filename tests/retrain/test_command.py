@@ -227,6 +227,16 @@ def test_logistic_regression_and_cross_validation(shared: Path, tmp_path: Path) 
     assert 0 < cross["deviation"] < 0.2
 
 
+def test_discriminant_analysis(shared: Path, tmp_path: Path) -> None:
+    run = import_houses(shared, tmp_path, "--solver", "lda", "--no_report")
+    assert run.code == 0, run.err
+    assert "Shrinkage 0." in run.err
+    assert 0.7 < run.json["test_accuracy"] < 1
+    run = import_houses(shared, tmp_path, "--solver", "lda", "--checkpoint_path", tmp_path / "c")
+    assert run.code == 2
+    assert "--solver lda takes no steps" in run.err
+
+
 @pytest.mark.slow
 def test_below_the_minimum_is_exit_3_with_all_outputs(shared: Path, tmp_path: Path) -> None:
     run = import_houses(shared, tmp_path, "--min_accuracy", "99.9%", "--quiet")

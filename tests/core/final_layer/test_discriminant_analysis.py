@@ -172,6 +172,19 @@ def test_rows_that_are_all_right_do_not_ask_for_certainty() -> None:
     assert 0.5 < temperature < 100
 
 
+@pytest.mark.parametrize("limits", [LdaSettings(), SUMS], ids=["products", "sums"])
+def test_views_of_one_image_are_not_held_out_apart(limits: LdaSettings) -> None:
+    """Else each held-out view has its twins in training, and scores look surer than they are."""
+    images = clouds(40, 60, 4, 0.5)
+    views = np.repeat(np.arange(40), 5)
+    noise = np.random.Generator(philox(1, 0, 0)).standard_normal((200, 60)) * 0.01
+    vectors = (images.vectors[views] + noise).astype(np.float32)
+    apart = fit_lda(Samples(vectors, images.labels[views]), 4, settings=limits)
+    whole = fit_lda(Samples(vectors, images.labels[views], groups=views), 4, settings=limits)
+    assert min(whole.losses.values()) > 2 * min(apart.losses.values())
+    assert whole.shrinkage >= apart.shrinkage
+
+
 @pytest.mark.slow
 def test_many_labels_of_real_photos_gain(shared: Path) -> None:
     """On the plates, 51 labels and vectors of 1,001 values, seven points against SGD."""

@@ -108,12 +108,12 @@ def fit_lda(
     enough = min(
         settings.enough_held_out, settings.most_scores // (len(present) * len(SHRINKAGES)) + 1
     )
-    groups = held_out_rows(labels, enough)
+    held_out = held_out_rows(labels, training.groups, enough)
     mean = mean_vector(training, settings.blocks)
     samples = Samples(training.vectors, labels, training.rows)
     use_products = len(samples) <= min(samples.size, settings.most_products)
     make = _with_products if use_products else _with_sums
-    model, folds = make(samples, mean, groups, settings.blocks)
+    model, folds = make(samples, mean, held_out, settings.blocks)
     losses: dict[float, float] = {}
     temperature, selection = 1.0, "fixed"
     if folds:
@@ -249,12 +249,12 @@ def _mean_variance(variance: float) -> float:
 
 
 def _with_sums(
-    samples: Samples, mean: Doubles, groups: Sequence[Indices], blocks: BlockLimits
+    samples: Samples, mean: Doubles, parts: Sequence[Indices], blocks: BlockLimits
 ) -> tuple[_Sums, list[_Fold]]:
     labels = int(samples.labels.max()) + 1
     whole = _Sums.of(samples, mean, labels, blocks)
     folds = []
-    for rows in groups:
+    for rows in parts:
         chosen = np.zeros(len(samples), np.bool_)
         chosen[rows] = True
         held_out = samples.subset(chosen)
@@ -265,13 +265,13 @@ def _with_sums(
 
 
 def _with_products(
-    samples: Samples, mean: Doubles, groups: Sequence[Indices], blocks: BlockLimits
+    samples: Samples, mean: Doubles, parts: Sequence[Indices], blocks: BlockLimits
 ) -> tuple[_Products, list[_Fold]]:
     vectors = samples.gathered() - mean.astype(np.float32)
     labels, size = samples.labels, samples.size
     products = vectors @ vectors.T
     folds = []
-    for rows in groups:
+    for rows in parts:
         kept = np.delete(np.arange(len(labels)), rows)
         model = _Products(vectors[kept], products[np.ix_(kept, kept)], labels[kept], size)
         folds.append(_Fold(model, products[np.ix_(rows, kept)], labels[rows]))

@@ -161,7 +161,7 @@ def _fold_losses(
     training: Samples, label_count: int, settings: LbfgsSettings
 ) -> tuple[dict[float, float], int]:
     """Return the mean loss of each strength over stratified folds, and the number of gradients."""
-    folds = inner_folds(training.labels)
+    folds = inner_folds(training.labels, training.groups)
     total: dict[float, float] = {}
     held_out_rows, iterations = 0, 0
     for fold in range(INNER_FOLDS):

@@ -19,11 +19,14 @@ class Samples:
         labels: index of each sample's label, [N], 0 to L - 1.
         rows: the row of ``vectors`` of each sample, [N], so that a split of a large matrix needs
             no copy of it; None: row k is sample k.
+        groups: samples with the same number, [N], such as views of one image, are never on both
+            sides where some are held out; None: each sample is a group of its own.
     """
 
     vectors: Floats
     labels: Indices
     rows: Indices | None = None
+    groups: Indices | None = None
 
     def __post_init__(self) -> None:
         vectors = np.ascontiguousarray(self.vectors, dtype=np.float32)
@@ -32,6 +35,8 @@ class Samples:
         expected = vectors.shape[:1] if rows is None else rows.shape
         if vectors.ndim != 2 or labels.ndim != 1 or labels.shape != expected:
             raise ValueError(f"{expected} vectors and labels {labels.shape} do not match")
+        if self.groups is not None and self.groups.shape != labels.shape:
+            raise ValueError(f"groups {self.groups.shape} and labels {labels.shape} do not match")
         if rows is not None and len(rows) and not 0 <= rows.min() <= rows.max() < len(vectors):
             raise ValueError(f"rows beyond {len(vectors)} vectors")
         object.__setattr__(self, "vectors", vectors)
@@ -58,5 +63,9 @@ class Samples:
     def subset(self, chosen: npt.NDArray[np.bool_]) -> Samples:
         """Return the samples where ``chosen`` [N] is true, without a copy of their vectors."""
         rows = np.flatnonzero(chosen)
-        labels = self.labels[rows]
-        return Samples(self.vectors, labels, rows if self.rows is None else self.rows[rows])
+        return Samples(
+            self.vectors,
+            self.labels[rows],
+            rows if self.rows is None else self.rows[rows],
+            None if self.groups is None else self.groups[rows],
+        )
