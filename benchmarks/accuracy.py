@@ -1,4 +1,4 @@
-"""Measure both solvers on stored bottleneck vectors, over several splits and seeds.
+"""Measure the solvers on stored bottleneck vectors, over several splits and seeds.
 
     python benchmarks/accuracy.py --data ../shared
 
@@ -20,6 +20,7 @@ import numpy as np
 from tlcli.core.bottlenecks.text_files import import_folder
 from tlcli.core.data.splits import hash_percentage
 from tlcli.core.evaluation.metrics import evaluate_layer
+from tlcli.core.final_layer.discriminant_analysis import fit_lda
 from tlcli.core.final_layer.logistic_regression import fit_lbfgs
 from tlcli.core.final_layer.samples import Samples
 from tlcli.core.final_layer.sgd import SgdSettings, fit_sgd
@@ -92,6 +93,11 @@ def lbfgs(data: Data, split: list[Samples]) -> float:
     return 100 * (evaluate_layer(layer, split[2]).accuracy or 0.0)
 
 
+def lda(data: Data, split: list[Samples]) -> float:
+    layer = fit_lda(split[0], data.label_count).layer
+    return 100 * (evaluate_layer(layer, split[2]).accuracy or 0.0)
+
+
 def line(data: Data, what: str, figures: list[float], seconds: float, seeds: int) -> str:
     mean, deviation = np.mean(figures), np.std(figures)
     splits = len(figures) // seeds
@@ -116,7 +122,8 @@ def main() -> None:
         data = load(options.data, name)
         splits = [data.split(repetition) for repetition in range(options.splits)]
         jobs: list[tuple[str, int, Callable[[list[Samples], int], float]]] = [
-            ("lbfgs", 1, lambda split, _: lbfgs(data, split))  # noqa: B023
+            ("lda", 1, lambda split, _: lda(data, split)),  # noqa: B023
+            ("lbfgs", 1, lambda split, _: lbfgs(data, split)),  # noqa: B023
         ]
         if options.normalisations:
             jobs = [
