@@ -154,8 +154,8 @@ def test_the_json_is_the_content(drawn: tuple[ReportData, str, Page]) -> None:
     data, _, found = drawn
     expected = without_pictures(dataclasses.asdict(data))
     if data.out_of_fold is not None:
-        expected["out_of_fold"]["confusion"] = data.out_of_fold.confusion.dense().tolist()
-    expected["confusion"] = data.confusion.dense().tolist() if data.confusion.cells else []
+        expected["out_of_fold"]["confusion"] = data.out_of_fold.confusion.matrix.tolist()
+    expected["confusion"] = data.confusion.matrix.tolist() if data.confusion.cells else []
     if len(data.labels) == 2000:
         expected |= {"confusion": None, "confusion_cells": [[n, n, 1] for n in range(2000)]}
     assert json.loads(found.json) == {"format": 1, **expected}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import os
@@ -386,12 +387,9 @@ def find_graph(graph: Path | None) -> Path:
     import tempfile
 
     folders = [str(Path.cwd())]
-    try:
+    with contextlib.suppress(OSError):  # a machine without a temporary folder
         # Where retrain.py wrote by default.
         original = Path(tempfile.gettempdir()) / DEFAULT_GRAPH
-    except OSError:  # a machine without a temporary folder
-        pass
-    else:
         if original.exists():
             _log.info("Using the graph %s; name another with --graph.", original)
             return original

@@ -141,7 +141,7 @@ class Summaries:
         Raises:
             OutputError: the disk is full.
         """
-        image = confusion_image(matrix.dense(), labels)
+        image = confusion_image(matrix.matrix, labels)
         summary = self._summary()
         shown = summary.value.add(tag=tag).image
         shown.height, shown.width, shown.colorspace = image.height, image.width, 3

@@ -15,7 +15,7 @@ def test_every_image_is_counted_in_its_cell(pairs: list[tuple[int, int]]) -> Non
     expected = np.zeros((6, 6), int)
     for row, column in pairs:
         expected[row, column] += 1
-    np.testing.assert_array_equal(matrix.dense(), expected)
+    np.testing.assert_array_equal(matrix.matrix, expected)
     sums = matrix.row_sums()
     assert [sums.get(row, 0) for row in range(6)] == expected.sum(axis=1).tolist()
     assert matrix.to_dict() == {"confusion": expected.tolist()}

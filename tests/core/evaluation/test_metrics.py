@@ -40,7 +40,7 @@ def test_evaluation_of_a_small_case() -> None:
     assert result.count == 6
     assert result.accuracy == pytest.approx(4 / 6)
     assert result.interval == pytest.approx(wilson_interval(4, 6))
-    assert result.confusion.dense().tolist() == [
+    assert result.confusion.matrix.tolist() == [
         [2, 1, 0, 0],
         [0, 2, 0, 0],
         [1, 0, 0, 0],
@@ -72,7 +72,7 @@ def test_empty_split_has_no_accuracy() -> None:
         assert result.count == 0
         assert result.accuracy is None
         assert result.interval is None
-        assert result.confusion.dense().tolist() == [[0, 0], [0, 0]]
+        assert result.confusion.matrix.tolist() == [[0, 0], [0, 0]]
         assert [figures.recall for figures in result.labels] == [None, None]
 
 

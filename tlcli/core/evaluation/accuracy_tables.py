@@ -218,7 +218,7 @@ def _matrix_lines(accuracy: GraphAccuracy) -> list[str]:
     numbers = [str(number) for number in range(1, len(accuracy.labels) + 1)]
     rows: list[Sequence[str]] = [("", *numbers)]
     for number, label, counts in zip(
-        numbers, accuracy.labels, accuracy.evaluation.confusion.dense().tolist(), strict=True
+        numbers, accuracy.labels, accuracy.evaluation.confusion.matrix.tolist(), strict=True
     ):
         rows.append((f"{number} {label}", *(str(count) for count in counts)))
     return ["", "Rows: true label; columns: predicted label.", *table(rows)]

@@ -10,13 +10,8 @@ from typing import Any
 
 from tlcli.core.classifier.classifier import Classifier
 from tlcli.core.data.image_folder import Dataset, ImageFile, label_from_folder
-from tlcli.core.evaluation.graph_accuracy import (
-    Answer,
-    GraphAccuracy,
-    GraphPredictions,
-    LabelledFolder,
-    summarise,
-)
+from tlcli.core.evaluation.graph_accuracy import GraphAccuracy, summarise
+from tlcli.core.evaluation.labelled_folder import Answer, GraphPredictions, LabelledFolder
 from tlcli.errors import DataError
 from tlcli.progress import Progress
 from tlcli.text import counted

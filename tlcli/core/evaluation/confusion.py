@@ -40,10 +40,6 @@ class ConfusionMatrix:
     @property
     def matrix(self) -> npt.NDArray[np.int32]:
         """All counts: int32 [L, L], rows by true label, columns by predicted label."""
-        return self.dense()
-
-    def dense(self) -> npt.NDArray[np.int32]:
-        """Return all counts: int [L, L], rows by true label, columns by predicted label."""
         matrix = np.zeros((self.size, self.size), np.int32)
         for row, column, count in self.cells:
             matrix[row, column] = count
@@ -63,7 +59,7 @@ class ConfusionMatrix:
         cells above zero.
         """
         if self.size <= DENSE_LABELS:
-            return {"confusion": self.dense().tolist()}
+            return {"confusion": self.matrix.tolist()}
         return {"confusion": None, "confusion_cells": [list(cell) for cell in self.cells]}
 
     def to_frame(self) -> Any:
