@@ -132,13 +132,15 @@ def new_figure(width: float, height: float) -> Any:
     except ImportError as error:
         raise OutputError("plot needs the package matplotlib: pip install 'tlcli[plot]'") from error
 
-    class NotebookFigure(Figure):
-        def _repr_png_(self) -> bytes:
-            buffer = io.BytesIO()
-            self.savefig(buffer, format="png", dpi=100)
-            return buffer.getvalue()
+    # A class statement would need the types of a package that may be absent.
+    figure_type = type("NotebookFigure", (Figure,), {"_repr_png_": _png})
+    return figure_type(figsize=(width, height), layout="constrained")
 
-    return NotebookFigure(figsize=(width, height), layout="constrained")
+
+def _png(figure: Any) -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=100)
+    return buffer.getvalue()
 
 
 def draw_confusion(axes: Any, matrix: Any, labels: Sequence[str]) -> None:
