@@ -105,7 +105,8 @@ def advice(run: Run) -> tuple[Advice, ...]:
             validation_count=run.tests.validation.count,
             validation_curve=_split_curve(run, "validation"),
             backbone="" if inputs.backbone is None else inputs.backbone.name,
-            photos=any(image.file is not None for image in inputs.images),
+            photos=inputs.backbone is not None
+            and all(image.file is not None for image in inputs.images),
             duplicates=len(inputs.duplicates),
             skipped=len(inputs.skipped),
         )

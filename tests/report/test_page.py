@@ -237,7 +237,7 @@ def test_one_mistake_is_not_many() -> None:
     group = dataclasses.replace(samples.usual().mistakes[0], count=1, listed=[])
     text = plain(samples.usual(mistakes=[group], mistakes_count=1))
     assert "1 image of 8 got a wrong label. A wrong label in the data looks like" in text
-    assert "daisy taken for roses 1 image 70.0% for roses, 20.0% for daisy daisy/1.jpg" in text
+    assert "daisy taken for roses 1 image 70.0%, true label 20.0% daisy/1.jpg" in text
 
 
 def test_the_parts_are_in_the_order_of_peoples_questions() -> None:

@@ -52,7 +52,7 @@ class Facts:
         validation_curve: on the whole validation split over the steps, None without steps.
         settings: the options of the run by name.
         backbone: name of the backbone.
-        photos: there are image files, not imported vectors alone.
+        photos: every vector can be computed again from an image, distorted or by another backbone.
         duplicates: how many images stand under more than one label.
         skipped: how many files could not be used.
     """
