@@ -27,7 +27,7 @@ THUMBNAIL_SIDE = 160
 MISCLASSIFIED_SHOWN = 20
 # With a picture, in all groups together; further ones are listed by name.
 MISTAKES_SHOWN = 40
-LISTED_SHOWN = 300
+LISTED_SHOWN = 150
 LISTED_OF_A_PAIR = 20
 # Each of the most and of the least confident ones.
 CONFIDENT_SHOWN = 6
