@@ -26,6 +26,8 @@ from tlcli.text import counted, printable, table
 # More lines push the accuracy off the screen; the report and JSON have them all.
 LABELS_SHOWN = 24
 _SKIPPED_SHOWN = 10
+# The report and JSON have all.
+_ADVICE_SHOWN = 2
 _COUNTS = ("images", "training", "validation", "testing")
 _FRACTIONS = ("precision", "recall")
 
@@ -177,7 +179,7 @@ class RetrainResult:
         return "\n".join([self.figures(), *lines])
 
     def figures(self) -> str:
-        """Return accuracy, labels, skipped files and outputs, as lines."""
+        """Return accuracy, labels, skipped files, outputs and the first advice, as lines."""
         lines = [accuracy_sentence(self)]
         if self.cross_validation is not None:
             cross = self.cross_validation
@@ -194,6 +196,9 @@ class RetrainResult:
                 lines.append(f"  and {len(self.skipped) - len(shown)} more")
         outputs = [(kind, str(path)) for kind, path in self.outputs.items()]
         lines += ["", "Outputs:", *(f"  {line}" for line in table(outputs, right=()))]
+        if self.advice:
+            shown_advice = self.advice[:_ADVICE_SHOWN]
+            lines += ["", "Advice:", *(f"  {printable(each.text)}" for each in shown_advice)]
         return "\n".join(lines)
 
 

@@ -15,7 +15,7 @@ from retrain.result import LABELS_SHOWN, RetrainResult, next_command
 from tests.support import Trained, tlcli
 from tlcli.core.evaluation.confusion import ConfusionMatrix
 from tlcli.errors import OutputError
-from tlcli.report.data import Curve, LabelFigures, SkippedFile
+from tlcli.report.data import Advice, Curve, LabelFigures, SkippedFile
 
 RESULT = RetrainResult(
     test_accuracy=0.9,
@@ -130,6 +130,13 @@ def test_the_whole_text() -> None:
         "\n"
         "Next: tlcli label '--graph=my graph.pb' '--image=photos/it'\"'\"'s.jpg'"
     )
+
+
+def test_the_first_advice_is_in_the_text() -> None:
+    found = [Advice(f"rule_{n}", f"Do {n}\nnow.") for n in range(3)]
+    text = replace(RESULT, advice=tuple(found)).to_text()
+    assert "\n\nAdvice:\n  Do 0\\nnow.\n  Do 1\\nnow.\n\nNext: " in text
+    assert "Do 2" not in text
 
 
 def test_many_labels_are_those_found_least() -> None:
