@@ -108,10 +108,11 @@ def samples(inputs: Inputs, split: str) -> Samples:
 
 def training_samples(inputs: Inputs) -> Samples:
     """Return what is trained on: the distorted views where there are any, else the images."""
-    if len(inputs.views):
-        rows = inputs.view_rows
-        return Samples(inputs.views, inputs.targets[rows], groups=rows)
-    return samples(inputs, "training")
+    if not len(inputs.views):
+        return samples(inputs, "training")
+    count = int(np.searchsorted(inputs.view_rows, inputs.part("training").stop))
+    rows = inputs.view_rows[:count]
+    return Samples(inputs.views[:count], inputs.targets[rows], groups=rows)
 
 
 def sgd_settings(options: RetrainOptions) -> SgdSettings:
@@ -265,7 +266,14 @@ def cross_validate_fit(
         label_names=inputs.labels,
     )
     samples_by_name = Samples(inputs.vectors, targets, rows_by_name)
-    result = cross_validate(samples_by_name, fold_of, fit_fold, progress)
+    views = None
+    if len(inputs.views):
+        place = np.empty_like(rows_by_name)
+        place[rows_by_name] = np.arange(len(place))
+        views = Samples(
+            inputs.views, inputs.targets[inputs.view_rows], groups=place[inputs.view_rows]
+        )
+    result = cross_validate(samples_by_name, fold_of, fit_fold, views=views, progress=progress)
     return CrossValidated(result, rows_by_name)
 
 

@@ -58,8 +58,9 @@ class Inputs:
         targets: index of each image's label, int64 [N].
         splits: "training", "validation" or "testing" of each image.
         vectors: undistorted bottlenecks, float32 [N, D].
-        views: distorted bottlenecks of training images, float32 [M, D]; empty without distortions.
-        view_rows: the image that each view shows, int64 [M].
+        views: distorted bottlenecks of training images, then of all others where there is a
+            cross-validation, which trains on them too, float32 [M, D]; empty without distortions.
+        view_rows: the image that each view shows, int64 [M], rising.
         skipped: unreadable images with reasons.
         duplicates: names of images with the same content under different labels.
         cache: counts of vectors by where they came from.
@@ -360,7 +361,7 @@ def _with_views(
     store: BottleneckStore,
     watcher: Watcher,
 ) -> Inputs:
-    """Add the distorted views of the training images."""
+    """Add the distorted views of the images that something is trained on."""
     from tlcli.core.bottlenecks.extraction import Request, compute
     from tlcli.core.images.augmentation import Augmentation
 
@@ -372,7 +373,9 @@ def _with_views(
         seed=options.seed,
     )
     rows, requests = [], []
-    for row in inputs.rows("training"):
+    everything = options.cross_validate is not None
+    # Training images come first.
+    for row in range(len(inputs.images)) if everything else inputs.rows("training"):
         path, content = inputs.images[row].file, inputs.contents[row]
         if path is None or content is None:
             raise UsageError(
@@ -383,12 +386,13 @@ def _with_views(
             rows.append(int(row))
             requests.append(Request(path, content, view))
     assert inputs.backbone is not None
-    watcher.begin("views", f"{options.distortion_views} of each training image")
+    what = "image" if everything else "training image"
+    watcher.begin("views", f"{options.distortion_views} of each {what}")
     found = compute(inputs.backbone, requests, store, distortions=distortions, progress=watcher)
     watcher.end(_vectors_line(inputs.backbone, found.hits, found.computed))
     if found.failures:
-        path, reason = next(iter(found.failures.items()))
-        raise DataError(f"{path} changed while it was read ({reason}); run the command again")
+        changed, reason = next(iter(found.failures.items()))
+        raise DataError(f"{changed} changed while it was read ({reason}); run the command again")
     cache = dict(inputs.cache)
     cache["hits"] += found.hits
     cache["computed"] += found.computed

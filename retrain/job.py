@@ -46,6 +46,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("tlcli")
 
+_METHODS = {"lbfgs": "logistic regression", "lda": "discriminant analysis"}
+
 
 class Clock:
     """Seconds of wall time by stage."""
@@ -195,8 +197,8 @@ def _fit_line(options: RetrainOptions, inputs: Inputs, tests: Tests) -> str:
     validation = tests.validation
     images = counted(int(inputs.counts("training").sum()), "image")
     how = f"{options.how_many_training_steps} steps on {images}"
-    if options.solver == "lbfgs":
-        how = f"logistic regression on {images}"
+    if options.solver in _METHODS:
+        how = f"{_METHODS[options.solver]} on {images}"
     if validation.accuracy is None:
         return f"{how}, no validation images"
     return f"{how}, {_validation(validation.accuracy)} (N={validation.count})"

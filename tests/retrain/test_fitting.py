@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from retrain.fitting import Observers, fit
+from retrain.fitting import Observers, cross_validate_fit, fit, training_samples
 from retrain.inputs import Inputs
 from retrain.options import RetrainOptions
 from tests.core.final_layer.test_sgd import make_samples
@@ -70,6 +71,25 @@ def test_a_large_learning_rate_is_warned_of(
 
 def test_logistic_regression_has_no_curve(inputs: Inputs) -> None:
     assert fit(inputs, options(solver="lbfgs")).curve == []
+
+
+@pytest.mark.parametrize("solver", ["sgd", "lbfgs", "lda"])
+def test_a_cross_validation_trains_on_what_the_fit_trains_on(inputs: Inputs, solver: str) -> None:
+    """Views that are the vectors of the next label lead every fold astray."""
+    names = [ImageFile(None, "a", f"a/{n}.jpg", "a") for n in range(len(inputs.images))]
+    whole = replace(inputs, images=tuple(names))
+    right = cross_validate_fit(whole, options(solver=solver, cross_validate=5))
+    rows = np.arange(len(names))
+    of_label = [np.flatnonzero(inputs.targets == label) for label in range(3)]
+    others = [of_label[(label + 1) % 3] for label in inputs.targets]
+    other = [rows_of[row % len(rows_of)] for row, rows_of in enumerate(others)]
+    views = replace(whole, views=inputs.vectors[other], view_rows=rows)
+    astray = cross_validate_fit(views, options(solver=solver, cross_validate=5))
+    assert right.result.accuracy > 0.8
+    assert astray.result.accuracy < 0.2
+    training = training_samples(views)
+    assert len(training) == COUNTS["training"]
+    np.testing.assert_array_equal(training.groups, rows[: COUNTS["training"]])
 
 
 def test_a_finished_fit_that_is_picked_up_has_one_point(inputs: Inputs, tmp_path: Path) -> None:

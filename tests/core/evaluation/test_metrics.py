@@ -161,7 +161,7 @@ def test_cross_validation_tests_each_row_once_on_a_fit_without_it() -> None:
         Samples(vectors, labels),
         assign_folds(labels, None, 3),
         fit,
-        lambda *report: done.append(report),
+        progress=lambda *report: done.append(report),
     )
     assert result.folds == 3
     assert result.accuracy == pytest.approx(0.5)

@@ -217,6 +217,8 @@ def cross_validate(
     samples: Samples,
     fold_of: Indices,
     fit: Callable[[Samples], FinalLayer],
+    *,
+    views: Samples | None = None,
     progress: Progress | None = None,
 ) -> CrossValidation:
     """Fit on all folds but one and test on that one, for each.
@@ -227,15 +229,22 @@ def cross_validate(
         samples: N of them; their vectors are never copied as a whole.
         fold_of: fold of each sample, [N]; see `assign_folds`.
         fit: takes the samples to train on and returns the layer.
+        views: what is trained on in place of the samples, which are tested on; their groups are
+            the numbers of the samples that they show.
         progress: called with ("folds", done, K).
     """
     folds = int(fold_of.max()) + 1
     evaluations = []
     together = _no_predictions(len(samples))
     for fold in range(folds):
-        layer = fit(samples.subset(fold_of != fold))
-        rows = np.flatnonzero(fold_of == fold)
-        tested = samples.subset(fold_of == fold)
+        kept = fold_of != fold
+        if views is None:
+            layer = fit(samples.subset(kept))
+        else:
+            assert views.groups is not None
+            layer = fit(views.subset(kept[views.groups]))
+        rows = np.flatnonzero(~kept)
+        tested = samples.subset(~kept)
         found = predict(layer, tested)
         evaluations.append(evaluate(found.labels, tested.labels, len(layer.biases)))
         together.labels[rows] = found.labels
