@@ -134,14 +134,16 @@ def test_a_photo_that_is_a_pointer_of_git_lfs_is_named(shared: Path) -> None:
     assert "photo.jpg: a Git LFS pointer, not the file itself: run git lfs pull" in run.err
 
 
-@pytest.mark.parametrize("command", ["retrain", "evaluate"])
-def test_folders_of_splits_are_no_labels(shared: Path, command: str, tmp_path: Path) -> None:
-    graph = ("--graph", shared / "wild" / METADATA / "model.tflite") if command != "retrain" else ()
+def test_folders_of_splits_are_taken_as_given(shared: Path, tmp_path: Path) -> None:
     data = shared / "wild" / SPLITS / "data"
-    run = tlcli(command, "--image_dir", data, *graph, cwd=tmp_path)
-    assert run.code == 1
-    assert f"give --image_dir {data / 'train'}" in run.err
-    assert "(blue, red)" in run.err
+    run = tlcli("retrain", "--image_dir", data, "--no_report", "--format", "json", cwd=tmp_path)
+    assert run.code == 0, run.err
+    assert set(run.json["labels"]) == {"blue", "red"}
+    assert {label["testing"] for label in run.json["labels"].values()} == {4}
+    run = tlcli("evaluate", "--image_dir", data, "--format", "json", cwd=tmp_path)
+    assert run.code == 0, run.err
+    assert (run.json["count"], run.json["trained"]["count"]) == (8, 0)
+    assert str(data / "test") in run.err
 
 
 DESCRIBED: list[tuple[str, str, dict[str, Any]]] = [

@@ -86,12 +86,14 @@ def test_an_orientation_is_applied_once(kind: str, orientation: int) -> None:
     exif = Image.Exif()
     exif[0x0112] = orientation
     content = stored(picture("RGB"), kind, exif=exif)
+    # Turned after or before it is resized: older versions of Pillow round a level differently.
+    expected = pixels_of(content)
     with Image.open(io.BytesIO(content)) as opened:
-        np.testing.assert_array_equal(pixels_of(opened), pixels_of(content))
+        np.testing.assert_allclose(pixels_of(opened), expected, atol=1)
         opened.load()
-        np.testing.assert_array_equal(pixels_of(opened), pixels_of(content))
+        np.testing.assert_allclose(pixels_of(opened), expected, atol=1)
         upright = ImageOps.exif_transpose(opened)
-    np.testing.assert_array_equal(pixels_of(upright), pixels_of(content))
+    np.testing.assert_allclose(pixels_of(upright), expected, atol=1)
 
 
 def test_an_open_jpeg_is_decoded_at_a_reduced_size_as_its_file() -> None:
