@@ -134,6 +134,7 @@ def test_a_photo_that_is_a_pointer_of_git_lfs_is_named(shared: Path) -> None:
     assert "photo.jpg: a Git LFS pointer, not the file itself: run git lfs pull" in run.err
 
 
+@pytest.mark.slow
 def test_folders_of_splits_are_taken_as_given(shared: Path, tmp_path: Path) -> None:
     data = shared / "wild" / SPLITS / "data"
     run = tlcli("retrain", "--image_dir", data, "--no_report", "--format", "json", cwd=tmp_path)
