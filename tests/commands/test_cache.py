@@ -95,6 +95,7 @@ sys.exit(os.waitstatus_to_exitcode(code))
     assert kinds(cache)
 
 
+@pytest.mark.slow
 def test_a_limit_is_kept_by_a_later_run(cache: Path, trained: Trained, tmp_path: Path) -> None:
     assert "no limit" in run(cache, "limit").out
     assert run(cache, "limit", "100MB").code == 0

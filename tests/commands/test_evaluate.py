@@ -415,7 +415,7 @@ def test_images_that_trained_the_graph_are_counted_apart(
     assert f"{apart['accuracy']:.1%}<small>" in text
     # Mistakes have heat maps, lead to their files, and are reached from the confusions.
     for wrong in apart["misclassified"]:
-        assert f"{wrong['true_score']:.1%} for" in text
+        assert f"true label {wrong['true_score']:.1%}" in text
     assert text.count('alt="Heat map: where the network saw') >= len(apart["misclassified"])
     links = {href for href in re.findall(r'href="([^"#]+)"', text) if not href.startswith("data:")}
     assert {(tmp_path / unquote(link)).is_file() for link in links} == {True}
@@ -425,6 +425,7 @@ def test_images_that_trained_the_graph_are_counted_apart(
     assert all(f'id="{anchor}"' in text for anchor in anchors)
 
 
+@pytest.mark.slow
 def test_the_gate_is_for_images_that_did_not_train_the_graph(
     trained: Trained, split: dict[str, Path]
 ) -> None:
@@ -470,6 +471,7 @@ def test_a_gate_without_an_unseen_image_is_not_passed(
     assert "could not be checked" in page.read_text("utf-8")
 
 
+@pytest.mark.slow
 def test_two_graphs_are_compared_on_images_that_trained_neither(
     trained: Trained, split: dict[str, Path], tmp_path: Path
 ) -> None:

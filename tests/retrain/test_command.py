@@ -173,6 +173,7 @@ def test_images_may_be_empty_where_vectors_are_imported(shared: Path, tmp_path: 
     assert run.json["test_accuracy"] == alone.json["test_accuracy"]
 
 
+@pytest.mark.slow
 def test_exported_bottlenecks_come_back_the_same(trained: Trained, tmp_path: Path) -> None:
     common = ["--how_many_training_steps", 50, "--no_report", "--format", "json", "--quiet"]
     out = tlcli(
@@ -205,6 +206,7 @@ def test_a_fit_cut_short_ends_with_the_layer_of_an_uncut_one(shared: Path, tmp_p
     assert graphs[0] == graphs[1]
 
 
+@pytest.mark.slow
 def test_intermediate_graphs_are_written(shared: Path, tmp_path: Path) -> None:
     run = import_houses(
         shared, tmp_path, "--intermediate_output_graphs_dir", tmp_path / "between",
@@ -250,6 +252,7 @@ def test_below_the_minimum_is_exit_3_with_all_outputs(shared: Path, tmp_path: Pa
     assert (above.code, above.err) == (0, "")
 
 
+@pytest.mark.slow
 def test_distorted_views_are_cached(trained: Trained, tmp_path: Path) -> None:
     arguments = [
         "retrain", "--image_dir", trained.photos, "--flip_left_right", "--random_crop", 10,
@@ -279,6 +282,7 @@ def test_the_text_summary_names_accuracy_outputs_and_the_next_command(
     assert run.err == ""
 
 
+@pytest.mark.slow
 def test_switches_take_the_spelling_of_the_first_generation(trained: Trained) -> None:
     for spelling, distorted in (("=true", True), ("=False", False), ("", True)):
         run = tlcli(

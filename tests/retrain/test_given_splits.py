@@ -67,6 +67,7 @@ def test_a_missing_split_is_drawn_from_the_training_images(
     assert f'<p class="note"><bdi>{sentence} training images; 1 training image is a copy' in page
 
 
+@pytest.mark.slow
 def test_percentages_of_given_splits_and_odd_folders_are_wrong_use(
     trained: Trained, tmp_path: Path
 ) -> None:
@@ -112,6 +113,7 @@ def test_a_manifest_and_an_archive_give_what_folders_give(trained: Trained, tmp_
     assert len({str(counts) for counts in found.values()}) == 1
 
 
+@pytest.mark.slow
 def test_what_names_no_images_is_one_sentence(trained: Trained, tmp_path: Path) -> None:
     (tmp_path / "list.csv").write_text("path,label\n1.jpg,a\n2.jpg,\n")
     for arguments, code, sentence in (

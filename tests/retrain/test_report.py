@@ -82,6 +82,7 @@ def test_accuracy_is_that_of_the_confusion_matrix(shown: dict[str, Any]) -> None
             assert sum(scores) == pytest.approx(1, abs=1e-5)
 
 
+@pytest.mark.slow
 def test_the_command_gives_the_same_run_again(trained: Trained, shown: dict[str, Any]) -> None:
     words = shlex.split(shown["command"])
     assert words[:2] == ["tlcli", "retrain"]

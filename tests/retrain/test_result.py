@@ -75,6 +75,7 @@ def test_figures_as_data_frames() -> None:
     assert counts.to_numpy().tolist() == SHOWN.confusion.matrix.tolist()
 
 
+@pytest.mark.slow
 def test_plots() -> None:
     pytest.importorskip("matplotlib")
     labels = ("pool", "none", "<b>&")

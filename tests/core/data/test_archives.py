@@ -98,6 +98,7 @@ def test_two_files_of_one_name(tmp_path: Path) -> None:
     assert (tmp_path / "a").read_bytes() == b"1"
 
 
+@pytest.mark.slow
 def test_a_bomb_stops_early(tmp_path: Path) -> None:
     bomb = archive(file("a", bytes(100 << 20)))
     assert len(bomb.getvalue()) < 300_000

@@ -13,6 +13,7 @@ from tests.support import Trained, tlcli
 from tlcli.errors import UsageError
 
 
+@pytest.mark.slow
 def test_it_measures_as_the_command_does(trained: Trained) -> None:
     found = package.evaluate(trained.graph, trained.photos)
     command = tlcli(

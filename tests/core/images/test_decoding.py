@@ -19,6 +19,7 @@ PLAIN = Preprocessing("tlcli-1", 64, 48)
 LEGACY = Preprocessing("label_image", 64, 48)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("preprocessing", [PLAIN, LEGACY], ids=lambda value: value.name)
 def test_odd_files_give_a_picture_or_a_reason(shared: Path, preprocessing: Preprocessing) -> None:
     read, reasons = 0, set()
