@@ -130,7 +130,11 @@ def test_make_demo(tmp_path: Path) -> None:
     prefix = Path(sys.prefix)
     arguments = [f"VENV={prefix}", f"DEMO={tmp_path / 'demo'}", "-o", f"{prefix}/bin/tlcli"]
     done = subprocess.run(
-        ["make", "demo", *arguments], cwd=ROOT, capture_output=True, text=True, check=False
+        ["make", "--no-print-directory", "demo", *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr[-2000:]
     assert "house with pool (score=" in done.stdout

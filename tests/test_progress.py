@@ -137,6 +137,7 @@ def test_a_dumb_terminal_gets_lines() -> None:
     assert seen.screen == [*LOG, "result", ""]
 
 
+@pytest.mark.slow
 def test_labels_are_coloured_on_a_terminal_only(shared: Path) -> None:
     plates = shared / "legacy" / "plates_128"
     photos = [str(plates / "photos" / f"{name}Test1.jpg") for name in ("newyork", "indiana")]

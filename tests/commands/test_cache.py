@@ -58,6 +58,7 @@ def test_help_names_the_folder(tmp_path: Path) -> None:
     assert f"The cache is in {tmp_path}; " in run(tmp_path, "--help").out
 
 
+@pytest.mark.slow
 def test_clear_removes_all_but_what_a_person_placed_there(cache: Path) -> None:
     refused = run(cache, "clear")
     assert refused.code == 2

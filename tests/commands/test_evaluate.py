@@ -320,6 +320,7 @@ def test_options_that_contradict_each_other(
     assert hint in result.stderr
 
 
+@pytest.mark.slow
 def test_the_next_command_is_what_was_asked_and_works(graph: Path, photos: Path) -> None:
     labels = photos.parent / "my 'labels'; echo.txt"
     shutil.copyfile(graph.parent / "labels.txt", labels)

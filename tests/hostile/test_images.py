@@ -61,6 +61,7 @@ def test_label_skips_it_and_starts_nothing(
     assert not fake_ghostscript.exists()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="the fake Ghostscript is a shell script")
 @pytest.mark.parametrize("command", ["retrain", "evaluate"])
 def test_a_folder_that_holds_them_is_read(

@@ -48,6 +48,7 @@ def leftovers(folder: Path) -> list[Path]:
     return list(folder.glob(f"{TEMPORARY_PREFIX}*"))
 
 
+@pytest.mark.slow
 def test_of_label_explain(trained: Trained, tmp_path: Path) -> None:
     photos = sorted(trained.photos.rglob("*.jpg"))[-3:]
     explain = ("label", "--graph", trained.graph, "--explain", tmp_path, *photos)

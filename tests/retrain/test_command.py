@@ -148,6 +148,7 @@ def import_houses(shared: Path, folder: Path, *more: object) -> Run:
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_imported_vectors_alone_give_a_final_layer(shared: Path, tmp_path: Path) -> None:
     run = import_houses(shared, tmp_path)
     assert run.code == 0, run.err
@@ -270,6 +271,7 @@ def test_distorted_views_are_cached(trained: Trained, tmp_path: Path) -> None:
     assert (tmp_path / "output_graph.pb").read_bytes() == graph
 
 
+@pytest.mark.slow
 def test_the_text_summary_names_accuracy_outputs_and_the_next_command(
     shared: Path, tmp_path: Path
 ) -> None:

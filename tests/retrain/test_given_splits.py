@@ -152,7 +152,7 @@ def test_few_training_images_of_a_label_are_a_warning(trained: Trained, tmp_path
 def test_labels_are_equal_in_card_and_labels_file(trained: Trained, tmp_path: Path) -> None:
     for label, source in (("C++", "house_with_pool"), (" -x- ", "house_without_pool")):
         shutil.copytree(trained.photos / source, tmp_path / "photos" / label)
-    for more, labels in (((), ["x", "c"]), (("--keep_label_names",), ["-x-", "C++"])):
+    for more, labels in (((), [" x ", "c "]), (("--keep_label_names",), [" -x- ", "C++"])):
         run = tlcli(
             "retrain", "--image_dir", "photos", *more, *STEPS, cwd=tmp_path, cache=trained.cache
         )

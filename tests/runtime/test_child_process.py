@@ -63,6 +63,7 @@ def test_a_child_that_dies_has_a_reason(module: Any, body: str, reason: str) -> 
     assert reason in ending.reason
 
 
+@pytest.mark.slow
 def test_a_child_that_never_ends_is_stopped(module: Any) -> None:
     start = time.monotonic()
     ending = module("while True: pass", seconds=2)

