@@ -103,6 +103,7 @@ def test_litert_alone_gives_the_scores_of_label(trained: Trained, photos: list[P
     assert "usage" in python("label_with_litert.py").stderr
 
 
+@pytest.mark.slow
 def test_what_the_programs_read_is_in_the_card(trained: Trained) -> None:
     card: Any = json.loads((trained.folder / "output_graph.json").read_text(encoding="utf-8"))
     kotlin = (FOLDER / "android" / "ImageLabeller.kt").read_text(encoding="utf-8")

@@ -230,6 +230,7 @@ def test_logistic_regression_and_cross_validation(shared: Path, tmp_path: Path) 
     assert 0 < cross["deviation"] < 0.2
 
 
+@pytest.mark.slow
 def test_discriminant_analysis(shared: Path, tmp_path: Path) -> None:
     run = import_houses(shared, tmp_path, "--solver", "lda", "--no_report")
     assert run.code == 0, run.err

@@ -43,6 +43,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_neither_a_cold_nor_a_warm_retraining_needs_tensorflow(folder: Path) -> None:
     options = ("retrain", "--image_dir", "photos", "--how_many_training_steps", "20")
     assert imported(folder, *options) == "[]"
