@@ -87,12 +87,10 @@ def test_commands(document: Path, workplace: Path) -> None:
         assert done.returncode == 0, f"{line}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
 
 
-@pytest.mark.slow
-def test_the_three_lines_of_python(workplace: Path) -> None:
-    (program,) = blocks(ROOT / "README.md", "python")
-    assert len([line for line in program.splitlines() if line]) == 3
+def printed(program: str, workplace: Path) -> str:
+    """Return what a Python program prints; its warnings are errors."""
     done = subprocess.run(
-        [sys.executable, "-c", program],
+        [sys.executable, "-W", "error", "-c", program],
         cwd=workplace,
         env=environment(workplace),
         capture_output=True,
@@ -100,7 +98,14 @@ def test_the_three_lines_of_python(workplace: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr[-2000:]
-    accuracy, label = done.stdout.split(maxsplit=1)
+    return done.stdout
+
+
+@pytest.mark.slow
+def test_the_three_lines_of_python(workplace: Path) -> None:
+    (program,) = blocks(ROOT / "README.md", "python")
+    assert len([line for line in program.splitlines() if line]) == 3
+    accuracy, label = printed(program, workplace).split(maxsplit=1)
     assert 0.5 < float(accuracy) <= 1
     assert label.strip() in {"house with pool", "house without pool"}
 
@@ -111,16 +116,11 @@ def test_the_examples_of_the_python_page(workplace: Path) -> None:
         pytest.importorskip(package)
     # One program: later examples use the names of earlier ones.
     program = "".join(blocks(ROOT / "docs" / "python.md", "python"))
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", program],
-        cwd=workplace,
-        env=environment(workplace),
-        capture_output=True,
-        text=True,
-        check=False,
+    assert (
+        printed(program, workplace)
+        .splitlines()[-1]
+        .startswith("--learning_rate is -1; give a number")
     )
-    assert done.returncode == 0, done.stderr[-2000:]
-    assert done.stdout.splitlines()[-1].startswith("--learning_rate is -1; give a number")
     for name in ("curves_and_confusion.png", "confusion.png", "heat_map.png"):
         assert (workplace / name).stat().st_size > 10_000
 

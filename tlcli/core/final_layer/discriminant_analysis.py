@@ -105,9 +105,7 @@ def fit_lda(
     if not len(training):
         raise DataError("there is no training image; add images to the labels' folders")
     present, labels = np.unique(training.labels, return_inverse=True)
-    enough = min(
-        settings.enough_held_out, settings.most_scores // (len(present) * len(SHRINKAGES)) + 1
-    )
+    enough = min(settings.enough_held_out, settings.most_scores // len(present) + 1)
     held_out = held_out_rows(labels, training.groups, enough)
     mean = mean_vector(training, settings.blocks)
     samples = Samples(training.vectors, labels, training.rows)
