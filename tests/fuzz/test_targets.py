@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,18 @@ def test_changed_files(name: str) -> None:
         target.run(data)
 
     run()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["graph", "litert", "model_card", "saved_model", "torch_file"])
+def test_every_bit_turned(name: str) -> None:
+    target = TARGETS[name]
+    for seed in target.seeds():
+        data = bytearray(seed)
+        for place, bit in product(range(len(seed)), range(8)):
+            data[place] ^= 1 << bit
+            target.run(bytes(data))
+            data[place] ^= 1 << bit
 
 
 @pytest.mark.slow

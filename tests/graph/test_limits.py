@@ -14,7 +14,13 @@ from tlcli.backbones.model_options import ModelOptions
 from tlcli.core.classifier.loading import load
 from tlcli.errors import GraphError, TlcliError
 from tlcli.graph.folding import fold_constants
-from tlcli.graph.limits import MessageLimits, check_constants, check_messages, check_sizes
+from tlcli.graph.limits import (
+    MessageLimits,
+    check_constants,
+    check_inputs,
+    check_messages,
+    check_sizes,
+)
 from tlcli.graph.messages import GraphDef, SavedModel
 from tlcli.graph.nodes import const, new_graph, node, placeholder
 from tlcli.graph.safety import check_operations, check_saved_model, read_graph
@@ -200,3 +206,12 @@ def _length(content: bytes) -> bytes:
         written += bytes([size & 127 | 128])
         size >>= 7
     return written + bytes([size]) + content
+
+
+def test_an_operation_that_lacks_a_tensor() -> None:
+    nodes = [
+        placeholder("images", np.float32, [None, 8, 8, 3]),
+        node("flat", "Reshape", ["images", "^images"]),
+    ]
+    with pytest.raises(GraphError, match=r"its Reshape 'flat' reads 1 tensors in place of 2"):
+        check_inputs(nodes, "g.pb")

@@ -33,7 +33,7 @@ from tlcli.core.images.preprocessing import LARGEST_SIDE, PREPROCESSING_VERSION
 from tlcli.errors import BackboneError, GraphError, UsageError
 from tlcli.graph.constant_ops import attribute_value
 from tlcli.graph.endpoints import PLACEHOLDERS, data_type
-from tlcli.graph.limits import check_constants, check_messages, check_sizes
+from tlcli.graph.limits import check_constants, check_inputs, check_messages, check_sizes
 from tlcli.graph.messages import GraphDef
 from tlcli.graph.nodes import DataType, const, node, placeholder
 from tlcli.graph.safety import INFERENCE_OPERATIONS, MAXIMUM_BYTES, check_operations
@@ -163,6 +163,7 @@ def _parse(content: bytes, path: Path) -> Any:
     except (DecodeError, RecursionError, ValueError):
         found = False
     if found:
+        check_inputs(graph.node, "it")
         return graph
     if path.name == "saved_model.pb":
         raise BackboneError(f"{path} belongs to a SavedModel; give the folder {path.parent}")

@@ -15,7 +15,6 @@ from typing import Any
 from tlcli.backbone import INPUT
 from tlcli.backbones.bottleneck_layer import before_logits
 from tlcli.backbones.model_options import ModelOptions
-from tlcli.core.images.preprocessing import LARGEST_SIDE
 from tlcli.core.model_spec.input_spec import Scaling
 from tlcli.errors import GraphError
 from tlcli.graph.endpoints import BOTTLENECK_INPUT, PLACEHOLDERS, RESIZE, Layers, data_type, listed
@@ -56,8 +55,6 @@ def find_plan(graph: Any, options: ModelOptions) -> Plan:
     output = _find_output(layers, options.bottleneck_layer)
     fed = layers.find_input(output, options.input_layer)
     height, width = layers.input_size(fed, output, options.input_height, options.input_width)
-    if not all(1 <= side <= LARGEST_SIDE for side in (height, width)):
-        raise GraphError(f"its input size {height} x {width} cannot be right")
     scaling = _find_scaling(layers, fed, output, options)
     declared = placeholder_shape(layers.node(fed)) or (None,) * 4
     grey = len(declared) == 3 or declared[3:] == (1,)

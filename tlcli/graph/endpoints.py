@@ -38,6 +38,8 @@ _SWITCHES = re.compile(r"keep_?prob|drop_?out|\brate\b|training|phase|learning")
 _PIXEL_TYPES = (DataType.FLOAT, DataType.UINT8)
 # Of Inception-v3, whose input the graphs of 2017 call Mul.
 _INCEPTION_SIZE = 299
+# Pixels a side; no image network takes more.
+_LARGEST_SIDE = 8192
 
 
 def data_type(node: Any) -> int:
@@ -218,7 +220,7 @@ class Layers:
             width: as the user gave it; None: as the graph has it.
 
         Raises:
-            GraphError: the graph has no fixed size.
+            GraphError: the graph has no fixed size, or none that can be right.
         """
         if height is not None and width is not None:
             return height, width
@@ -233,6 +235,11 @@ class Layers:
             raise GraphError(
                 f"{self.what} has no fixed input size; give --input_height and --input_width"
             )
+        if not all(1 <= side <= _LARGEST_SIDE for side in (height, width)):
+            raise GraphError(
+                f"{self.what} takes images of {height} x {width} pixels, which cannot be right; "
+                "give --input_height and --input_width"
+            )
         return height, width
 
     def _own_size(self, fed: str) -> tuple[int | None, int | None]:
@@ -246,7 +253,7 @@ class Layers:
         resizes = [each for each in self.needed(fed) if each.op == RESIZE]
         sources = data_inputs(resizes[-1]) if resizes else []
         size = self.constant(sources[1][0]) if len(sources) > 1 else None
-        if size is None or size.size != 2:
+        if size is None or size.size != 2 or size.dtype.kind not in "iu":
             return None, None
         return int(size.ravel()[0]), int(size.ravel()[1])
 

@@ -46,6 +46,44 @@ class MessageLimits:
 _MESSAGE_LIMITS = MessageLimits()
 
 
+# Operations that the readers look through, by how many tensors they need at least.
+_INPUTS = {
+    name: count
+    for count, names in (
+        (1, "Identity Cast Squeeze Shape Softmax Sigmoid Relu Relu6 MaxPool AvgPool Rsqrt Sqrt"),
+        (2, "Conv2D DepthwiseConv2dNative MatMul BatchMatMul BatchMatMulV2 BiasAdd Reshape Add"),
+        (2, "AddV2 Sub Mul RealDiv Maximum Minimum Mean Sum Max Min Pad MirrorPad ExpandDims"),
+        (2, "Transpose Tile ResizeBilinear ResizeNearestNeighbor ResizeBicubic ResizeArea"),
+        (2, "Concat ConcatV2 Split Fill BroadcastTo TopKV2 Gather ArgMax"),
+        (3, "PadV2 Slice SplitV GatherV2 Select SelectV2 SpaceToBatchND BatchToSpaceND"),
+        (4, "StridedSlice OneHot"),
+        (5, "FusedBatchNorm FusedBatchNormV2 FusedBatchNormV3"),
+    )
+    for name in names.split()
+}
+
+
+def check_inputs(nodes: Iterable[Any], name: str) -> None:
+    """Refuse operations that lack a tensor, which no runtime would take either.
+
+    Args:
+        nodes: of a graph and of its functions.
+        name: what the error calls the graph.
+
+    Raises:
+        GraphError: names the first such operation.
+    """
+    for node in nodes:
+        needed = _INPUTS.get(node.op, 0)
+        if needed:
+            given = sum(not source.startswith("^") for source in node.input)
+            if given < needed:
+                raise GraphError(
+                    f"{name} is damaged: its {node.op} {node.name!r} reads {given} tensors in "
+                    f"place of {needed}; get the file again"
+                )
+
+
 def check_constants(nodes: Iterable[Any], name: str) -> None:
     """Refuse constants whose last value fills too large a rest.
 

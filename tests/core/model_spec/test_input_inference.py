@@ -273,3 +273,15 @@ def test_the_number_of_labels_settles_between_two_outputs() -> None:
         network_of(graph)
     assert examine(graph, labels=3).output == "wide"
     assert examine(graph, labels=2).output == "one"
+
+
+@pytest.mark.parametrize("width", [0, 1_000_000])
+def test_a_size_that_no_image_has(width: int) -> None:
+    nodes = [
+        placeholder("images", np.float32, [None, 8, width, 3]),
+        const("axes", np.array([1, 2], np.int32)),
+        node("means", "Mean", ["images", "axes"]),
+        node("final_result", "Softmax", ["means"]),
+    ]
+    with pytest.raises(GraphError, match=f"images of 8 x {width} pixels, which cannot be right"):
+        examine(new_graph(nodes))

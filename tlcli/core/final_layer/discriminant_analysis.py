@@ -36,6 +36,8 @@ _RISES_AT_END = 2
 # A label without rows stays this far, in nats, below the lowest of the others at the mean vector.
 _ABSENT = 30.0
 _NEWTON_STEPS = 60
+# Of sums over float32 vectors, relative to the sum.
+_ROUNDING = 1e-6
 
 
 @dataclass(frozen=True)
@@ -178,7 +180,10 @@ class _Sums:
         means = self.sums / self.counts[:, None]
         total = float(self.counts.sum())
         covariance = (self.products - self.sums.T @ means) / total
-        variance = _mean_variance(np.trace(covariance) / len(covariance))
+        size = len(covariance)
+        variance = _mean_variance(
+            float(np.trace(covariance)) / size, float(np.trace(self.products)) / total / size
+        )
         covariance *= 1 - shrinkage
         covariance[np.diag_indices_from(covariance)] += shrinkage * variance
         weights = np.linalg.solve(covariance.astype(dtype), means.T.astype(dtype))
@@ -207,7 +212,10 @@ class _Products:
         within -= self._with_means[:, labels].T
         within += means[labels][:, labels]
         self._within = within
-        self._variance = _mean_variance(float(np.trace(within)) / len(labels) / size)
+        values = len(labels) * size
+        self._variance = _mean_variance(
+            float(np.trace(within)) / values, float(np.trace(products)) / values
+        )
 
     def solve(self, shrinkage: float, dtype: type[np.floating]) -> tuple[Doubles, Doubles]:
         """Return factors [N, L] of the rows and the scores [L] of the mean vector."""
@@ -235,15 +243,22 @@ class _Products:
         return weights
 
 
-def _mean_variance(variance: float) -> float:
-    """Return a variance to shrink to; 1 where rows of a label are all the same.
+def _mean_variance(within: float, overall: float) -> float:
+    """Return a variance to shrink to.
+
+    Args:
+        within: mean variance of a value around its label's mean. Where it is no more than what
+            rounding leaves, all rows of a label being the same, ``overall`` stands for it.
+        overall: mean variance of a value around the mean of all rows.
 
     Raises:
         DataError: it is not finite.
     """
-    if not np.isfinite(variance):
+    if not np.isfinite(within):
         raise DataError("the bottleneck vectors are too large to fit a final layer to")
-    return variance if variance > 0 else 1.0
+    if within > _ROUNDING * overall:
+        return within
+    return overall if overall > 0 else 1.0
 
 
 def _with_sums(

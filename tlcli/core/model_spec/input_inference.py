@@ -70,8 +70,13 @@ def examine(
     Raises:
         GraphError: something cannot be inferred; the message names the option that sets it.
     """
-    overrides = overrides or InputOverrides()
-    name = str(path)
+    try:
+        return _examine(graph, overrides or InputOverrides(), str(path), labels)
+    except (ValueError, TypeError, KeyError, IndexError, OverflowError) as error:
+        raise GraphError(f"{path} is damaged: its operations do not fit together") from error
+
+
+def _examine(graph: Any, overrides: InputOverrides, name: str, labels: int | None) -> FrozenNetwork:
     layers = Layers(graph, name, "--input_layer", "--output_layer")
     _check_task(layers)
     output = _find_output(layers, overrides.output_layer, labels)
@@ -98,7 +103,7 @@ def examine(
     widened, any_batch = widen_batch(cut, node.name, [output])
     shown = GraphSteps(cut)
     facts = ModelFacts(
-        path=Path(path),
+        path=Path(name),
         kind=ModelKind.FROZEN_GRAPH,
         input=node.name,
         output=output,
