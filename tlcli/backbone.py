@@ -17,6 +17,22 @@ INPUT = "Placeholder"
 
 
 @dataclass(frozen=True)
+class FeatureBlock:
+    """Values of a bottleneck vector that come from one layer of one network.
+
+    Attributes:
+        name: of the layer, for people ("head", "block 15", "efficientnet_lite1 head").
+        size: how many values, one after another.
+        weight: how much the block counts beside the others where they are brought to one scale:
+            its mean square, above 0.
+    """
+
+    name: str
+    size: int
+    weight: float = 1.0
+
+
+@dataclass(frozen=True)
 class BackboneGraph:
     """A frozen backbone, ready to run or to be extended.
 
@@ -25,12 +41,14 @@ class BackboneGraph:
         output: name of the node whose output 0 is the bottleneck, float32 [?, D].
         bottleneck_size: D.
         any_batch: False when the graph takes exactly one image at a time.
+        blocks: the layers that the vector joins, in order; empty where it is one layer's.
     """
 
     graph: Any
     output: str
     bottleneck_size: int
     any_batch: bool = True
+    blocks: tuple[FeatureBlock, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -50,6 +68,8 @@ class Backbone:
         load_graph: builds the graph; may import TensorFlow and take seconds. Always float32.
         bfloat16: the bfloat16 backend that computes the vectors, or None for float32; see
             `tlcli.core.bottlenecks.engine_choice`.
+        parts: the backbones that this one joins, whose vectors lie one after another; empty for
+            a single one.
     """
 
     name: str
@@ -61,6 +81,7 @@ class Backbone:
     bottleneck_size: int | None
     load_graph: Callable[[], BackboneGraph]
     bfloat16: str | None = None
+    parts: tuple[Backbone, ...] = ()
 
     @property
     def precision(self) -> str:
