@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from retrain.presets.choice import DEFAULT_PRESET, PRESETS
 from tlcli.commands.again import program
 from tlcli.commands.options import (
     ACCURACY,
@@ -55,7 +56,14 @@ GROUPS = {
         *("input_mean", "input_std", "precision", "trust", "model_dir", "bottleneck_dir"),
     ),
     "Training": (
-        *("solver", "how_many_training_steps", "learning_rate", "train_batch_size", "seed"),
+        *(
+            "preset",
+            "solver",
+            "how_many_training_steps",
+            "learning_rate",
+            "train_batch_size",
+            "seed",
+        ),
         *("checkpoint_path", "summaries_dir"),
     ),
     "Augmentation": (
@@ -203,12 +211,17 @@ def _option(
     "Save checkpoints here; an interrupted training resumes from them.",
 )
 @click.option(
+    "--preset",
+    type=click.Choice(list(PRESETS), case_sensitive=False),
+    help="Recipe of the training, for all that no other option decides: that of the originals, or "
+    f"one for better or faster classifiers.  [default: {DEFAULT_PRESET}; original with options of "
+    "SGD]",
+)
+@click.option(
     "--solver",
     type=click.Choice(["sgd", "lbfgs", "lda"], case_sensitive=False),
-    default="sgd",
-    show_default=True,
     help="SGD as in the originals, logistic regression by L-BFGS, or discriminant analysis with a "
-    "shrunken covariance, which is fast and best for many labels.",
+    "shrunken covariance, which is fast and best for many labels.  [default: from the preset]",
 )
 @_option("--cross_validate", "K", "Also measure the accuracy over K folds.")
 @_option("--seed", "N", "The same seed gives the same graph.", 0)
@@ -221,7 +234,10 @@ def _option(
 )
 @format_option("text", "json")
 @log_options
+@click.pass_context
 def command(
+    context: click.Context,
+    /,
     output_format: str,
     logging_verbosity: str,
     quiet: bool,
@@ -238,6 +254,13 @@ def command(
     set_up_logging(logging_verbosity, quiet)
     if options["module"]:
         options["module"] = from_home(options["module"])
+    # What the user typed, defaults or not, decides the preset.
+    by_default = click.core.ParameterSource.DEFAULT
+    given = {
+        name: value
+        for name, value in options.items()
+        if context.get_parameter_source(name) is not by_default
+    }
     from retrain.fitting import STEP_LINES
     from retrain.job import retrain
     from retrain.testing import RESULT_LINES
@@ -257,7 +280,7 @@ def command(
             return f"{stages.kept(cache, options['checkpoint_path'])} {written} written.".strip()
 
         with naming_what_is_kept(kept):
-            result = retrain(progress=stages, **options)
+            result = retrain(progress=stages, **given)
             keep_limit()
     # An explicit request, so --quiet does not hide it.
     if options["print_misclassified_test_images"] and not logger.isEnabledFor(logging.INFO):

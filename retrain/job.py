@@ -22,6 +22,7 @@ from retrain.outputs import (
     intermediate_writer,
     write_classifier,
 )
+from retrain.presets.choice import choose
 from retrain.report import (
     Run,
     advice,
@@ -95,10 +96,13 @@ def retrain(
     unknown = set(options) - {field.name for field in fields(RetrainOptions)}
     if unknown:
         raise UsageError(f"there is no option {min(unknown)}; see `tlcli retrain --help`")
+    choice = choose(_with_module(dict(options), tfhub_module, architecture))
     chosen = RetrainOptions(
         image_dir=image_dir,  # type: ignore[arg-type]  # text becomes a path there
-        **_with_module(dict(options), tfhub_module, architecture),
+        **choice.options,
     )
+    for note in choice.notes:
+        logger.info("%s", note)
     check_final_tensor_name(chosen.final_tensor_name)
     check_summaries(chosen)
     with checked_outputs(chosen):
@@ -163,6 +167,7 @@ def _retrain(chosen: RetrainOptions, watcher: Watcher) -> RetrainResult:
             final_layer_only=chosen.final_layer_only,
             example=_example(inputs, tests.rows),
             advice=advice(run),
+            preset=str(chosen.preset),
             split={"by": "names"} if inputs.given_split is None else inputs.given_split.to_dict(),
             confusion=replace(run.measured.figures.confusion, labels=inputs.labels),
             curves=curves(run),
@@ -197,8 +202,9 @@ def _fit_line(options: RetrainOptions, inputs: Inputs, tests: Tests) -> str:
     validation = tests.validation
     images = counted(int(inputs.counts("training").sum()), "image")
     how = f"{options.how_many_training_steps} steps on {images}"
-    if options.solver in _METHODS:
-        how = f"{_METHODS[options.solver]} on {images}"
+    method = _METHODS.get(str(options.solver))
+    if method is not None:
+        how = f"{method} on {images}"
     if validation.accuracy is None:
         return f"{how}, no validation images"
     return f"{how}, {_validation(validation.accuracy)} (N={validation.count})"

@@ -9,6 +9,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypedDict, TypeVar, Union, get_type_hints
 
+from retrain.presets.choice import preset_settings
 from tlcli.core.data.splits import check_percentages
 from tlcli.core.export.model_card import card_path
 from tlcli.errors import UsageError
@@ -83,13 +84,16 @@ class RetrainOptions:
     final_layer_only: bool = False
     final_tensor_name: str = "final_result"
     checkpoint_path: Path | None = None
-    solver: str = "sgd"
+    # None: those of "original"; `retrain.presets.choice` finds the preset that a user means.
+    preset: str | None = None
+    solver: str | None = None
     cross_validate: int | None = None
     seed: int = 0
     min_accuracy: float | None = None
     strict: bool = False
 
     def __post_init__(self) -> None:
+        self._take_preset()
         for field in fields(self):
             value = getattr(self, field.name)
             if value == "":
@@ -104,6 +108,13 @@ class RetrainOptions:
         self._check_ranges()
         self._check_combinations()
         self._check_outputs()
+
+    def _take_preset(self) -> None:
+        if self.preset is None:
+            object.__setattr__(self, "preset", "original")
+        for name, value in preset_settings(str(self.preset)).items():
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, value)
 
     def _check_ranges(self) -> None:
         percentages = ("random_crop", "random_scale", "random_brightness")
@@ -286,8 +297,12 @@ class RetrainKeywords(TypedDict, total=False):
     final_layer_only: Annotated[bool, "export only the final layer, which takes vectors"]
     final_tensor_name: Annotated[str, "name of the scores in the graph"]
     checkpoint_path: Annotated[_OptionalPath, "where a fit that was cut short goes on"]
+    preset: Annotated[
+        Literal["original", "standard", "best", "fast"] | None,
+        "what decides the options of the training that are not given",
+    ]
     solver: Annotated[
-        Literal["sgd", "lbfgs", "lda"],
+        Literal["sgd", "lbfgs", "lda"] | None,
         "the original's steps, logistic regression, or discriminant analysis",
     ]
     cross_validate: Annotated[int | None, "folds of a cross-validation"]

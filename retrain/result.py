@@ -63,6 +63,7 @@ class RetrainResult:
         report: the content of the report page as JSON types, None without a page.
         example: an image to try the graph on, a test image where there is one.
         advice: what to do next, the most useful first, at most five.
+        preset: name of the recipe that the run followed.
         split: what decided the splits ("by": "names", "folders" or "manifest"); of given ones
             also which were "drawn" and the training images left out as "copies_left_out".
         confusion: labels predicted for each true label, of the test images; with cross-validation
@@ -89,6 +90,7 @@ class RetrainResult:
     report: dict[str, Any] | None = None
     example: str | None = None
     advice: tuple[Advice, ...] = ()
+    preset: str = "original"
     split: dict[str, Any] = field(default_factory=lambda: {"by": "names"})
     confusion: ConfusionMatrix = field(default=ConfusionMatrix(0))
     curves: dict[str, Curve] = field(default_factory=dict)
@@ -105,6 +107,7 @@ class RetrainResult:
                 for label, figures in self.labels.items()
             },
             "skipped": [vars(skipped) for skipped in self.skipped],
+            "preset": self.preset,
             "backbone": self.backbone,
             "outputs": {kind: str(path) for kind, path in self.outputs.items()},
             "seconds": {stage: round(value, 3) for stage, value in self.seconds.items()},

@@ -23,6 +23,7 @@ def test_standard_output_is_one_json_object_with_the_contract_keys(trained: Trai
         "validation_accuracy",
         "labels",
         "skipped",
+        "preset",
         "backbone",
         "outputs",
         "seconds",
@@ -35,6 +36,7 @@ def test_standard_output_is_one_json_object_with_the_contract_keys(trained: Trai
     assert counts["images"] == counts["training"] + counts["validation"] + counts["testing"]
     assert sum(label["testing"] for label in result["labels"].values()) == result["test_count"]
     assert result["backbone"]["name"] == "efficientnet_lite0"
+    assert result["preset"] == "original"
     assert result["cache"]["computed"] == sum(x["images"] for x in result["labels"].values())
 
 

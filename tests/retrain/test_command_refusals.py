@@ -78,6 +78,8 @@ def test_strict_ends_at_an_unreadable_image(trained: Trained, tmp_path: Path) ->
         ["--min_accuracy", "high"],
         ["--cross_validate", "1"],
         ["--solver", "adam"],
+        ["--preset", "great"],
+        ["--preset", "standard", "--learning_rate", "0.1"],
         ["--precision", "float16"],
         ["--import_bottlenecks", "texts", "--precision", "bfloat16"],
         ["--input_std", "0"],

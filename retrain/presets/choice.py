@@ -1,0 +1,150 @@
+"""Which preset a run uses, and what the preset decides for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tlcli.errors import UsageError
+from tlcli.text import joined
+
+
+@dataclass(frozen=True)
+class Preset:
+    """What a preset stands for; an option that the user gives counts more.
+
+    Attributes:
+        settings: options by name.
+        joins: the backbone is every EfficientNet-Lite that is installed, joined.
+    """
+
+    settings: Mapping[str, str]
+    joins: bool = False
+
+
+PRESETS = {
+    # The recipe of retrain.py: its log lines, checkpoints and intermediate graphs need the steps.
+    "original": Preset({"solver": "sgd"}),
+    "standard": Preset({"solver": "lda"}),
+    "best": Preset({"solver": "lda"}, joins=True),
+    # The one solver that passes over the vectors only once.
+    "fast": Preset({"solver": "lda"}),
+}
+
+DEFAULT_PRESET = "original"
+"""The preset of a run that names none and asks for nothing of the original's own fit."""
+
+# Options that mean something only for SGD by steps, as retrain.py fits.
+_STEP_OPTIONS = (
+    *("how_many_training_steps", "learning_rate", "train_batch_size", "eval_step_interval"),
+    *("validation_batch_size", "checkpoint_path"),
+    *("intermediate_output_graphs_dir", "intermediate_store_frequency"),
+)
+# Summaries of a fit without steps have no curves, and are of use all the same.
+_FIT_OPTIONS = (*_STEP_OPTIONS, "summaries_dir")
+# Vectors that come from somewhere else, or the layer alone, belong to no other backbone.
+_OWN_BACKBONE = ("module", "import_bottlenecks", "final_layer_only")
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The options of a run with all that its preset decides.
+
+    Attributes:
+        options: by name: those that were given, and those of the preset.
+        decided: names of the options that the preset decided.
+        notes: lines for the log.
+    """
+
+    options: Mapping[str, Any]
+    decided: frozenset[str] = frozenset()
+    notes: tuple[str, ...] = ()
+
+
+def choose(given: Mapping[str, Any], default: str = DEFAULT_PRESET) -> Choice:
+    """Return the options of a run, completed by those of its preset.
+
+    Without a named preset, an option of the original's own fit means "original", so that scripts
+    of retrain.py get what they always got.
+
+    Args:
+        given: the options that the user gave, by name; None counts as not given.
+        default: the preset of a run that names none and has no such option.
+
+    Raises:
+        UsageError: there is no such preset, or it leaves an option of SGD without effect.
+    """
+    given = {name: value for name, value in given.items() if value is not None}
+    notes: list[str] = []
+    name = given.get("preset")
+    if name is None:
+        option = _original_option(given)
+        name = default if option is None else "original"
+        if name != default:
+            notes.append(
+                f"--{option} belongs to SGD as in the originals, so that this is --preset "
+                f"original; without such options it would be {default}"
+            )
+    preset = _preset(name)
+    decided = {key: value for key, value in preset.settings.items() if key not in given}
+    _check_steps(name, {**decided, **given}, given)
+    if preset.joins and not any(map(given.get, _OWN_BACKBONE)):
+        decided["module"], note = _joined()
+        notes += [note] if note else []
+    return Choice({**decided, **given, "preset": name}, frozenset(decided), tuple(notes))
+
+
+def preset_settings(name: str) -> Mapping[str, str]:
+    """Return what a preset decides in a run that gives none of these options.
+
+    Raises:
+        UsageError: there is no such preset.
+    """
+    return _preset(name).settings
+
+
+def _preset(name: str) -> Preset:
+    if name not in PRESETS:
+        *others, last = PRESETS
+        raise UsageError(f"--preset is {name!r}; choose {', '.join(others)} or {last}")
+    return PRESETS[name]
+
+
+def _original_option(given: Mapping[str, Any]) -> str | None:
+    """Return an option of the original's own fit among the given ones, None without any."""
+    if given.get("solver") == "sgd":
+        return "solver sgd"
+    return next((option for option in _FIT_OPTIONS if option in given), None)
+
+
+def _check_steps(name: str, chosen: Mapping[str, Any], given: Mapping[str, Any]) -> None:
+    """Refuse an option of SGD beside a preset that fits otherwise.
+
+    Raises:
+        UsageError: there is one.
+    """
+    if name == "original" or chosen["solver"] == "sgd":
+        return
+    for option in _STEP_OPTIONS:
+        if option in given:
+            raise UsageError(
+                f"--{option} belongs to SGD, and --preset {name} fits with --solver "
+                f"{chosen['solver']}; leave one of the two out, or add --solver sgd"
+            )
+
+
+def _joined() -> tuple[str, str | None]:
+    """Return the EfficientNet-Lites of this machine as one module, and what is missing."""
+    from tlcli.backbones import catalogue
+
+    wheels = [entry for entry in catalogue.entries().values() if entry.kind == "wheel"]
+    here = [entry.name for entry in wheels if catalogue.on_this_machine(entry)]
+    missing = [entry.name for entry in wheels if entry.name not in here]
+    if not missing:
+        return "+".join(here), None
+    are = "is" if len(missing) == 1 else "are"
+    return "+".join(here), (
+        f"{joined(missing)} {are} not installed, and --preset best goes without: "
+        f"pip install 'tlcli[lite]' adds {'it' if len(missing) == 1 else 'them'}"
+    )
