@@ -18,8 +18,6 @@ from tlcli.core.data.splits import sort_key
 from tlcli.core.evaluation.metrics import CrossValidation, assign_folds, cross_validate
 from tlcli.core.final_layer.checkpoint import Checkpoint, fit_digest
 from tlcli.core.final_layer.curve import CurveMeter, CurvePoint
-from tlcli.core.final_layer.discriminant_analysis import fit_lda
-from tlcli.core.final_layer.logistic_regression import fit_lbfgs
 from tlcli.core.final_layer.samples import Samples
 from tlcli.core.final_layer.sgd import (
     FinalLayer,
@@ -27,8 +25,9 @@ from tlcli.core.final_layer.sgd import (
     SgdSettings,
     SgdState,
     StepStatistics,
-    fit_sgd,
 )
+from tlcli.core.fitting.feature_scaling import scaling_for
+from tlcli.core.fitting.fit_layer import FitSettings, fit_layer
 from tlcli.progress import Progress
 from tlcli.report.collect import spread
 
@@ -127,8 +126,20 @@ def sgd_settings(options: RetrainOptions) -> SgdSettings:
     )
 
 
+def fit_settings(inputs: Inputs, options: RetrainOptions) -> FitSettings:
+    """Return how the options ask for a final layer to be fitted."""
+    return FitSettings(len(inputs.labels), options.solver, sgd_settings(options))
+
+
 def _fit_steps(inputs: Inputs, options: RetrainOptions, observers: Observers) -> Fitted:
     training, validation = training_samples(inputs), samples(inputs, "validation")
+    scaling = scaling_for(training, inputs.blocks)
+    if scaling is not None:
+        training, validation = scaling.apply(training), scaling.apply(validation)
+
+    def plain(layer: FinalLayer) -> FinalLayer:
+        return layer if scaling is None else scaling.fold(layer)
+
     settings = sgd_settings(options)
     if settings.learning_rate > LARGE_RATE:
         logger.warning(
@@ -148,7 +159,7 @@ def _fit_steps(inputs: Inputs, options: RetrainOptions, observers: Observers) ->
     run = SgdFit(training, label_count, settings, validation=validation, start=start)
     if start is not None and checkpoint is not None:
         logger.info("The fit goes on at step %d, from %s", start.steps_done, checkpoint.path)
-    fitted = Fitted(untrained, untrained)
+    fitted = Fitted(plain(untrained), plain(untrained))
     meter = CurveMeter(training, validation, label_count, settings)
 
     def on_evaluation(statistics: StepStatistics) -> None:
@@ -177,10 +188,10 @@ def _fit_steps(inputs: Inputs, options: RetrainOptions, observers: Observers) ->
         # The original stored after step N, counted from 0, and never after the first.
         step = state.steps_done - 1
         if write_intermediate and step > 0 and step % options.intermediate_store_frequency == 0:
-            write_intermediate(step, state.layer())
+            write_intermediate(step, plain(state.layer()))
 
     try:
-        fitted.layer = run.run(on_evaluation=on_evaluation, on_step=on_step)
+        fitted.layer = plain(run.run(on_evaluation=on_evaluation, on_step=on_step))
         if not fitted.curve:  # a finished fit that was picked up again
             add_point(run.state)
     finally:
@@ -209,15 +220,15 @@ def _log(statistics: StepStatistics) -> None:
 
 def _fit_at_once(inputs: Inputs, options: RetrainOptions) -> Fitted:
     """Fit by a solver without steps."""
-    training, label_count = training_samples(inputs), len(inputs.labels)
-    untrained = SgdFit(training, label_count, sgd_settings(options)).state.layer()
-    if options.solver == "lda":
-        analysis = fit_lda(training, label_count)
-        logger.info("Shrinkage %.3g, chosen by %s", analysis.shrinkage, analysis.selection)
-        return Fitted(analysis.layer, untrained)
-    fitted = fit_lbfgs(training, label_count, validation=samples(inputs, "validation"))
-    logger.info("Regularisation strength %.3g, chosen by %s", fitted.l2_strength, fitted.selection)
-    return Fitted(fitted.layer, untrained)
+    training, settings = training_samples(inputs), fit_settings(inputs, options)
+    untrained = SgdFit(training, settings.label_count, settings.sgd).state.layer()
+    found = fit_layer(training, samples(inputs, "validation"), inputs.blocks, settings)
+    for name, what in (("shrinkage", "Shrinkage"), ("l2_strength", "Regularisation strength")):
+        if name in found.details:
+            logger.info(
+                "%s %.3g, chosen by %s", what, found.details[name], found.details["chosen_by"]
+            )
+    return Fitted(found.layer, untrained)
 
 
 @dataclass(frozen=True)
@@ -242,8 +253,7 @@ def cross_validate_fit(
         UsageError: there are more folds than a label has images.
     """
     assert options.cross_validate is not None
-    settings = sgd_settings(options)
-    label_count = len(inputs.labels)
+    settings = fit_settings(inputs, options)
 
     # In the order of names, so that folds do not depend on the split.
     names = [image.name for image in inputs.images]
@@ -252,11 +262,7 @@ def cross_validate_fit(
     targets = inputs.targets[rows_by_name]
 
     def fit_fold(training: Samples) -> FinalLayer:
-        if options.solver == "lda":
-            return fit_lda(training, label_count).layer
-        if options.solver == "lbfgs":
-            return fit_lbfgs(training, label_count).layer
-        return fit_sgd(training, label_count, settings)
+        return fit_layer(training, None, inputs.blocks, settings).layer
 
     fold_of = assign_folds(
         targets,

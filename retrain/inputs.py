@@ -20,7 +20,7 @@ from retrain.sources import (
     report_skipped,
     warn_of_few,
 )
-from tlcli.backbone import Backbone
+from tlcli.backbone import Backbone, FeatureBlock
 from tlcli.core.data.image_folder import Dataset, ImageFile
 from tlcli.core.data.splits import SPLITS, cross_label_duplicates
 from tlcli.errors import DataError, ImageError, UsageError
@@ -66,6 +66,7 @@ class Inputs:
         cache: counts of vectors by where they came from.
         backbone: what computed the vectors, in the precision they have; None: all imported.
         given_split: what is known of the split where the data give it, else None.
+        blocks: the layers that a vector joins, in order; empty where it is one layer's.
     """
 
     labels: tuple[str, ...]
@@ -81,6 +82,7 @@ class Inputs:
     cache: dict[str, int] = field(default_factory=dict)
     backbone: Backbone | None = None
     given_split: GivenSplit | None = None
+    blocks: tuple[FeatureBlock, ...] = ()
 
     def part(self, split: str) -> slice:
         """Return where the rows of one split are."""

@@ -12,6 +12,7 @@ from retrain.fitting import Observers, cross_validate_fit, fit, training_samples
 from retrain.inputs import Inputs
 from retrain.options import RetrainOptions
 from tests.core.final_layer.test_sgd import make_samples
+from tlcli.backbone import FeatureBlock
 from tlcli.core.data.image_folder import ImageFile
 from tlcli.core.evaluation.metrics import evaluate_layer
 from tlcli.core.final_layer.samples import Samples
@@ -98,3 +99,24 @@ def test_a_finished_fit_that_is_picked_up_has_one_point(inputs: Inputs, tmp_path
     first = fit(inputs, chosen, Observers())
     again = fit(inputs, chosen, Observers())
     assert again.curve == first.curve[-1:]
+
+
+@pytest.mark.parametrize("solver", ["sgd", "lda"])
+def test_vectors_of_several_layers_are_scaled_and_the_layer_takes_plain_ones(
+    inputs: Inputs, solver: str
+) -> None:
+    size = inputs.bottleneck_size
+    noise = np.random.Generator(np.random.Philox(0)).standard_normal(inputs.vectors.shape) * 1e4
+    joined = replace(
+        inputs,
+        vectors=np.concatenate([noise, inputs.vectors], axis=1).astype(np.float32),
+        blocks=(FeatureBlock("noise", size), FeatureBlock("signal", size, 4.0)),
+    )
+    chosen = options(solver=solver, how_many_training_steps=300)
+    fitted = fit(joined, chosen)
+    part = joined.part("validation")
+    validation = Samples(joined.vectors[part], joined.targets[part])
+    assert (evaluate_layer(fitted.layer, validation).accuracy or 0) > 0.8
+    assert solver == "lda" or fitted.curve[-1].validation_accuracy == pytest.approx(
+        evaluate_layer(fitted.layer, validation).accuracy
+    )

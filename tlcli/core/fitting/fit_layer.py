@@ -1,0 +1,95 @@
+"""One way to fit a final layer for all who need one: retraining, its folds, and benchmarks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from tlcli.backbone import FeatureBlock
+from tlcli.core.final_layer.discriminant_analysis import fit_lda
+from tlcli.core.final_layer.logistic_regression import fit_lbfgs
+from tlcli.core.final_layer.samples import Samples
+from tlcli.core.final_layer.sgd import FinalLayer, SgdSettings, fit_sgd
+from tlcli.core.fitting.feature_scaling import scaling_for
+
+SOLVERS = ("sgd", "lbfgs", "lda")
+"""Solvers by name, the original's first."""
+
+
+@dataclass(frozen=True)
+class FitSettings:
+    """How a final layer is fitted.
+
+    Attributes:
+        label_count: L.
+        solver: one of `SOLVERS`.
+        sgd: steps, rates and seed of the solver "sgd".
+    """
+
+    label_count: int
+    solver: str = "sgd"
+    sgd: SgdSettings = field(default_factory=SgdSettings)
+
+
+@dataclass(frozen=True)
+class FittedLayer:
+    """A final layer over plain vectors.
+
+    Attributes:
+        layer: what was fitted, all scaling folded in.
+        solver: the one of `SOLVERS` that fitted it.
+        details: how it chose what it had to choose, as JSON types.
+    """
+
+    layer: FinalLayer
+    solver: str
+    details: dict[str, Any] = field(default_factory=dict)
+
+
+def fit_layer(
+    training: Samples,
+    validation: Samples | None,
+    blocks: Sequence[FeatureBlock],
+    settings: FitSettings,
+) -> FittedLayer:
+    """Fit a final layer.
+
+    Args:
+        training: at least one row.
+        validation: rows on which a solver may choose its strength; None: folds of the training
+            rows are used.
+        blocks: the layers that a vector joins; vectors of several are scaled, those of one (or
+            with no blocks given) stay as they are.
+        settings: the solver and what it needs.
+
+    Raises:
+        DataError: no training rows, or vectors too large to square.
+        TlcliError: the fit diverged.
+    """
+    scaling = scaling_for(training, blocks)
+    if scaling is not None:
+        training = scaling.apply(training)
+        validation = None if validation is None else scaling.apply(validation)
+    fitted = _fit(training, validation, settings)
+    if scaling is not None:
+        fitted = replace(fitted, layer=scaling.fold(fitted.layer))
+    return fitted
+
+
+def _fit(training: Samples, validation: Samples | None, settings: FitSettings) -> FittedLayer:
+    label_count = settings.label_count
+    if settings.solver == "lda":
+        analysis = fit_lda(training, label_count)
+        details = {
+            "shrinkage": analysis.shrinkage,
+            "temperature": analysis.temperature,
+            "chosen_by": analysis.selection,
+        }
+        return FittedLayer(analysis.layer, "lda", details)
+    if settings.solver == "lbfgs":
+        regression = fit_lbfgs(training, label_count, validation=validation)
+        strength = regression.l2_strength
+        details = {"l2_strength": strength, "chosen_by": regression.selection}
+        return FittedLayer(regression.layer, "lbfgs", details)
+    return FittedLayer(fit_sgd(training, label_count, settings.sgd), "sgd")
