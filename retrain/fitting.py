@@ -128,7 +128,7 @@ def sgd_settings(options: RetrainOptions) -> SgdSettings:
 
 def fit_settings(inputs: Inputs, options: RetrainOptions) -> FitSettings:
     """Return how the options ask for a final layer to be fitted."""
-    return FitSettings(len(inputs.labels), options.solver, sgd_settings(options))
+    return FitSettings(len(inputs.labels), str(options.solver), sgd_settings(options))
 
 
 def _fit_steps(inputs: Inputs, options: RetrainOptions, observers: Observers) -> Fitted:
