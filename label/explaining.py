@@ -12,9 +12,12 @@ from PIL import Image, ImageDraw
 
 from label.fonts import FONT_SIZE, Fonts
 from tlcli.arrays import Array
-from tlcli.core.classifier.activation_maps import ActivationMapper, NoActivationMapError, overlay
 from tlcli.core.classifier.classifier import Classifier
+from tlcli.core.classifier.explanations import classifier_maps
 from tlcli.core.classifier.outputs import Prediction
+from tlcli.core.heat_maps.activation_maps import ActivationMapper
+from tlcli.core.heat_maps.linear_head import NoActivationMapError
+from tlcli.core.heat_maps.overlay import overlay
 from tlcli.core.images.thumbnails import picture
 from tlcli.errors import GraphError, ImageError
 from tlcli.system.atomic_files import write_bytes
@@ -66,9 +69,7 @@ class Explainer(Closing):
         self._mapper: ActivationMapper | None = None
         self.written = 0
         try:
-            self._mapper = ActivationMapper.for_classifier(
-                classifier, options, allow_tensorflow=True
-            )
+            self._mapper = classifier_maps(classifier, options, allow_tensorflow=True)
         except NoActivationMapError as error:
             self._warn(error)
 

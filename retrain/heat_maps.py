@@ -1,7 +1,9 @@
 """Where the network looked in the test images that the report shows.
 
-An image costs some 15 ms of processor time and preparing the network 300 ms, so the feature
-maps are stored in the bottleneck cache: the same run again computes none.
+An image costs some 15 ms of processor time and preparing the network 300 ms, so what was computed
+is stored in the bottleneck cache: the same run again computes nothing. Where the bottleneck is the
+average of one map, that map is stored and serves every final layer. Several maps would take
+megabytes per image, so the finished heat map is stored, which serves one final layer.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from tlcli.arrays import Array
 from tlcli.backbone import INPUT, Backbone
 from tlcli.core.final_layer.sgd import FinalLayer
 from tlcli.errors import CacheError, GraphError, ImageError
+from tlcli.system.digests import sha256_bytes
 
 if TYPE_CHECKING:
     from tlcli.core.bottlenecks.cache import BottleneckStore
@@ -32,10 +35,13 @@ class HeatMaps:
     Attributes:
         maps: row in the inputs -> float32 [gh, gw].
         missing: one sentence where a whole run has none, else None.
+        shown: of each layer that the bottleneck joins, whether its share is in the maps; empty
+            where it is the average of one map.
     """
 
     maps: dict[int, Array] = field(default_factory=dict)
     missing: str | None = None
+    shown: tuple[bool, ...] = ()
 
 
 def heat_maps(
@@ -50,71 +56,120 @@ def heat_maps(
         return HeatMaps(missing="No heat maps: there are no photos of these images.")
     # Imported vectors alone need neither the cache nor what decodes images.
     from tlcli.core.bottlenecks.cache import BottleneckStore
-    from tlcli.core.classifier.activation_maps import NoActivationMapError
+    from tlcli.core.heat_maps.linear_head import NoActivationMapError
 
+    job = _Job(inputs, backbone, layer, shown)
     try:
         with BottleneckStore(options.bottleneck_dir) as store:
-            parts = _bottleneck_parts(inputs, backbone, store, list(shown))
+            return _maps(job, store)
     except NoActivationMapError as error:
         return HeatMaps(missing=f"No heat maps of this backbone: {error}.")
     except (GraphError, CacheError) as error:
         # The run has done its work; a picture is no reason to end it.
         return HeatMaps(missing=f"No heat maps: {error}.")
-    return HeatMaps(
-        {row: found @ layer.weights[:, shown[row]] for row, found in parts.items()}  # [gh, gw]
-    )
 
 
-def _bottleneck_parts(
-    inputs: Inputs, backbone: Backbone, store: BottleneckStore, rows: list[int]
-) -> dict[int, Array]:
-    """Return each position's part of the bottleneck, [gh, gw, D], of the images that can be read.
+@dataclass(frozen=True)
+class _Job:
+    """What heat maps are made of; ``labels`` is by row."""
 
-    The bottleneck is the mean of them, so they need nothing but the final layer to become a
-    map, and the graph is loaded only where an image is new.
+    inputs: Inputs
+    backbone: Backbone
+    layer: FinalLayer
+    labels: Mapping[int, int]
+
+    def column(self, row: int) -> Array:
+        """Return the weights [D] of the label of an image."""
+        return self.layer.weights[:, self.labels[row]]
+
+
+def _maps(job: _Job, store: BottleneckStore) -> HeatMaps:
+    """Return the maps of the images that can be read.
+
+    The graph is loaded only where an image is new.
     """
-    # Cached as another kind of vector, which begins with gh and gw.
+    # Cached as another kind of vector.
     from tlcli.core.bottlenecks.cache_usage import MAPS
 
-    fingerprint = f"{backbone.fingerprint}{MAPS}"
-    contents = {row: content for row in rows if (content := inputs.contents[row])}
-    stored = store.get(fingerprint, None, contents.values())
-    parts: dict[int, Array] = {}
+    fingerprint = f"{job.backbone.fingerprint}{MAPS}"
+    contents = {row: content for row in job.labels if (content := job.inputs.contents[row])}
+    keys = {
+        row: sha256_bytes(content.encode() + np.ascontiguousarray(job.column(row)).tobytes())
+        for row, content in contents.items()
+    }
+    stored = store.get(fingerprint, None, [*contents.values(), *keys.values()])
+    found: dict[int, Array] = {}
+    shown: tuple[bool, ...] = ()
     for row, content in contents.items():
         if content in stored:
-            height, width = stored[content][:2].astype(int)
-            parts[row] = stored[content][2:].reshape(height, width, inputs.bottleneck_size)
-    if len(parts) < len(rows):
-        computed = _computed(inputs, backbone, [row for row in rows if row not in parts])
-        packed = {
-            contents[row]: np.concatenate([np.array(found.shape[:2], np.float32), found.ravel()])
-            for row, found in computed.items()
-            if row in contents
-        }
-        store.put(fingerprint, None, packed)
-        parts.update(computed)
-    return parts
+            features = _unpacked(stored[content], job.inputs.bottleneck_size)
+            found[row] = features @ job.column(row)  # [gh, gw]
+        elif keys[row] in stored:
+            shown, packed = _without_flags(stored[keys[row]])
+            found[row] = _unpacked(packed)
+    rows = [row for row in job.labels if row not in found]
+    if rows:
+        shown, computed = _computed(job, rows)
+        if shown:
+            packs = {keys[row]: _packed(computed[row], shown) for row in computed if row in keys}
+            found.update(computed)
+        else:
+            packs = {contents[row]: _packed(computed[row]) for row in computed if row in keys}
+            found.update({row: computed[row] @ job.column(row) for row in computed})
+        store.put(fingerprint, None, packs)
+    return HeatMaps(found, shown=shown)
 
 
-def _computed(inputs: Inputs, backbone: Backbone, rows: list[int]) -> dict[int, Array]:
-    from tlcli.core.classifier.activation_maps import ActivationMapper
+def _computed(job: _Job, rows: list[int]) -> tuple[tuple[bool, ...], dict[int, Array]]:
+    """Return what is stored of images: of one map the features, of several the finished map.
+
+    Returns:
+        ``shown`` as in `HeatMaps`, and by row float32 [gh, gw, D] where that is empty, else
+        float32 [gh, gw].
+    """
+    from tlcli.core.export.frozen_graph import FINAL_TENSOR_NAME, append_final_layer
+    from tlcli.core.heat_maps.activation_maps import ActivationMapper
+    from tlcli.core.heat_maps.linear_head import find_linear_end
     from tlcli.core.images.preprocessing import Preprocessing
 
-    preprocessing = Preprocessing("tlcli-1", backbone.height, backbone.width)
-    found: dict[int, Array] = {}
+    preprocessing = Preprocessing("tlcli-1", job.backbone.height, job.backbone.width)
+    loaded = job.backbone.load_graph()
+    graph, output = loaded.graph, loaded.output
+    maps = find_linear_end(graph, output).maps
+    shown = tuple(each.features is not None for each in maps) if len(maps) > 1 else ()
+    if shown:
+        graph, output = append_final_layer(loaded, job.layer), FINAL_TENSOR_NAME
     # TensorFlow's import takes seconds, which pictures are not worth.
     allow = "tensorflow" in sys.modules
-    loaded = backbone.load_graph()
     mapper = ActivationMapper(
-        loaded.graph, INPUT, loaded.output, any_batch=loaded.any_batch, allow_tensorflow=allow
+        graph, INPUT, output, any_batch=loaded.any_batch, allow_tensorflow=allow
     )
+    found: dict[int, Array] = {}
     with closing(mapper):
         for row in rows:
-            file = inputs.images[row].file
+            file = job.inputs.images[row].file
             assert file is not None
             try:
                 pixels = preprocessing.read(file)
             except ImageError:  # gone since it was hashed, or an empty stand-in for a vector
                 continue
-            found[row] = mapper.maps(preprocessing.scale(pixels[None]))[0]
-    return found
+            labels = [job.labels[row]] if shown else None
+            found[row] = mapper.maps(preprocessing.scale(pixels[None]), labels)[0]
+    return shown, found
+
+
+def _packed(found: Array, shown: tuple[bool, ...] = ()) -> Array:
+    """Return a map [gh, gw, ...] as a vector that begins with its size, and then ``shown``."""
+    flags = [len(shown), *shown] if shown else []
+    return np.concatenate([np.array([*found.shape[:2], *flags], np.float32), found.ravel()])
+
+
+def _unpacked(packed: Array, *sizes: int) -> Array:
+    """Return [gh, gw, *sizes]."""
+    height, width = packed[:2].astype(int)
+    return packed[2:].reshape(height, width, *sizes)
+
+
+def _without_flags(packed: Array) -> tuple[tuple[bool, ...], Array]:
+    end = 3 + int(packed[2])
+    return tuple(packed[3:end].astype(bool).tolist()), np.delete(packed, np.s_[2:end])

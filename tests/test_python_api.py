@@ -68,7 +68,7 @@ REVEALED = [
     "list[float]",
     "tlcli.core.classifier.outputs.Predictions",
     "float | None",
-    "tlcli.core.classifier.activation_maps.Explanation",
+    "tlcli.core.classifier.explanations.Explanation",
     "tuple[Any, ...]",
     "tlcli.core.evaluation.graph_accuracy.GraphAccuracy",
 ]

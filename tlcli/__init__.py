@@ -22,8 +22,8 @@ from tlcli.errors import TlcliError
 if TYPE_CHECKING:
     from retrain.job import retrain
     from retrain.result import RetrainResult
-    from tlcli.core.classifier.activation_maps import Explanation
     from tlcli.core.classifier.classifier import Classifier
+    from tlcli.core.classifier.explanations import Explanation
     from tlcli.core.classifier.loading import load
     from tlcli.core.classifier.outputs import Prediction, Predictions
     from tlcli.core.evaluation.confusion import ConfusionMatrix
@@ -50,7 +50,7 @@ __all__ = [
 _HOMES = {
     "Classifier": "tlcli.core.classifier.classifier",
     "ConfusionMatrix": "tlcli.core.evaluation.confusion",
-    "Explanation": "tlcli.core.classifier.activation_maps",
+    "Explanation": "tlcli.core.classifier.explanations",
     "GraphAccuracy": "tlcli.core.evaluation.graph_accuracy",
     "Prediction": "tlcli.core.classifier.outputs",
     "Predictions": "tlcli.core.classifier.outputs",

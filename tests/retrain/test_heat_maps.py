@@ -11,9 +11,9 @@ from retrain.heat_maps import heat_maps
 from retrain.inputs import Inputs
 from retrain.options import RetrainOptions
 from tlcli.backbone import Backbone, BackboneGraph
-from tlcli.core.classifier.activation_maps import ActivationMapper
 from tlcli.core.data.image_folder import ImageFile
 from tlcli.core.final_layer.sgd import FinalLayer
+from tlcli.core.heat_maps.activation_maps import ActivationMapper
 from tlcli.graph.nodes import const, new_graph, node, placeholder
 
 LAYER = FinalLayer(np.array([[1, -1], [0, 0], [-1, 1]], np.float32), np.zeros(2, np.float32))
@@ -121,3 +121,43 @@ def test_a_final_layer_alone(inputs: Inputs, tmp_path: Path, without: str) -> No
         {0: 0},
     )
     assert found.missing == "No heat maps: the final layer was trained alone."
+
+
+def joined_backbone() -> Backbone:
+    """Return one whose bottleneck joins the colours' averages, highest values and halves' means."""
+    nodes = [
+        placeholder("Placeholder", np.float32, [None, 4, 4, 3]),
+        node("features", "Relu", ["Placeholder"], T=np.float32),
+        const("axes", np.array([1, 2], np.int32)),
+        node("pooled", "Mean", ["features", "axes"], T=np.float32, Tidx=np.int32),
+        node("highest", "Max", ["features", "axes"], T=np.float32, Tidx=np.int32),
+        node(
+            "halves", "AvgPool", ["features"], T=np.float32, ksize=[1, 2, 2, 1],
+            strides=[1, 2, 2, 1], padding="VALID", data_format="NHWC",
+        ),
+        node("again", "Mean", ["halves", "axes"], T=np.float32, Tidx=np.int32),
+        const("axis", np.array(1, np.int32)),
+        node("joint", "ConcatV2", ["pooled", "highest", "again", "axis"], T=np.float32, N=3),
+    ]  # fmt: skip
+    graph = BackboneGraph(new_graph(nodes), "joint", 9)
+    return Backbone("net", "a test", "unknown", 4, 4, "cd", 9, lambda: graph)
+
+
+def test_several_layers_add_their_shares_once(inputs: Inputs, tmp_path: Path) -> None:
+    weights = np.zeros((9, 2), np.float32)
+    weights[0, 0], weights[3, 0], weights[6, 0] = 1, 100, 2
+    layer, biases = FinalLayer(weights, LAYER.biases), LAYER.biases
+    joined = replace(inputs, backbone=joined_backbone(), vectors=np.zeros((4, 9), np.float32))
+    first = heat_maps(joined, options(tmp_path), layer, {0: 0, 1: 1, 2: 0})
+    assert first.missing is None
+    assert first.shown == (True, False, True)
+    np.testing.assert_allclose(first.maps[0], np.full((4, 4), 3))
+    np.testing.assert_allclose(first.maps[1], np.zeros((4, 4)))
+    # Not even the graph is loaded for the same images, labels and layer.
+    unloaded = replace(joined_backbone(), load_graph=None)  # type: ignore[arg-type]
+    again = heat_maps(replace(joined, backbone=unloaded), options(tmp_path), layer, {0: 0, 1: 1})
+    assert again.shown == first.shown
+    for row in (0, 1):
+        np.testing.assert_array_equal(again.maps[row], first.maps[row])
+    doubled = heat_maps(joined, options(tmp_path), FinalLayer(2 * weights, biases), {0: 0})
+    np.testing.assert_allclose(doubled.maps[0], np.full((4, 4), 6))

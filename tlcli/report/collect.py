@@ -80,7 +80,7 @@ def pictures(
         upright: apply its EXIF orientation, as the network does.
     """
     # Imported vectors alone need nothing that decodes images.
-    from tlcli.core.classifier.activation_maps import overlay
+    from tlcli.core.heat_maps.overlay import overlay
     from tlcli.core.images.thumbnails import picture
 
     image = picture(source, THUMBNAIL_SIDE, upright=upright)

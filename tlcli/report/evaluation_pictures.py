@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tlcli.arrays import Array
-from tlcli.core.classifier.activation_maps import NoActivationMapError
 from tlcli.core.classifier.classifier import Classifier
 from tlcli.core.evaluation.comparison import Difference
 from tlcli.core.evaluation.graph_accuracy import Misclassified
+from tlcli.core.heat_maps.linear_head import NoActivationMapError
 from tlcli.errors import GraphError, ImageError
 from tlcli.report.collect import file_link, mistakes_shown, pictures
 from tlcli.report.data import ListedImage, MistakeGroup, TestImage

@@ -11,9 +11,12 @@ import numpy as np
 from PIL import Image
 
 from tlcli.arrays import Array
-from tlcli.core.classifier.activation_maps import ActivationMapper, NoActivationMapError, overlay
 from tlcli.core.classifier.classifier import Classifier
+from tlcli.core.classifier.explanations import classifier_maps
 from tlcli.core.classifier.loading import load
+from tlcli.core.heat_maps.activation_maps import ActivationMapper
+from tlcli.core.heat_maps.linear_head import NoActivationMapError
+from tlcli.core.heat_maps.overlay import overlay
 from tlcli.core.images.decoding import open_image, orientation
 from tlcli.core.images.thumbnails import picture
 from tlcli.errors import GraphError, ImageError
@@ -249,7 +252,7 @@ def open_model(graph: Path, name: str | None, max_pixels: int, **options: Any) -
     classifier = load(graph, **options)
     mapper: ActivationMapper | str
     try:
-        mapper = ActivationMapper.for_classifier(classifier, options)
+        mapper = classifier_maps(classifier, options)
     except (GraphError, OSError) as error:
         mapper = str(error)
     return ServedModel(classifier, about(classifier, name), max_pixels, mapper)

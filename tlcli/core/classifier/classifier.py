@@ -28,7 +28,7 @@ from tlcli.system.cpus import available_cpus
 from tlcli.text import counted
 
 if TYPE_CHECKING:
-    from tlcli.core.classifier.activation_maps import Explanation
+    from tlcli.core.classifier.explanations import Explanation
     from tlcli.core.export.model_card import ModelCard
 
 _Named = tuple[str, "Source | ImageError"]
@@ -54,7 +54,7 @@ class Engine(Protocol):
 
 
 class Explainer(Protocol):
-    """What makes the heat maps of a graph: `activation_maps.GraphExplainer`."""
+    """What makes the heat maps of a graph: `explanations.GraphExplainer`."""
 
     def __call__(self, name: str, source: Source, label: str | None) -> Explanation:
         """Return what ``Classifier.explain`` returns."""

@@ -12,8 +12,8 @@ from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
-from tlcli.core.classifier.activation_maps import GraphExplainer
 from tlcli.core.classifier.classifier import Classifier
+from tlcli.core.classifier.explanations import GraphExplainer
 from tlcli.core.classifier.load_frozen import load_frozen
 from tlcli.core.classifier.load_litert import load_litert
 from tlcli.core.classifier.load_request import LoadRequest

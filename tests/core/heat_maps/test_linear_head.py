@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tlcli.core.model_spec.linear_head import NoActivationMapError, find_linear_end
+from tlcli.core.heat_maps.linear_head import NoActivationMapError, find_linear_end
 from tlcli.graph.nodes import const, new_graph, node, placeholder
 
 
@@ -30,8 +30,9 @@ def averaged(axes: Any, *more: Any) -> Any:
 @pytest.mark.parametrize("output", ["output", "output:0"])
 def test_mean_over_the_places(axes: list[int], output: str) -> None:
     found = find_linear_end(averaged(axes), output)
-    assert found.features == "features"
-    assert found.window is found.weights is None
+    (only,) = found.maps
+    assert only.features == "features"
+    assert only.window is only.weights is found.weights is None
 
 
 @pytest.mark.parametrize("axes", [[2, 3], [1], [0, 1], [3]])
@@ -58,7 +59,7 @@ def pooled(padding: bytes = b"VALID", data_format: bytes = b"NHWC") -> Any:
 
 def test_average_pool() -> None:
     found = find_linear_end(pooled(), "output")
-    assert (found.features, found.window) == ("features", (4, 3))
+    assert [(each.features, each.window) for each in found.maps] == [("features", (4, 3))]
 
 
 @pytest.mark.parametrize("graph", [pooled(b"SAME"), pooled(data_format=b"NCHW")])
@@ -148,3 +149,103 @@ def test_weights_behind_what_leaves_their_values_unchanged(op: str, found: bool)
     else:
         with pytest.raises(NoActivationMapError, match="MatMul"):
             find_linear_end(graph, "logits")
+
+
+def joint(name: str, parts: list[str], axis: int = 1, rank: int = 0) -> list[Any]:
+    stored = np.array([axis] * rank if rank else axis, np.int32)
+    read = [*parts, f"{name}/axis"]
+    return [
+        const(f"{name}/axis", stored),
+        node(name, "ConcatV2", read, T=np.float32, N=len(parts), Tidx=np.int32),
+    ]
+
+
+def two_averages(*more: Any) -> Any:
+    return averaged(
+        [1, 2],
+        node("small", "MaxPool", ["Placeholder"], T=np.float32),
+        node("mean", "Mean", ["small", "same_axes"], T=np.float32, Tidx=np.int32),
+        *more,
+    )
+
+
+@pytest.mark.parametrize("axis", [1, -1])
+def test_joined_averages(axis: int) -> None:
+    graph = two_averages(
+        *joint("inner", ["mean", "output"], axis),
+        const("weights", np.ones((9, 2), np.float32)),
+        node("same", "Identity", ["inner"], T=np.float32),
+        *joint("outer", ["output", "same"], axis, rank=1),
+        node("logits", "MatMul", ["outer", "weights"]),
+        node("scores", "Softmax", ["logits"], T=np.float32),
+    )
+    found = find_linear_end(graph, "scores")
+    assert [(each.values, each.features) for each in found.maps] == [
+        ("output", "features"),
+        ("mean", "small"),
+        ("output", "features"),
+    ]
+    assert found.weights is not None
+    assert found.weights.shape == (9, 2)
+
+
+def test_a_linear_layer_before_the_joint() -> None:
+    graph = two_averages(
+        const("weights", WEIGHTS),
+        node("product", "MatMul", ["mean", "weights"]),
+        *joint("all", ["output", "product"]),
+    )
+    found = find_linear_end(graph, "all")
+    assert found.weights is found.maps[0].weights is None
+    assert (found.maps[1].values, found.maps[1].features) == ("product", "small")
+    np.testing.assert_array_equal(found.maps[1].weights, WEIGHTS)
+
+
+def test_a_part_that_is_no_average_has_a_reason() -> None:
+    graph = two_averages(
+        node("curved", "Relu", ["mean"], T=np.float32), *joint("all", ["curved", "output"])
+    )
+    curved, linear = find_linear_end(graph, "all").maps
+    assert (curved.values, curved.features) == ("curved", None)
+    assert curved.reason == "its operation Relu ('curved') is not linear in averaged features"
+    assert linear.features == "features"
+    with pytest.raises(NoActivationMapError, match="Relu"):
+        find_linear_end(two_averages(*curved_only()), "all")
+
+
+def curved_only() -> list[Any]:
+    return [
+        node("curved", "Relu", ["mean"], T=np.float32),
+        node("again_curved", "Relu", ["output"], T=np.float32),
+        *joint("all", ["curved", "again_curved"]),
+    ]
+
+
+@pytest.mark.parametrize(
+    "nodes",
+    [
+        joint("all", ["output", "mean"], axis=0),
+        [node("all", "ConcatV2", ["output", "mean", "Placeholder"], T=np.float32)],
+        [node("all", "ConcatV2", ["same_axes"], T=np.float32)],
+    ],
+)
+def test_other_joints_are_refused(nodes: list[Any]) -> None:
+    with pytest.raises(NoActivationMapError, match="ConcatV2"):
+        find_linear_end(two_averages(*nodes), "all")
+
+
+def test_weights_between_two_joints_are_a_reason() -> None:
+    graph = two_averages(
+        *joint("inner", ["output", "mean"]),
+        const("weights", np.ones((6, 2), np.float32)),
+        node("product", "MatMul", ["inner", "weights"]),
+        *joint("all", ["output", "product"]),
+    )
+    assert "before they are joined again" in find_linear_end(graph, "all").maps[1].reason
+
+
+def test_joints_that_read_joints_end() -> None:
+    levels = [joint(f"joint_{n + 1}", [f"joint_{n}", f"joint_{n}"]) for n in range(40)]
+    nodes = [*joint("joint_0", ["output", "mean"]), *(each for level in levels for each in level)]
+    with pytest.raises(NoActivationMapError, match="more than 256 parts"):
+        find_linear_end(two_averages(*nodes), "joint_40")
