@@ -23,6 +23,7 @@ from retrain.outputs import (
     write_classifier,
 )
 from retrain.presets.choice import choose
+from retrain.presets.costs import Timing, Usage, usage
 from retrain.report import (
     Run,
     advice,
@@ -167,7 +168,7 @@ def _retrain(chosen: RetrainOptions, watcher: Watcher) -> RetrainResult:
             final_layer_only=chosen.final_layer_only,
             example=_example(inputs, tests.rows),
             advice=advice(run),
-            preset=str(chosen.preset),
+            usage=_usage(chosen, inputs, clock),
             split={"by": "names"} if inputs.given_split is None else inputs.given_split.to_dict(),
             confusion=replace(run.measured.figures.confusion, labels=inputs.labels),
             curves=curves(run),
@@ -187,6 +188,14 @@ def _retrain(chosen: RetrainOptions, watcher: Watcher) -> RetrainResult:
                 files.remove(outdated)
         files.commit(outputs["model_card"], dependent=[chosen.labels_path])
     return result
+
+
+def _usage(options: RetrainOptions, inputs: Inputs, clock: Clock) -> Usage:
+    """Return the preset of the run and what the next one would take."""
+    cache, timing = inputs.cache, None
+    if inputs.backbone is not None and not cache["imported"]:
+        timing = Timing(cache["hits"], cache["computed"], clock.seconds["bottlenecks"])
+    return usage(options.to_dict(), describe_backbone(inputs)["name"], timing)
 
 
 def _source(options: RetrainOptions) -> Path | None:

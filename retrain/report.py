@@ -184,6 +184,7 @@ def _data(result: RetrainResult, run: Run) -> ReportData:
             )
         ),
         advice=list(result.advice),
+        preset=list(result.usage.lines()),
         copies=_copies(inputs),
         given_split=None if inputs.given_split is None else inputs.given_split.sentence(),
         skipped=list(result.skipped),

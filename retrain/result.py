@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from retrain.presets.costs import Usage
 from tlcli.core.evaluation.confusion import ConfusionMatrix
 from tlcli.core.evaluation.metrics import wilson_interval
 from tlcli.notebook import (
@@ -63,7 +64,7 @@ class RetrainResult:
         report: the content of the report page as JSON types, None without a page.
         example: an image to try the graph on, a test image where there is one.
         advice: what to do next, the most useful first, at most five.
-        preset: name of the recipe that the run followed.
+        usage: the preset that the run followed, and what the next one would take.
         split: what decided the splits ("by": "names", "folders" or "manifest"); of given ones
             also which were "drawn" and the training images left out as "copies_left_out".
         confusion: labels predicted for each true label, of the test images; with cross-validation
@@ -90,10 +91,15 @@ class RetrainResult:
     report: dict[str, Any] | None = None
     example: str | None = None
     advice: tuple[Advice, ...] = ()
-    preset: str = "original"
+    usage: Usage = field(default=Usage("original"))
     split: dict[str, Any] = field(default_factory=lambda: {"by": "names"})
     confusion: ConfusionMatrix = field(default=ConfusionMatrix(0))
     curves: dict[str, Curve] = field(default_factory=dict)
+
+    @property
+    def preset(self) -> str:
+        """Name of the preset that the run followed."""
+        return self.usage.name
 
     def to_dict(self) -> dict[str, Any]:
         """Return the result as plain JSON values, with the contract's keys."""
@@ -118,6 +124,12 @@ class RetrainResult:
                 for path, true, given in self.misclassified
             ],
         }
+        if self.usage.following is not None:
+            seconds = self.usage.seconds
+            found["next_preset"] = {
+                "preset": self.usage.following,
+                "seconds": None if seconds is None else round(seconds, 1),
+            }
         found["advice"] = [vars(each) for each in self.advice]
         if self.cross_validation is not None:
             found["cross_validation"] = vars(self.cross_validation)
@@ -182,7 +194,7 @@ class RetrainResult:
         return "\n".join([self.figures(), *lines])
 
     def figures(self) -> str:
-        """Return accuracy, labels, skipped files, outputs and the first advice, as lines."""
+        """Return accuracy, labels, skipped files, outputs, preset and first advice, as lines."""
         lines = [accuracy_sentence(self)]
         if self.cross_validation is not None:
             cross = self.cross_validation
@@ -199,6 +211,7 @@ class RetrainResult:
                 lines.append(f"  and {len(self.skipped) - len(shown)} more")
         outputs = [(kind, str(path)) for kind, path in self.outputs.items()]
         lines += ["", "Outputs:", *(f"  {line}" for line in table(outputs, right=()))]
+        lines += ["", *map(printable, self.usage.lines())]
         if self.advice:
             shown_advice = self.advice[:_ADVICE_SHOWN]
             lines += ["", "Advice:", *(f"  {printable(each.text)}" for each in shown_advice)]

@@ -90,7 +90,7 @@ def choose(given: Mapping[str, Any], default: str = DEFAULT_PRESET) -> Choice:
     decided = {key: value for key, value in preset.settings.items() if key not in given}
     _check_steps(name, {**decided, **given}, given)
     if preset.joins and not any(map(given.get, _OWN_BACKBONE)):
-        decided["module"], note = _joined()
+        decided["module"], note = joined_module()
         notes += [note] if note else []
     return Choice({**decided, **given, "preset": name}, frozenset(decided), tuple(notes))
 
@@ -134,7 +134,7 @@ def _check_steps(name: str, chosen: Mapping[str, Any], given: Mapping[str, Any])
             )
 
 
-def _joined() -> tuple[str, str | None]:
+def joined_module() -> tuple[str, str | None]:
     """Return the EfficientNet-Lites of this machine as one module, and what is missing."""
     from tlcli.backbones import catalogue
 

@@ -129,6 +129,8 @@ def test_the_whole_text() -> None:
         "  graph   my graph.pb\n"
         "  report  output_report.html\n"
         "\n"
+        "Preset: original\n"
+        "\n"
         "Next: tlcli label '--graph=my graph.pb' '--image=photos/it'\"'\"'s.jpg'"
     )
 

@@ -226,6 +226,7 @@ class ReportData:
         mistakes_count: how many wrong predictions there are in all.
         thresholds: of the headline's predictions, by rising threshold; empty without any.
         advice: what to do next, the most useful first.
+        preset: sentences on the preset of the run and what the next one would take.
         copies: number of images that are copies of another one with the same label.
         given_split: a sentence on a split that folders or a manifest give, or None.
         settings: every option with its value.
@@ -264,6 +265,7 @@ class ReportData:
     mistakes_count: int = 0
     thresholds: list[ThresholdFigures] = field(default_factory=list)
     advice: list[Advice] = field(default_factory=list)
+    preset: list[str] = field(default_factory=list)
     copies: int = 0
     given_split: str | None = None
     skipped: list[SkippedFile] = field(default_factory=list)
