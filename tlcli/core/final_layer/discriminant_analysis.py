@@ -12,32 +12,41 @@ computed from products of rows, N x N; else from sums over rows, D x D.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from tlcli.arrays import Doubles, Floats, Indices
+from tlcli.arrays import Array, Doubles, Floats, Indices
 from tlcli.core.final_layer.centred_vectors import BlockLimits, mean_vector, row_blocks
-from tlcli.core.final_layer.inner_folds import held_out_rows
-from tlcli.core.final_layer.samples import Samples
+from tlcli.core.final_layer.positive_definite import factorise, solve
+from tlcli.core.final_layer.samples import Samples, held_out_rows
 from tlcli.core.final_layer.sgd import FinalLayer
 from tlcli.errors import DataError
 
 LOG = logging.getLogger("tlcli")
 
 SHRINKAGES = (0.9, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01, 0.003)
-"""Strengths tried, strongest first: 1 leaves the mean variance alone."""
+"""Strengths that may be chosen, strongest first: 1 leaves the mean variance alone."""
 
-_FALLBACK_SHRINKAGE = 0.1
-# The loss on held-out rows has passed its minimum when it rose this often in a row.
-_RISES_AT_END = 2
+# Where the search begins, and what is used where no row can be held out.
+_MIDDLE = SHRINKAGES.index(0.1)
 # A label without rows stays this far, in nats, below the lowest of the others at the mean vector.
 _ABSENT = 30.0
 _NEWTON_STEPS = 60
 # Of sums over float32 vectors, relative to the sum.
 _ROUNDING = 1e-6
+# Rows that tell where the vectors lie; sums around that point keep their digits.
+_ROWS_OF_ORIGIN = 1024
+# Held-out rows of a label, where labels are so many that their number decides.
+_HELD_OUT_PER_LABEL = 4
+# A solution in float32 is corrected until what is left is this share of the right side.
+_RESIDUAL = 1e-9
+_CORRECTIONS = 8
+_ROWS_AT_ONCE = 512
+# So few equations are solved by a general method, which costs fewer calls.
+_FEW_ROWS = 400
 
 
 @dataclass(frozen=True)
@@ -46,13 +55,13 @@ class LdaSettings:
 
     Attributes:
         most_products: rows up to which N x N products are made, where N is also at most D.
-        enough_held_out: no further row is held out beyond so many.
+        enough_held_out: no further row is held out beyond so many (or four per label).
         most_scores: scores of held-out rows that are kept at once.
         blocks: how many rows are summed at once.
     """
 
-    most_products: int = 6000
-    enough_held_out: int = 10_000
+    most_products: int = 15_000
+    enough_held_out: int = 500
     most_scores: int = 20_000_000
     blocks: BlockLimits = field(default_factory=lambda: BlockLimits(block_bytes=16 << 20))
 
@@ -76,10 +85,20 @@ class DiscriminantAnalysis:
     losses: dict[float, float]
 
 
+class _Model(Protocol):
+    """Statistics of labelled rows, ready to be solved for any strength."""
+
+    def solve(self, shrinkage: float, exact: bool) -> tuple[Array, Doubles]:
+        """Return factors [M, L] of what scores are made of, and the scores [L] of the origin."""
+
+    def weights(self, factors: Doubles) -> Doubles:
+        """Return the weights [D, L] of factors."""
+
+
 class _Fold(NamedTuple):
     """Held-out rows: a model of all others, their scores' factors [H, M], and their labels [H]."""
 
-    model: _Sums | _Products
+    model: _Model
     factors: Floats
     labels: Indices
 
@@ -107,62 +126,69 @@ def fit_lda(
     if not len(training):
         raise DataError("there is no training image; add images to the labels' folders")
     present, labels = np.unique(training.labels, return_inverse=True)
-    enough = min(settings.enough_held_out, settings.most_scores // len(present) + 1)
-    held_out = held_out_rows(labels, training.groups, enough)
-    mean = mean_vector(training, settings.blocks)
-    samples = Samples(training.vectors, labels, training.rows)
+    samples = Samples(training.vectors, labels, training.rows, training.groups)
+    origin = _origin(samples, settings.blocks)
     use_products = len(samples) <= min(samples.size, settings.most_products)
     make = _with_products if use_products else _with_sums
-    model, folds = make(samples, mean, held_out, settings.blocks)
+    model_of_all, folds = make(samples, origin, settings)
     losses: dict[float, float] = {}
     temperature, selection = 1.0, "fixed"
     if folds:
-        tried = SHRINKAGES if shrinkage is None else (shrinkage,)
-        losses, temperatures = _losses(folds, tried)
-        if shrinkage is None:
-            selection = "folds"
-            shrinkage = min(losses, key=losses.__getitem__)
+        selection = "folds" if shrinkage is None else "fixed"
+        losses, temperatures = _losses(folds, shrinkage)
+        shrinkage = min(losses, key=losses.__getitem__)
         temperature = temperatures[shrinkage]
     elif shrinkage is None:
-        shrinkage = _FALLBACK_SHRINKAGE
-    factors, at_mean = model.solve(shrinkage, np.float64)
+        shrinkage = SHRINKAGES[_MIDDLE]
+    del folds  # its matrices are as large as those that follow
+    model = model_of_all()
+    factors, at_origin = model.solve(shrinkage, exact=True)
     weights = model.weights(factors) / temperature
-    at_mean = at_mean / temperature
+    at_origin = at_origin / temperature
     LOG.debug("shrinkage %.3g, temperature %.3g by %s", shrinkage, temperature, selection)
-    return DiscriminantAnalysis(
-        _layer(weights, at_mean, mean, present, label_count),
-        shrinkage,
-        temperature,
-        selection,
-        losses,
-    )
-
-
-def _layer(
-    weights: Doubles, at_mean: Doubles, mean: Doubles, present: Indices, label_count: int
-) -> FinalLayer:
-    all_weights = np.zeros((len(mean), label_count), np.float32)
+    all_weights = np.zeros((samples.size, label_count), np.float32)
     all_weights[:, present] = weights
-    all_biases = np.full(label_count, float(at_mean.min()) - _ABSENT, np.float32)
-    all_biases[present] = at_mean - mean @ weights
-    return FinalLayer(all_weights, all_biases)
+    all_biases = np.full(label_count, float(at_origin.min()) - _ABSENT, np.float32)
+    all_biases[present] = at_origin - origin @ weights
+    layer = FinalLayer(all_weights, all_biases)
+    return DiscriminantAnalysis(layer, shrinkage, temperature, selection, losses)
 
 
-class _Sums:
+def _origin(samples: Samples, blocks: BlockLimits) -> Doubles:
+    """Return a point amid the vectors, [D], representable in float32."""
+    rows = np.linspace(0, len(samples) - 1, min(len(samples), _ROWS_OF_ORIGIN)).astype(np.intp)
+    chosen = rows if samples.rows is None else samples.rows[rows]
+    some = Samples(samples.vectors, samples.labels[rows], chosen)
+    return mean_vector(some, blocks).astype(np.float32).astype(np.float64)
+
+
+def _held_out(samples: Samples, settings: LdaSettings) -> list[Indices]:
+    """Return the rows to hold out, fold by fold."""
+    labels = int(samples.labels.max()) + 1
+    enough = max(settings.enough_held_out, _HELD_OUT_PER_LABEL * labels)
+    if samples.groups is not None:  # as many groups as there would be single rows
+        enough = enough * len(samples) // len(np.unique(samples.groups))
+    enough = min(enough, settings.most_scores // labels + 1)
+    return held_out_rows(samples.labels, samples.groups, enough)
+
+
+class _Sums(NamedTuple):
     """Sums over rows: how many there are of each label, their vectors, and D x D products."""
 
-    def __init__(self, counts: Doubles, sums: Doubles, products: Doubles) -> None:
-        self.counts, self.sums, self.products = counts, sums, products
+    counts: Doubles
+    sums: Doubles
+    products: Doubles
 
     @classmethod
-    def of(cls, samples: Samples, mean: Doubles, labels: int, blocks: BlockLimits) -> _Sums:
-        """Return the sums over vectors minus ``mean``, in one pass."""
+    def of(cls, samples: Samples, origin: Doubles, labels: int, blocks: BlockLimits) -> _Sums:
+        """Return the sums over vectors minus ``origin``, in one pass."""
         size = samples.size
         counts = np.bincount(samples.labels, minlength=labels).astype(np.float64)
         sums, products = np.zeros((labels, size)), np.zeros((size, size))
-        plain_mean = mean.astype(np.float32)
-        for part, block in row_blocks(samples, blocks.block_bytes):
-            block -= plain_mean
+        plain = origin.astype(np.float32)
+        # Adding a product costs as much as some hundred rows.
+        for part, block in row_blocks(samples, max(blocks.block_bytes, size * size)):
+            block -= plain
             products += block.T @ block
             order = np.argsort(samples.labels[part], kind="stable")
             own, starts = np.unique(samples.labels[part][order], return_index=True)
@@ -175,21 +201,32 @@ class _Sums:
             self.counts - other.counts, self.sums - other.sums, self.products - other.products
         )
 
-    def solve(self, shrinkage: float, dtype: type[np.floating]) -> tuple[Doubles, Doubles]:
-        """Return weights [D, L] and the scores [L] of the mean vector."""
-        means = self.sums / self.counts[:, None]
-        total = float(self.counts.sum())
-        covariance = (self.products - self.sums.T @ means) / total
-        size = len(covariance)
-        variance = _mean_variance(
-            float(np.trace(covariance)) / size, float(np.trace(self.products)) / total / size
-        )
-        covariance *= 1 - shrinkage
-        covariance[np.diag_indices_from(covariance)] += shrinkage * variance
-        weights = np.linalg.solve(covariance.astype(dtype), means.T.astype(dtype))
-        weights = weights.astype(np.float64)
-        lengths = np.einsum("ld,dl->l", means, weights)
-        return weights, np.log(self.counts / total) - lengths / 2
+
+class _Covariance:
+    """The covariance within labels, D x D, and their means."""
+
+    def __init__(self, sums: _Sums) -> None:
+        """Take over the memory of ``sums``."""
+        self._counts = sums.counts
+        self._means = sums.sums / sums.counts[:, None]
+        covariance, size = sums.products, len(sums.products)
+        total = float(sums.counts.sum())
+        overall = float(np.trace(covariance)) / total / size
+        for start in range(0, size, _ROWS_AT_ONCE):
+            part = slice(start, start + _ROWS_AT_ONCE)
+            covariance[part] -= sums.sums[:, part].T @ self._means
+        covariance /= total
+        self._variance = _mean_variance(float(np.trace(covariance)) / size, overall)
+        self._covariance = covariance.astype(np.float32)
+
+    def solve(self, shrinkage: float, exact: bool) -> tuple[Doubles, Doubles]:
+        """Return weights [D, L] and the scores [L] of the origin."""
+        weights = self._means.T / (shrinkage * self._variance)
+        if shrinkage < 1:
+            diagonal = self._variance * shrinkage / (1 - shrinkage)
+            weights = _solution(self._covariance, diagonal, self._means.T, exact) / (1 - shrinkage)
+        lengths = np.einsum("ld,dl->l", self._means, weights)
+        return weights, np.log(self._counts / self._counts.sum()) - lengths / 2
 
     def weights(self, factors: Doubles) -> Doubles:
         """Return the weights [D, L] of what `solve` returned."""
@@ -199,48 +236,119 @@ class _Sums:
 class _Products:
     """Products of rows with one another, N x N, which are all that scores depend on."""
 
-    def __init__(self, vectors: Floats, products: Floats, labels: Indices, size: int) -> None:
-        self._vectors, self._size = vectors, size
-        self._counts = np.bincount(labels).astype(np.float64)
-        self._averages = np.zeros((len(labels), len(self._counts)))
-        self._averages[np.arange(len(labels)), labels] = 1 / self._counts[labels]
-        self._labels = labels
-        self._with_means = products @ self._averages.astype(np.float32)
-        # Products of rows minus the means of their labels.
-        means = self._averages.T @ self._with_means
-        within = products - self._with_means[:, labels]
-        within -= self._with_means[:, labels].T
-        within += means[labels][:, labels]
-        self._within = within
-        values = len(labels) * size
-        self._variance = _mean_variance(
-            float(np.trace(within)) / values, float(np.trace(products)) / values
-        )
+    def __init__(self, vectors: Floats, products: Floats, labels: Indices) -> None:
+        """Take over the memory of ``products``.
 
-    def solve(self, shrinkage: float, dtype: type[np.floating]) -> tuple[Doubles, Doubles]:
-        """Return factors [N, L] of the rows and the scores [L] of the mean vector."""
+        Args:
+            vectors: minus the origin, [N, D], or more, where only scores are asked for.
+            products: of the vectors with one another, [N, N].
+            labels: of the vectors, [N], rising, each of 0 to L - 1 at least once.
+        """
+        self._vectors, self._labels = vectors, labels
+        self._counts = np.bincount(labels).astype(np.float64)
+        self._starts = np.flatnonzero(np.diff(labels, prepend=-1))
+        values = len(labels) * vectors.shape[1]
+        overall = float(np.trace(products, dtype=np.float64)) / values
+        # Products of rows and means of labels, [N, L], and of rows minus the means of their labels.
+        self._with_means = np.add.reduceat(products, self._starts, axis=1, dtype=np.float64)
+        self._with_means /= self._counts
+        between = self._means(self._with_means)
+        half = (self._with_means - between[labels] / 2).astype(np.float32)
+        products -= half[:, labels]
+        products -= half.T[labels]
+        self._within = products
+        within = float(np.trace(products, dtype=np.float64)) / values
+        self._variance = _mean_variance(within, overall)
+
+    def solve(self, shrinkage: float, exact: bool) -> tuple[Doubles, Doubles]:
+        """Return factors [N, L] of the rows and the scores [L] of the origin."""
         count, floor = len(self._labels), shrinkage * self._variance
-        averages, with_means = self._averages, self._with_means.astype(np.float64)
-        factors = averages
+        factors = np.zeros_like(self._with_means)
         if shrinkage < 1:
             # Woodbury's identity: the inverse of a D x D matrix by one of N x N.
-            matrix = self._within.astype(dtype)
-            matrix[np.diag_indices_from(matrix)] += floor * count / (1 - shrinkage)
-            centred = self._centre(with_means).astype(dtype)
-            factors = averages - self._centre(np.linalg.solve(matrix, centred).astype(np.float64))
-        factors = factors / floor
-        lengths = np.einsum("nl,nl->l", with_means, factors)
+            diagonal = floor * count / (1 - shrinkage)
+            centred = self._centre(self._with_means)
+            factors = -self._centre(_solution(self._within, diagonal, centred, exact))
+        factors[np.arange(count), self._labels] += 1 / self._counts[self._labels]
+        factors /= floor
+        lengths = np.einsum("nl,nl->l", self._with_means, factors)
         return factors, np.log(self._counts / count) - lengths / 2
 
+    def _means(self, values: Doubles) -> Doubles:
+        """Return the means [L, M] of rows [N, M] over the rows of each label."""
+        means: Doubles = np.add.reduceat(values, self._starts, axis=0)
+        return means / self._counts[:, np.newaxis]
+
     def _centre(self, values: Doubles) -> Doubles:
-        """Subtract from rows [N, L] the mean over the rows of their label."""
-        means: Doubles = self._averages.T @ values
-        return values - means[self._labels]
+        """Subtract from rows [N, M] the mean over the rows of their label."""
+        centred: Doubles = values - self._means(values)[self._labels]
+        return centred
 
     def weights(self, factors: Doubles) -> Doubles:
         """Return the weights [D, L] of what `solve` returned."""
-        weights: Doubles = self._vectors.T.astype(np.float64) @ factors
+        weights = np.zeros((self._vectors.shape[1], factors.shape[1]))
+        for start in range(0, len(factors), _ROWS_AT_ONCE):
+            part = slice(start, start + _ROWS_AT_ONCE)
+            weights += self._vectors[part].T.astype(np.float64) @ factors[part]
         return weights
+
+
+def _solution(matrix: Floats, diagonal: float, right: Doubles, exact: bool) -> Doubles:
+    """Solve equations of a positive definite matrix.
+
+    Args:
+        matrix: [N, N], left as it is.
+        diagonal: added to each value on the diagonal, above 0.
+        right: the right side, [N, M].
+        exact: correct the solution's rounding to float32.
+
+    Returns:
+        The solution [N, M].
+    """
+    if len(matrix) <= _FEW_ROWS:
+        whole = matrix.astype(np.float64 if exact else np.float32)
+        whole[np.diag_indices_from(whole)] += diagonal
+        return np.linalg.solve(whole, right.astype(whole.dtype)).astype(np.float64)
+    factor = matrix.copy()
+    factor[np.diag_indices_from(factor)] += np.float32(diagonal)
+    try:
+        factorise(factor)
+    except np.linalg.LinAlgError:
+        return _solution_in_double(matrix, diagonal, right)
+    # Each column on a scale of its own: float32 has no room for products of large vectors.
+    scale = np.maximum(np.abs(right).max(axis=0), 1e-300)
+    residual = right / scale
+    result: Doubles = np.zeros_like(residual)
+    size = np.linalg.norm(residual)
+    for correction in range(_CORRECTIONS if exact else 1):
+        step = residual.astype(np.float32)
+        solve(factor, step)
+        result += step
+        if not exact:
+            break
+        residual = right / scale - diagonal * result
+        for start in range(0, len(matrix), _ROWS_AT_ONCE):
+            part = slice(start, start + _ROWS_AT_ONCE)
+            residual[part] -= matrix[part].astype(np.float64) @ result
+        if np.linalg.norm(residual) <= _RESIDUAL * size:
+            break
+        if correction == _CORRECTIONS - 1:
+            return _solution_in_double(matrix, diagonal, right)
+    result *= scale
+    return result
+
+
+def _solution_in_double(matrix: Floats, diagonal: float, right: Doubles) -> Doubles:
+    factor = matrix.astype(np.float64)
+    result: Doubles = right.copy()
+    factor[np.diag_indices_from(factor)] += diagonal
+    try:
+        factorise(factor)
+    except np.linalg.LinAlgError:  # rounding of the products themselves
+        whole = matrix + diagonal * np.eye(len(matrix))
+        return np.asarray(np.linalg.lstsq(whole, right, rcond=None)[0], np.float64)
+    solve(factor, result)
+    return result
 
 
 def _mean_variance(within: float, overall: float) -> float:
@@ -249,7 +357,7 @@ def _mean_variance(within: float, overall: float) -> float:
     Args:
         within: mean variance of a value around its label's mean. Where it is no more than what
             rounding leaves, all rows of a label being the same, ``overall`` stands for it.
-        overall: mean variance of a value around the mean of all rows.
+        overall: mean variance of a value around the origin.
 
     Raises:
         DataError: it is not finite.
@@ -262,52 +370,68 @@ def _mean_variance(within: float, overall: float) -> float:
 
 
 def _with_sums(
-    samples: Samples, mean: Doubles, parts: Sequence[Indices], blocks: BlockLimits
-) -> tuple[_Sums, list[_Fold]]:
+    samples: Samples, origin: Doubles, settings: LdaSettings
+) -> tuple[Callable[[], _Model], list[_Fold]]:
     labels = int(samples.labels.max()) + 1
-    whole = _Sums.of(samples, mean, labels, blocks)
+    whole = _Sums.of(samples, origin, labels, settings.blocks)
     folds = []
-    for rows in parts:
+    for rows in _held_out(samples, settings):
         chosen = np.zeros(len(samples), np.bool_)
         chosen[rows] = True
         held_out = samples.subset(chosen)
-        model = whole.without(_Sums.of(held_out, mean, labels, blocks))
-        vectors = held_out.gathered() - mean.astype(np.float32)
-        folds.append(_Fold(model, vectors, held_out.labels))
-    return whole, folds
+        rest = whole.without(_Sums.of(held_out, origin, labels, settings.blocks))
+        vectors = held_out.gathered() - origin.astype(np.float32)
+        folds.append(_Fold(_Covariance(rest), vectors, held_out.labels))
+    return lambda: _Covariance(whole), folds
 
 
 def _with_products(
-    samples: Samples, mean: Doubles, parts: Sequence[Indices], blocks: BlockLimits
-) -> tuple[_Products, list[_Fold]]:
-    vectors = samples.gathered() - mean.astype(np.float32)
-    labels, size = samples.labels, samples.size
+    samples: Samples, origin: Doubles, settings: LdaSettings
+) -> tuple[Callable[[], _Model], list[_Fold]]:
+    order = np.argsort(samples.labels, kind="stable")
+    rows = order if samples.rows is None else samples.rows[order]
+    vectors, labels = samples.vectors[rows], samples.labels[order]
+    vectors -= origin.astype(np.float32)
+    groups = None if samples.groups is None else samples.groups[order]
     products = vectors @ vectors.T
     folds = []
-    for rows in parts:
+    for rows in _held_out(Samples(vectors, labels, groups=groups), settings):
         kept = np.delete(np.arange(len(labels)), rows)
-        model = _Products(vectors[kept], products[np.ix_(kept, kept)], labels[kept], size)
+        model = _Products(vectors, products[np.ix_(kept, kept)], labels[kept])
         folds.append(_Fold(model, products[np.ix_(rows, kept)], labels[rows]))
-    return _Products(vectors, products, labels, size), folds
+    return lambda: _Products(vectors, products, labels), folds
 
 
 def _losses(
-    folds: Sequence[_Fold], tried: Sequence[float]
+    folds: Sequence[_Fold], shrinkage: float | None
 ) -> tuple[dict[float, float], dict[float, float]]:
-    """Return the cross entropy of each shrinkage on the held-out rows, and its temperature."""
+    """Return the cross entropy of strengths on the held-out rows, and their temperatures.
+
+    From the middle of `SHRINKAGES` the search goes on in a direction as long as the cross entropy
+    falls; ``shrinkage`` is the only one tried where it is given.
+    """
     labels = np.concatenate([fold.labels for fold in folds])
     losses: dict[float, float] = {}
     temperatures: dict[float, float] = {}
-    rises = 0
-    for shrinkage in tried:
+
+    def measure(tried: float) -> float:
         scores = []
         for model, factors, _ in folds:
-            solved, at_mean = model.solve(shrinkage, np.float32)
-            scores.append(factors @ solved.astype(np.float32) + at_mean.astype(np.float32))
-        temperature, loss = best_temperature(np.concatenate(scores), labels)
-        rises = rises + 1 if losses and loss >= min(losses.values()) else 0
-        losses[shrinkage], temperatures[shrinkage] = loss, temperature
-        if rises == _RISES_AT_END:
+            solved, at_origin = model.solve(tried, exact=False)
+            scores.append(factors @ solved.astype(np.float32) + at_origin.astype(np.float32))
+        temperatures[tried], losses[tried] = best_temperature(np.concatenate(scores), labels)
+        return losses[tried]
+
+    if shrinkage is not None:
+        measure(shrinkage)
+        return losses, temperatures
+    for direction in (SHRINKAGES[_MIDDLE + 1 :], SHRINKAGES[_MIDDLE - 1 :: -1]):
+        lowest = losses[SHRINKAGES[_MIDDLE]] if losses else measure(SHRINKAGES[_MIDDLE])
+        for tried in direction:
+            if measure(tried) >= lowest:
+                break
+            lowest = losses[tried]
+        if len(losses) > 2:  # it fell in this direction, so it does not in the other
             break
     return losses, temperatures
 

@@ -16,7 +16,6 @@ import numpy as np
 
 from tlcli.arrays import Doubles, Floats, Indices
 from tlcli.core.final_layer.centred_vectors import BlockLimits, CentredVectors, mean_vector
-from tlcli.core.final_layer.inner_folds import INNER_FOLDS, inner_folds
 from tlcli.core.final_layer.lbfgs import (
     dot,
     inner_product,
@@ -25,7 +24,7 @@ from tlcli.core.final_layer.lbfgs import (
     norm,
     product,
 )
-from tlcli.core.final_layer.samples import Samples
+from tlcli.core.final_layer.samples import INNER_FOLDS, Samples, inner_folds
 from tlcli.core.final_layer.sampling import philox
 from tlcli.core.final_layer.sgd import FinalLayer
 from tlcli.errors import DataError
