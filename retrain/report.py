@@ -18,6 +18,7 @@ from retrain.fitting import CrossValidated, Fitted, samples
 from retrain.heat_maps import HeatMaps, heat_maps
 from retrain.inputs import Inputs
 from retrain.options import RetrainOptions
+from retrain.presets.choice import DEFAULT_PRESET
 from retrain.result import RetrainResult
 from retrain.testing import Measured, Tests, label_figures, measured
 from tlcli.core.evaluation.metrics import evaluate_layer
@@ -243,9 +244,10 @@ def _copies(inputs: Inputs) -> int:
 
 
 def _arguments(options: RetrainOptions) -> list[str]:
-    """Return the command line of options that differ from their defaults."""
+    """Return the command line of options that differ from their defaults and the preset's."""
     arguments: list[str] = []
-    default = RetrainOptions(image_dir=Path()).to_dict()
+    default = RetrainOptions(image_dir=Path(), preset=options.preset).to_dict()
+    default["preset"] = DEFAULT_PRESET
     for name, value in options.to_dict().items():
         if value is not None and value != default[name]:
             arguments += [f"--{name}"] if value is True else [f"--{name}", str(value)]

@@ -27,7 +27,7 @@ def growth(bench: Bench) -> list[Stage]:
             (folder / path.parent.name).mkdir(parents=True, exist_ok=True)
             os.link(path, folder / path.parent.name / path.name)
         command = bench.tlcli("retrain", "--image_dir", folder, "--quiet", "--no_report")
-        command += ["--bottleneck_dir", str(bench.work / "growth")]
+        command += ["--preset", "original", "--bottleneck_dir", str(bench.work / "growth")]
         command += ["--output_graph", str(out / f"graph_{size}.pb")]
         new = bench.contender(
             f"tlcli, {size:,} images, paths new", command, own=True, once=True, timeout=3600

@@ -135,6 +135,7 @@ def retrain(bench: Bench) -> list[Stage]:
     if not bench.prepare("distinct photos", made):
         return []
     command = bench.tlcli("retrain", "--image_dir", folder, "--quiet", "--format", "json")
+    command += ["--preset", "original"]
     command += ["--output_graph", str(bench.work / "retrained" / "output_graph.pb")]
     (bench.work / "retrained").mkdir()
     cold = bench.contender("tlcli, cold cache", command, own=True, once=True, timeout=1200)

@@ -43,6 +43,13 @@ _STEP_OPTIONS = (
 )
 # Summaries of a fit without steps have no curves, and are of use all the same.
 _FIT_OPTIONS = (*_STEP_OPTIONS, "summaries_dir")
+# Options whose vectors are those of one layer.
+_ONE_LAYER = {
+    "import_bottlenecks": "brings vectors of one layer",
+    "export_bottlenecks": "writes vectors of one layer, as the originals read them",
+    "final_layer_only": "takes vectors of one layer",
+    "module_output": "names one layer",
+}
 # Vectors that come from somewhere else, or the layer alone, belong to no other backbone.
 _OWN_BACKBONE = ("module", "import_bottlenecks", "final_layer_only")
 
@@ -88,6 +95,9 @@ def choose(given: Mapping[str, Any], default: str = DEFAULT_PRESET) -> Choice:
             )
     preset = _preset(name)
     decided = {key: value for key, value in preset.settings.items() if key not in given}
+    settings, note = _of_one_layer(preset, given)
+    decided.update(settings)
+    notes += [note] if note else []
     _check_steps(name, {**decided, **given}, given)
     if preset.joins and not any(map(given.get, _OWN_BACKBONE)):
         decided["module"], note = joined_module()
@@ -116,6 +126,16 @@ def _original_option(given: Mapping[str, Any]) -> str | None:
     if given.get("solver") == "sgd":
         return "solver sgd"
     return next((option for option in _FIT_OPTIONS if option in given), None)
+
+
+def _of_one_layer(preset: Preset, given: Mapping[str, Any]) -> tuple[dict[str, str], str | None]:
+    """Return what replaces a preset's several layers where the user's options leave one."""
+    if preset.settings.get("layers", "head") == "head" or "layers" in given:
+        return {}, None
+    option = next((each for each in _ONE_LAYER if given.get(each)), None)
+    if option is None:
+        return {}, None
+    return {"layers": "head"}, f"--layers head, as --{option} {_ONE_LAYER[option]}"
 
 
 def _check_steps(name: str, chosen: Mapping[str, Any], given: Mapping[str, Any]) -> None:

@@ -114,6 +114,7 @@ def retrain(shared: Path, cache: Path, out: Path, module: str, *options: str) ->
     run = tlcli(
         *("retrain", "--image_dir", shared / "wild" / NESTED / "photos", "--format", "json"),
         *("--module", shared / "wild" / module, "--testing_percentage", 25, *options),
+        *("--preset", "original"),
         cwd=out, cache=cache,
     )  # fmt: skip
     assert run.code == 0, run.err

@@ -56,6 +56,7 @@ def test_a_missing_split_is_drawn_from_the_training_images(
     divide(trained.photos, tmp_path / "sets", "train", "val")
     run = tlcli(
         "retrain", "--image_dir", "sets", "--testing_percentage", 30, "--format", "json",
+        "--preset", "original",
         cwd=tmp_path, cache=trained.cache,
     )  # fmt: skip
     assert run.code == 0, run.err

@@ -33,7 +33,7 @@ def retrain(trained: Trained, output: Path, *options: object, **environment: str
 def test_a_terminal_gets_one_line_per_stage_and_the_next_command_last(
     trained: Trained, tmp_path: Path
 ) -> None:
-    seen = retrain(trained, tmp_path, COLUMNS="200", PATH="/usr/bin:/bin")
+    seen = retrain(trained, tmp_path, "--preset", "original", COLUMNS="200", PATH="/usr/bin:/bin")
     assert seen.code == 0
     screen = [LINK.sub("", line) for line in seen.screen]
     stages = [line for line in screen if re.match("[A-Z][a-z]+  +.*, [0-9.]+ s$", line)]
@@ -128,7 +128,7 @@ def interrupted(when: str, *arguments: str, **environment: str) -> tuple[int, st
 @pytest.mark.parametrize("when", ["Reading", "Bottlenecks", "Fitting", "Report "])
 def test_an_interrupt_names_what_is_kept(trained: Trained, tmp_path: Path, when: str) -> None:
     arguments = [
-        "retrain",
+        *("retrain", "--preset", "original"),
         *("--image_dir", str(trained.photos), "--output_graph", str(tmp_path / "graph.pb")),
     ]
     if when == "Fitting":
