@@ -15,7 +15,7 @@ from typing import Any
 from google.protobuf.message import DecodeError
 
 from tlcli.errors import GraphError
-from tlcli.graph.limits import check_constants, check_inputs, check_messages
+from tlcli.graph.limits import check_constants, check_messages
 from tlcli.graph.messages import GraphDef, SavedModel
 from tlcli.graph.nodes import DataType
 from tlcli.system.regular_files import read_regular
@@ -131,7 +131,6 @@ def read_graph(path: Path) -> Any:
         if path.name == "saved_model.pb":
             raise GraphError(f"{path} is part of a SavedModel; give its folder, {path.parent}")
         raise GraphError(_not_a(path, "a frozen graph", "it holds no operations"))
-    check_inputs(every_node(graph), str(path))
     return graph
 
 
@@ -154,8 +153,6 @@ def read_saved_model(folder: Path) -> Any:
             raise GraphError(f"cannot read {found}: not a regular file; give another SavedModel")
     if not model.meta_graphs:
         raise GraphError(_not_a(path, "a SavedModel", "it holds no graph"))
-    for meta_graph in model.meta_graphs:
-        check_inputs(every_node(meta_graph.graph_def), str(path))
     return model
 
 

@@ -24,6 +24,7 @@ from tlcli.graph.endpoints import (
     data_type,
     listed,
 )
+from tlcli.graph.limits import check_inputs
 from tlcli.graph.nodes import DataType, const, placeholder
 from tlcli.graph.shapes import placeholder_shape, widen_batch
 from tlcli.graph.surgery import AFTER_LOGITS, data_inputs, prune, replace_input
@@ -70,6 +71,7 @@ def examine(
     Raises:
         GraphError: something cannot be inferred; the message names the option that sets it.
     """
+    check_inputs(graph.node, str(path))
     try:
         return _examine(graph, overrides or InputOverrides(), str(path), labels)
     except (ValueError, TypeError, KeyError, IndexError, OverflowError) as error:
