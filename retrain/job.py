@@ -35,8 +35,9 @@ from retrain.report import (
 )
 from retrain.result import CrossValidationSummary, RetrainResult
 from retrain.sources import find_backbone, find_images, needs_backbone
-from retrain.testing import Tests, evaluate_fit, label_figures, results
+from retrain.testing import Tests, evaluate_fit, label_figures, measure_forecast, results
 from tlcli.core.data.splits import SPLITS
+from tlcli.core.evaluation.label_averages import label_averages
 from tlcli.core.export.frozen_graph import check_final_tensor_name
 from tlcli.errors import UsageError
 from tlcli.progress import Progress, Watcher, watcher_of
@@ -140,7 +141,7 @@ def _retrain(chosen: RetrainOptions, watcher: Watcher) -> RetrainResult:
             tests = evaluate_fit(inputs, chosen, fitted)
             watcher.end(_fit_line(chosen, inputs, tests))
             cross = _cross_validate(inputs, chosen, watcher)
-            run = Run(chosen, inputs, fitted, tests, cross)
+            run = Run(chosen, inputs, fitted, tests, cross, measure_forecast(inputs, chosen))
         if summaries is not None:
             with clock.stage("summaries"):
                 summarise_result(summaries, run, watcher)
@@ -156,6 +157,8 @@ def _retrain(chosen: RetrainOptions, watcher: Watcher) -> RetrainResult:
             test_interval=tests.after.interval,
             validation_accuracy=tests.validation.accuracy,
             labels=label_figures(inputs, tests.after),
+            averages=label_averages(tests.after),
+            forecast=run.forecast,
             skipped=inputs.skipped,
             backbone=describe_backbone(inputs),
             outputs=outputs,

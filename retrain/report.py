@@ -21,6 +21,8 @@ from retrain.options import RetrainOptions
 from retrain.presets.choice import DEFAULT_PRESET
 from retrain.result import RetrainResult
 from retrain.testing import Measured, Tests, label_figures, measured
+from tlcli.core.evaluation.label_averages import label_averages
+from tlcli.core.evaluation.learning_curve import Forecast
 from tlcli.core.evaluation.metrics import evaluate_layer
 from tlcli.core.evaluation.thresholds import THRESHOLDS, threshold_figures
 from tlcli.core.export.model_card import recorded_versions
@@ -64,13 +66,14 @@ _THRESHOLDS = sorted({*THRESHOLDS, *(hundredth / 100 for hundredth in range(100)
 
 @dataclass(frozen=True)
 class Run:
-    """A finished run: its options, inputs, fitted layer, tests and, where asked for, its folds."""
+    """A finished run: options, inputs, fitted layer, tests, folds where asked for, and forecast."""
 
     options: RetrainOptions
     inputs: Inputs
     fitted: Fitted
     tests: Tests
     cross: CrossValidated | None = None
+    forecast: Forecast | None = None
 
     @functools.cached_property
     def measured(self) -> Measured:
@@ -110,6 +113,8 @@ def advice(run: Run) -> tuple[Advice, ...]:
             and all(image.file is not None for image in inputs.images),
             duplicates=len(inputs.duplicates),
             skipped=len(inputs.skipped),
+            test=run.tests.after.proportion,
+            test_count=run.tests.after.count,
         )
     )
 
@@ -150,6 +155,8 @@ def _data(result: RetrainResult, run: Run) -> ReportData:
         created=datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
         accuracy=result.test_accuracy,
         interval=result.test_interval,
+        averages=label_averages(tests.after),
+        forecast=run.forecast,
         test_count=result.test_count,
         labels=list(result.labels.values()),
         confusion=tests.after.confusion,
@@ -211,6 +218,7 @@ def _out_of_fold(run: Run) -> OutOfFold | None:
         count=found.count,
         labels=list(label_figures(run.inputs, found).values()),
         confusion=found.confusion,
+        averages=label_averages(found),
         folds=cross.folds,
         deviation=cross.deviation,
     )

@@ -11,6 +11,8 @@ from typing import Any
 
 from retrain.presets.costs import Usage
 from tlcli.core.evaluation.confusion import ConfusionMatrix
+from tlcli.core.evaluation.label_averages import LabelAverages
+from tlcli.core.evaluation.learning_curve import Forecast
 from tlcli.core.evaluation.metrics import wilson_interval
 from tlcli.notebook import (
     ROWS_SHOWN,
@@ -69,6 +71,9 @@ class RetrainResult:
             also which were "drawn" and the training images left out as "copies_left_out".
         confusion: labels predicted for each true label, of the test images; with cross-validation
             of all images, each by the layer that was not fitted on it.
+        averages: macro F1 and balanced accuracy of the test images, with their intervals.
+        forecast: the learning curve, and what twice the photos would bring; None where there are
+            too few or too many images for it.
         curves: accuracy and cross entropy over the steps, by split: "training" (a sample of it)
             and "validation"; empty for logistic regression.
     """
@@ -93,6 +98,8 @@ class RetrainResult:
     advice: tuple[Advice, ...] = ()
     usage: Usage = field(default=Usage("original"))
     split: dict[str, Any] = field(default_factory=lambda: {"by": "names"})
+    averages: LabelAverages = field(default_factory=LabelAverages)
+    forecast: Forecast | None = None
     confusion: ConfusionMatrix = field(default=ConfusionMatrix(0))
     curves: dict[str, Curve] = field(default_factory=dict)
 
@@ -101,6 +108,26 @@ class RetrainResult:
         """Name of the preset that the run followed."""
         return self.usage.name
 
+    @property
+    def macro_f1(self) -> float | None:
+        """The mean F1 of the labels over the test images, None without any."""
+        return self.averages.macro_f1
+
+    @property
+    def balanced_accuracy(self) -> float | None:
+        """The mean recall of the labels over the test images, None without any."""
+        return self.averages.balanced_accuracy
+
+    @property
+    def learning_curve(self) -> tuple[tuple[int, float], ...]:
+        """Accuracy by number of training images; empty where it was not measured."""
+        return () if self.forecast is None else self.forecast.points
+
+    @property
+    def expected_with_twice(self) -> float | None:
+        """The accuracy to expect with twice the training images, None where that is not known."""
+        return None if self.forecast is None else self.forecast.twice.value
+
     def to_dict(self) -> dict[str, Any]:
         """Return the result as plain JSON values, with the contract's keys."""
         found: dict[str, Any] = {
@@ -108,6 +135,12 @@ class RetrainResult:
             "test_count": self.test_count,
             "test_interval": None if self.test_interval is None else list(self.test_interval),
             "validation_accuracy": self.validation_accuracy,
+            **self.averages.to_dict(),
+            "learning_curve": [list(point) for point in self.learning_curve],
+            "expected_with_twice": self.expected_with_twice,
+            "expected_with_twice_interval": None
+            if self.forecast is None
+            else [self.forecast.twice.low, self.forecast.twice.high],
             "labels": {
                 label: {name: getattr(figures, name) for name in (*_COUNTS, *_FRACTIONS)}
                 for label, figures in self.labels.items()
@@ -202,6 +235,10 @@ class RetrainResult:
                 f"Cross-validation, {cross.folds} folds: "
                 f"{cross.accuracy:.1%} (deviation {cross.deviation:.1%})"
             )
+        if self.averages.macro_f1 is not None:
+            lines.append(f"{self.averages.sentence()}.")
+        if self.forecast is not None:
+            lines.append(self.forecast.sentence)
         lines += ["", *_label_table(self.labels)]
         if self.skipped:
             lines += ["", f"Skipped {len(self.skipped)} unreadable:"]

@@ -14,6 +14,7 @@ from retrain.fitting import CrossValidated, Fitted, samples
 from retrain.inputs import Inputs
 from retrain.options import RetrainOptions
 from tlcli.core.data.splits import SPLITS
+from tlcli.core.evaluation.learning_curve import CurveSettings, Forecast, measure_learning_curve
 from tlcli.core.evaluation.metrics import (
     Evaluation,
     LayerPredictions,
@@ -110,6 +111,31 @@ def evaluate_fit(inputs: Inputs, options: RetrainOptions, fitted: Fitted) -> Tes
     )
     _log(tests, options)
     return tests
+
+
+def measure_forecast(inputs: Inputs, options: RetrainOptions) -> Forecast | None:
+    """Return what twice the photos would bring; None where that cannot be measured.
+
+    Where the data give the split, the fits are tested on the images that it keeps out of training,
+    else each image is held out once.
+    """
+    kept_out = None
+    if inputs.given_split is not None:
+        kept_out = np.array([split != "training" for split in inputs.splits])
+    names = (
+        content or image.name for content, image in zip(inputs.contents, inputs.images, strict=True)
+    )
+    numbers: dict[str, int] = {}
+    groups = np.array([numbers.setdefault(name, len(numbers)) for name in names], np.intp)
+    curve = measure_learning_curve(
+        Samples(inputs.vectors, inputs.targets, groups=groups),
+        len(inputs.labels),
+        kept_out,
+        blocks=inputs.blocks,
+        settings=CurveSettings(seed=options.seed),
+    )
+    training = int(inputs.counts("training").sum())
+    return None if curve is None or not training else curve.forecast(training)
 
 
 def label_figures(inputs: Inputs, tested: Evaluation) -> dict[str, LabelFigures]:

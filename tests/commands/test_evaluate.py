@@ -69,6 +69,11 @@ def test_figures_as_json(graph: Path, photos: Path) -> None:
         "f1": pytest.approx(2 / 3),
         "f1_interval": pytest.approx([0.1727, 0.9504], abs=1e-4),
     }
+    # F1: 2 / 3 for two labels, 1 for three. Recall: 1 / 2 for one label, 1 for four.
+    assert found["macro_f1"] == pytest.approx(13 / 15)
+    assert found["macro_f1_interval"] is None
+    assert found["balanced_accuracy"] == pytest.approx(0.9)
+    assert found["balanced_accuracy_interval"][0] < 0.9 < found["balanced_accuracy_interval"][1]
     assert found["graph"] == str(graph)
     assert found["confusion"][2] == [1, 0, 1, 0, 0]
     (wrong,) = found["misclassified"]
@@ -83,8 +88,9 @@ def test_figures_as_json(graph: Path, photos: Path) -> None:
 def test_figures_as_text(graph: Path, photos: Path) -> None:
     lines = evaluate(graph, photos).stdout.splitlines()
     assert lines[0].startswith("Accuracy = 83.3% (N=6, 95% interval ")
-    assert lines[2].split() == ["label", "images", "precision", "recall", "F1"]
-    assert re.split(r"\s{2,}", lines[3]) == [
+    assert lines[1].startswith("Macro F1 = 86.7%, balanced accuracy = 90.0% (")
+    assert lines[3].split() == ["label", "images", "precision", "recall", "F1"]
+    assert re.split(r"\s{2,}", lines[4]) == [
         "indiana",
         "1",
         "50.0% (9 to 91)",
@@ -272,7 +278,7 @@ def test_a_page_is_written_whole_and_standard_output_has_the_accuracy(
     assert result.return_value == 3
     assert result.stdout.startswith("Accuracy = 83.3% (N=6")
     text = page.read_text("utf-8")
-    assert "Below the gate of 90.0%." in text
+    assert "Below the gate of 90.0%, but these images cannot tell: the 95% interval is" in text
     assert "wrong.jpg" in text
     assert "data:image/jpeg;base64," in text
     embedded = re.search(r'id="evaluation-data">(.*?)</script>', text)

@@ -71,7 +71,11 @@ def test_images_that_trained_the_graph_are_counted_apart(
     assert found["count"] == count
     assert found["trained"] == {"count": seen}
     assert found["unseen"] == {key: apart[key] for key in found["unseen"]}
-    assert set(found["unseen"]) == {"accuracy", "count", "interval", "labels", "confusion"}
+    averages = {"macro_f1", "macro_f1_interval"}
+    averages |= {"balanced_accuracy", "balanced_accuracy_interval"}
+    assert (
+        set(found["unseen"]) == {"accuracy", "count", "interval", "labels", "confusion"} | averages
+    )
     lines = on_trained(trained, split["all"]).stdout.splitlines()
     assert (
         lines[0]

@@ -10,6 +10,9 @@ import numpy.typing as npt
 from PIL import Image
 
 from tlcli.core.evaluation.confusion import ConfusionMatrix
+from tlcli.core.evaluation.label_averages import LabelAverages
+from tlcli.core.evaluation.learning_curve import Forecast
+from tlcli.core.evaluation.metrics import Proportion
 from tlcli.core.evaluation.thresholds import threshold_figures
 from tlcli.report.collect import data_uri, file_link
 from tlcli.report.data import (
@@ -27,6 +30,14 @@ from tlcli.report.data import (
     TestImage,
 )
 
+FORECAST = Forecast(
+    points=((80, 0.82), (160, 0.85), (240, 0.87), (320, 0.875), (400, 0.88)),
+    tested=500,
+    images=400,
+    now=Proportion(0.882, 0.85, 0.91),
+    twice=Proportion(0.904, 0.87, 0.93),
+    trend=((80, 0.82), (200, 0.86), (400, 0.882), (800, 0.904)),
+)
 HOSTILE = "<script>alert(1)</script>.jpg"
 QUOTED = "\"><img src=x onerror='alert(2)'>"
 CLOSING = "</script><!-- ]]> &amp; https://example.com/x"
@@ -52,6 +63,8 @@ def usual(**changes: Any) -> ReportData:
         backbone=BackboneFacts("net", "a file", "Apache-2.0", "ab" * 32, 1280, 224, 224),
         command="tlcli retrain --image_dir 'flower photos' --seed 0",
         settings={"seed": 0, "strict": False, "output_report": None, "learning_rate": 0.01},
+        averages=LabelAverages(0.733, (0.41, 0.92), 0.75, (0.4, 0.93)),
+        forecast=FORECAST,
         validation_accuracy=0.8,
         min_accuracy=0.7,
         untrained_accuracy=0.5,
@@ -100,6 +113,7 @@ def folds() -> ReportData:
             count=20,
             labels=data.labels,
             confusion=confusion_of([[9, 3], [1, 7]]),
+            averages=LabelAverages(0.8, None, 0.8125, (0.58, 0.93)),
             folds=5,
             deviation=0.03,
         ),

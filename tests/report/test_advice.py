@@ -11,8 +11,8 @@ import pytest
 from retrain.command import command
 from tests.report import samples
 from tlcli.core.evaluation.confusion import ConfusionMatrix
-from tlcli.core.evaluation.metrics import wilson_interval
-from tlcli.report.advice import SHOWN, Facts, advise
+from tlcli.core.evaluation.metrics import Proportion, wilson_interval
+from tlcli.report.advice import SHOWN, Facts, advise, images_to_tell
 from tlcli.report.data import Curve, LabelFigures
 
 STEPS = [0, 1000, 2000, 3000, 4000]
@@ -265,3 +265,56 @@ def _context() -> Any:
 def test_labels_stay_on_their_line(name: str) -> None:
     text, _ = only(labels=[label("daisy"), label(name, 4), label("tulips")])
     assert text.isprintable()
+
+
+def cannot_tell(right: int, count: int, minimum: float, **changes: Any) -> tuple[str, str | None]:
+    """Return the first advice of so many right test images against a minimum."""
+    settings = {"testing_percentage": 10, "min_accuracy": minimum}
+    tested: dict[str, Any] = {
+        "tested": count,
+        "accuracy": right / count,
+        "interval": wilson_interval(right, count),
+    }
+    test = Proportion(right / count, *wilson_interval(right, count))
+    changes = {**tested, "settings": settings, "test": test, "test_count": count, **changes}
+    first, *others = advise(facts(**changes))
+    assert first.rule == "cannot_tell"
+    assert "few_tests" not in [each.rule for each in others]
+    return first.text, first.option
+
+
+def test_a_test_split_that_cannot_tell_what_was_asked() -> None:
+    text, option = cannot_tell(11, 12, 0.9)
+    assert text == (
+        "12 test images cannot tell whether the accuracy is above or below --min_accuracy 90.0%, "
+        "as it can be anywhere from 64.6% to 98.5%; about 1,245 test images could: add "
+        "--cross_validate 5, which tests every image once."
+    )
+    assert option == "--cross_validate 5"
+    # The same accuracy on so many images can tell.
+    assert images_to_tell(11 / 12, 0.9) == 1245
+    assert (
+        wilson_interval(1245 * 11 / 12, 1245)[0] >= 0.9 > wilson_interval(1244 * 11 / 12, 1244)[0]
+    )
+
+
+def test_an_accuracy_at_the_minimum_needs_more_images_than_anybody_has() -> None:
+    text, option = cannot_tell(9, 10, 0.9, distinct=1)
+    assert "is really at --min_accuracy 90.0%" in text
+    assert text.endswith(": add images.")
+    assert "test images could" not in text
+    assert option is None
+
+
+def test_a_cross_validation_tells_more_than_the_test_split() -> None:
+    text, option = cannot_tell(11, 12, 0.9, folds=5, interval=wilson_interval(540, 600))
+    assert text.endswith("; by cross-validation it is 87.3% to 92.2%.")
+    assert option is None
+
+
+@pytest.mark.parametrize(("right", "minimum"), [(590, 0.9), (500, 0.9)])
+def test_a_test_split_that_can_tell(right: int, minimum: float) -> None:
+    settings = {"testing_percentage": 10, "min_accuracy": minimum}
+    test = Proportion(right / 600, *wilson_interval(right, 600))
+    assert "cannot_tell" not in rules(settings=settings, test=test, test_count=600)
+    assert "cannot_tell" not in rules(test=test, test_count=600)

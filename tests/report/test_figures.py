@@ -152,3 +152,12 @@ def test_interval_mark() -> None:
     line = root.findall("line")[1]
     assert (line.get("x1"), line.get("x2")) == ("29.0", "79.0")
     assert root.get("aria-hidden") == "true"
+
+
+def test_the_learning_curve_has_its_points_its_trend_and_an_interval() -> None:
+    drawn = str(figures.learning_chart(samples.FORECAST))
+    assert drawn.count('class="dot measured"') == 5
+    assert 'class="line trend"' in drawn
+    assert 'class="band"' in drawn
+    assert "measured: 82% at training images 80, 88% at training images 400" in drawn
+    assert "power law: 82% at training images 80, 90.4% at training images 800" in drawn

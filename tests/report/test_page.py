@@ -244,11 +244,11 @@ def test_the_parts_are_in_the_order_of_peoples_questions() -> None:
     found = Page(render(samples.usual()))
     headings = [attributes.get("id") for tag, attributes in found.elements if tag == "h2"]
     assert headings == [
-        *("verdict", "next", "mistakes", "confusion", "labels", "data", "thresholds", "curves"),
-        *("before-after", "run"),
+        *("verdict", "next", "mistakes", "confusion", "labels", "data"),
+        *("more-photos", "thresholds", "curves", "before-after", "run"),
     ]
     links = [str(link["href"]) for link in found.all("a")]
-    assert [link[1:] for link in links if link[1:] in headings[1:]][:9] == headings[1:]
+    assert [link[1:] for link in links if link[1:] in headings[1:]][:10] == headings[1:]
     folded = [number for number, (tag, _) in enumerate(found.elements) if tag == "summary"]
     after = [found.elements[number + 1] for number in folded]
     assert [attributes["id"] for tag, attributes in after if tag == "h2"] == ["before-after", "run"]

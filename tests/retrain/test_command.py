@@ -40,6 +40,25 @@ def test_standard_output_is_one_json_object_with_the_contract_keys(trained: Trai
     assert result["cache"]["computed"] == sum(x["images"] for x in result["labels"].values())
 
 
+def test_figures_that_count_every_label_alike_and_what_more_photos_would_bring(
+    trained: Trained,
+) -> None:
+    result = trained.run.json
+    low, high = result["balanced_accuracy_interval"]
+    assert 0 <= low <= result["balanced_accuracy"] <= high <= 1
+    assert 0 <= result["macro_f1"] <= 1
+    # Each label has fewer test images than an interval needs.
+    assert result["macro_f1_interval"] is None
+    images = [count for count, _ in result["learning_curve"]]
+    assert images == sorted(images)
+    assert all(0 <= accuracy <= 1 for _, accuracy in result["learning_curve"])
+    low, high = result["expected_with_twice_interval"]
+    assert low <= result["expected_with_twice"] <= high
+    page = (trained.folder / "output_report.html").read_text("utf-8")
+    assert 'id="more-photos"' in page
+    assert re.search(r"Macro F1</dt><dd>[\d.]+%", page)
+
+
 def test_an_unreadable_image_is_named_and_skipped(trained: Trained) -> None:
     (skipped,) = trained.run.json["skipped"]
     assert skipped["path"].endswith("broken.jpg")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from contextlib import ExitStack
 from datetime import datetime, timezone
@@ -33,10 +34,12 @@ from tlcli.terminal import (
     set_up_logging,
     write_any_name,
 )
+from tlcli.text import counted
 
 if TYPE_CHECKING:
     from tlcli.core.evaluation.graph_accuracy import GraphAccuracy
 
+_log = logging.getLogger("tlcli")
 _BY_SUFFIX = {".json": "json", ".csv": "csv", ".html": "html", ".htm": "html"}
 
 
@@ -207,6 +210,13 @@ def _checked(accuracy: GraphAccuracy, minimum: float, gates_all: bool) -> int:
             err=True,
         )
         return BELOW_MINIMUM
+    low, high = gated.interval
+    if low < minimum <= high:
+        _log.warning(
+            "%s cannot tell whether the accuracy is above or below %.1f%%: its 95%% interval is "
+            "%.1f%% to %.1f%%",
+            *(counted(gated.evaluation.count, "image"), 100 * minimum, 100 * low, 100 * high),
+        )
     if gated.accuracy < minimum:
         part = "" if gated is accuracy else " on images that did not train the graph"
         say_below_minimum("accuracy" + part, gated.accuracy, minimum)

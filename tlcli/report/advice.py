@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tlcli.core.evaluation.confusion import ConfusionMatrix
+from tlcli.core.evaluation.metrics import Proportion, wilson_interval
 from tlcli.report.data import Advice, Curve, Interval, LabelFigures
 from tlcli.text import counted
 
@@ -27,6 +28,7 @@ RISE_IMAGES = 3
 CONFUSED_IMAGES = 3
 CONFUSED = 0.10
 HIGH = 0.95
+MOST_TO_TELL = 10_000
 _FOLDS = 5
 _NAMED = 3
 _LARGER = {"efficientnet_lite0": "efficientnet_lite2"}
@@ -55,6 +57,9 @@ class Facts:
         photos: every vector can be computed again from an image, distorted or by another backbone.
         duplicates: how many images stand under more than one label.
         skipped: how many files could not be used.
+        test: accuracy of the test images and its interval, which a minimum is compared with; None
+            without any.
+        test_count: number of test images.
     """
 
     labels: Sequence[LabelFigures]
@@ -74,6 +79,8 @@ class Facts:
     photos: bool = True
     duplicates: int = 0
     skipped: int = 0
+    test: Proportion | None = None
+    test_count: int = 0
 
 
 def advise(facts: Facts) -> tuple[Advice, ...]:
@@ -84,6 +91,7 @@ def advise(facts: Facts) -> tuple[Advice, ...]:
     """
     rules = (
         _no_tests,
+        _cannot_tell,
         _few_training,
         _under_two_labels,
         _few_tests,
@@ -115,8 +123,59 @@ def _no_tests(facts: Facts) -> Iterator[Advice]:
         yield Advice("no_tests", f"{unknown}: add images to the labels that have few.")
 
 
+def _cannot_tell(facts: Facts) -> Iterator[Advice]:
+    minimum = facts.settings.get("min_accuracy")
+    if minimum is None or facts.test is None or not facts.test.low < minimum <= facts.test.high:
+        return
+    test = facts.test
+    which = "above or below" if test.value != minimum else "really at"
+    anywhere = f"it can be anywhere from {test.low:.1%} to {test.high:.1%}"
+    unknown = (
+        f"{counted(facts.test_count, 'test image')} cannot tell whether the accuracy is {which} "
+        f"--min_accuracy {minimum:.1%}, as {anywhere}"
+    )
+    if facts.folds is not None and facts.interval is not None:
+        low, high = facts.interval
+        yield Advice(
+            "cannot_tell", f"{unknown}; by cross-validation it is {low:.1%} to {high:.1%}."
+        )
+        return
+    folds = _cross_validate(facts)
+    needed = images_to_tell(test.value, minimum)
+    many = "" if needed is None else f"; about {needed:,} test images could"
+    if folds is None:
+        yield Advice("cannot_tell", f"{unknown}{many}: add images.")
+    else:
+        yield Advice(
+            "cannot_tell", f"{unknown}{many}: add {folds}, which tests every image once.", folds
+        )
+
+
+def images_to_tell(accuracy: float, minimum: float) -> int | None:
+    """Return how many images tell an accuracy from a minimum; None beyond `MOST_TO_TELL`.
+
+    So many that the Wilson interval of the accuracy, if it stays what it is, ends at the minimum.
+    """
+    most = MOST_TO_TELL
+    if _contains(accuracy, most, minimum):
+        return None
+    least = 1
+    while least < most:
+        middle = (least + most) // 2
+        if _contains(accuracy, middle, minimum):
+            least = middle + 1
+        else:
+            most = middle
+    return least
+
+
+def _contains(accuracy: float, count: int, minimum: float) -> bool:
+    low, high = wilson_interval(accuracy * count, count)
+    return low < minimum <= high
+
+
 def _few_tests(facts: Facts) -> Iterator[Advice]:
-    if not facts.tested or facts.interval is None:
+    if not facts.tested or facts.interval is None or any(_cannot_tell(facts)):
         return
     low, high = facts.interval
     if facts.tested >= FEW_TESTS and high - low <= WIDE_INTERVAL:

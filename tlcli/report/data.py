@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from tlcli.core.evaluation.confusion import ConfusionMatrix
+from tlcli.core.evaluation.label_averages import LabelAverages
+from tlcli.core.evaluation.learning_curve import Forecast
 from tlcli.core.evaluation.thresholds import ThresholdFigures
 
 Interval = tuple[float, float]
@@ -119,6 +121,7 @@ class Figures:
         count: number of images.
         labels: counts and figures, in output order.
         confusion: which labels were taken for which.
+        averages: macro F1 and balanced accuracy, with their intervals.
     """
 
     accuracy: float | None
@@ -126,6 +129,7 @@ class Figures:
     count: int
     labels: list[LabelFigures]
     confusion: ConfusionMatrix
+    averages: LabelAverages
 
 
 @dataclass(frozen=True)
@@ -212,6 +216,8 @@ class ReportData:
         untrained_accuracy: accuracy on the same test images before the first step.
         labels: counts and figures, in output order.
         confusion: which labels were taken for which; without cells if there are no test images.
+        averages: macro F1 and balanced accuracy of the test images.
+        forecast: the learning curve and what twice the photos would bring, or None.
         training_curve, validation_curve: what was measured over the steps on batches, or None.
         training_split_curve, validation_split_curve: the same on the whole validation split and on
             images spread over the training split, or None.
@@ -246,6 +252,8 @@ class ReportData:
     backbone: BackboneFacts
     command: str
     settings: dict[str, Any]
+    averages: LabelAverages = field(default_factory=LabelAverages)
+    forecast: Forecast | None = None
     validation_accuracy: float | None = None
     min_accuracy: float | None = None
     untrained_accuracy: float | None = None
@@ -287,7 +295,10 @@ class ReportData:
         """Return the figures that count: out of fold where there are any, else of the tests."""
         if self.out_of_fold is not None:
             return self.out_of_fold
-        return Figures(self.accuracy, self.interval, self.test_count, self.labels, self.confusion)
+        return Figures(
+            *(self.accuracy, self.interval, self.test_count, self.labels, self.confusion),
+            self.averages,
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Return the content as JSON types, without the pictures; NaN and infinity are None.

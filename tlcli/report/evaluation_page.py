@@ -151,7 +151,13 @@ def _gate(accuracy: GraphAccuracy, shown: GraphAccuracy, facts: RunFacts) -> _Ga
     if gated is None:
         return _Gate(False, f"The gate of {wanted} could not be checked.")
     met = gated.accuracy >= facts.min_accuracy
+    low, high = gated.interval
     other = gated.evaluation.count != shown.evaluation.count
     of = f", {percent(gated.accuracy)} of {counted(gated.evaluation.count, 'image')}"
     said = f"The gate of {wanted} was met" if met else f"Below the gate of {wanted}"
-    return _Gate(met, f"{said}{of if other else ''}.")
+    near = ""
+    if low < facts.min_accuracy <= high:
+        near = (
+            f", but these images cannot tell: the 95% interval is {percent(low)} to {percent(high)}"
+        )
+    return _Gate(met, f"{said}{of if other else ''}{near}.")

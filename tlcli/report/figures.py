@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from tlcli.core.evaluation.confusion import ConfusionMatrix
+from tlcli.core.evaluation.learning_curve import Forecast
 from tlcli.core.evaluation.thresholds import ThresholdFigures
 from tlcli.report.data import Curve
 
@@ -25,6 +26,10 @@ _FIRST_STEPS = 0.15
 # Drawn at this size on a phone and scaled up elsewhere, so that its text stays readable.
 WIDTH, HEIGHT = 440, 260
 LEFT, RIGHT, TOP, BOTTOM = 46, 12, 12, 38
+
+
+# Lines whose points are few and measured, each worth a dot.
+_DOTTED = ("measured",)
 
 
 @dataclass(frozen=True)
@@ -125,6 +130,29 @@ def threshold_chart(figures: Sequence[ThresholdFigures]) -> Markup:
     return _chart(Axes("thresholds", title, "threshold", low, high, "%"), lines, band)
 
 
+def learning_chart(forecast: Forecast) -> Markup:
+    """Draw accuracy over the number of training images, and its trend to twice as many.
+
+    Around the end of the trend is its 95% interval.
+    """
+    measured = [(float(count), 100 * accuracy) for count, accuracy in forecast.points]
+    trend = [(float(count), 100 * accuracy) for count, accuracy in forecast.trend]
+    band = [
+        (float(count), 100 * each.low, 100 * each.high)
+        for count, each in ((forecast.images, forecast.now), (2 * forecast.images, forecast.twice))
+    ]
+    values = [value for _, value in (*measured, *trend)] + [
+        end for each in band for end in each[1:]
+    ]
+    low, high = _near(min(values), max(values), 4, 100)
+    lines = [
+        Line("trend", [0.0, 2.0 * forecast.images], trend, "power law"),
+        Line("measured", [], measured),
+    ]
+    title = "Accuracy by number of training images"
+    return _chart(Axes("learning", title, "training images", low, high, "%"), lines, band)
+
+
 def _later(lines: Sequence[Line]) -> list[float]:
     """Return the values after the first steps, which start from chance and need much room."""
     steps = [step for line in lines for step, _ in line.points]
@@ -209,8 +237,7 @@ def _chart(
             positions = " ".join(f"{x(step):.1f},{y(value):.1f}" for step, value in piece)
             drawn = Markup('<polyline class="line {}" points="{}"/>')
             parts.append(drawn.format(line.name, positions))
-        if len(line.points) == 1:
-            ((step, value),) = line.points
+        for step, value in line.points if len(line.points) == 1 or line.name in _DOTTED else ():
             dot = Markup('<circle class="dot {}" cx="{:.1f}" cy="{:.1f}" r="3"/>')
             parts.append(dot.format(line.name, x(step), y(value)))
     return Markup("").join(parts) + Markup("</svg>")

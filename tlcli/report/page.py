@@ -296,6 +296,7 @@ def _context(data: ReportData) -> dict[str, Any]:
         "pictured": len(pictured),
         "figures_rows": _shortened(shown.labels, lambda row: (row.f1 is None, row.f1 or 0.0)),
         "count_rows": _shortened(data.labels, lambda row: (-row.images,)),
+        "learning_chart": data.forecast and figures.learning_chart(data.forecast),
         "threshold_rows": [each for each in data.thresholds if each.threshold in THRESHOLDS],
         "threshold_sentence": threshold_sentence(data),
         "threshold_chart": figures.threshold_chart(data.thresholds),

@@ -10,6 +10,7 @@ from dataclasses import astuple
 from tlcli.core.evaluation.comparison import GraphComparison
 from tlcli.core.evaluation.graph_accuracy import GraphAccuracy
 from tlcli.core.evaluation.metrics import LabelMetrics, Proportion
+from tlcli.notebook import percent
 from tlcli.spreadsheet import CsvRows
 from tlcli.text import counted, printable, table
 
@@ -116,7 +117,8 @@ def to_text(accuracy: GraphAccuracy, comparison: GraphComparison | None = None) 
         lines += _comparison_lines(comparison.measured or comparison)
     else:
         measured = accuracy.measured or accuracy
-        lines = [*headline(accuracy), "", *_label_lines(measured), *_matrix_lines(measured)]
+        lines = [*headline(accuracy), measured.averages.sentence(), ""]
+        lines += [*_label_lines(measured), *_matrix_lines(measured)]
     if accuracy.skipped:
         shown = accuracy.skipped[:_SKIPPED_SHOWN]
         lines += ["", *(f"  {printable(path)}: {reason}" for path, reason in shown)]
@@ -135,12 +137,12 @@ def to_csv(
 ) -> str:
     """Return one figure a row under `CSV_COLUMNS`, ready for a filter or a pivot table.
 
-    ``figure`` is "accuracy", "images" (of a label: how many there are; without one: all),
-    "precision", "recall", "f1", "confusion" (how often ``label`` was labelled ``predicted``;
-    a pair that is absent was never seen), "misclassified" (``value`` is the score), "skipped",
-    "trained" (how many images trained the graph; absent where that is unknown), then
-    "unseen_images" and "unseen_accuracy" (of the others),
-    and of two graphs "both_right", "only_this_right", "only_other_right", "both_wrong",
+    ``figure`` is "accuracy", "macro_f1", "balanced_accuracy", "images" (of a label: how many there
+    are; without one: all), "precision", "recall", "f1", "confusion" (how often ``label`` was
+    labelled ``predicted``; a pair that is absent was never seen), "misclassified" (``value`` is the
+    score), "skipped", "trained" (how many images trained the graph; absent where unknown), then
+    "unseen_images", "unseen_accuracy", "unseen_macro_f1" and "unseen_balanced_accuracy" (of the
+    others), and of two graphs "both_right", "only_this_right", "only_other_right", "both_wrong",
     "mcnemar_p" and "differs" (a row for each graph). The same figures of the images that trained
     neither graph begin with "unseen_". Shares are of 0 to 1.
     """
@@ -159,6 +161,7 @@ def to_csv(
 def _figure_rows(accuracy: GraphAccuracy) -> Iterator[Sequence[object]]:
     evaluation, names = accuracy.evaluation, accuracy.labels
     yield "accuracy", "", "", accuracy.accuracy, *accuracy.interval, ""
+    yield from _average_rows(accuracy)
     yield "images", "", "", evaluation.count, "", "", ""
     if accuracy.trained is not None:
         yield "trained", "", "", accuracy.trained, "", "", ""
@@ -166,6 +169,7 @@ def _figure_rows(accuracy: GraphAccuracy) -> Iterator[Sequence[object]]:
         if accuracy.measured is not None:
             measured = accuracy.measured
             yield "unseen_accuracy", "", "", measured.accuracy, *measured.interval, ""
+            yield from _average_rows(measured, "unseen_")
     for label, figures in zip(names, evaluation.labels, strict=True):
         yield "images", label, "", figures.count, "", "", ""
         for name in ("precision", "recall", "f1"):
@@ -178,6 +182,16 @@ def _figure_rows(accuracy: GraphAccuracy) -> Iterator[Sequence[object]]:
         yield "misclassified", wrong.label, wrong.predicted, wrong.score, "", "", wrong.image
     for path, reason in accuracy.skipped:
         yield "skipped", "", "", reason, "", "", path
+
+
+def _average_rows(accuracy: GraphAccuracy, before: str = "") -> Iterator[Sequence[object]]:
+    found = accuracy.averages
+    for name, value, interval in (
+        ("macro_f1", found.macro_f1, found.macro_f1_interval),
+        ("balanced_accuracy", found.balanced_accuracy, found.balanced_accuracy_interval),
+    ):
+        if value is not None:
+            yield f"{before}{name}", "", "", value, *(interval or ("", "")), ""
 
 
 def _comparison_rows(comparison: GraphComparison) -> Iterator[Sequence[object]]:
@@ -226,14 +240,16 @@ def _matrix_lines(accuracy: GraphAccuracy) -> list[str]:
 
 def _comparison_lines(comparison: GraphComparison) -> list[str]:
     both = (comparison.first, comparison.second)
-    rows: list[Sequence[str]] = [("", "graph", "accuracy", "95% interval", "right alone")]
+    heads = ("accuracy", "95% interval", "macro F1", "balanced accuracy", "right alone")
+    rows: list[Sequence[str]] = [("", "graph", *heads)]
     alone = (comparison.only_first, comparison.only_second)
     for mark, each, right in zip("AB", both, alone, strict=True):
         low, high = each.interval
         interval = f"{low:.1%} to {high:.1%}"
-        rows.append((mark, each.graph, f"{each.accuracy:.1%}", interval, str(right)))
+        means = (percent(each.macro_f1), percent(each.balanced_accuracy))
+        rows.append((mark, each.graph, f"{each.accuracy:.1%}", interval, *means, str(right)))
     lines = [
-        *table(rows, right=(2, 3, 4)),
+        *table(rows, right=range(2, len(rows[0]))),
         f"N={comparison.first.evaluation.count}; both right: {comparison.both_right}, "
         f"both wrong: {comparison.both_wrong}.",
         "",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 from tlcli.core.classifier.classifier import Classifier
 from tlcli.core.data.image_folder import Dataset, ImageFile
 from tlcli.core.evaluation.confusion import ConfusionMatrix
+from tlcli.core.evaluation.label_averages import LabelAverages, label_averages
 from tlcli.core.evaluation.labelled_folder import GraphPredictions, LabelledFolder
 from tlcli.core.evaluation.metrics import Evaluation, Proportion, evaluate
 from tlcli.notebook import ROWS_SHOWN, block, data_frame, percent
@@ -76,6 +78,21 @@ class GraphAccuracy:
     def interval(self) -> tuple[float, float]:
         """The 95% interval of the accuracy, each end 0 to 1."""
         return self.evaluation.interval or (0.0, 1.0)
+
+    @functools.cached_property
+    def averages(self) -> LabelAverages:
+        """Macro F1 and balanced accuracy, in which every label counts alike."""
+        return label_averages(self.evaluation)
+
+    @property
+    def macro_f1(self) -> float | None:
+        """The mean F1 of the labels, 0 to 1; ``averages`` has its interval."""
+        return self.averages.macro_f1
+
+    @property
+    def balanced_accuracy(self) -> float | None:
+        """The mean recall of the labels, 0 to 1; ``averages`` has its interval."""
+        return self.averages.balanced_accuracy
 
     @property
     def confusion(self) -> ConfusionMatrix:
@@ -156,6 +173,7 @@ class GraphAccuracy:
             "accuracy": self.accuracy,
             "count": evaluation.count,
             "interval": list(evaluation.interval or ()),
+            **self.averages.to_dict(),
             "labels": labels,
             **evaluation.confusion.to_dict(),
         }

@@ -19,7 +19,7 @@ from tlcli.progress import Progress
 
 Interval = tuple[float, float]
 # The 97.5% point of the normal distribution: intervals of 95%.
-_Z = 1.959963984540054
+Z95 = 1.959963984540054
 _FOLD_STREAM = 4
 # Rows are copied and scored a few at a time: 10,000 of them by 10,000 labels have 400 MB.
 _ROWS_AT_ONCE = 8192
@@ -43,9 +43,9 @@ class Proportion:
 
 def wilson_interval(successes: float, count: float) -> Interval:
     """Return the Wilson 95% interval, each end in 0 to 1, of a proportion of ``count`` above 0."""
-    value, square = successes / count, _Z * _Z / count
+    value, square = successes / count, Z95 * Z95 / count
     middle = (value + square / 2) / (1 + square)
-    half = _Z / (1 + square) * math.sqrt(value * (1 - value) / count + square / (4 * count))
+    half = Z95 / (1 + square) * math.sqrt(value * (1 - value) / count + square / (4 * count))
     # Rounding must not push an end past the value itself.
     return max(0.0, min(middle - half, value)), min(1.0, max(middle + half, value))
 
@@ -94,6 +94,13 @@ class Evaluation:
     truth: Indices
     predicted: Indices
     misclassified: Indices
+
+    @property
+    def proportion(self) -> Proportion | None:
+        """The accuracy with its interval; None without rows."""
+        if self.accuracy is None or self.interval is None:
+            return None
+        return Proportion(self.accuracy, *self.interval)
 
     @property
     def confusion(self) -> ConfusionMatrix:
