@@ -282,6 +282,8 @@ def _heat_maps(chosen: Picks, groups: Sequence[MistakeRows], run: Run) -> tuple[
 def _maps(run: Run, labels: dict[int, int]) -> HeatMaps:
     if not labels:
         return HeatMaps()
+    if run.options.preset == "fast":
+        return HeatMaps(missing="No heat maps: --preset fast draws none.")
     return heat_maps(run.inputs, run.options, run.fitted.layer, labels)
 
 
