@@ -197,7 +197,8 @@ def _usage(options: RetrainOptions, inputs: Inputs, clock: Clock) -> Usage:
     """Return the preset of the run and what the next one would take."""
     cache, timing = inputs.cache, None
     if inputs.backbone is not None and not cache["imported"]:
-        timing = Timing(cache["hits"], cache["computed"], clock.seconds["bottlenecks"])
+        took = clock.seconds["bottlenecks"]
+        timing = Timing(len(inputs.images), cache["hits"], cache["computed"], took)
     return usage(options.to_dict(), describe_backbone(inputs)["name"], timing)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,11 +14,19 @@ FOLLOWING = {"original": "standard", "fast": "standard", "standard": "best"}
 
 _ADDS = {
     "standard": "reads several layers of the network and compares the solvers",
-    "best": "joins the installed EfficientNet-Lites and fine-tunes where that helps",
+    "best": "joins the installed EfficientNet-Lites and fine-tunes them where that helps",
 }
 # Millions of multiplications per image, as the authors of EfficientNet-Lite give them: what the
 # networks cost in proportion to each other, also on machines where only one was measured.
 _WORK = {"efficientnet_lite0": 407, "efficientnet_lite1": 631, "efficientnet_lite2": 899}
+# About that of ResNet-50, one of the slower networks that people use.
+_OTHER_WORK = 4000
+# EfficientNet-Lite0 at 150 images per second, see docs/performance.md.
+_SECONDS_PER_MILLION = 1 / 150 / 407
+# Eight epochs; of each image the gradients cost about twice what its scores do.
+_FINE_TUNING_PASSES = 24
+MOST_SECONDS = 3600.0
+"""Preset "best" leaves out a fine-tuning that takes longer; `--fine_tune auto` asks for it."""
 # Of fewer vectors the loading of the network is most of the time.
 _LEAST_COMPUTED = 0.5
 
@@ -33,15 +41,15 @@ class Usage:
         following: name of the next preset, None after the last one and where it has no use.
         seconds: what that one takes longest for, estimated from this run; None where nothing
             was measured.
-        vectors: how many of which size of network it computes, for people.
-        basis: what the estimate is made of, or why there is none, in brackets.
+        images: how many, for people.
+        basis: what the estimate is made of, or why there is none.
     """
 
     name: str
     settings: tuple[str, ...] = ()
     following: str | None = None
     seconds: float | None = None
-    vectors: str = ""
+    images: str = ""
     basis: str = ""
 
     def lines(self) -> tuple[str, ...]:
@@ -51,10 +59,10 @@ class Usage:
             return (first,)
         cost = self.basis
         if self.seconds is not None:
-            cost = f"in about {rough_time(self.seconds)} {self.basis}"
+            cost = f"about {rough_time(self.seconds)} for {self.images}, {self.basis}"
         return first, (
-            f"--preset {self.following} {_ADDS[self.following]}. It computes {self.vectors} "
-            f"{cost} and may be more accurate: compare the test accuracies."
+            f"--preset {self.following} {_ADDS[self.following]}: {cost}. It may be more accurate: "
+            "compare the test accuracies."
         )
 
 
@@ -63,11 +71,13 @@ class Timing:
     """The time that a run spent on vectors.
 
     Attributes:
-        found: how many came from the cache.
+        images: how many have vectors, one each and one per distorted view.
+        found: how many vectors came from the cache.
         computed: how many the network made.
         seconds: of wall time, for all of them.
     """
 
+    images: int
     found: int
     computed: int
     seconds: float
@@ -94,27 +104,54 @@ def usage(options: Mapping[str, Any], module: str, timing: Timing | None) -> Usa
     following = FOLLOWING.get(name) if timing is not None else None
     if following is None or timing is None:
         return Usage(name, settings)
-    count = timing.found + timing.computed
-    vectors = counted(count, "vector")
+    images = counted(timing.images, "image")
     per_vector = timing.per_vector
     if per_vector is None:
-        basis = "(of unknown cost: most of those of this run came from the cache)"
-        return Usage(name, settings, following, None, vectors, basis)
-    seconds = per_vector * count * relative_work(following, module)
-    basis = f"({per_vector * 1000:.0f} ms each in this run)"
-    return Usage(name, settings, following, seconds, vectors, basis)
+        basis = "of unknown cost, as most vectors of this run came from the cache"
+        return Usage(name, settings, following, None, images, basis)
+    work = relative_work(following, module, timing.images)
+    seconds = per_vector * (timing.found + timing.computed) * work
+    basis = f"estimated from {per_vector * 1000:.0f} ms per image in this run"
+    return Usage(name, settings, following, seconds, images, basis)
 
 
-def relative_work(preset: str, module: str) -> float:
-    """Return what the networks of a preset cost that a run with ``module`` has not computed.
+def relative_work(preset: str, module: str, images: int) -> float:
+    """Return what the networks of a preset have to do, beyond the vectors of ``module``.
+
+    Args:
+        preset: that follows.
+        module: of the run that was measured.
+        images: how many it had.
 
     Returns:
-        Multiples of what ``module`` costs, at least 0.
+        Multiples of what one vector of ``module`` costs, per image.
     """
-    if preset != "best" or module not in _WORK:
+    if preset != "best":
         return 1.0
-    others: Sequence[str] = [part for part in joined_module()[0].split("+") if part != module]
-    return sum(_WORK[part] for part in others) / _WORK[module]
+    after = joined_module()[0] if module in _WORK else module
+    # The vectors of the measured network are in the cache by then.
+    new = _work(after) - _work(module)
+    trained = _FINE_TUNING_PASSES * _work(after) if fine_tuning_fits(after, images) else 0.0
+    return (new + trained) / _work(module)
+
+
+def fine_tuning_fits(module: str, images: int) -> bool:
+    """Return whether "best" fine-tunes: in `MOST_SECONDS` on two cores of the reference machine.
+
+    It is decided by the images and the network alone, so that the same command gives the same
+    graph on a busy machine.
+
+    Args:
+        module: of the backbone.
+        images: how many there are.
+    """
+    seconds = _SECONDS_PER_MILLION * _work(module) * _FINE_TUNING_PASSES * images
+    return seconds <= MOST_SECONDS
+
+
+def _work(module: str) -> float:
+    """Return the millions of multiplications that one image takes."""
+    return sum(_WORK.get(part, _OTHER_WORK) for part in module.split("+"))
 
 
 def rough_time(seconds: float) -> str:
