@@ -189,7 +189,12 @@ class Advice:
 
 @dataclass(frozen=True)
 class BackboneFacts:
-    """Where the bottlenecks came from."""
+    """Where the bottlenecks came from.
+
+    Attributes:
+        layers: "name", "size" and "weight" of each layer that a vector joins; empty for one.
+        parts: the networks that it joins, as in the model card; empty for a single one.
+    """
 
     name: str
     source: str
@@ -199,6 +204,8 @@ class BackboneFacts:
     height: int | None = None
     width: int | None = None
     precision: str = "float32"
+    layers: list[dict[str, Any]] = field(default_factory=list)
+    parts: list[dict[str, Any]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
