@@ -46,7 +46,9 @@ _PROGRAM = (
     "import json, sys; request = json.load(sys.stdin); sys.path[:] = request['path']; "
     "from tlcli.runtime.confinement import answer_request; answer_request(request)"
 )
-_LARGEST_ANSWER = 1 << 16
+LARGEST_ANSWER = 1 << 16
+"""Bytes."""
+_TALK = "talk"
 _LARGEST_TALK = 4096
 # From the end of what a child says to the end of its process.
 _ENDING_SECONDS = 5.0
@@ -105,13 +107,13 @@ class ChildProcess:
             given = {
                 "target": target,
                 "request": request,
-                "path": _search_path(),
+                "path": search_path(),
                 "folder": str(self.folder),
                 "parent": os.getpid(),
                 "processor_seconds": seconds * (os.cpu_count() or 1),
             }
             self._deadline = time.monotonic() + seconds
-            self._process = self._start()
+            self._process = start_confined(self.folder, _PROGRAM)
             assert self._process.stdin is not None
             with contextlib.suppress(OSError), self._process.stdin as pipe:
                 pipe.write(json.dumps(given).encode())
@@ -122,8 +124,8 @@ class ChildProcess:
         answer = self._read()
         if answer is None:
             return Ending(None, f"did not end within {self._seconds:.0f} seconds", False)
-        if len(answer) > _LARGEST_ANSWER:
-            return Ending(None, f"answered with more than {_LARGEST_ANSWER} bytes")
+        if len(answer) > LARGEST_ANSWER:
+            return Ending(None, f"answered with more than {LARGEST_ANSWER} bytes")
         try:
             code = self._process.wait(_ENDING_SECONDS)
         except subprocess.TimeoutExpired:
@@ -133,28 +135,13 @@ class ChildProcess:
             found = json.loads(answer)
             if code == 0 and isinstance(found, dict):
                 return Ending(found)
-        return Ending(None, _reason(code), code not in _OUT_OF_TIME)
+        return ending_of(code)
 
     def __enter__(self) -> ChildProcess:
         return self
 
     def __exit__(self, *error: object) -> None:
         self._stack.close()
-
-    def _start(self) -> subprocess.Popen[bytes]:
-        environment = {name: os.environ[name] for name in _KEPT if name in os.environ} | _SET
-        folder = str(self.folder)
-        with (self.folder / "talk").open("wb") as talk:
-            return subprocess.Popen(
-                [sys.executable, *_FLAGS, _PROGRAM],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=talk,
-                env=environment | {"TMPDIR": folder, "TEMP": folder, "TMP": folder},
-                # Ctrl-C goes to the caller, which ends the child and whatever that started.
-                start_new_session=True,
-                creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
-            )
 
     def _read(self) -> bytes | None:
         """Return what the child wrote until its end; None: its time was over before."""
@@ -168,11 +155,11 @@ class ChildProcess:
         answer = b""
         with selectors.DefaultSelector() as selector:
             selector.register(pipe, selectors.EVENT_READ)
-            while len(answer) <= _LARGEST_ANSWER:
+            while len(answer) <= LARGEST_ANSWER:
                 left = self._deadline - time.monotonic()
                 if left <= 0 or not selector.select(left):
                     return None
-                block = os.read(pipe.fileno(), _LARGEST_ANSWER)
+                block = os.read(pipe.fileno(), LARGEST_ANSWER)
                 if not block:
                     break
                 answer += block
@@ -180,23 +167,62 @@ class ChildProcess:
 
     def _end(self) -> None:
         process: subprocess.Popen[bytes] | None = getattr(self, "_process", None)
-        if process is None:
-            return
-        with contextlib.suppress(OSError):
-            if hasattr(os, "killpg"):
-                os.killpg(process.pid, signal.SIGKILL)
-            else:
-                process.kill()
-        process.wait()
-        for pipe in (process.stdin, process.stdout):
-            if pipe is not None:
-                pipe.close()
+        if process is not None:
+            end_confined(process)
 
     def _log_talk(self) -> None:
-        with contextlib.suppress(OSError), (self.folder / "talk").open("rb") as file:
-            talk = file.read(_LARGEST_TALK).decode("utf-8", "replace").strip()
-            if talk:
-                _log.debug("The child process wrote: %s", talk)
+        log_talk(self.folder)
+
+
+def start_confined(folder: Path, program: str) -> subprocess.Popen[bytes]:
+    """Start a child with a program that confines itself and has ``folder`` for temporary files.
+
+    What it prints goes into the file "talk" there; its standard input and output are pipes.
+
+    Raises:
+        OSError: the system starts no process.
+    """
+    environment = {name: os.environ[name] for name in _KEPT if name in os.environ} | _SET
+    place = str(folder)
+    with (folder / _TALK).open("wb") as talk:
+        return subprocess.Popen(
+            [sys.executable, *_FLAGS, program],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=talk,
+            env=environment | {"TMPDIR": place, "TEMP": place, "TMP": place},
+            # Ctrl-C goes to the caller, which ends the child and whatever that started.
+            start_new_session=True,
+            creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
+        )
+
+
+def end_confined(process: subprocess.Popen[bytes]) -> None:
+    """End a child, with all that it started, and close its pipes."""
+    with contextlib.suppress(OSError):
+        if hasattr(os, "killpg"):
+            os.killpg(process.pid, signal.SIGKILL)
+        else:
+            process.kill()
+    process.wait()
+    for pipe in (process.stdin, process.stdout):
+        if pipe is not None:
+            # What could not be written to a child that has ended is written again on closing.
+            with contextlib.suppress(OSError):
+                pipe.close()
+
+
+def ending_of(code: int) -> Ending:
+    """Return the ending of a child without an answer, by the code of its process."""
+    return Ending(None, _reason(code), code not in _OUT_OF_TIME)
+
+
+def log_talk(folder: Path) -> None:
+    """Log what a child printed."""
+    with contextlib.suppress(OSError), (folder / _TALK).open("rb") as file:
+        talk = file.read(_LARGEST_TALK).decode("utf-8", "replace").strip()
+        if talk:
+            _log.debug("The child process wrote: %s", talk)
 
 
 def temporary_place() -> Path:
@@ -213,7 +239,7 @@ def temporary_place() -> Path:
         ) from error
 
 
-def _search_path() -> list[str]:
+def search_path() -> list[str]:
     """Return where this process finds modules; the working directory only if it is named."""
     own = str(Path(__file__).resolve().parents[2])
     paths = [path for path in sys.path if path]

@@ -63,6 +63,21 @@ def answer_request(given: Mapping[str, Any]) -> NoReturn:
     os._exit(0)
 
 
+def answer_requests(given: Mapping[str, Any]) -> NoReturn:
+    """Confine this process and answer what `LastingChild` asks, a line each, until it asks no more.
+
+    Each answer is written after the function returned; what the function raises ends the process.
+    """
+    answers = os.dup(1)
+    os.dup2(2, 1)
+    confine(Path(given["folder"]), given["parent"], given["processor_seconds"])
+    module, _, name = given["target"].partition(":")
+    function = getattr(import_module(module), name)
+    while line := sys.stdin.readline():
+        os.write(answers, json.dumps(function(json.loads(line))).encode() + b"\n")
+    os._exit(0)
+
+
 def confine(folder: Path, parent: int, seconds: float) -> None:
     """Bound what this process may use, write and reach; it ends with its parent.
 

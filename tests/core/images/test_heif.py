@@ -6,6 +6,7 @@ import io
 import os
 import random
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from tlcli.core.images.heif import is_heif, read_header
 from tlcli.core.images.preprocessing import Preprocessing
 from tlcli.core.images.thumbnails import picture
 from tlcli.errors import ImageError
+from tlcli.runtime.lasting_children import LastingChild
 
 FILES = Path(__file__).resolve().parent / "heic"
 PLAIN = Preprocessing("tlcli-1", 64, 96)
@@ -97,6 +99,30 @@ def test_a_file_that_ends_the_decoder_is_a_reason() -> None:
     """Found among 3,000 damaged files: libheif 1.23 ends by a segmentation fault."""
     with pytest.raises(ImageError, match=r"^damaged or unsupported image$"):
         PLAIN.read(FILES / "ends_libheif.bin")
+
+
+def test_one_child_decodes_many_and_crashes_in_the_middle_cost_no_other_image(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    started: list[str] = []
+    ask = LastingChild.ask
+
+    def asked(child: LastingChild, *arguments: Any) -> Any:
+        started.append(child.folder.name)
+        return ask(child, *arguments)
+
+    monkeypatch.setattr(LastingChild, "ask", asked)
+    slow_images._children().close()
+    names = ["plain.heic", "ends_libheif.bin", "plain.heic", "plain.heic"]
+    for name in (*names[:1], *names):
+        source = (FILES / name).read_bytes() if len(started) == 1 else FILES / name
+        if name.endswith(".bin"):
+            with pytest.raises(ImageError, match=r"^damaged or unsupported image$"):
+                PLAIN.read(source)
+        else:
+            assert difference(PLAIN.read(source), drawing()) < 4
+    # Two photos and the damaged one, which a fresh child has to judge; then two photos.
+    assert [started.index(folder) for folder in started] == [0, 0, 0, 3, 4, 4]
 
 
 def test_brands_tell_which_files_are_heif() -> None:
