@@ -1,6 +1,6 @@
 """Measure the solvers on stored bottleneck vectors, over several splits and seeds.
 
-    python benchmarks/accuracy.py --data ../shared
+    python -m benchmarks.accuracy.solvers --data ../shared
 
 Prints a Markdown table. The split of repetition k is the original's rule on names salted with
 k: repetition 0 hashes "LABEL/NAME.jpg" itself, repetition k hashes "k/LABEL/NAME.jpg". (The

@@ -1,7 +1,7 @@
 """Measure cross-validated accuracy from images, for several backbones and both solvers.
 
-    python benchmarks/accuracy_images.py --image_dir ../shared/flowers/photos
-    python benchmarks/accuracy_images.py --precisions float32 bfloat16
+    python -m benchmarks.accuracy.from_images --image_dir ../shared/flowers/photos
+    python -m benchmarks.accuracy.from_images --precisions float32 bfloat16
 
 Prints a Markdown table. Folds are those of `tlcli retrain --cross_validate`: the same for every
 backbone and solver, drawn again for each seed.

@@ -1,0 +1,55 @@
+"""The statistics of the accuracy benchmark."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from benchmarks.accuracy.comparison import Difference, Outcome, difference, is_worse
+from benchmarks.accuracy.draws import draws
+
+LABELS = np.repeat([0, 1], 10)
+GROUPS = [str(row) for row in range(20)]
+
+
+def outcome(right: list[float]) -> Outcome:
+    values = np.array([right])
+    return Outcome(values, np.arange(values.size).reshape(1, -1) % 2, 0.1)
+
+
+def test_every_image_is_tested_once_per_seed() -> None:
+    tested = [draw.testing for draw in draws(LABELS, GROUPS, None, 5, 2)]
+    assert len(tested) == 10
+    assert sorted(np.concatenate(tested)) == sorted([*range(20)] * 2)
+
+
+def test_few_images_are_drawn_from_the_other_folds() -> None:
+    fewer = list(draws(LABELS, GROUPS, 2, 5, 1))
+    more = list(draws(LABELS, GROUPS, 3, 5, 1))
+    for two, three in zip(fewer, more, strict=True):
+        assert list(np.bincount(LABELS[two.training])) == [2, 2]
+        assert set(two.training) < set(three.training)
+        assert not set(three.training) & set(three.testing)
+
+
+def test_no_draw_where_the_other_folds_have_no_more() -> None:
+    assert not list(draws(LABELS, GROUPS, 8, 5, 1))
+
+
+def test_difference_is_paired() -> None:
+    better, base = outcome([1, 1, 1, 0, 1, 1]), outcome([1, 0, 1, 0, 1, 1])
+    found = difference(better, base)
+    assert found.points == pytest.approx(100 / 6)
+    assert found.error == pytest.approx(100 / 6)
+    assert difference(base, base) == Difference(0, 0)
+
+
+def test_images_that_one_of_both_did_not_test_do_not_count() -> None:
+    assert difference(outcome([1, np.nan, 1, 0]), outcome([1, 0, 1, 1])).points == pytest.approx(
+        -100 / 3
+    )
+
+
+@pytest.mark.parametrize(("points", "error", "worse"), [(-3, 1, True), (-3, 1.3, False)])
+def test_worse_only_beyond_twice_the_error(points: float, error: float, worse: bool) -> None:
+    assert is_worse(Difference(points, error)) is worse
