@@ -35,13 +35,12 @@ class HeatMaps:
     Attributes:
         maps: row in the inputs -> float32 [gh, gw].
         missing: one sentence where a whole run has none, else None.
-        shown: of each layer that the bottleneck joins, whether its share is in the maps; empty
-            where it is the average of one map.
+        layers: of which the maps have shares, in a sentence; "" where there is one layer.
     """
 
     maps: dict[int, Array] = field(default_factory=dict)
     missing: str | None = None
-    shown: tuple[bool, ...] = ()
+    layers: str = ""
 
 
 def heat_maps(
@@ -90,6 +89,7 @@ def _maps(job: _Job, store: BottleneckStore) -> HeatMaps:
     """
     # Cached as another kind of vector.
     from tlcli.core.bottlenecks.cache_usage import MAPS
+    from tlcli.core.heat_maps.activation_maps import note_of_layers
 
     fingerprint = f"{job.backbone.fingerprint}{MAPS}"
     contents = {row: content for row in job.labels if (content := job.inputs.contents[row])}
@@ -117,26 +117,27 @@ def _maps(job: _Job, store: BottleneckStore) -> HeatMaps:
             packs = {contents[row]: _packed(computed[row]) for row in computed if row in keys}
             found.update({row: computed[row] @ job.column(row) for row in computed})
         store.put(fingerprint, None, packs)
-    return HeatMaps(found, shown=shown)
+    names = [block.name for block in job.inputs.blocks]
+    return HeatMaps(found, layers=note_of_layers(shown, names))
 
 
 def _computed(job: _Job, rows: list[int]) -> tuple[tuple[bool, ...], dict[int, Array]]:
     """Return what is stored of images: of one map the features, of several the finished map.
 
     Returns:
-        ``shown`` as in `HeatMaps`, and by row float32 [gh, gw, D] where that is empty, else
+        `ActivationMapper.shown`, and by row float32 [gh, gw, D] where that is empty, else
         float32 [gh, gw].
     """
     from tlcli.core.export.frozen_graph import FINAL_TENSOR_NAME, append_final_layer
-    from tlcli.core.heat_maps.activation_maps import ActivationMapper
+    from tlcli.core.heat_maps.activation_maps import ActivationMapper, shown_parts
     from tlcli.core.heat_maps.linear_head import find_linear_end
     from tlcli.core.images.preprocessing import Preprocessing
 
     preprocessing = Preprocessing("tlcli-1", job.backbone.height, job.backbone.width)
     loaded = job.backbone.load_graph()
     graph, output = loaded.graph, loaded.output
-    maps = find_linear_end(graph, output).maps
-    shown = tuple(each.features is not None for each in maps) if len(maps) > 1 else ()
+    end = find_linear_end(graph, output)
+    shown = shown_parts(end)
     if shown:
         graph, output = append_final_layer(loaded, job.layer), FINAL_TENSOR_NAME
     # TensorFlow's import takes seconds, which pictures are not worth.

@@ -179,6 +179,7 @@ def _data(result: RetrainResult, run: Run) -> ReportData:
         most_confident=[tested(row) for row in chosen.most_confident],
         least_confident=[tested(row) for row in chosen.least_confident],
         heat_maps_missing=maps[0].missing or maps[1].missing,
+        heat_map_layers=maps[0].layers or maps[1].layers,
         comparisons=[_comparison(run, tested(row), row) for row in chosen.comparisons],
         cross_validation=None if result.cross_validation is None else vars(result.cross_validation),
         out_of_fold=_out_of_fold(run),

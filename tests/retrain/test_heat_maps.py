@@ -150,13 +150,13 @@ def test_several_layers_add_their_shares_once(inputs: Inputs, tmp_path: Path) ->
     joined = replace(inputs, backbone=joined_backbone(), vectors=np.zeros((4, 9), np.float32))
     first = heat_maps(joined, options(tmp_path), layer, {0: 0, 1: 1, 2: 0})
     assert first.missing is None
-    assert first.shown == (True, False, True)
+    assert first.layers == "Heat maps show 2 of 3 layers; the others have no map."
     np.testing.assert_allclose(first.maps[0], np.full((4, 4), 3))
     np.testing.assert_allclose(first.maps[1], np.zeros((4, 4)))
     # Not even the graph is loaded for the same images, labels and layer.
     unloaded = replace(joined_backbone(), load_graph=None)  # type: ignore[arg-type]
     again = heat_maps(replace(joined, backbone=unloaded), options(tmp_path), layer, {0: 0, 1: 1})
-    assert again.shown == first.shown
+    assert again.layers == first.layers
     for row in (0, 1):
         np.testing.assert_array_equal(again.maps[row], first.maps[row])
     doubled = heat_maps(joined, options(tmp_path), FinalLayer(2 * weights, biases), {0: 0})

@@ -232,6 +232,7 @@ class ReportData:
         misclassified_count: how many there are in all.
         most_confident, least_confident: test images by the score of their best label.
         heat_maps_missing: one sentence on why the images have no heat maps, or None.
+        heat_map_layers: the layers of which they have shares, in a sentence; "" for one layer.
         comparisons: a handful of test images before and after.
         cross_validation: "folds", "accuracy", "deviation", or None.
         out_of_fold: figures of the cross-validation, which are then the headline, or None.
@@ -273,6 +274,7 @@ class ReportData:
     most_confident: list[TestImage] = field(default_factory=list)
     least_confident: list[TestImage] = field(default_factory=list)
     heat_maps_missing: str | None = None
+    heat_map_layers: str = ""
     comparisons: list[Comparison] = field(default_factory=list)
     cross_validation: dict[str, float] | None = None
     out_of_fold: OutOfFold | None = None

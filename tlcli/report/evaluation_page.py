@@ -103,6 +103,7 @@ def render(
         ],
         "has_heat_maps": pictures.has_heat_maps,
         "heat_maps_missing": pictures.missing,
+        "heat_map_layers": " ".join(pictures.layers),
         "listed": ROWS_SHOWN,
         "interval_mark": figures.interval_mark,
         "grid": figures.confusion_grid,

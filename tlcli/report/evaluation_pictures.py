@@ -46,6 +46,7 @@ class Pictures:
     Attributes:
         missing: why a graph has no heat maps, in a sentence; None while there is no such graph.
         has_heat_maps: whether one was made.
+        layers: of which they have shares, a sentence for each graph that joins several.
     """
 
     def __init__(self, page: Path | None, classifiers: Sequence[Classifier] = ()) -> None:
@@ -55,6 +56,7 @@ class Pictures:
         self._upright = not classifiers or classifiers[0].preprocessing.turns_upright
         self.missing: str | None = None
         self.has_heat_maps = False
+        self.layers: list[str] = []
 
     def image(self, wrong: Misclassified) -> TestImage:
         """Return an image that the first graph got wrong, with its pictures."""
@@ -111,7 +113,7 @@ class Pictures:
         if classifier is None:
             return None
         try:
-            heat: Array = classifier.explain(image, label).heat_map
+            found = classifier.explain(image, label)
         except ImageError:
             return None
         except GraphError as error:
@@ -120,4 +122,6 @@ class Pictures:
             self._classifiers[number] = None
             return None
         self.has_heat_maps = True
-        return heat
+        if found.note and found.note not in self.layers:
+            self.layers.append(found.note)
+        return found.heat_map

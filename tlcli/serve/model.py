@@ -12,7 +12,7 @@ from PIL import Image
 
 from tlcli.arrays import Array
 from tlcli.core.classifier.classifier import Classifier
-from tlcli.core.classifier.explanations import classifier_maps
+from tlcli.core.classifier.explanations import classifier_maps, note_of_classifier
 from tlcli.core.classifier.loading import load
 from tlcli.core.heat_maps.activation_maps import ActivationMapper
 from tlcli.core.heat_maps.linear_head import NoActivationMapError
@@ -53,6 +53,7 @@ class ServedModel:
 
     Attributes:
         no_heat_maps: why there are none, or None.
+        heat_map_layers: of which they have shares, in a sentence; "" where there is one layer.
     """
 
     def __init__(
@@ -72,6 +73,9 @@ class ServedModel:
         self._mapper = None if isinstance(mapper, str) else mapper
         self._maps_fail = False
         self.no_heat_maps = mapper if isinstance(mapper, str) else None
+        self.heat_map_layers = (
+            "" if self._mapper is None else note_of_classifier(classifier, self._mapper)
+        )
         self._runner = Threads("tlcli-run", classifier.runs_at_once)
         self._decoders = Threads("tlcli-decode", _DECODERS)
         self._large = asyncio.Semaphore(_LARGE_AT_ONCE)

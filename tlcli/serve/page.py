@@ -54,6 +54,7 @@ def render(model: ServedModel, limits: Limits, shown: Shown, nonce: str) -> str:
             threshold=f"{(shown.threshold or 0) * 100:.6g}",
             labels=[label.encode("utf-8", "replace").decode() for label in model.labels],
             no_heat_maps=model.no_heat_maps,
+            heat_map_layers=model.heat_map_layers,
             facts=json_for_html(facts),
             script=_file("page.js"),
             style=_file("page.css"),

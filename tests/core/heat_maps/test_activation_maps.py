@@ -9,7 +9,7 @@ import pytest
 from tlcli.backbone import BackboneGraph
 from tlcli.core.export.frozen_graph import append_final_layer
 from tlcli.core.final_layer.sgd import FinalLayer
-from tlcli.core.heat_maps.activation_maps import ActivationMapper, enlarge
+from tlcli.core.heat_maps.activation_maps import ActivationMapper, enlarge, note_of_layers
 from tlcli.core.heat_maps.linear_head import NoActivationMapError
 from tlcli.graph.nodes import const, new_graph, node, placeholder
 from tlcli.graph.surgery import copy_graph
@@ -217,7 +217,7 @@ def test_the_mean_of_joined_maps_is_the_logit(seed: int) -> None:
         chosen = mapper.maps(images, [2, 0])
         np.testing.assert_allclose(chosen[0], found[0, ..., 2], rtol=1e-4, atol=1e-4)
         np.testing.assert_allclose(chosen[1], found[1, ..., 0], rtol=1e-4, atol=1e-4)
-        assert all(part.features is not None for part in mapper.parts)
+        assert mapper.shown == (True,) * len(shapes)
     with closing(ActivationMapper(backbone.graph, "Placeholder", "joint")) as mapper:
         features = mapper.maps(images)
     np.testing.assert_allclose(features @ layer.weights, found, rtol=1e-4, atol=1e-4)
@@ -237,7 +237,7 @@ def test_the_share_of_a_part_without_a_map_is_left_out() -> None:
     images = GENERATOR.random((2, 4, 4, 3), dtype=np.float32)
     with mapper_of(BackboneGraph(graph, "joint", 6), layer) as mapper:
         np.testing.assert_allclose(mapper.maps(images), images @ layer.weights[3:], atol=1e-5)
-        assert [part.features for part in mapper.parts] == [None, "features"]
+        assert mapper.shown == (False, True)
 
 
 def test_a_final_layer_that_does_not_fit_the_joined_values_is_refused() -> None:
@@ -253,3 +253,23 @@ def test_a_final_layer_that_does_not_fit_the_joined_values_is_refused() -> None:
     )
     with pytest.raises(NoActivationMapError, match="does not fit the values that are joined"):
         ActivationMapper(graph, "Placeholder", "logits")
+
+
+@pytest.mark.parametrize(
+    ("shown", "names", "note"),
+    [
+        ((), ["head"], ""),
+        ((True, True), [], "Heat maps add up the shares of 2 layers."),
+        ((True, True), ["head", "block 15"], "Heat maps add up the shares of 2 layers: head, b"),
+        ((True, True), ["head"], "Heat maps add up the shares of 2 layers."),
+        ((True, False), [], "Heat maps show 1 of 2 layers; the others have no map."),
+        (
+            (True, False),
+            ["head", "token"],
+            "Heat maps show 1 of 2 layers (head); the others (token) have no map.",
+        ),
+    ],
+)
+def test_the_layers_are_named(shown: tuple[bool, ...], names: list[str], note: str) -> None:
+    assert note_of_layers(shown, names).startswith(note)
+    assert bool(note) == bool(note_of_layers(shown, names))

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tlcli.arrays import Floats
-from tlcli.core.heat_maps.activation_maps import ActivationMapper
+from tlcli.core.heat_maps.activation_maps import ActivationMapper, note_of_layers
 from tlcli.core.heat_maps.linear_head import NoActivationMapError, find_linear_end
 from tlcli.core.heat_maps.overlay import overlay
 from tlcli.errors import GraphError, ImageError, OutputError
@@ -38,6 +38,7 @@ class Explanation:
             regions plus a bias is the logit. Positive regions speak for the label.
         picture: the image in RGB, upright as the network saw it, at most 384 pixels on a side,
             with the heat map laid over it.
+        note: the layers whose shares the heat map has, in a sentence; "" where there is one layer.
     """
 
     image: str
@@ -45,6 +46,7 @@ class Explanation:
     score: float
     heat_map: Floats
     picture: Image.Image
+    note: str = ""
 
     def __repr__(self) -> str:
         return f"<Explanation of {self.label} in {self.image}: score {self.score:.3f}>"
@@ -83,12 +85,14 @@ class GraphExplainer(Closing):
             if self._mapper is None:
                 self._mapper = classifier_maps(classifier, self._options, allow_tensorflow=True)
             (heat_map,) = self._mapper.maps(classifier.read(source), [index])
+            note = note_of_classifier(classifier, self._mapper)
         return Explanation(
             name,
             classifier.labels[index],
             float(str(scores[index])),
             heat_map,
             overlay(shown, heat_map),
+            note,
         )
 
     def close(self) -> None:
@@ -133,6 +137,15 @@ def classifier_maps(
     if mapper.label_count is None:
         raise NoActivationMapError("its scores come from no linear layer")
     raise NoActivationMapError("its final layer does not fit its labels")
+
+
+def note_of_classifier(classifier: Classifier, mapper: ActivationMapper) -> str:
+    """Return the layers whose shares its heat maps have; see `note_of_layers`."""
+    layers = [] if classifier.card is None else classifier.card.backbone.get("layers", [])
+    # A card may be written by anyone.
+    known = isinstance(layers, list) and all(isinstance(each, dict) for each in layers)
+    names = [str(each.get("name", "?")) for each in layers] if known else []
+    return note_of_layers(mapper.shown, names)
 
 
 def _try(graph: Any, input: str, output: str, name: str) -> None:

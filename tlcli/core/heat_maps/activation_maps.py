@@ -18,7 +18,12 @@ import numpy as np
 
 from tlcli.arrays import Array, Floats
 from tlcli.core.heat_maps.feature_maps import FeatureMaps
-from tlcli.core.heat_maps.linear_head import AveragedMap, NoActivationMapError, find_linear_end
+from tlcli.core.heat_maps.linear_head import (
+    AveragedMap,
+    LinearEnd,
+    NoActivationMapError,
+    find_linear_end,
+)
 from tlcli.graph.shapes import infer_shapes
 from tlcli.system.closing import Closing
 
@@ -66,8 +71,8 @@ class ActivationMapper(Closing):
     Attributes:
         label_count: L; None where the scores are the averaged features themselves.
         any_batch: False when it takes one image at a time, which `maps` sees to.
-        parts: what is joined before the final layer, in order; one where nothing is. The maps do
-            not have the shares of those without features.
+        shown: of each part that is joined before the final layer, in order, whether the maps have
+            its share; empty where nothing is joined.
     """
 
     def __init__(
@@ -92,7 +97,7 @@ class ActivationMapper(Closing):
             NoActivationMapError: the output is not linear in averaged features, or not to be run.
         """
         end = find_linear_end(graph, output)
-        self.parts = end.maps
+        self.shown = shown_parts(end)
         self.label_count = None if end.weights is None else end.weights.shape[1]
         self.any_batch = any_batch
         self._shares = _shares(end.maps, end.weights, functools.partial(_sizes, graph, input))
@@ -110,7 +115,7 @@ class ActivationMapper(Closing):
         Returns:
             float32 [n, gh, gw], or [n, gh, gw, L] for all labels, of the size of the largest
             feature map. The mean over the places plus the label's bias is the label's logit, if
-            all `parts` have features. Without a linear layer: the features, [n, gh, gw, D].
+            all parts are `shown`. Without a linear layer: the features, [n, gh, gw, D].
 
         Raises:
             NoActivationMapError: what was averaged is no map of all places.
@@ -133,6 +138,36 @@ class ActivationMapper(Closing):
     def close(self) -> None:
         """Release the graph; no maps afterwards."""
         self._features.close()
+
+
+def shown_parts(end: LinearEnd) -> tuple[bool, ...]:
+    """Return `ActivationMapper.shown` of the end of a graph."""
+    return tuple(each.features is not None for each in end.maps) if len(end.maps) > 1 else ()
+
+
+def note_of_layers(shown: Sequence[bool], names: Sequence[str] = ()) -> str:
+    """Return a sentence on the layers whose shares heat maps have; "" where there is one layer.
+
+    Args:
+        shown: as in `ActivationMapper`.
+        names: of the layers, in the same order; left out where they are not as many.
+    """
+    if not shown:
+        return ""
+    known = names if len(names) == len(shown) else ()
+    seen = [name for name, is_shown in zip(known, shown, strict=False) if is_shown]
+    count = f"{len(shown)} layers"
+    if all(shown):
+        return f"Heat maps add up the shares of {count}{_listed(': ', seen)}."
+    left = [name for name, is_shown in zip(known, shown, strict=False) if not is_shown]
+    return (
+        f"Heat maps show {sum(shown)} of {count}{_listed(' (', seen, ')')}; the others"
+        f"{_listed(' (', left, ')')} have no map."
+    )
+
+
+def _listed(before: str, names: Sequence[str], after: str = "") -> str:
+    return f"{before}{', '.join(names)}{after}" if names else ""
 
 
 def enlarge(maps: Array, height: int, width: int) -> Array:
