@@ -146,7 +146,8 @@ def _option(
     metavar="M",
     shell_complete=complete_backbones,
     help="Backbone: a name from `tlcli modules`, a Hub or Kaggle handle or URL, a SavedModel "
-    "folder, a frozen .pb, a .keras or .h5 file.  [default: efficientnet_lite0]",
+    "folder, a frozen .pb, a .keras or .h5 file, or auto, the best for these images of those on "
+    "this machine.  [default: efficientnet_lite0]",
 )
 @_option("--architecture", "NAME", "Backbone by its name in the originals, such as inception_v3.")
 @_option("--module_input", "NAME", "Input layer of a frozen graph.")

@@ -22,6 +22,7 @@ from retrain.outputs import (
     intermediate_writer,
     write_classifier,
 )
+from retrain.presets.auto_module import AUTO, check_auto, choose_module
 from retrain.presets.choice import choose
 from retrain.presets.costs import Timing, Usage, usage
 from retrain.report import (
@@ -107,6 +108,7 @@ def retrain(
         logger.info("%s", note)
     check_final_tensor_name(chosen.final_tensor_name)
     check_summaries(chosen)
+    check_auto(chosen)
     with checked_outputs(chosen):
         return _retrain(chosen, watcher_of(progress))
 
@@ -116,6 +118,11 @@ def _retrain(chosen: RetrainOptions, watcher: Watcher) -> RetrainResult:
     watcher.begin("reading", str(_source(chosen)))
     with clock.stage("images"):
         sources = find_images(chosen)
+    comparison = None
+    if chosen.module == AUTO:
+        with clock.stage("comparison"):
+            comparison = choose_module(chosen, sources, watcher)
+        chosen = replace(chosen, module=comparison.best)
     with clock.stage("backbone"):
         backbone = find_backbone(chosen) if needs_backbone(chosen, sources) else None
     with clock.stage("bottlenecks"):
@@ -159,6 +166,7 @@ def _retrain(chosen: RetrainOptions, watcher: Watcher) -> RetrainResult:
             labels=label_figures(inputs, tests.after),
             averages=label_averages(tests.after),
             forecast=run.forecast,
+            module_comparison=comparison,
             skipped=inputs.skipped,
             backbone=describe_backbone(inputs),
             outputs=outputs,

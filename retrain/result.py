@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from retrain.presets.costs import Usage
 from tlcli.core.evaluation.confusion import ConfusionMatrix
@@ -25,6 +25,9 @@ from tlcli.notebook import (
 )
 from tlcli.report.data import Advice, Curve, LabelFigures, SkippedFile
 from tlcli.text import counted, printable, table
+
+if TYPE_CHECKING:
+    from tlcli.backbones.probe.comparison import ModuleComparison
 
 # More lines push the accuracy off the screen; the report and JSON have them all.
 LABELS_SHOWN = 24
@@ -74,6 +77,7 @@ class RetrainResult:
         averages: macro F1 and balanced accuracy of the test images, with their intervals.
         forecast: the learning curve, and what twice the photos would bring; None where there are
             too few or too many images for it.
+        module_comparison: the backbones that ``--module auto`` compared, else None.
         curves: accuracy and cross entropy over the steps, by split: "training" (a sample of it)
             and "validation"; empty for logistic regression.
     """
@@ -100,6 +104,7 @@ class RetrainResult:
     split: dict[str, Any] = field(default_factory=lambda: {"by": "names"})
     averages: LabelAverages = field(default_factory=LabelAverages)
     forecast: Forecast | None = None
+    module_comparison: ModuleComparison | None = None
     confusion: ConfusionMatrix = field(default=ConfusionMatrix(0))
     curves: dict[str, Curve] = field(default_factory=dict)
 
@@ -166,6 +171,8 @@ class RetrainResult:
         found["advice"] = [vars(each) for each in self.advice]
         if self.cross_validation is not None:
             found["cross_validation"] = vars(self.cross_validation)
+        if self.module_comparison is not None:
+            found["module_comparison"] = self.module_comparison.to_dict()
         if self.min_accuracy is not None:
             found["min_accuracy"] = self.min_accuracy
             found["passed"] = self.passed
@@ -239,6 +246,8 @@ class RetrainResult:
             lines.append(f"{self.averages.sentence()}.")
         if self.forecast is not None:
             lines.append(self.forecast.sentence)
+        if self.module_comparison is not None:
+            lines.append(f"Module {self.module_comparison.sentence()}.")
         lines += ["", *_label_table(self.labels)]
         if self.skipped:
             lines += ["", f"Skipped {len(self.skipped)} unreadable:"]

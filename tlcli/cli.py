@@ -22,7 +22,7 @@ COMMANDS = {
     "label": ("label.command", "Label images with a retrained graph."),
     "evaluate": ("tlcli.commands.evaluate", "Measure a graph's accuracy on labelled images."),
     "serve": ("tlcli.commands.serve", "Serve a page and a REST API for a graph."),
-    "modules": ("tlcli.commands.modules", "List the known backbones, or download one."),
+    "modules": ("tlcli.commands.modules", "List, download or compare backbones."),
     "cache": ("tlcli.commands.cache", "Show, clear or limit the cache."),
     "doctor": ("tlcli.commands.doctor", "Show versions, caches and a self-test."),
     "completion": ("tlcli.commands.completion", "Print the completion script for a shell."),

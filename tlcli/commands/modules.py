@@ -1,4 +1,4 @@
-"""``tlcli modules``: list the backbones known by name, and download one ahead of time."""
+"""``tlcli modules``: list the backbones known by name, download one, or compare them."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from tlcli import text
+from tlcli.commands import compare_modules
 from tlcli.commands.options import complete_backbones, format_option
 from tlcli.terminal import CONTEXT_SETTINGS, progress_bars, set_up_logging
 
@@ -48,7 +49,7 @@ _ALL = click.option(
 def command(
     context: click.Context, output_format: str | None, model_dir: Path | None, show_all: bool
 ) -> None:
-    """List the backbones known by name, or download one ahead of time.
+    """List the backbones known by name, download one ahead of time, or compare some.
 
     D is the number of values in a bottleneck, the vector that a backbone makes of an image; weights
     are in megabytes of float32.
@@ -57,10 +58,11 @@ def command(
     Examples:
       tlcli modules
       tlcli modules fetch inception_v3    download for later use without a network
+      tlcli modules compare --image_dir photos
     """
     set_up_logging()
     # Options may precede or follow the subcommand.
-    context.default_map = dict.fromkeys(("list", "fetch"), context.params)
+    context.default_map = dict.fromkeys(("list", "fetch", "compare"), context.params)
     if context.invoked_subcommand is None:
         _print_list(output_format, model_dir, show_all)
 
@@ -90,6 +92,9 @@ def fetch_command(name: str, model_dir: Path | None, output_format: str | None) 
         click.echo(f"{name} is on this machine: its weights came with its package")
     else:
         click.echo(f"{name} is on this machine: {path}")
+
+
+command.add_command(compare_modules.command)
 
 
 def _print_list(output_format: str | None, model_dir: Path | None, show_all: bool) -> None:
