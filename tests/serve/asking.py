@@ -43,6 +43,8 @@ class Colours:
 class Mapper:
     """Maps whose only warm place is in the upper row, in the column of the label."""
 
+    shown: tuple[bool, ...] = ()
+
     def maps(self, batch: np.ndarray[Any, Any], labels: Sequence[int]) -> np.ndarray[Any, Any]:
         found = np.zeros((len(batch), 4, 4), np.float32)
         found[:, 0, labels[0]] = 1

@@ -207,6 +207,8 @@ def test_a_heat_map_lies_where_the_network_saw_it(preprocessing: Any) -> None:
     class Brightest:
         """A map that is warm where the network's image is bright."""
 
+        shown: tuple[bool, ...] = ()
+
         def maps(self, batch: np.ndarray[Any, Any], labels: Any) -> np.ndarray[Any, Any]:
             return np.asarray(batch.mean(axis=3), np.float32)
 

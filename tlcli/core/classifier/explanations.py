@@ -141,7 +141,8 @@ def classifier_maps(
 
 def note_of_classifier(classifier: Classifier, mapper: ActivationMapper) -> str:
     """Return the layers whose shares its heat maps have; see `note_of_layers`."""
-    layers = [] if classifier.card is None else classifier.card.backbone.get("layers", [])
+    card = classifier.card
+    layers = [] if card is None else card.backbone.get("layers", [])
     # A card may be written by anyone.
     known = isinstance(layers, list) and all(isinstance(each, dict) for each in layers)
     names = [str(each.get("name", "?")) for each in layers] if known else []
