@@ -59,6 +59,7 @@ GROUPS = {
         *(
             "preset",
             "solver",
+            "layers",
             "how_many_training_steps",
             "learning_rate",
             "train_batch_size",
@@ -223,6 +224,12 @@ def _option(
     type=click.Choice(["sgd", "lbfgs", "lda"], case_sensitive=False),
     help="SGD as in the originals, logistic regression by L-BFGS, or discriminant analysis with a "
     "shrunken covariance, which is fast and best for many labels.  [default: from the preset]",
+)
+@click.option(
+    "--layers",
+    type=click.Choice(["head", "ms"], case_sensitive=False),
+    help="Train on the bottleneck (head), or also on averages of other layers of its last two "
+    "stages (ms), at no cost in time.  [default: head, or from the preset]",
 )
 @_option("--cross_validate", "K", "Also measure the accuracy over K folds.")
 @_option("--seed", "N", "The same seed gives the same graph.", 0)

@@ -210,7 +210,7 @@ def _with_store(
     )
     counts = {"hits": plain.hits, "computed": plain.computed, "imported": len(from_text)}
     inputs = _assemble(options, sources, found, counts, skipped)
-    inputs = replace(inputs, backbone=backbone)
+    inputs = replace(inputs, backbone=backbone, blocks=backbone.blocks)
     return _with_views(options, inputs, store, watcher) if options.distorts else inputs
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import fields, replace
 from itertools import chain
@@ -110,10 +110,13 @@ def retrain(
     check_summaries(chosen)
     check_auto(chosen)
     with checked_outputs(chosen):
-        return _retrain(chosen, watcher_of(progress))
+        return _retrain(chosen, watcher_of(progress), choice.decided)
 
 
-def _retrain(chosen: RetrainOptions, watcher: Watcher) -> RetrainResult:
+def _retrain(
+    chosen: RetrainOptions, watcher: Watcher, decided: Collection[str] = ()
+) -> RetrainResult:
+    """Run the steps; ``decided`` are the options that the preset chose."""
     clock = Clock()
     watcher.begin("reading", str(_source(chosen)))
     with clock.stage("images"):
@@ -124,7 +127,9 @@ def _retrain(chosen: RetrainOptions, watcher: Watcher) -> RetrainResult:
             comparison = choose_module(chosen, sources, watcher)
         chosen = replace(chosen, module=comparison.best)
     with clock.stage("backbone"):
-        backbone = find_backbone(chosen) if needs_backbone(chosen, sources) else None
+        backbone = None
+        if needs_backbone(chosen, sources):
+            backbone = find_backbone(chosen, may_have_no_maps="layers" in decided)
     with clock.stage("bottlenecks"):
         inputs = gather(chosen, sources, backbone, watcher)
     results.info(

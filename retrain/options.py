@@ -87,6 +87,8 @@ class RetrainOptions:
     # None: those of "original"; `retrain.presets.choice` finds the preset that a user means.
     preset: str | None = None
     solver: str | None = None
+    # None: "head", unless the preset has more.
+    layers: str | None = None
     cross_validate: int | None = None
     seed: int = 0
     min_accuracy: float | None = None
@@ -115,6 +117,8 @@ class RetrainOptions:
         for name, value in preset_settings(str(self.preset)).items():
             if getattr(self, name) is None:
                 object.__setattr__(self, name, value)
+        if self.layers is None:
+            object.__setattr__(self, "layers", "head")
 
     def _check_ranges(self) -> None:
         percentages = ("random_crop", "random_scale", "random_brightness")
@@ -145,6 +149,8 @@ class RetrainOptions:
             )
         if self.solver not in ("sgd", "lbfgs", "lda"):
             raise UsageError(f"--solver is {self.solver!r}; choose sgd, lbfgs or lda")
+        if self.layers not in ("head", "ms"):
+            raise UsageError(f"--layers is {self.layers!r}; choose head or ms")
         if self.precision not in ("auto", "float32", "bfloat16"):
             raise UsageError(f"--precision is {self.precision!r}; choose auto, float32 or bfloat16")
 
@@ -165,6 +171,11 @@ class RetrainOptions:
             raise UsageError(
                 "--import_bottlenecks brings vectors of float32, which those of --precision "
                 "bfloat16 must not be mixed with; leave one of the two out"
+            )
+        if self.layers == "ms" and self.import_bottlenecks is not None:
+            raise UsageError(
+                "--import_bottlenecks brings vectors of one layer, which those of --layers ms must "
+                "not be mixed with; leave one of the two out"
             )
         check_percentages(self.testing_percentage, self.validation_percentage)
         if self.intermediate_store_frequency and self.intermediate_output_graphs_dir is None:
@@ -304,6 +315,10 @@ class RetrainKeywords(TypedDict, total=False):
     solver: Annotated[
         Literal["sgd", "lbfgs", "lda"] | None,
         "the original's steps, logistic regression, or discriminant analysis",
+    ]
+    layers: Annotated[
+        Literal["head", "ms"] | None,
+        "the bottleneck alone, or with averages of further maps of the last two stages",
     ]
     cross_validate: Annotated[int | None, "folds of a cross-validation"]
     seed: Annotated[int, "the same seed gives the same bytes"]

@@ -167,11 +167,16 @@ def needs_backbone(options: RetrainOptions, sources: Sources) -> bool:
     return any(sources.imported_vector(image) is None for image in sources.dataset.images)
 
 
-def find_backbone(options: RetrainOptions) -> Backbone:
-    """Find the backbone that the options name.
+def find_backbone(options: RetrainOptions, *, may_have_no_maps: bool = False) -> Backbone:
+    """Find the backbone that the options name, with the layers that they ask for.
+
+    Args:
+        options: of the run.
+        may_have_no_maps: a backbone whose graph shows no maps beside its bottleneck gives the
+            bottleneck alone, under ``layers`` "ms" too.
 
     Raises:
-        BackboneError: it cannot be found.
+        BackboneError: it cannot be found, or has not these layers.
     """
     from tlcli.backbones.model_options import ModelOptions
     from tlcli.backbones.resolve import resolve
@@ -187,7 +192,19 @@ def find_backbone(options: RetrainOptions) -> Backbone:
     )
     backbone = resolve(options.module or DEFAULT_MODULE, asked, model_dir=options.model_dir)
     # Extraction and export both need the graph; building it once takes seconds for Keras.
-    return replace(backbone, load_graph=functools.cache(backbone.load_graph))
+    backbone = replace(backbone, load_graph=functools.cache(backbone.load_graph))
+    if options.layers != "ms":
+        return backbone
+    from tlcli.backbones.layers.pooled_maps import NoStageMapsError, with_pooled_maps
+
+    try:
+        found = with_pooled_maps(backbone)
+    except NoStageMapsError as error:
+        if not may_have_no_maps:
+            raise
+        logger.info("Only the bottleneck of %s is used: %s", backbone.name, error.reason)
+        return backbone
+    return replace(found, load_graph=functools.cache(found.load_graph))
 
 
 def report_skipped(options: RetrainOptions, skipped: Sequence[SkippedFile]) -> None:

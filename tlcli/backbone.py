@@ -70,6 +70,7 @@ class Backbone:
             `tlcli.core.bottlenecks.engine_choice`.
         parts: the backbones that this one joins, whose vectors lie one after another; empty for
             a single one.
+        blocks: those of `BackboneGraph`, known without loading it.
     """
 
     name: str
@@ -82,6 +83,7 @@ class Backbone:
     load_graph: Callable[[], BackboneGraph]
     bfloat16: str | None = None
     parts: tuple[Backbone, ...] = ()
+    blocks: tuple[FeatureBlock, ...] = ()
 
     @property
     def precision(self) -> str:

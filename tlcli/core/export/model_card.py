@@ -129,8 +129,8 @@ def card_path(graph_path: Path) -> Path:
 
 
 def describe_backbone(backbone: Backbone, bottleneck_size: int) -> dict[str, Any]:
-    """Return the card's ``backbone`` part."""
-    return {
+    """Return the card's ``backbone`` part; a joined one has its parts, one of layers has them."""
+    found: dict[str, Any] = {
         "name": backbone.name,
         "source": backbone.source,
         "fingerprint": backbone.fingerprint,
@@ -138,6 +138,20 @@ def describe_backbone(backbone: Backbone, bottleneck_size: int) -> dict[str, Any
         "licence": backbone.licence,
         "precision": backbone.precision,
     }
+    if backbone.blocks:
+        found["layers"] = [asdict(block) for block in backbone.blocks]
+    if backbone.parts:
+        found["parts"] = [
+            {
+                "name": part.name,
+                "source": part.source,
+                "fingerprint": part.fingerprint,
+                "licence": part.licence,
+                "input": {"height": part.height, "width": part.width},
+            }
+            for part in backbone.parts
+        ]
+    return found
 
 
 def file_digests(card: Path, files: Mapping[Path, Path]) -> dict[str, str]:
