@@ -143,6 +143,19 @@ def test_vectors_that_are_all_the_same(limits: LdaSettings) -> None:
     assert (scores[:, 0] >= scores[:, 1]).all()  # the more frequent one
 
 
+@pytest.mark.parametrize("per_label", [1, 2, 3])
+def test_probabilities_of_few_images_keep_an_order(per_label: int) -> None:
+    samples = clouds(5 * per_label, 300, 5, 1.0)
+    scores = fit_lda(samples, 5).layer.probabilities(samples.vectors)
+    assert (scores.max(axis=1) > 0.21).all()
+    assert (scores.argmax(axis=1) == samples.labels).all()
+
+
+def test_equal_labels_of_equal_vectors_get_equal_probabilities() -> None:
+    samples = Samples(np.ones((10, 8), np.float32), np.arange(10) % 2)
+    np.testing.assert_allclose(fit_lda(samples, 2).layer.probabilities(samples.vectors), 0.5)
+
+
 @pytest.mark.parametrize("limits", [LdaSettings(), SUMS], ids=["products", "sums"])
 def test_vectors_too_large_to_square(limits: LdaSettings) -> None:
     vectors = np.full((6, 8), 1e30, np.float32)

@@ -40,7 +40,7 @@ def test_the_folded_layer_gives_for_plain_vectors_what_it_gave_for_scaled_ones(
 
 def test_values_have_a_mean_of_0_and_blocks_the_mean_square_of_their_weight() -> None:
     samples = clouds(200, 30, 3)
-    vectors = samples.vectors * np.repeat([1, 100, 1e4], [12, 8, 10]).astype(np.float32)
+    vectors = samples.vectors * np.linspace(1, 1e4, 30, dtype=np.float32)
     samples = Samples(vectors, samples.labels)
     scaled = FeatureScaling.of(samples, BLOCKS).apply(samples).vectors
     np.testing.assert_allclose(scaled.mean(axis=0), 0, atol=1e-4)
@@ -48,8 +48,6 @@ def test_values_have_a_mean_of_0_and_blocks_the_mean_square_of_their_weight() ->
     squares = np.array([(part**2).sum(axis=1).mean() for part in parts])
     weights = np.array([block.weight for block in BLOCKS])
     np.testing.assert_allclose(squares / squares.sum(), weights / weights.sum(), rtol=1e-3)
-    for part in parts:
-        np.testing.assert_allclose(part.std(axis=0) / part.std(), 1, rtol=1e-3)
 
 
 def test_values_that_never_change_count_for_nothing() -> None:
@@ -63,12 +61,14 @@ def test_values_that_never_change_count_for_nothing() -> None:
     assert (scaling.factors[21:] > 0).all()
 
 
-def test_values_that_hardly_change_are_not_blown_up() -> None:
+def test_a_value_that_varies_more_keeps_more_say() -> None:
     samples = clouds(50, 30, 2)
     vectors = samples.vectors.copy()
-    vectors[:, 0] = 1 + 1e-5 * np.arange(50)
-    scaling = FeatureScaling.of(Samples(vectors, samples.labels), BLOCKS)
-    assert scaling.factors[0] < 300 * np.median(scaling.factors[:12])
+    vectors[:, 0] *= 100
+    samples = Samples(vectors, samples.labels)
+    before, after = vectors, FeatureScaling.of(samples, BLOCKS).apply(samples).vectors
+    ratios = [(each.std(axis=0)[0] / each.std(axis=0)[1]) for each in (before, after)]
+    assert ratios[1] == pytest.approx(ratios[0] ** 0.5, rel=1e-3)
 
 
 def test_rows_of_a_larger_matrix_and_blocks_of_rows_give_the_same() -> None:

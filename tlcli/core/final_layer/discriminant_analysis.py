@@ -35,6 +35,8 @@ _MIDDLE = SHRINKAGES.index(0.1)
 # A label without rows stays this far, in nats, below the lowest of the others at the mean vector.
 _ABSENT = 30.0
 _NEWTON_STEPS = 60
+# Nats between the highest and the lowest score of a row, on average, that a temperature leaves.
+_LEAST_WIDTH = 0.5
 # Of sums over float32 vectors, relative to the sum.
 _ROUNDING = 1e-6
 # Rows that tell where the vectors lie; sums around that point keep their digits.
@@ -441,7 +443,8 @@ def best_temperature(scores: Floats, labels: Indices) -> tuple[float, float]:
 
     The true label counts as (N + 1) / (N + 2) and the others share the rest, so that rows that are
     all right do not ask for certainty (J. Platt, Probabilistic Outputs for Support Vector
-    Machines, 1999).
+    Machines, 1999). Rows that are nearly all wrong, as where each label has one or two images to
+    learn from, do not ask for equal probabilities either: the order of scores is kept.
 
     Args:
         scores: float32 [N, L], finite.
@@ -454,9 +457,13 @@ def best_temperature(scores: Floats, labels: Indices) -> tuple[float, float]:
         others = (scores.sum(axis=1, dtype=np.float64) - true) / (label_count - 1)
         true = (1 - share) * true + share * others
     highest = scores.max(axis=1, keepdims=True)
+    width = float((highest[:, 0] - scores.min(axis=1)).mean(dtype=np.float64))
+    loss = float(np.log(label_count))
+    if width <= 0:  # all labels have the same score
+        return 1.0, loss
     spread = float((highest[:, 0] - true).mean(dtype=np.float64))
-    low, high, factor = 0.0, np.inf, 1.0 / max(spread, 1e-30)
-    loss = np.log(label_count)
+    low, high = _LEAST_WIDTH / width, np.inf
+    factor = max(1.0 / max(spread, 1e-30), low * 1.01)
     for _ in range(_NEWTON_STEPS):
         # The loss is convex in the factor, 1 / temperature.
         powers = np.exp(factor * (scores - highest).astype(np.float64))

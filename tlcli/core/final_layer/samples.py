@@ -73,17 +73,20 @@ class Samples:
         )
 
 
-def inner_folds(labels: Indices, groups: Indices | None = None) -> Indices:
-    """Return the fold of each row, 0 to 4, labels spread evenly; -1 for a label with one group.
+def inner_folds(
+    labels: Indices, groups: Indices | None = None, count: int = INNER_FOLDS
+) -> Indices:
+    """Return the fold of each row, from 0, labels spread evenly; -1 for a label with one group.
 
     Args:
         labels: of the rows, [N].
         groups: rows with the same number, [N], such as views of one image, share a fold; None:
             each row is a group of its own.
+        count: of the folds.
     """
     if groups is not None:
         _, first, group_of = np.unique(groups, return_index=True, return_inverse=True)
-        folds: Indices = inner_folds(labels[first])[group_of]
+        folds: Indices = inner_folds(labels[first], None, count)[group_of]
         return folds
     folds = np.full(len(labels), -1, np.intp)
     offset = 0
@@ -91,7 +94,7 @@ def inner_folds(labels: Indices, groups: Indices | None = None) -> Indices:
         rows = np.flatnonzero(labels == label)
         if len(rows) < 2:
             continue
-        folds[rows] = (np.arange(len(rows)) + offset) % INNER_FOLDS
+        folds[rows] = (np.arange(len(rows)) + offset) % count
         offset += len(rows)
     return folds
 

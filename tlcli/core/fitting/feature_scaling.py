@@ -1,9 +1,10 @@
 """One scale for values that come from several layers or networks.
 
-Each value is centred and divided by its deviation over the training rows, and each block of values
-(the vector of one layer) is brought to the mean square that its weight asks for. All of that is
-linear, so it folds into the weights and biases of a final layer: the exported graph multiplies raw
-vectors.
+Each value is centred and divided by the root of its deviation over the training rows, and each
+block of values (the vector of one layer) is brought to the mean square that its weight asks for.
+Dividing by the deviation itself would give values that hardly vary as much say as all others, which
+costs accuracy where images are few. All of that is linear, so it folds into the weights and biases
+of a final layer: the exported graph multiplies raw vectors.
 """
 
 from __future__ import annotations
@@ -23,9 +24,6 @@ from tlcli.errors import DataError
 # Mean squared length of a scaled vector: about that of the plain vectors of usual networks, so
 # that a learning rate means the same for both.
 _SQUARED_LENGTH = 200.0
-# A value whose deviation is less than this share of its block's is divided by that share: what
-# hardly varies in a few training images must not decide about others.
-_LEAST_DEVIATION = 0.01
 # Relative to the largest value, what rounding leaves of a constant.
 _ROUNDING = 1e-6
 
@@ -79,8 +77,7 @@ class FeatureScaling:
             varies = deviations > _ROUNDING * largest[part]
             if not varies.any():
                 continue
-            common = np.sqrt((deviations[varies] ** 2).mean())
-            scaled = 1 / np.maximum(deviations[varies], _LEAST_DEVIATION * common)
+            scaled = deviations[varies] ** -0.5
             square = ((scaled * deviations[varies]) ** 2).sum()
             wanted = _SQUARED_LENGTH * block.weight / total
             factors[part][varies] = scaled * np.sqrt(wanted / square)

@@ -6,15 +6,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from tlcli.arrays import Doubles
 from tlcli.backbone import FeatureBlock
 from tlcli.core.final_layer.discriminant_analysis import fit_lda
 from tlcli.core.final_layer.logistic_regression import fit_lbfgs
 from tlcli.core.final_layer.samples import Samples
 from tlcli.core.final_layer.sgd import FinalLayer, SgdSettings, fit_sgd
+from tlcli.core.fitting.choose_solver import SolverChoice, choose_solver
 from tlcli.core.fitting.feature_scaling import scaling_for
+from tlcli.core.fitting.label_weights import LabelWeights, prior_shift, shifted
 
-SOLVERS = ("sgd", "lbfgs", "lda")
-"""Solvers by name, the original's first."""
+SOLVERS = ("sgd", "lbfgs", "lda", "auto")
+"""Solvers by name, the original's first; "auto" is one of the others."""
 
 
 @dataclass(frozen=True)
@@ -25,11 +28,16 @@ class FitSettings:
         label_count: L.
         solver: one of `SOLVERS`.
         sgd: steps, rates and seed of the solver "sgd".
+        label_weights: how much the images of a label count; None: "balanced" for SGD, which draws
+            every label equally often, and "none" for all others.
+        l2_strength: of the solver "lbfgs"; None: chosen.
     """
 
     label_count: int
     solver: str = "sgd"
     sgd: SgdSettings = field(default_factory=SgdSettings)
+    label_weights: LabelWeights | None = None
+    l2_strength: float | None = None
 
 
 @dataclass(frozen=True)
@@ -38,7 +46,7 @@ class FittedLayer:
 
     Attributes:
         layer: what was fitted, all scaling folded in.
-        solver: the one of `SOLVERS` that fitted it.
+        solver: what fitted it: "sgd", "lbfgs" or "lda".
         details: how it chose what it had to choose, as JSON types.
     """
 
@@ -71,10 +79,42 @@ def fit_layer(
     if scaling is not None:
         training = scaling.apply(training)
         validation = None if validation is None else scaling.apply(validation)
+    settings, choice = chosen_settings(training, settings)
     fitted = _fit(training, validation, settings)
+    if choice is not None:
+        fitted = replace(fitted, details={**fitted.details, **choice.to_dict()})
+    fitted = replace(fitted, layer=shifted(fitted.layer, shift_of(training, settings)))
     if scaling is not None:
         fitted = replace(fitted, layer=scaling.fold(fitted.layer))
     return fitted
+
+
+def chosen_settings(
+    training: Samples, settings: FitSettings
+) -> tuple[FitSettings, SolverChoice | None]:
+    """Return settings with a solver in place of "auto", and how it was chosen.
+
+    Args:
+        training: at least one row, scaled.
+        settings: returned as they are where they name a solver.
+    """
+    if settings.solver != "auto":
+        return settings, None
+    weights: LabelWeights = settings.label_weights or "none"
+    choice = choose_solver(training, settings.label_count, settings.sgd, weights)
+    chosen = replace(
+        settings, solver=choice.solver, label_weights=weights, l2_strength=choice.strength
+    )
+    return chosen, choice
+
+
+def shift_of(training: Samples, settings: FitSettings) -> Doubles | None:
+    """Return what the label weights add to the biases, [L]; None where there are no weights."""
+    if settings.label_weights is None:
+        return None
+    return prior_shift(
+        training.labels, settings.solver, settings.label_count, settings.label_weights
+    )
 
 
 def _fit(training: Samples, validation: Samples | None, settings: FitSettings) -> FittedLayer:
@@ -88,7 +128,9 @@ def _fit(training: Samples, validation: Samples | None, settings: FitSettings) -
         }
         return FittedLayer(analysis.layer, "lda", details)
     if settings.solver == "lbfgs":
-        regression = fit_lbfgs(training, label_count, validation=validation)
+        regression = fit_lbfgs(
+            training, label_count, validation=validation, l2_strength=settings.l2_strength
+        )
         strength = regression.l2_strength
         details = {"l2_strength": strength, "chosen_by": regression.selection}
         return FittedLayer(regression.layer, "lbfgs", details)
