@@ -60,6 +60,7 @@ GROUPS = {
             "preset",
             "solver",
             "layers",
+            "label_weights",
             "how_many_training_steps",
             "learning_rate",
             "train_batch_size",
@@ -221,9 +222,17 @@ def _option(
 )
 @click.option(
     "--solver",
-    type=click.Choice(["sgd", "lbfgs", "lda"], case_sensitive=False),
-    help="SGD as in the originals, logistic regression by L-BFGS, or discriminant analysis with a "
-    "shrunken covariance, which is fast and best for many labels.  [default: from the preset]",
+    type=click.Choice(["sgd", "lbfgs", "lda", "auto"], case_sensitive=False),
+    help="SGD as in the originals, logistic regression by L-BFGS, discriminant analysis with a "
+    "shrunken covariance, which is fast and best for many labels, or auto: the best of these on "
+    "held-out training images.  [default: from the preset]",
+)
+@click.option(
+    "--label_weights",
+    metavar="balanced|none|FILE",
+    help="How much an image counts: balanced makes every label equally likely, none leaves the "
+    "labels as frequent as in the images, and a CSV or JSON file multiplies that by a weight per "
+    "label.  [default: balanced with SGD, else none]",
 )
 @click.option(
     "--layers",

@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -26,8 +26,15 @@ from tlcli.core.final_layer.sgd import (
     SgdState,
     StepStatistics,
 )
-from tlcli.core.fitting.feature_scaling import scaling_for
-from tlcli.core.fitting.fit_layer import FitSettings, fit_layer
+from tlcli.core.fitting.feature_scaling import FeatureScaling, scaling_for
+from tlcli.core.fitting.fit_layer import (
+    FitSettings,
+    chosen_settings,
+    fit_layer,
+    fit_scaled,
+    shift_of,
+)
+from tlcli.core.fitting.label_weights import label_weights, shifted
 from tlcli.progress import Progress
 from tlcli.report.collect import spread
 
@@ -57,12 +64,18 @@ class Fitted:
             regression.
         curve: what was measured on the whole validation split and on a sample of the training
             split, at up to 60 steps, rising; empty for logistic regression.
+        solver: what fitted the layer: "sgd", "lbfgs" or "lda".
+        details: how it was chosen, and what it chose itself, as JSON types.
+        compared: sentences on the comparison of solvers; empty without one.
     """
 
     layer: FinalLayer
     untrained: FinalLayer
     history: list[StepStatistics] = field(default_factory=list)
     curve: list[CurvePoint] = field(default_factory=list)
+    solver: str = "sgd"
+    details: dict[str, Any] = field(default_factory=dict)
+    compared: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -94,9 +107,37 @@ def fit(inputs: Inputs, options: RetrainOptions, observers: Observers = Observer
     Raises:
         TlcliError: the fit diverged, or an output cannot be written.
     """
-    if options.solver == "sgd":
-        return _fit_steps(inputs, options, observers)
-    return _fit_at_once(inputs, options)
+    training, validation = training_samples(inputs), samples(inputs, "validation")
+    scaling = scaling_for(training, inputs.blocks)
+    if scaling is not None:
+        training, validation = scaling.apply(training), scaling.apply(validation)
+    settings, choice = chosen_settings(training, fit_settings(inputs, options))
+    compared = [] if choice is None else choice.lines()
+    for line in compared:
+        logger.info("%s", line)
+    prepared = _Prepared(training, validation, scaling, settings)
+    if settings.solver == "sgd":
+        fitted = _fit_steps(prepared, options, observers)
+    else:
+        fitted = _fit_at_once(prepared)
+    fitted.solver, fitted.compared = settings.solver, compared
+    if choice is not None:
+        fitted.details |= choice.to_dict()
+    return fitted
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """Scaled rows, what their layers become for plain ones, and how to fit them."""
+
+    training: Samples
+    validation: Samples
+    scaling: FeatureScaling | None
+    settings: FitSettings
+
+    def plain(self, layer: FinalLayer) -> FinalLayer:
+        """Return a layer over scaled vectors as one over plain vectors."""
+        return layer if self.scaling is None else self.scaling.fold(layer)
 
 
 def samples(inputs: Inputs, split: str) -> Samples:
@@ -128,19 +169,18 @@ def sgd_settings(options: RetrainOptions) -> SgdSettings:
 
 def fit_settings(inputs: Inputs, options: RetrainOptions) -> FitSettings:
     """Return how the options ask for a final layer to be fitted."""
-    return FitSettings(len(inputs.labels), str(options.solver), sgd_settings(options))
+    return FitSettings(
+        len(inputs.labels),
+        str(options.solver),
+        sgd_settings(options),
+        label_weights(options.label_weights, inputs.labels),
+    )
 
 
-def _fit_steps(inputs: Inputs, options: RetrainOptions, observers: Observers) -> Fitted:
-    training, validation = training_samples(inputs), samples(inputs, "validation")
-    scaling = scaling_for(training, inputs.blocks)
-    if scaling is not None:
-        training, validation = scaling.apply(training), scaling.apply(validation)
-
-    def plain(layer: FinalLayer) -> FinalLayer:
-        return layer if scaling is None else scaling.fold(layer)
-
-    settings = sgd_settings(options)
+def _fit_steps(prepared: _Prepared, options: RetrainOptions, observers: Observers) -> Fitted:
+    training, validation = prepared.training, prepared.validation
+    settings, plain = prepared.settings.sgd, prepared.plain
+    shift = shift_of(training, prepared.settings)
     if settings.learning_rate > LARGE_RATE:
         logger.warning(
             "--learning_rate %g is far above the usual 0.001 to 1: scores become 0 or 1, and the "
@@ -148,13 +188,13 @@ def _fit_steps(inputs: Inputs, options: RetrainOptions, observers: Observers) ->
             settings.learning_rate,
         )
     write_intermediate = observers.write_intermediate
-    label_count = len(inputs.labels)
+    label_count = prepared.settings.label_count
     checkpoint: Checkpoint | None = None
     start: SgdState | None = None
     if options.checkpoint_path is not None:
         digest = fit_digest(training, label_count, settings)
         checkpoint = Checkpoint(options.checkpoint_path, digest)
-        start = checkpoint.load(settings.steps, inputs.bottleneck_size, label_count)
+        start = checkpoint.load(settings.steps, training.size, label_count)
     untrained = SgdFit(training, label_count, settings).state.layer()
     run = SgdFit(training, label_count, settings, validation=validation, start=start)
     if start is not None and checkpoint is not None:
@@ -173,7 +213,7 @@ def _fit_steps(inputs: Inputs, options: RetrainOptions, observers: Observers) ->
             observers.progress("fit", statistics.step + 1, settings.steps)
 
     def add_point(state: SgdState) -> None:
-        layer = FinalLayer(state.weights, state.biases)
+        layer = shifted(FinalLayer(state.weights, state.biases), shift)
         point = meter.measure(state.steps_done, layer)
         if math.isfinite(point.training_cross_entropy + (point.validation_cross_entropy or 0)):
             fitted.curve.append(point)
@@ -188,10 +228,11 @@ def _fit_steps(inputs: Inputs, options: RetrainOptions, observers: Observers) ->
         # The original stored after step N, counted from 0, and never after the first.
         step = state.steps_done - 1
         if write_intermediate and step > 0 and step % options.intermediate_store_frequency == 0:
-            write_intermediate(step, plain(state.layer()))
+            write_intermediate(step, plain(shifted(state.layer(), shift)))
 
     try:
-        fitted.layer = plain(run.run(on_evaluation=on_evaluation, on_step=on_step))
+        layer = run.run(on_evaluation=on_evaluation, on_step=on_step)
+        fitted.layer = plain(shifted(layer, shift))
         if not fitted.curve:  # a finished fit that was picked up again
             add_point(run.state)
     finally:
@@ -218,17 +259,18 @@ def _log(statistics: StepStatistics) -> None:
         )
 
 
-def _fit_at_once(inputs: Inputs, options: RetrainOptions) -> Fitted:
+def _fit_at_once(prepared: _Prepared) -> Fitted:
     """Fit by a solver without steps."""
-    training, settings = training_samples(inputs), fit_settings(inputs, options)
-    untrained = SgdFit(training, settings.label_count, settings.sgd).state.layer()
-    found = fit_layer(training, samples(inputs, "validation"), inputs.blocks, settings)
+    settings = prepared.settings
+    untrained = SgdFit(prepared.training, settings.label_count, settings.sgd).state.layer()
+    found = fit_scaled(prepared.training, prepared.validation, settings)
     for name, what in (("shrinkage", "Shrinkage"), ("l2_strength", "Regularisation strength")):
         if name in found.details:
             logger.info(
                 "%s %.3g, chosen by %s", what, found.details[name], found.details["chosen_by"]
             )
-    return Fitted(found.layer, untrained)
+    layers = prepared.plain(found.layer), prepared.plain(untrained)
+    return Fitted(*layers, details=found.details)
 
 
 @dataclass(frozen=True)

@@ -151,7 +151,7 @@ def _retrain(
             fitted = fit(inputs, chosen, observers)
         with clock.stage("evaluation"):
             tests = evaluate_fit(inputs, chosen, fitted)
-            watcher.end(_fit_line(chosen, inputs, tests))
+            watcher.end(_fit_line(chosen, inputs, tests, fitted.solver))
             cross = _cross_validate(inputs, chosen, watcher)
             run = Run(chosen, inputs, fitted, tests, cross, measure_forecast(inputs, chosen))
         if summaries is not None:
@@ -188,6 +188,7 @@ def _retrain(
             split={"by": "names"} if inputs.given_split is None else inputs.given_split.to_dict(),
             confusion=replace(run.measured.figures.confusion, labels=inputs.labels),
             curves=curves(run),
+            solver={"asked": chosen.solver, "used": fitted.solver, **fitted.details},
         )
         if chosen.report_path is not None:
             watcher.begin("report", str(chosen.report_path))
@@ -223,12 +224,12 @@ def _validation(accuracy: float | None) -> str:
     return "" if accuracy is None else f"validation accuracy {accuracy:.1%}"
 
 
-def _fit_line(options: RetrainOptions, inputs: Inputs, tests: Tests) -> str:
+def _fit_line(options: RetrainOptions, inputs: Inputs, tests: Tests, solver: str) -> str:
     """Return how the layer was fitted and how good it is on the whole validation split."""
     validation = tests.validation
     images = counted(int(inputs.counts("training").sum()), "image")
     how = f"{options.how_many_training_steps} steps on {images}"
-    method = _METHODS.get(str(options.solver))
+    method = _METHODS.get(solver)
     if method is not None:
         how = f"{method} on {images}"
     if validation.accuracy is None:

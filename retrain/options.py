@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, TypedDict, TypeVar, Union, get_type_
 from retrain.presets.choice import preset_settings
 from tlcli.core.data.splits import check_percentages
 from tlcli.core.export.model_card import card_path
+from tlcli.core.fitting.label_weights import read_label_weights
 from tlcli.errors import UsageError
 
 DEFAULT_MODULE = "efficientnet_lite0"
@@ -89,6 +90,8 @@ class RetrainOptions:
     solver: str | None = None
     # None: "head", unless the preset has more.
     layers: str | None = None
+    # None: "balanced" for SGD, whose batches are drawn so, and "none" for the others.
+    label_weights: str | None = None
     cross_validate: int | None = None
     seed: int = 0
     min_accuracy: float | None = None
@@ -147,10 +150,10 @@ class RetrainOptions:
             raise UsageError(
                 f"--min_accuracy is {self.min_accuracy}; give a fraction such as 0.9, or 90%"
             )
-        if self.solver not in ("sgd", "lbfgs", "lda"):
-            raise UsageError(f"--solver is {self.solver!r}; choose sgd, lbfgs or lda")
         if self.layers not in ("head", "ms"):
             raise UsageError(f"--layers is {self.layers!r}; choose head or ms")
+        if self.solver not in ("sgd", "lbfgs", "lda", "auto"):
+            raise UsageError(f"--solver is {self.solver!r}; choose sgd, lbfgs, lda or auto")
         if self.precision not in ("auto", "float32", "bfloat16"):
             raise UsageError(f"--precision is {self.precision!r}; choose auto, float32 or bfloat16")
 
@@ -177,6 +180,8 @@ class RetrainOptions:
                 "--import_bottlenecks brings vectors of one layer, which those of --layers ms must "
                 "not be mixed with; leave one of the two out"
             )
+        if self.label_weights not in (None, "balanced", "none"):
+            read_label_weights(Path(self.label_weights))  # before the work, not after it
         check_percentages(self.testing_percentage, self.validation_percentage)
         if self.intermediate_store_frequency and self.intermediate_output_graphs_dir is None:
             raise UsageError(
@@ -313,8 +318,11 @@ class RetrainKeywords(TypedDict, total=False):
         "what decides the options of the training that are not given",
     ]
     solver: Annotated[
-        Literal["sgd", "lbfgs", "lda"] | None,
-        "the original's steps, logistic regression, or discriminant analysis",
+        Literal["sgd", "lbfgs", "lda", "auto"] | None,
+        "the original's steps, logistic regression, discriminant analysis, or the best of them",
+    ]
+    label_weights: Annotated[
+        str | None, "``balanced``, ``none``, or a file of how much an image of each label counts"
     ]
     layers: Annotated[
         Literal["head", "ms"] | None,

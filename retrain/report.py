@@ -193,7 +193,7 @@ def _data(result: RetrainResult, run: Run) -> ReportData:
             )
         ),
         advice=list(result.advice),
-        preset=list(result.usage.lines()),
+        preset=[*result.usage.lines(), *(f"{line}." for line in run.fitted.compared)],
         copies=_copies(inputs),
         given_split=None if inputs.given_split is None else inputs.given_split.sentence(),
         skipped=list(result.skipped),
@@ -384,7 +384,7 @@ def summarise_result(summaries: Summaries, run: Run, progress: Progress | None =
     """
     options, inputs, tests = run.options, run.inputs, run.tests
     # Logistic regression has no steps and so no curves; its pictures are those of step 0.
-    steps = options.how_many_training_steps if options.solver == "sgd" else 0
+    steps = options.how_many_training_steps if run.fitted.solver == "sgd" else 0
     last = max(steps - 1, 0)
     for tag, tested in (
         ("confusion_matrix", tests.validation),

@@ -80,6 +80,8 @@ class RetrainResult:
         module_comparison: the backbones that ``--module auto`` compared, else None.
         curves: accuracy and cross entropy over the steps, by split: "training" (a sample of it)
             and "validation"; empty for logistic regression.
+        solver: the solver that was "asked" for and the one "used", what it chose, and for "auto" on
+            how many training "images" what was "compared": "solver", "cross_entropy", "accuracy".
     """
 
     test_accuracy: float | None
@@ -107,6 +109,7 @@ class RetrainResult:
     module_comparison: ModuleComparison | None = None
     confusion: ConfusionMatrix = field(default=ConfusionMatrix(0))
     curves: dict[str, Curve] = field(default_factory=dict)
+    solver: dict[str, Any] = field(default_factory=lambda: {"asked": "sgd", "used": "sgd"})
 
     @property
     def preset(self) -> str:
@@ -152,6 +155,7 @@ class RetrainResult:
             },
             "skipped": [vars(skipped) for skipped in self.skipped],
             "preset": self.preset,
+            "solver": self.solver,
             "backbone": self.backbone,
             "outputs": {kind: str(path) for kind, path in self.outputs.items()},
             "seconds": {stage: round(value, 3) for stage, value in self.seconds.items()},

@@ -80,10 +80,9 @@ def fit_layer(
         training = scaling.apply(training)
         validation = None if validation is None else scaling.apply(validation)
     settings, choice = chosen_settings(training, settings)
-    fitted = _fit(training, validation, settings)
+    fitted = fit_scaled(training, validation, settings)
     if choice is not None:
         fitted = replace(fitted, details={**fitted.details, **choice.to_dict()})
-    fitted = replace(fitted, layer=shifted(fitted.layer, shift_of(training, settings)))
     if scaling is not None:
         fitted = replace(fitted, layer=scaling.fold(fitted.layer))
     return fitted
@@ -115,6 +114,18 @@ def shift_of(training: Samples, settings: FitSettings) -> Doubles | None:
     return prior_shift(
         training.labels, settings.solver, settings.label_count, settings.label_weights
     )
+
+
+def fit_scaled(training: Samples, validation: Samples | None, settings: FitSettings) -> FittedLayer:
+    """Fit a final layer to rows that are scaled, where they have to be; see `fit_layer`.
+
+    Args:
+        training: at least one row.
+        validation: or None.
+        settings: with a solver other than "auto"; see `chosen_settings`.
+    """
+    fitted = _fit(training, validation, settings)
+    return replace(fitted, layer=shifted(fitted.layer, shift_of(training, settings)))
 
 
 def _fit(training: Samples, validation: Samples | None, settings: FitSettings) -> FittedLayer:
