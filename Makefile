@@ -43,7 +43,7 @@ test: $(VENV)/.installed-$(EXTRAS)
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal $(if $(PYTEST_ARGS),$(PYTEST_ARGS),-m "not slow")
 
 test-all:
-	$(MAKE) test JOBS=0 EXTRAS=test,interop,fuzz PYTEST_ARGS="-m 'slow or not slow'"
+	$(MAKE) test JOBS=0 EXTRAS=test,interop,fuzz,hub PYTEST_ARGS="-m 'slow or not slow'"
 
 # The fast tests with the lowest versions that pyproject.toml allows, in .venv-lowest. Some of
 # them have no wheel for Python 3.13.

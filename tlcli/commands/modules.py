@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,11 @@ _HEADINGS = ("name", "input", "D", "weights", "licence", "here")
 _D_MEANS = (
     "D: values in a bottleneck, the vector that the backbone makes of an image. The final layer is",
     "fitted on these vectors; the cache takes 4 x D bytes for each image.",
+)
+_PRESETS = "keras_hub:"
+_PRESETS_MEAN = (
+    "keras_hub: a selection of keras-hub's presets, downloaded from Kaggle; docs/backbones.md has",
+    "their published accuracies. None was measured here.",
 )
 # Works wherever tlcli itself was installed from, as its extras do not.
 _INSTALL = "pip install"
@@ -128,6 +134,35 @@ def table(model_dir: Path | None = None, show_all: bool = False) -> list[dict[st
                 "install": None if here or not entry.package else _install(entry.package),
             }
         )
+    return result + _presets(model_dir)
+
+
+def _presets(model_dir: Path | None) -> list[dict[str, Any]]:
+    """Return presets of keras-hub in the same form; keras-hub is not imported."""
+    from tlcli.backbones.catalogue import search_folders
+    from tlcli.backbones.keras_hub import known
+    from tlcli.backbones.keras_hub.addresses import preset_address
+    from tlcli.backbones.keras_hub.places import on_this_machine
+
+    folders = search_folders(model_dir)
+    result = []
+    for preset in known.known_presets():
+        name = f"{known.NAMES}{preset.name}"
+        here = on_this_machine(preset_address(name), folders) is not None
+        result.append(
+            {
+                "name": name,
+                "height": preset.side,
+                "width": preset.side,
+                "bottleneck_size": preset.bottleneck_size,
+                "weight_bytes": 4 * preset.parameters,
+                "licence": preset.licence,
+                "on_this_machine": here,
+                "accuracy": None,
+                "images_per_second": None,
+                "install": None if importlib.util.find_spec("keras_hub") else known.INSTALL,
+            }
+        )
     return result
 
 
@@ -160,7 +195,11 @@ def to_text(found: list[dict[str, Any]]) -> str:
         if row["accuracy"] is not None or row["images_per_second"] is not None
     ]
     lines += [f"  {line}" for line in text.table([("name", "accuracy", "images/s"), *measured])]
-    missing = [row for row in found if row["install"]]
+    presets = [row for row in found if row["name"].startswith(_PRESETS)]
+    lines += ["", *_PRESETS_MEAN]
+    if any(row["install"] for row in presets):
+        lines += ["To install keras-hub:", f"  {presets[0]['install']}"]
+    missing = [row for row in found if row["install"] and row not in presets]
     if missing:
         names = " ".join(row["install"].removeprefix(_INSTALL).strip() for row in missing)
         lines += ["", f"To install {' and '.join(row['name'] for row in missing)}:"]

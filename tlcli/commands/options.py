@@ -162,11 +162,17 @@ def complete_backbones(
     from click.shell_completion import CompletionItem
 
     from tlcli.backbones.catalogue import entries
+    from tlcli.backbones.keras_hub.known import NAMES, known_presets
 
     found = [
         CompletionItem(entry.name, help=f"{entry.side} x {entry.side}, D {entry.bottleneck_size}")
         for entry in entries().values()
         if entry.name.startswith(incomplete) and (entry.listed or incomplete)
+    ]
+    found += [
+        CompletionItem(name, help=f"{each.side} x {each.side}, D {each.bottleneck_size}")
+        for each in known_presets()
+        if (name := f"{NAMES}{each.name}").startswith(incomplete)
     ]
     return found or complete_files(ctx, param, incomplete)
 

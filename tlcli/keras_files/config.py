@@ -111,7 +111,7 @@ def read_keras_file(path: Path) -> KerasFile:
         ) from error
     if not isinstance(config, dict) or "config" not in config:
         raise GraphError(_no_model(path, "its configuration is damaged"))
-    _check_depth(config, path)
+    check_depth(config, path)
     return KerasFile(path, config, is_zip, version)
 
 
@@ -151,7 +151,7 @@ def _text(value: Any) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def _check_depth(config: Any, path: Path) -> None:
+def check_depth(config: Any, path: Path) -> None:
     """Refuse what the readers below, and Keras, would not come to the end of."""
     level = [config]
     for _ in range(_DEEPEST):

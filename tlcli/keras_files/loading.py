@@ -189,8 +189,18 @@ def make_groups_plain(model: Any) -> None:
 
 
 def _leaves(model: Any) -> Iterator[Any]:
-    for layer in model.layers:
-        if hasattr(layer, "layers"):
-            yield from _leaves(layer)
-        else:
-            yield layer
+    """Yield the layers of a model and those in its layers, each once."""
+    import keras
+
+    seen: set[int] = set()
+    waiting = list(model.layers)
+    while waiting:
+        layer = waiting.pop()
+        if id(layer) in seen:
+            continue
+        seen.add(id(layer))
+        yield layer
+        waiting.extend(getattr(layer, "layers", ()))
+        for value in vars(layer).values():
+            values = value if isinstance(value, list) else [value]
+            waiting.extend(each for each in values if isinstance(each, keras.layers.Layer))

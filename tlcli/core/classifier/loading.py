@@ -156,6 +156,11 @@ def _load(
     if not (graph.is_file() or graph.is_dir()):  # a pipe would keep the run waiting
         raise GraphError(f"cannot read {graph}: not a regular file; give a graph file")
     kind = kind_of(graph)
+    if kind is ModelKind.KERAS_HUB:
+        raise GraphError(
+            f"{graph} is a preset of keras-hub, a backbone without labels: retrain on it with "
+            f"tlcli retrain --module {graph}"
+        )
     if request.overrides.input_std == 0:
         raise UsageError("the input std is 0; pixels cannot be divided by it")
     paths = {graph, graph.with_suffix(".tflite")} if graph.is_file() else set()

@@ -14,7 +14,12 @@ from enum import Enum
 from pathlib import Path
 
 from tlcli.errors import GraphError, TlcliError
-from tlcli.system.regular_files import GIT_LFS_ADVICE, is_git_lfs_pointer, open_regular
+from tlcli.system.regular_files import (
+    GIT_LFS_ADVICE,
+    is_git_lfs_pointer,
+    open_regular,
+    read_regular,
+)
 
 
 class ModelKind(Enum):
@@ -25,6 +30,7 @@ class ModelKind(Enum):
     LITERT = "a LiteRT file"
     KERAS_ZIP = "a Keras file (.keras)"
     KERAS_HDF5 = "a Keras file (HDF5)"
+    KERAS_HUB = "a preset of keras-hub"
 
     @property
     def is_keras(self) -> bool:
@@ -233,6 +239,8 @@ def _kind_of_folder(folder: Path, error: type[TlcliError]) -> ModelKind:
         names = sorted(each.name for each in folder.iterdir())
     except OSError as reason:
         raise error(f"cannot read {folder}: {reason.strerror or reason}") from reason
+    if "config.json" in names and _is_keras_hub(folder / "config.json"):
+        return ModelKind.KERAS_HUB
     if "config.json" in names and "model.weights.h5" in names:
         raise error(
             f"{folder} is an unpacked Keras file: zip its content again, as NAME.keras, and give "
@@ -255,6 +263,16 @@ def _kind_of_folder(folder: Path, error: type[TlcliError]) -> ModelKind:
         f"{folder} is not a SavedModel: it holds no saved_model.pb; "
         "give the folder that holds it, or a .pb, .tflite, .keras or .h5 file"
     )
+
+
+def _is_keras_hub(config: Path) -> bool:
+    """Return whether a configuration is that of a network of keras-hub."""
+    try:
+        content = json.loads(read_regular(config, _LARGEST_JSON))
+    except (OSError, ValueError, RecursionError):
+        return False
+    name = content.get("registered_name") if isinstance(content, dict) else None
+    return isinstance(name, str) and name.startswith("keras_hub>")
 
 
 def _holds(path: Path, part: bytes) -> bool:
