@@ -130,6 +130,8 @@ def _retrain(
         backbone = None
         if needs_backbone(chosen, sources):
             backbone = find_backbone(chosen, may_have_no_maps="layers" in decided)
+            if chosen.layers == "ms" and not backbone.blocks:
+                chosen = replace(chosen, layers="head")
     with clock.stage("bottlenecks"):
         inputs = gather(chosen, sources, backbone, watcher)
     results.info(

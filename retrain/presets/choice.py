@@ -25,11 +25,11 @@ class Preset:
 
 PRESETS = {
     # The recipe of retrain.py: its log lines, checkpoints and intermediate graphs need the steps.
-    "original": Preset({"solver": "sgd"}),
-    "standard": Preset({"solver": "lda"}),
-    "best": Preset({"solver": "lda"}, joins=True),
+    "original": Preset({"layers": "head", "solver": "sgd"}),
+    "standard": Preset({"layers": "ms", "solver": "lda"}),
+    "best": Preset({"layers": "ms", "solver": "lda"}),
     # The one solver that passes over the vectors only once.
-    "fast": Preset({"solver": "lda"}),
+    "fast": Preset({"layers": "head", "solver": "lda"}),
 }
 
 DEFAULT_PRESET = "original"

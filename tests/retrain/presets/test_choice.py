@@ -64,6 +64,18 @@ def test_a_named_preset_leaves_no_option_of_sgd_without_effect() -> None:
     assert choose({"preset": "original", "learning_rate": 0.1}).notes == ()
 
 
+@pytest.mark.parametrize(
+    "option", ["import_bottlenecks", "export_bottlenecks", "final_layer_only", "module_output"]
+)
+def test_vectors_of_one_layer_leave_the_preset_the_head(option: str) -> None:
+    found = choose({"preset": "standard", option: "x"})
+    assert found.options["layers"] == "head"
+    (note,) = found.notes
+    assert note.startswith(f"--layers head, as --{option} ")
+    assert choose({"preset": "standard", option: "x", "layers": "ms"}).options["layers"] == "ms"
+    assert choose({"preset": "original", option: "x"}).notes == ()
+
+
 def test_an_unknown_preset_is_wrong_use() -> None:
     expected = "--preset is 'great'; choose original, standard, best or fast"
     with pytest.raises(UsageError, match=expected):
@@ -74,4 +86,4 @@ def test_an_unknown_preset_is_wrong_use() -> None:
 
 def test_options_alone_are_those_of_the_original() -> None:
     options = RetrainOptions(image_dir="photos")  # type: ignore[arg-type]
-    assert (options.preset, options.solver) == ("original", "sgd")
+    assert (options.preset, options.layers, options.solver) == ("original", "head", "sgd")

@@ -13,14 +13,14 @@ from retrain.presets.costs import (
     usage,
 )
 
-OPTIONS = {"preset": "original", "solver": "sgd"}
+OPTIONS = {"preset": "original", "layers": "head", "solver": "sgd"}
 
 
 def test_the_estimate_is_made_of_the_seconds_of_this_run() -> None:
     found = usage(OPTIONS, "efficientnet_lite0", Timing(500, 0, 500, 5.0))
     assert (found.following, found.seconds) == ("standard", 5.0)
     used, following = found.lines()
-    assert used == "Preset: original (efficientnet_lite0, sgd)"
+    assert used == "Preset: original (efficientnet_lite0, head, sgd)"
     assert following.startswith("--preset standard reads several layers")
     assert ": about 10 s for 500 images, estimated from 10 ms per image in this run." in following
     assert "may be more accurate" in following
