@@ -11,7 +11,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from retrain.fitting import CrossValidated, Observers, cross_validate_fit, fit
+from retrain.fitting import CrossValidated, Fitted, Observers, cross_validate_fit, fit
 from retrain.inputs import Inputs, gather
 from retrain.options import RetrainKeywords, RetrainOptions, takes_options
 from retrain.outputs import (
@@ -186,7 +186,7 @@ def _retrain(
             final_layer_only=chosen.final_layer_only,
             example=_example(inputs, tests.rows),
             advice=advice(run),
-            usage=_usage(chosen, inputs, clock),
+            usage=_usage(chosen, inputs, fitted, clock),
             split={"by": "names"} if inputs.given_split is None else inputs.given_split.to_dict(),
             confusion=replace(run.measured.figures.confusion, labels=inputs.labels),
             curves=curves(run),
@@ -209,13 +209,17 @@ def _retrain(
     return result
 
 
-def _usage(options: RetrainOptions, inputs: Inputs, clock: Clock) -> Usage:
+def _usage(options: RetrainOptions, inputs: Inputs, fitted: Fitted, clock: Clock) -> Usage:
     """Return the preset of the run and what the next one would take."""
     cache, timing = inputs.cache, None
     if inputs.backbone is not None and not cache["imported"]:
         took = clock.seconds["bottlenecks"]
         timing = Timing(len(inputs.images), cache["hits"], cache["computed"], took)
-    return usage(options.to_dict(), describe_backbone(inputs)["name"], timing)
+    solver = options.solver
+    if solver != fitted.solver:
+        solver = f"{solver}: {fitted.solver}"
+    chosen = {**options.to_dict(), "solver": solver}
+    return usage(chosen, describe_backbone(inputs)["name"], timing)
 
 
 def _source(options: RetrainOptions) -> Path | None:

@@ -26,8 +26,8 @@ class Preset:
 PRESETS = {
     # The recipe of retrain.py: its log lines, checkpoints and intermediate graphs need the steps.
     "original": Preset({"layers": "head", "solver": "sgd"}),
-    "standard": Preset({"layers": "ms", "solver": "lda"}),
-    "best": Preset({"layers": "ms", "solver": "lda"}),
+    "standard": Preset({"layers": "ms", "solver": "auto"}),
+    "best": Preset({"layers": "ms", "solver": "auto"}),
     # The one solver that passes over the vectors only once.
     "fast": Preset({"layers": "head", "solver": "lda"}),
 }
