@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tlcli.core.final_layer.positive_definite import factorise, solve
+from tlcli.core.final_layer.positive_definite import factorise, solution, solve
 from tlcli.core.final_layer.sampling import philox
 
 
@@ -32,3 +32,16 @@ def test_a_matrix_that_is_not_positive_definite_is_refused() -> None:
     matrix[150, 150] = -1
     with pytest.raises(np.linalg.LinAlgError):
         factorise(matrix)
+
+
+@pytest.mark.parametrize("count", [300, 700])
+@pytest.mark.parametrize("diagonal", [1e-5, 1e-3, 10.0])
+def test_an_exact_solution_has_the_digits_of_double_precision(count: int, diagonal: float) -> None:
+    """Also where the matrix has no full rank and float32 alone would not do."""
+    rows = np.random.Generator(philox(5, 0, 0)).standard_normal((count, count // 3))
+    matrix = (rows @ rows.T / count).astype(np.float32)
+    right = matrix[:, :3].astype(np.float64) + np.linspace(0, 1e30, 3)
+    found = solution(matrix, diagonal, right, exact=True)
+    whole = matrix + diagonal * np.eye(count)
+    left_over = np.abs(whole @ found - right).max(axis=0)
+    assert (left_over <= 1e-5 * np.abs(right).max(axis=0)).all()

@@ -20,7 +20,7 @@ import numpy as np
 
 from tlcli.arrays import Array, Doubles, Floats, Indices
 from tlcli.core.final_layer.centred_vectors import BlockLimits, mean_vector, row_blocks
-from tlcli.core.final_layer.positive_definite import factorise, solve
+from tlcli.core.final_layer.positive_definite import solution
 from tlcli.core.final_layer.samples import Samples, held_out_rows
 from tlcli.core.final_layer.sgd import FinalLayer
 from tlcli.errors import DataError
@@ -43,12 +43,8 @@ _ROUNDING = 1e-6
 _ROWS_OF_ORIGIN = 1024
 # Held-out rows of a label, where labels are so many that their number decides.
 _HELD_OUT_PER_LABEL = 4
-# A solution in float32 is corrected until what is left is this share of the right side.
-_RESIDUAL = 1e-9
-_CORRECTIONS = 8
+# Rows that are converted to another type, or summed, at once.
 _ROWS_AT_ONCE = 512
-# So few equations are solved by a general method, which costs fewer calls.
-_FEW_ROWS = 400
 
 
 @dataclass(frozen=True)
@@ -226,7 +222,7 @@ class _Covariance:
         weights = self._means.T / (shrinkage * self._variance)
         if shrinkage < 1:
             diagonal = self._variance * shrinkage / (1 - shrinkage)
-            weights = _solution(self._covariance, diagonal, self._means.T, exact) / (1 - shrinkage)
+            weights = solution(self._covariance, diagonal, self._means.T, exact) / (1 - shrinkage)
         lengths = np.einsum("ld,dl->l", self._means, weights)
         return weights, np.log(self._counts / self._counts.sum()) - lengths / 2
 
@@ -270,7 +266,7 @@ class _Products:
             # Woodbury's identity: the inverse of a D x D matrix by one of N x N.
             diagonal = floor * count / (1 - shrinkage)
             centred = self._centre(self._with_means)
-            factors = -self._centre(_solution(self._within, diagonal, centred, exact))
+            factors = -self._centre(solution(self._within, diagonal, centred, exact))
         factors[np.arange(count), self._labels] += 1 / self._counts[self._labels]
         factors /= floor
         lengths = np.einsum("nl,nl->l", self._with_means, factors)
@@ -293,64 +289,6 @@ class _Products:
             part = slice(start, start + _ROWS_AT_ONCE)
             weights += self._vectors[part].T.astype(np.float64) @ factors[part]
         return weights
-
-
-def _solution(matrix: Floats, diagonal: float, right: Doubles, exact: bool) -> Doubles:
-    """Solve equations of a positive definite matrix.
-
-    Args:
-        matrix: [N, N], left as it is.
-        diagonal: added to each value on the diagonal, above 0.
-        right: the right side, [N, M].
-        exact: correct the solution's rounding to float32.
-
-    Returns:
-        The solution [N, M].
-    """
-    if len(matrix) <= _FEW_ROWS:
-        whole = matrix.astype(np.float64 if exact else np.float32)
-        whole[np.diag_indices_from(whole)] += diagonal
-        return np.linalg.solve(whole, right.astype(whole.dtype)).astype(np.float64)
-    factor = matrix.copy()
-    factor[np.diag_indices_from(factor)] += np.float32(diagonal)
-    try:
-        factorise(factor)
-    except np.linalg.LinAlgError:
-        return _solution_in_double(matrix, diagonal, right)
-    # Each column on a scale of its own: float32 has no room for products of large vectors.
-    scale = np.maximum(np.abs(right).max(axis=0), 1e-300)
-    residual = right / scale
-    result: Doubles = np.zeros_like(residual)
-    size = np.linalg.norm(residual)
-    for correction in range(_CORRECTIONS if exact else 1):
-        step = residual.astype(np.float32)
-        solve(factor, step)
-        result += step
-        if not exact:
-            break
-        residual = right / scale - diagonal * result
-        for start in range(0, len(matrix), _ROWS_AT_ONCE):
-            part = slice(start, start + _ROWS_AT_ONCE)
-            residual[part] -= matrix[part].astype(np.float64) @ result
-        if np.linalg.norm(residual) <= _RESIDUAL * size:
-            break
-        if correction == _CORRECTIONS - 1:
-            return _solution_in_double(matrix, diagonal, right)
-    result *= scale
-    return result
-
-
-def _solution_in_double(matrix: Floats, diagonal: float, right: Doubles) -> Doubles:
-    factor = matrix.astype(np.float64)
-    result: Doubles = right.copy()
-    factor[np.diag_indices_from(factor)] += diagonal
-    try:
-        factorise(factor)
-    except np.linalg.LinAlgError:  # rounding of the products themselves
-        whole = matrix + diagonal * np.eye(len(matrix))
-        return np.asarray(np.linalg.lstsq(whole, right, rcond=None)[0], np.float64)
-    solve(factor, result)
-    return result
 
 
 def _mean_variance(within: float, overall: float) -> float:

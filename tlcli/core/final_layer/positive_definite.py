@@ -8,8 +8,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from tlcli.arrays import Array
+from tlcli.arrays import Array, Doubles, Floats
 
+# A solution in float32 is corrected until what is left is this share of the right side.
+_RESIDUAL = 1e-9
+_CORRECTIONS = 8
+_ROWS_AT_ONCE = 512
+# So few equations are solved by a general method, which costs fewer calls.
+_FEW_ROWS = 400
 # Of so few rows NumPy's own factor is the fastest.
 _SMALL = 128
 
@@ -75,3 +81,61 @@ def _divide_transposed(factor: Array, right: Array) -> None:
     _divide_transposed(factor[half:, half:], right[half:])
     right[:half] -= factor[half:, :half].T @ right[half:]
     _divide_transposed(factor[:half, :half], right[:half])
+
+
+def solution(matrix: Floats, diagonal: float, right: Doubles, exact: bool) -> Doubles:
+    """Solve the equations of a positive definite matrix with more on its diagonal.
+
+    Args:
+        matrix: [N, N], left as it is.
+        diagonal: added to each value on the diagonal, above 0.
+        right: the right side, [N, M].
+        exact: correct the solution's rounding to float32.
+
+    Returns:
+        The solution [N, M].
+    """
+    if len(matrix) <= _FEW_ROWS:
+        whole = matrix.astype(np.float64 if exact else np.float32)
+        whole[np.diag_indices_from(whole)] += diagonal
+        return np.linalg.solve(whole, right.astype(whole.dtype)).astype(np.float64)
+    factor = matrix.copy()
+    factor[np.diag_indices_from(factor)] += np.float32(diagonal)
+    try:
+        factorise(factor)
+    except np.linalg.LinAlgError:
+        return _solution_in_double(matrix, diagonal, right)
+    # Each column on a scale of its own: float32 has no room for products of large vectors.
+    scale = np.maximum(np.abs(right).max(axis=0), 1e-300)
+    residual = right / scale
+    result: Doubles = np.zeros_like(residual)
+    size = np.linalg.norm(residual)
+    for correction in range(_CORRECTIONS if exact else 1):
+        step = residual.astype(np.float32)
+        solve(factor, step)
+        result += step
+        if not exact:
+            break
+        residual = right / scale - diagonal * result
+        for start in range(0, len(matrix), _ROWS_AT_ONCE):
+            part = slice(start, start + _ROWS_AT_ONCE)
+            residual[part] -= matrix[part].astype(np.float64) @ result
+        if np.linalg.norm(residual) <= _RESIDUAL * size:
+            break
+        if correction == _CORRECTIONS - 1:
+            return _solution_in_double(matrix, diagonal, right)
+    result *= scale
+    return result
+
+
+def _solution_in_double(matrix: Floats, diagonal: float, right: Doubles) -> Doubles:
+    factor = matrix.astype(np.float64)
+    result: Doubles = right.copy()
+    factor[np.diag_indices_from(factor)] += diagonal
+    try:
+        factorise(factor)
+    except np.linalg.LinAlgError:  # rounding of the products themselves
+        whole = matrix + diagonal * np.eye(len(matrix))
+        return np.asarray(np.linalg.lstsq(whole, right, rcond=None)[0], np.float64)
+    solve(factor, result)
+    return result
