@@ -202,7 +202,7 @@ def find_backbone(options: RetrainOptions, *, may_have_no_maps: bool = False) ->
     except NoStageMapsError as error:
         if not may_have_no_maps:
             raise
-        logger.info("Only the bottleneck of %s is used: %s", backbone.name, error.reason)
+        logger.info("Only the bottleneck of %s is used: %s", error.name, error.reason)
         return backbone
     return replace(found, load_graph=functools.cache(found.load_graph))
 
@@ -346,8 +346,9 @@ def in_its_precision(
     contents = list(dict.fromkeys(request.content for request in requests))
 
     def new(found: Backbone) -> int:
-        # Views are cached with the plain image, or not at all.
-        return views * (len(contents) - store.count(found.fingerprint, contents))
+        # Views are cached with the plain image, or not at all. Vectors are those of the parts.
+        least = min(store.count(each.fingerprint, contents) for each in found.parts or [found])
+        return views * (len(contents) - least)
 
     # Few images need no look into the cache.
     new_in_float32 = views * len(contents)

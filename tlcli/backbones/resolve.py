@@ -41,7 +41,8 @@ def resolve(
 ) -> Backbone:
     """Return the backbone that ``module`` stands for.
 
-    In this order: an address or a Hub or Kaggle handle, a path (one with a separator or a
+    Several, with a plus sign between them, are joined to one; a file whose name has a plus sign is
+    itself. In this order: an address or a Hub or Kaggle handle, a path (one with a separator or a
     known ending), a model that was put by hand into ``model_dir`` under that name, a name
     of the catalogue, a file or folder of that name in the working directory.
 
@@ -63,6 +64,9 @@ def resolve(
     module = module.strip()
     if not module:
         raise UsageError("--module is empty; `tlcli modules` lists the names")
+    names = _joined_names(module, model_dir)
+    if names is not None:
+        return _joined(module, names, options, model_dir)
     if module.startswith("file://"):
         module = module.removeprefix("file://")
     if addresses.is_preset_address(module):
@@ -89,6 +93,54 @@ def resolve(
     if entry is None:
         raise catalogue.unknown(module)
     return _known(entry, options, model_dir)
+
+
+def _joined_names(module: str, model_dir: Path | str | None) -> list[str] | None:
+    """Return the names of the backbones that a module joins, None where it is a single one."""
+    if "+" not in module or Path(module.removeprefix("file://")).expanduser().exists():
+        return None
+    names = [name.strip() for name in module.split("+")]
+    known = [_is_known(name, model_dir) for name in names if name]
+    # An address may have a plus sign itself; other names that are nothing known are reported whole.
+    is_joined = all(known) if "://" in module else any(known)
+    return names if is_joined else None
+
+
+def _is_known(name: str, model_dir: Path | str | None) -> bool:
+    from tlcli.backbones import catalogue
+    from tlcli.backbones.download import hub_addresses
+
+    return (
+        ":" in name
+        or catalogue.lookup(name) is not None
+        or Path(name).expanduser().exists()
+        or hub_addresses.is_handle(name)
+        or _MOBILENET.fullmatch(name) is not None
+        or catalogue.hand_placed(name, model_dir) is not None
+    )
+
+
+def _joined(
+    module: str, names: list[str], options: ModelOptions, model_dir: Path | str | None
+) -> Backbone:
+    """Return the backbone that joins several."""
+    from tlcli.backbones.layers.joined import join
+
+    if not all(names):
+        raise UsageError(
+            f"--module {module} has an empty name beside a plus sign; give a backbone on each side "
+            "of it, such as efficientnet_lite0+mobilenet_v2"
+        )
+    given: dict[str, object] = {
+        "--module_input": options.input_layer,
+        "--module_output": options.bottleneck_layer,
+        "--input_height": options.input_height,
+        "--input_width": options.input_width,
+        "--input_mean": options.input_mean,
+        "--input_std": options.input_std,
+    }
+    _refuse(given, "joined backbones")
+    return join([resolve(name, options, model_dir=model_dir) for name in names])
 
 
 def _looks_like_path(module: str) -> bool:

@@ -32,6 +32,7 @@ class NoStageMapsError(BackboneError):
     """The graph of a backbone shows no maps beside its bottleneck.
 
     Attributes:
+        name: of the backbone.
         reason: why, as a part of a sentence.
     """
 
@@ -40,7 +41,7 @@ class NoStageMapsError(BackboneError):
             f"--layers ms needs maps of the backbone {name} beside its bottleneck, and {reason}; "
             "use --layers head, or another --module"
         )
-        self.reason = reason
+        self.name, self.reason = name, reason
 
 
 @dataclass(frozen=True)

@@ -93,7 +93,8 @@ def compute(
     """Return the vectors of all requests, computing only what the store lacks.
 
     Args:
-        backbone: its graph is loaded only if something is missing.
+        backbone: its graph is loaded only if something is missing. Of a joined one each part is
+            looked up and computed for itself, at its own size.
         requests: in any order; the same content and view may come more than once.
         store: the cache of vectors.
         distortions: needed for requests with a view.
@@ -103,6 +104,8 @@ def compute(
         BackboneError: the backbone cannot be loaded or run, or returns no valid vectors.
         CacheError: the store cannot be read or written.
     """
+    if backbone.parts:
+        return _compute_parts(backbone, requests, store, distortions, progress or _silent)
     store.mark_used(backbone.fingerprint, backbone.name)
     size = backbone.bottleneck_size or store.bottleneck_size(backbone.fingerprint) or 0
     result = Bottlenecks(
@@ -124,6 +127,36 @@ def compute(
         with contextlib.closing(_Extraction(backbone, store, distortions, result)) as extraction:
             extraction.run(jobs, total, report)
     return result
+
+
+def _compute_parts(
+    backbone: Backbone,
+    requests: Sequence[Request],
+    store: BottleneckStore,
+    distortions: Augmentation | None,
+    progress: Progress,
+) -> Bottlenecks:
+    """Return the vectors of a joined backbone, which are those of its parts side by side.
+
+    ``hits`` counts what needed no part, ``computed`` the images of the part that missed most.
+    """
+    found: list[Bottlenecks] = []
+    for number, part in enumerate(backbone.parts):
+
+        def report(stage: str, done: int, total: int, number: int = number) -> None:
+            progress(stage, number * total + done, len(backbone.parts) * total)
+
+        found.append(compute(part, requests, store, distortions, report))
+    failures: dict[Path, str] = {}
+    for each in reversed(found):
+        failures.update(each.failures)
+    return Bottlenecks(
+        np.concatenate([each.vectors for each in found], axis=1),
+        np.logical_and.reduce([each.found for each in found]),
+        failures,
+        hits=min(each.hits for each in found),
+        computed=max(each.computed for each in found),
+    )
 
 
 def _silent(stage: str, done: int, total: int) -> None:

@@ -71,9 +71,10 @@ def in_bfloat16(backbone: Backbone, backend: str) -> Backbone:
         backend: result of `engine_choice.bfloat16_backend`; part of the fingerprint, since
             backends round differently.
     """
-    parts = json.dumps([backbone.fingerprint, "bfloat16", REWRITE, backend])
-    fingerprint = hashlib.sha256(parts.encode()).hexdigest()
-    return replace(backbone, fingerprint=fingerprint, bfloat16=backend)
+    mark = json.dumps([backbone.fingerprint, "bfloat16", REWRITE, backend])
+    fingerprint = hashlib.sha256(mark.encode()).hexdigest()
+    parts = tuple(in_bfloat16(part, backend) for part in backbone.parts)
+    return replace(backbone, fingerprint=fingerprint, bfloat16=backend, parts=parts)
 
 
 def choose(
