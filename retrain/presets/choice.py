@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tlcli.errors import UsageError
 from tlcli.text import joined
+
+if TYPE_CHECKING:
+    from tlcli.backbones.catalogue import Entry
 
 
 @dataclass(frozen=True)
@@ -27,7 +30,7 @@ PRESETS = {
     # The recipe of retrain.py: its log lines, checkpoints and intermediate graphs need the steps.
     "original": Preset({"layers": "head", "solver": "sgd"}),
     "standard": Preset({"layers": "ms", "solver": "auto"}),
-    "best": Preset({"layers": "ms", "solver": "auto"}),
+    "best": Preset({"layers": "ms", "solver": "auto"}, joins=True),
     # The one solver that passes over the vectors only once.
     "fast": Preset({"layers": "head", "solver": "lda"}),
 }
@@ -154,12 +157,17 @@ def _check_steps(name: str, chosen: Mapping[str, Any], given: Mapping[str, Any])
             )
 
 
-def joined_module() -> tuple[str, str | None]:
-    """Return the EfficientNet-Lites of this machine as one module, and what is missing."""
+def joined_module(is_here: Callable[[Entry], bool] | None = None) -> tuple[str, str | None]:
+    """Return the EfficientNet-Lites of this machine as one module, and a note on missing ones.
+
+    Args:
+        is_here: whether a backbone can be used without a network; by default what the catalogue
+            finds.
+    """
     from tlcli.backbones import catalogue
 
     wheels = [entry for entry in catalogue.entries().values() if entry.kind == "wheel"]
-    here = [entry.name for entry in wheels if catalogue.on_this_machine(entry)]
+    here = [entry.name for entry in wheels if (is_here or catalogue.on_this_machine)(entry)]
     missing = [entry.name for entry in wheels if entry.name not in here]
     if not missing:
         return "+".join(here), None

