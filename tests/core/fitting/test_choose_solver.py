@@ -43,11 +43,18 @@ def test_what_is_no_normal_distribution_is_left_to_another_solver() -> None:
     assert found.solver != "lda"
 
 
-def test_few_images_are_not_compared() -> None:
-    samples = clouds(15, 40, 3)
+def test_few_images_leave_the_lowest_cross_entropy_to_decide() -> None:
+    found = choose_solver(clouds(30, 40, 3, 1.0), 3, SHORT)
+    assert [each.solver for each in found.compared] == ["lda", "lbfgs"]
+    assert found.solver == min(found.compared, key=lambda each: each.cross_entropy).solver
+    assert found.strength == (FIXED_STRENGTH if found.solver == "lbfgs" else None)
+
+
+def test_fewer_images_are_not_compared() -> None:
+    samples = clouds(9, 40, 3)
     found = choose_solver(samples, 3, SHORT)
     assert (found.solver, found.compared, found.strength) == ("lbfgs", (), FIXED_STRENGTH)
-    assert "15 training images are too few to compare" in found.lines()[0]
+    assert "9 training images are too few to compare" in found.lines()[0]
     fitted = fit_layer(samples, None, (), FitSettings(3, "auto", SHORT))
     assert fitted.details["l2_strength"] == FIXED_STRENGTH
 

@@ -1,9 +1,10 @@
 """The solver of ``--solver auto``: the best of several on held-out images of the training split.
 
 The comparison is paired, image by image, and made on a bounded number of rows. A solver that is
-not better than a plainer one by more than a standard error is not chosen. SGD and logistic
-regression depend on products of vectors only, so they are compared in the space that the rows span,
-where a row has as many values as there are rows.
+not better than a plainer one by more than a standard error is not chosen. With few images SGD is
+left out, and the lowest cross entropy decides. SGD and logistic regression depend on products of
+vectors only, so they are compared in the space that the rows span, where a row has as many values
+as there are rows.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import numpy as np
 from tlcli.arrays import Doubles, Floats, Indices
 from tlcli.core.final_layer.discriminant_analysis import fit_lda
 from tlcli.core.final_layer.logistic_regression import fit_lbfgs
-from tlcli.core.final_layer.samples import Samples, inner_folds
+from tlcli.core.final_layer.samples import INNER_FOLDS, Samples, inner_folds
 from tlcli.core.final_layer.sgd import FinalLayer, SgdSettings, fit_sgd
 from tlcli.core.fitting.label_weights import LabelWeights, prior_shift, shifted
 from tlcli.text import counted
@@ -25,11 +26,13 @@ from tlcli.text import counted
 PLAINEST_FIRST = ("lda", "lbfgs", "sgd")
 """Solvers by how much they have to search: one system of equations, one convex minimum, steps."""
 
-FEW_PER_LABEL = 8
+FEW_PER_LABEL = 4
 FEW_IMAGES = 100
 """With fewer images per label than the one and fewer in all than the other, nothing is compared."""
-FIXED_STRENGTH = 1e-3
-"""Strength of the logistic regression that is used there; see docs/accuracy.md."""
+ENOUGH_PER_LABEL = 20
+"""Below it logistic regression has a fixed strength, and the lowest cross entropy alone decides."""
+FIXED_STRENGTH = 1e-5
+"""Strength of logistic regression where images are too few to choose it; see docs/accuracy.md."""
 
 # SGD takes most of the time: where it is behind by so many standard errors it is not fitted again.
 _HOPELESS = 2.0
@@ -45,8 +48,8 @@ class ComparisonLimits:
         rows: of the training split that are used; with many labels, ``rows_per_label``.
         rows_per_label: rows that are used for each label, on average.
         most_rows: at most so many, whatever the labels.
-        few_rows: up to so many rows are held out in three parts, more in two, so that fits see
-            enough of few and need not be many.
+        few_rows: up to so many rows are held out in three parts, more in two (in five where images
+            per label are few), so that fits see enough of few rows and need not be many.
     """
 
     rows: int = 1000
@@ -140,11 +143,14 @@ def choose_solver(
         TlcliError: SGD diverged.
     """
     images = _group_count(training)
-    if _images_per_label(training) < FEW_PER_LABEL and images < FEW_IMAGES:
+    per_label = images / len(np.unique(training.labels))
+    if per_label < FEW_PER_LABEL and images < FEW_IMAGES:
         return SolverChoice("lbfgs", images=images, strength=FIXED_STRENGTH)
     some = _some_rows(training, limits)
     spanned = _spanned(some)
-    regression = _Regression(spanned, label_count)
+    few = per_label < ENOUGH_PER_LABEL
+    strength = FIXED_STRENGTH if few else None
+    regression = _Regression(spanned, label_count, strength)
     fits: dict[str, Callable[[Indices], FinalLayer]] = {
         "lda": lambda rows: fit_lda(_rows(some, rows), label_count).layer,
         "lbfgs": regression.fit,
@@ -153,14 +159,18 @@ def choose_solver(
     losses: dict[str, list[Doubles]] = {name: [] for name in PLAINEST_FIRST}
     right: dict[str, list[Doubles]] = {name: [] for name in PLAINEST_FIRST}
     wanted = "none" if weights is None else weights
-    count = 3 if len(some) <= limits.few_rows else 2
+    candidates = PLAINEST_FIRST[:2] if few else PLAINEST_FIRST
+    count = INNER_FOLDS if few else 3 if len(some) <= limits.few_rows else 2
     folds = inner_folds(some.labels, some.groups, count)
     for fold in range(count):
         kept, held_out = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
         if not len(held_out):
             continue
-        for name in PLAINEST_FIRST:
-            if losses[name] and _is_hopeless(name, _compare(losses, right)):
+        for name in candidates:
+            known = _compare(losses, right) if losses[name] else ()
+            if name == "sgd" and any(
+                each.solver == name and each.behind > _HOPELESS * each.error for each in known
+            ):
                 continue
             layer = fits[name](kept)
             shift = prior_shift(some.labels[kept], name, label_count, wanted)
@@ -171,17 +181,19 @@ def choose_solver(
     if not losses[PLAINEST_FIRST[0]]:  # one image of each label
         return SolverChoice("lbfgs", images=images, strength=FIXED_STRENGTH)
     compared = _compare(losses, right)
-    tied = {each.solver for each in compared if each.behind <= each.error}
+    # Of few rows a standard error is large, and would favour the plainest whatever it loses.
+    tied = {each.solver for each in compared if each.behind <= (0 if few else each.error)}
     solver = min(tied, key=PLAINEST_FIRST.index)
-    return SolverChoice(solver, compared, _group_count(some))
+    fixed = strength if solver == "lbfgs" else None
+    return SolverChoice(solver, compared, _group_count(some), fixed)
 
 
 class _Regression:
-    """Logistic regression whose strength is chosen once, on a fifth of the first rows."""
+    """Logistic regression of a strength that is given, or chosen once on a fifth of the rows."""
 
-    def __init__(self, samples: Samples, label_count: int) -> None:
+    def __init__(self, samples: Samples, label_count: int, strength: float | None) -> None:
         self._samples, self._label_count = samples, label_count
-        self._strength: float | None = None
+        self._strength = strength
 
     def fit(self, rows: Indices) -> FinalLayer:
         training = _rows(self._samples, rows)
@@ -239,15 +251,6 @@ def _measured(layer: FinalLayer, held_out: Samples) -> tuple[Doubles, Doubles]:
 
 def _group_count(samples: Samples) -> int:
     return len(samples) if samples.groups is None else len(np.unique(samples.groups))
-
-
-def _images_per_label(training: Samples) -> float:
-    """Return the median over labels of their images."""
-    labels = training.labels
-    if training.groups is not None:
-        labels = labels[np.unique(training.groups, return_index=True)[1]]
-    counts = np.bincount(labels)
-    return float(np.median(counts[counts > 0]))
 
 
 def _some_rows(training: Samples, limits: ComparisonLimits) -> Samples:
