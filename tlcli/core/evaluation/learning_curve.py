@@ -23,7 +23,7 @@ import numpy.typing as npt
 from tlcli.arrays import Doubles, Floats, Indices
 from tlcli.backbone import FeatureBlock
 from tlcli.core.evaluation.metrics import Z95, Proportion
-from tlcli.core.final_layer.samples import Samples
+from tlcli.core.final_layer.samples import Samples, inner_folds
 from tlcli.core.final_layer.sampling import philox
 from tlcli.core.fitting.feature_scaling import scaling_for
 from tlcli.runtime.blas_threads import one_blas_thread
@@ -41,6 +41,7 @@ _ROWS_FOR_AXES = 256
 _RIDGE = 1 / 550
 # Of a power law, two points show nothing of how well it fits.
 _FEWEST_POINTS = 3
+_MOST_REPEATS = 3
 _DRAWN = 24
 
 
@@ -51,12 +52,15 @@ class CurveSettings:
     Attributes:
         seed: of the random parts.
         most_values: of all vectors together, or it would take too long.
-        most_labels: likewise.
+        repeated_values: up to so many values, all is measured again with other parts, as often as
+            they fit, which halves what chance does to the trend.
+        most_labels: or it would take too long.
         fewest_tested: images that must be tested, or the curve would show little.
     """
 
     seed: int = 0
     most_values: int = 20_000_000
+    repeated_values: int = 4_000_000
     most_labels: int = 250
     fewest_tested: int = 40
 
@@ -159,26 +163,34 @@ def measure_learning_curve(
     """
     if len(samples) * samples.size > settings.most_values or label_count > settings.most_labels:
         return None
-    fold_of, part_of = _assign(samples, kept_out, settings.seed)
-    tested = int((fold_of >= 0).sum() if kept_out is None else kept_out.sum())
-    if tested < settings.fewest_tested or label_count < 2:
+    tested = _tested(samples, kept_out)
+    if tested.sum() < settings.fewest_tested or label_count < 2:
         return None
     scaling = scaling_for(samples, blocks)
     vectors = _on_main_axes((samples if scaling is None else scaling.apply(samples)).gathered())
-    sums = _sums_of_parts(Samples(vectors, samples.labels), label_count, fold_of, part_of)
-    wrong = np.zeros((len(samples), PARTS))
-    images = np.zeros(PARTS)
-    for turn in range(FOLDS):
-        rows = np.flatnonzero(fold_of == turn if kept_out is None else kept_out)
-        if not len(rows):
-            continue
-        for number, found in enumerate(_growing(sums, turn, kept_out is None)):
-            guesses = found.fit_and_label(vectors[rows])
-            wrong[rows, number] += guesses != samples.labels[rows]
-            images[number] += found.count / FOLDS
-    rows = np.flatnonzero(wrong.any(axis=1) | (fold_of >= 0 if kept_out is None else kept_out))
-    outcomes = wrong[rows] / (1 if kept_out is None else FOLDS)
-    return _curve(images, outcomes, label_count)
+    turned = Samples(vectors, samples.labels, groups=samples.groups)
+    values = len(samples) * samples.size
+    repeats = max(1, min(_MOST_REPEATS, settings.repeated_values // max(values, 1)))
+    wrong, images = np.zeros((len(samples), PARTS)), np.zeros(PARTS)
+    for repeat in range(repeats):
+        fold_of, part_of = _assign(turned, kept_out, settings.seed, repeat)
+        sums = _sums_of_parts(turned, label_count, fold_of, part_of)
+        for turn in range(FOLDS):
+            rows = np.flatnonzero(fold_of == turn if kept_out is None else kept_out)
+            for number, found in enumerate(_growing(sums, turn, kept_out is None)):
+                guesses = found.fit_and_label(vectors[rows])
+                wrong[rows, number] += guesses != samples.labels[rows]
+                images[number] += found.count
+    images /= repeats * FOLDS
+    wrong /= repeats * (1 if kept_out is None else FOLDS)
+    return _curve(images, wrong[tested], label_count)
+
+
+def _tested(samples: Samples, kept_out: npt.NDArray[np.bool_] | None) -> npt.NDArray[np.bool_]:
+    """Return which images are tested: those kept out, or all whose label has another group."""
+    if kept_out is not None:
+        return kept_out
+    return inner_folds(samples.labels, samples.groups) >= 0
 
 
 def _curve(images: Doubles, wrong: Doubles, label_count: int) -> LearningCurve | None:
@@ -214,7 +226,7 @@ def _above_zero(errors: Doubles, tested: int) -> Doubles:
 
 
 def _assign(
-    samples: Samples, kept_out: npt.NDArray[np.bool_] | None, seed: int
+    samples: Samples, kept_out: npt.NDArray[np.bool_] | None, seed: int, repeat: int
 ) -> tuple[Indices, Indices]:
     """Return fold and part of each image, [N] each, labels spread evenly over both.
 
@@ -230,7 +242,7 @@ def _assign(
     dealt = 0
     for label in np.unique(labels):
         own = np.flatnonzero((labels == label) & usable)
-        words = philox(seed, _STREAM, int(label)).random_raw(len(own))
+        words = philox(seed, _STREAM, repeat * len(samples) + int(label)).random_raw(len(own))
         own = own[np.argsort(words, kind="stable")]
         places = np.arange(len(own))
         part_of[own] = (places * PARTS // max(len(own), 1) + label) % PARTS
