@@ -64,15 +64,7 @@ class Collection:
         found = compute(backbone, [Request(path, content) for path, content in rows], store)
         if not found.found.all():
             raise SystemExit(f"unreadable: {next(iter(found.failures.items()))}")
-        return found.vectors, blocks_of(backbone)
-
-
-def blocks_of(backbone: Backbone) -> tuple[FeatureBlock, ...]:
-    """Return the layers that the vectors of a backbone join, those of its parts one by one."""
-    if backbone.parts:
-        return tuple(block for part in backbone.parts for block in blocks_of(part))
-    graph = backbone.load_graph()
-    return graph.blocks or (FeatureBlock(backbone.name, graph.bottleneck_size),)
+        return found.vectors, backbone.blocks
 
 
 def load(name: str, data: Path, store: BottleneckStore, scratch: Path) -> Collection:
