@@ -113,3 +113,16 @@ def test_what_cannot_be_scaled_is_refused() -> None:
     huge = Samples(np.full((10, 30), 3e38, np.float32) * signs, samples.labels)
     with pytest.raises(DataError, match="too large"):
         FeatureScaling.of(huge, BLOCKS)
+
+
+@pytest.mark.parametrize(("per_label", "power"), [(7, 1.5), (8, 1.0)])
+def test_heavy_blocks_count_more_with_few_images(per_label: int, power: float) -> None:
+    generator = np.random.default_rng(3)
+    vectors = generator.normal(size=(2 * per_label, 30)).astype(np.float32)
+    training = Samples(vectors, np.arange(2 * per_label) % 2)
+    blocks = (FeatureBlock("head", 10, 4.0), FeatureBlock("stage", 20, 1.0))
+    scaling = scaling_for(training, blocks)
+    assert scaling is not None
+    scaled = scaling.apply(training).vectors
+    squares = [np.square(scaled[:, part]).sum() for part in (slice(10), slice(10, 30))]
+    assert squares[0] / squares[1] == pytest.approx(4.0**power, rel=1e-4)

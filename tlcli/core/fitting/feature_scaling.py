@@ -10,7 +10,7 @@ of a final layer: the exported graph multiplies raw vectors.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -26,6 +26,12 @@ from tlcli.errors import DataError
 _SQUARED_LENGTH = 200.0
 # Relative to the largest value, what rounding leaves of a constant.
 _ROUNDING = 1e-6
+
+
+# With fewer images per label than this, weights are raised to this power: the heaviest block counts
+# more, since few images do not show which of the other values to leave alone.
+_FEW_PER_LABEL = 8
+_POWER_OF_FEW = 1.5
 
 
 @dataclass(frozen=True)
@@ -99,10 +105,25 @@ class FeatureScaling:
 def scaling_for(training: Samples, blocks: Sequence[FeatureBlock]) -> FeatureScaling | None:
     """Return the scaling of vectors of several blocks; None for those of one, which stay plain.
 
+    With few images per label the weights of the blocks differ more; see docs/accuracy.md.
+
     Raises:
         DataError: no rows, or vectors too large to square.
     """
-    return FeatureScaling.of(training, blocks) if len(blocks) > 1 else None
+    if len(blocks) < 2:
+        return None
+    if len(training) and _images_per_label(training) < _FEW_PER_LABEL:
+        blocks = [replace(block, weight=block.weight**_POWER_OF_FEW) for block in blocks]
+    return FeatureScaling.of(training, blocks)
+
+
+def _images_per_label(training: Samples) -> float:
+    """Return the median over labels of their images."""
+    labels = training.labels
+    if training.groups is not None:
+        labels = labels[np.unique(training.groups, return_index=True)[1]]
+    counts = np.bincount(labels)
+    return float(np.median(counts[counts > 0]))
 
 
 def _moments(samples: Samples, limits: BlockLimits) -> tuple[Doubles, Doubles, Doubles]:
