@@ -56,7 +56,9 @@ _LITE_BLOCK = re.compile(r"efficientnet_lite/block_(\d+)/(depthwise|project|add)
 _LITE_DEEP = ("efficientnet_lite/block_20/add", "efficientnet_lite/block_20/project/BiasAdd")
 _LITE_DEEP_MAP = "efficientnet_lite/block_16/depthwise/Relu6"
 # What operations add to the name of their layer.
-_OPERATION = re.compile(r"(.+)/(Conv2D|convolution|depthwise|DepthwiseConv2dNative)(_\d+)?")
+_OPERATION = re.compile(
+    r"(.+)/(Conv2D|convolution|depthwise|DepthwiseConv2dNative|Add|AddV2)(_\d+)?"
+)
 
 
 @dataclass(frozen=True)
