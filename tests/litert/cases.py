@@ -105,6 +105,17 @@ def sliced(
 
 
 AROUND = [[0, 0], [1, 1], [1, 1], [0, 0]]
+def gelu(half: float = 0.5) -> list[Any]:
+    return [
+        const("root", F(np.sqrt(0.5))), const("half", F(half)),
+        node("negative", "Neg", ["x"], T=F),
+        node("scaled", "Mul", ["negative", "root"], T=F),
+        node("error", "Erfc", ["scaled"], T=F),
+        node("part", "Mul", ["half", "x"], T=F),
+        node("out", "Mul", ["part", "error"], T=F),
+    ]  # fmt: skip
+
+
 CASES: dict[str, list[Any]] = {
     "conv same": conv(),
     "conv stride": conv(2),
@@ -173,6 +184,14 @@ CASES: dict[str, list[Any]] = {
         *dense(), const("b", random(5)), node("sum", "AddV2", ["product", "b"], T=F),
         node("out", "Softmax", ["sum"], T=F),
     ],
+    "matrices": [
+        const("w", random(1, 1, 3, 5)), node("out", "BatchMatMulV2", ["x", "w"], T=F),
+    ],
+    "matrices turned": [
+        const("w", random(1, 1, 5, 3)), node("out", "BatchMatMulV2", ["x", "w"], T=F, adj_y=True),
+    ],
+    "matrices of the image": [node("out", "BatchMatMul", ["x", "x"], T=F, adj_x=True)],
+    "gelu": gelu(),
     "softmax over channels": unary("Softmax"),
     "relu": unary("Relu"),
     "relu6": unary("Relu6"),

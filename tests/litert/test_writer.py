@@ -14,6 +14,7 @@ from tests.litert.cases import (
     CASES,
     F,
     conv,
+    gelu,
     graph,
     integers,
     random,
@@ -157,6 +158,8 @@ def test_the_graph_is_not_changed() -> None:
         ([node("out", "Identity", ["x"], T=F)], "is the input itself"),
         ([integers("c", [1, 2, 3]), node("out", "AddV2", ["x", "c"], T=F)], "type int32"),
         ([const("out", random(3))], "does not depend"),
+        ([node("out", "Erfc", ["x"], T=F)], "no part of a GELU"),
+        (gelu(half=0.4), "no part of a GELU"),
     ],
 )  # fmt: skip
 def test_what_is_unknown_is_refused(nodes: list[Any], reason: str) -> None:

@@ -30,6 +30,7 @@ _BINARY: dict[str, Callable[[Any, Any], Any]] = {
     "AddV2": np.add,
     "Sub": np.subtract,
     "Mul": np.multiply,
+    "Less": np.less,
     "Maximum": np.maximum,
     "Minimum": np.minimum,
     "FloorDiv": np.floor_divide,
@@ -152,6 +153,13 @@ def moved(node: Any, inputs: Sequence[Array]) -> Array | None:
         sizes = [size * by for size, by in zip(first.shape, multiples, strict=True)]
         _limited(sizes, first.itemsize)
         return np.tile(first, multiples)
+    if op == "SelectV2":
+        return np.where(*inputs)
+    if op == "GatherV2" and not attribute_value(node, "batch_dims", 0):
+        indices, axis = inputs[1], int(inputs[2].reshape(()))
+        sizes = [*first.shape[:axis], *indices.shape, *first.shape[axis:][1:]]
+        _limited(sizes, first.itemsize)
+        return np.take(first, indices, axis)
     if op == "Range":
         start, stop, step = (values.reshape(()).item() for values in inputs)
         if step == 0:

@@ -22,7 +22,7 @@ from tlcli.graph.surgery import data_inputs
 _KEEPING = """
     Identity StopGradient PlaceholderWithDefault CheckNumerics Snapshot PreventGradient BiasAdd
     Dequantize
-    Neg Abs Square Sqrt Rsqrt Exp Log Log1p Erf Floor Round Reciprocal Cast
+    Neg Abs Square Sqrt Rsqrt Exp Log Log1p Erf Erfc Sin Cos Floor Round Reciprocal Cast
     Relu Relu6 Elu Selu LeakyRelu Sigmoid Tanh Softplus Softsign Softmax LogSoftmax LRN
     BatchNormWithGlobalNormalization FusedBatchNorm FusedBatchNormV2 FusedBatchNormV3
 """
@@ -139,6 +139,10 @@ class Inference:
             other = self.shapes[inputs[1]]
             rows = shape[1 if attribute_value(node, "transpose_a", False) else 0]
             return [(rows, other[0 if attribute_value(node, "transpose_b", False) else 1])]
+        if op in ("BatchMatMul", "BatchMatMulV2"):
+            return [self._matrices(node, shape, self.shapes[inputs[1]])]
+        if op == "Einsum":
+            return [_summed(node, [self.shapes[name] for name in inputs])]
         if op in _REDUCTIONS:
             axes = {int(axis) % len(shape) for axis in self.values[inputs[1]].ravel()}
             if attribute_value(node, "keep_dims", False):
@@ -148,15 +152,14 @@ class Inference:
 
     def _broadcast(self, inputs: list[tuple[str, int]]) -> Shape | None:
         left, right = (self.shapes[name] for name in inputs)
-        sizes: list[int | None] = []
-        for x, y in itertools.zip_longest(left[::-1], right[::-1], fillvalue=1):
-            if x == 1 or y == 1:
-                sizes.append(y if x == 1 else x)
-            elif x is not None and y is not None and x != y:
-                return None
-            else:
-                sizes.append(y if x is None else x)
-        return tuple(sizes[::-1])
+        return _broadcast_shape(left, right)
+
+    def _matrices(self, node: Any, left: Shape, right: Shape) -> Shape | None:
+        """Return the shape of products of matrices, whose leading sizes are broadcast."""
+        rows = left[-1 if attribute_value(node, "adj_x", False) else -2]
+        columns = right[-2 if attribute_value(node, "adj_y", False) else -1]
+        leading = _broadcast_shape(left[:-2], right[:-2])
+        return None if leading is None else (*leading, rows, columns)
 
     def _window(self, node: Any, inputs: list[tuple[str, int]], shape: Shape) -> Shape | None:
         if attribute_value(node, "data_format", "NHWC") != "NHWC" or len(shape) != 4:
@@ -240,6 +243,17 @@ class Inference:
             axis = int(self.values[inputs[1]].reshape(()))
             axis = axis % (len(shape) + 1)
             return (*shape[:axis], 1, *shape[axis:])
+        if op == "Tile":
+            multiples = self.values[inputs[1]].ravel().tolist()
+            return tuple(
+                None if size is None or by is None else size * by
+                for size, by in zip(shape, multiples, strict=True)
+            )
+        if op == "GatherV2":
+            if attribute_value(node, "batch_dims", 0):
+                return None
+            axis = int(self.values[inputs[2]].reshape(())) % len(shape)
+            return (*shape[:axis], *self.shapes[inputs[1]], *shape[axis + 1 :])
         if op == "Transpose":
             return tuple(shape[int(axis)] for axis in self.values[inputs[1]])
         if op in ("Pad", "PadV2", "MirrorPad"):
@@ -265,21 +279,58 @@ class Inference:
         return None
 
     def _sliced(self, node: Any, inputs: list[tuple[str, int]], shape: Shape) -> Shape | None:
-        masks = ("ellipsis_mask", "new_axis_mask", "shrink_axis_mask")
-        if any(attribute_value(node, mask, 0) for mask in masks):
+        if attribute_value(node, "new_axis_mask", 0):
             return None
-        begin, end, step = (self.values[name].ravel() for name in inputs[1:4])
-        sizes = list(shape)
-        for axis in range(len(begin)):
-            free = [attribute_value(node, key, 0) >> axis & 1 for key in ("begin_mask", "end_mask")]
-            size = sizes[axis]
-            if all(free) and step[axis] == 1:
+        begin, end, step = (self.values[name].ravel().tolist() for name in inputs[1:4])
+        masks = {
+            key: attribute_value(node, f"{key}_mask", 0)
+            for key in ("begin", "end", "ellipsis", "shrink_axis")
+        }
+        sizes: list[int | None] = []
+        axis = 0
+        for number in range(len(begin)):
+            on = {key for key, mask in masks.items() if mask >> number & 1}
+            if "ellipsis" in on:  # as many axes as are left over, whole
+                whole = len(shape) - len(begin) + 1
+                sizes += shape[axis : axis + whole]
+                axis += whole
+                continue
+            size = shape[axis]
+            axis += 1
+            if "shrink_axis" in on:
+                continue
+            if {"begin", "end"} <= on and step[number] == 1:
+                sizes.append(size)
                 continue
             if size is None:
                 return None
-            first, last = (
-                None if free[side] else int(bounds[axis])
-                for side, bounds in enumerate((begin, end))
-            )
-            sizes[axis] = len(range(*slice(first, last, int(step[axis])).indices(size)))
-        return tuple(sizes)
+            first = None if "begin" in on else int(begin[number])
+            last = None if "end" in on else int(end[number])
+            sizes.append(len(range(*slice(first, last, int(step[number])).indices(size))))
+        return (*sizes, *shape[axis:])
+
+
+def _broadcast_shape(left: Shape, right: Shape) -> Shape | None:
+    sizes: list[int | None] = []
+    for x, y in itertools.zip_longest(left[::-1], right[::-1], fillvalue=1):
+        if x == 1 or y == 1:
+            sizes.append(y if x == 1 else x)
+        elif x is not None and y is not None and x != y:
+            return None
+        else:
+            sizes.append(y if x is None else x)
+    return tuple(sizes[::-1])
+
+
+def _summed(node: Any, shapes: Sequence[Shape]) -> Shape | None:
+    """Return the shape of an ``Einsum`` whose equation names every axis."""
+    given, arrow, result = attribute_value(node, "equation", "").partition("->")
+    terms = given.split(",")
+    if not arrow or "." in given or [*map(len, terms)] != [*map(len, shapes)]:
+        return None
+    sizes = {
+        letter: size
+        for term, shape in zip(terms, shapes, strict=True)
+        for letter, size in zip(term, shape, strict=True)
+    }
+    return tuple(sizes[letter] for letter in result)

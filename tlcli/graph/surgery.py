@@ -40,7 +40,7 @@ _PLAIN = """
     Placeholder Const Identity
     Conv2D DepthwiseConv2dNative BiasAdd MatMul BatchMatMul BatchMatMulV2 Einsum
     Add AddV2 AddN Sub Mul RealDiv Div Maximum Minimum Neg Abs Square SquaredDifference Sqrt
-    Rsqrt Pow Exp Log Log1p Erf Floor Round Reciprocal
+    Rsqrt Pow Exp Log Log1p Erf Erfc Sin Cos Less SelectV2 Floor Round Reciprocal
     Relu Relu6 Elu Selu LeakyRelu Sigmoid Tanh Softplus Softsign Softmax LogSoftmax
     AvgPool MaxPool LRN Mean Max Min Sum Prod ArgMax L2Loss
     Reshape Squeeze ExpandDims Transpose Pad PadV2 MirrorPad ConcatV2 Pack Unpack Split SplitV

@@ -154,6 +154,21 @@ class Conversion:
         readers = self._readers.get(tensor, [])
         return readers[0] if len(readers) == 1 and tensor != self._output else None
 
+    def multiple(self, tensor: Tensor) -> tuple[Tensor, float] | None:
+        """Return what a tensor is a multiple of, and the factor; None: it is computed otherwise."""
+        node, sources = self._nodes[tensor[0]], data_inputs(self._nodes[tensor[0]])
+        if node.op == "Neg":
+            found = self.multiple(sources[0]) or (sources[0], 1.0)
+            return found[0], -found[1]
+        if node.op != "Mul":
+            return None
+        for factor, source in (sources, sources[::-1]):
+            values = self.constant(factor)
+            if values is not None and values.size == 1:
+                found = self.multiple(source) or (source, 1.0)
+                return found[0], found[1] * float(values.reshape(()))
+        return None
+
     def absorb_bias(self, tensor: Tensor, channels: int) -> tuple[Tensor, Array]:
         """Return the tensor after an addition of one constant per channel, and the constants.
 

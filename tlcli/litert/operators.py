@@ -18,6 +18,7 @@ from tlcli.graph.surgery import data_inputs
 from tlcli.litert.conversion import Conversion, unsupported
 from tlcli.litert.flatbuffer import OperatorOptions
 from tlcli.litert.layers import convolution, dense, fits_same, pool
+from tlcli.litert.matrices import batch_matmul, erfc
 
 _CONCATENATION, _RESHAPE, _RESIZE_BILINEAR, _SOFTMAX = 2, 22, 23, 25
 _PAD, _PADV2, _MIRROR_PAD = 34, 60, 100
@@ -209,6 +210,9 @@ CONVERTERS: dict[str, Callable[[Conversion, Any], None]] = {
     "Conv2D": convolution,
     "DepthwiseConv2dNative": convolution,
     "MatMul": dense,
+    "BatchMatMul": batch_matmul,
+    "BatchMatMulV2": batch_matmul,
+    "Erfc": erfc,
     "AvgPool": pool,
     "MaxPool": pool,
     "Softmax": _softmax,

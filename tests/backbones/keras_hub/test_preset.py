@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from tlcli.backbones.keras_hub.library import import_keras_hub
 from tlcli.backbones.model_options import ModelOptions
 from tlcli.backbones.resolve import resolve
 from tlcli.errors import BackboneError, UsageError
+from tlcli.litert.interpreter import LiteRTEngine
+from tlcli.litert.writer import write_model
 from tlcli.runtime.tensorflow import GraphEngine
 
 pytestmark = [
@@ -87,6 +90,21 @@ def test_vectors_are_those_of_keras_hub(keras_hub: Any, family: str, tmp_path: P
     expected = _expected(keras_hub, family, tmp_path / "preset", _images(backbone))
     assert np.ptp(expected) > 0.1
     np.testing.assert_allclose(given, expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("family", presets.NETWORKS)
+def test_litert_computes_the_same_without_tensorflow(
+    keras_hub: Any, family: str, tmp_path: Path
+) -> None:
+    presets.save(keras_hub, family, tmp_path / "preset")
+    backbone = preset.find(tmp_path / "preset")
+    loaded = backbone.load_graph()
+
+    model = LiteRTEngine(write_model(loaded.graph, INPUT, loaded.output))
+
+    with contextlib.closing(model):
+        given = model.run(_images(backbone) / 255)
+    np.testing.assert_allclose(given, _run(backbone), atol=1e-4)
 
 
 def test_images_may_have_another_size(keras_hub: Any, folder: Path) -> None:

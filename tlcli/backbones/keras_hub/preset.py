@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tlcli.backbone import Backbone, BackboneGraph
+from tlcli.backbone import INPUT, Backbone, BackboneGraph
 from tlcli.backbones.freezing import (
     NetworkInput,
     chosen_scaling,
@@ -25,6 +26,7 @@ from tlcli.backbones.keras_hub.families import bottleneck
 from tlcli.backbones.keras_hub.files import PresetFiles, check_preset, read_preset
 from tlcli.backbones.keras_hub.library import import_keras_hub, require_keras_hub
 from tlcli.backbones.keras_hub.licences import UNKNOWN
+from tlcli.backbones.keras_hub.plain import plain_tokens
 from tlcli.backbones.model_options import DEFAULT_OPTIONS, ModelOptions
 from tlcli.core.model_spec.input_spec import PIXELS, Scaling
 from tlcli.errors import BackboneError, TlcliError, UsageError
@@ -118,9 +120,10 @@ def _load(
     network = _network(preset, images.height, images.width, trust)
     call = bottleneck(network, preset.class_name)
     with quietly():
-        return freeze(
+        frozen = freeze(
             lambda pixels: call(_scaled(pixels, scaling)), images, what=preset.what, trust=trust
         )
+    return replace(frozen, graph=plain_tokens(frozen.graph, INPUT, frozen.output))
 
 
 def _scaled(pixels: Any, scaling: Scaling) -> Any:
