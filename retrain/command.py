@@ -27,6 +27,7 @@ from tlcli.commands.options import (
     whole,
 )
 from tlcli.commands.stages import link, shows_summary, watching
+from tlcli.core.fine_tuning.choices import FINE_TUNES
 from tlcli.errors import BELOW_MINIMUM
 from tlcli.terminal import (
     CONTEXT_SETTINGS,
@@ -59,6 +60,7 @@ GROUPS = {
         *(
             "preset",
             "solver",
+            "fine_tune",
             "layers",
             "label_weights",
             "how_many_training_steps",
@@ -239,6 +241,15 @@ def _option(
     type=click.Choice(["head", "ms"], case_sensitive=False),
     help="Train on the bottleneck (head), or also on averages of other layers of its last two "
     "stages (ms), at no cost in time.  [default: head, or from the preset]",
+)
+@click.option(
+    "--fine_tune",
+    type=click.Choice(FINE_TUNES, case_sensitive=False),
+    default="none",
+    show_default=True,
+    help="Also train the last layers of the network, for minutes to hours: its last third "
+    "(head_blocks), all but its first third (all), or the latter and keep it only if the "
+    "validation cross entropy falls (auto).",
 )
 @_option("--cross_validate", "K", "Also measure the accuracy over K folds.")
 @_option("--seed", "N", "The same seed gives the same graph.", 0)

@@ -37,6 +37,7 @@ from retrain.report import (
 from retrain.result import CrossValidationSummary, RetrainResult
 from retrain.sources import find_backbone, find_images, needs_backbone
 from retrain.testing import Tests, evaluate_fit, label_figures, measure_forecast, results
+from retrain.tuning.fine_tuning import FineTuning, check_fine_tuning, fine_tune_fit
 from tlcli.core.data.splits import SPLITS
 from tlcli.core.evaluation.label_averages import label_averages
 from tlcli.core.export.frozen_graph import check_final_tensor_name
@@ -132,6 +133,7 @@ def _retrain(
             backbone = find_backbone(chosen, may_have_no_maps="layers" in decided)
             if chosen.layers == "ms" and not backbone.blocks:
                 chosen = replace(chosen, layers="head")
+    check_fine_tuning(chosen, backbone)
     with clock.stage("bottlenecks"):
         inputs = gather(chosen, sources, backbone, watcher)
     results.info(
@@ -151,6 +153,14 @@ def _retrain(
                 lambda point: watcher.note(_validation(point.validation_accuracy)),
             )
             fitted = fit(inputs, chosen, observers)
+        tuned = FineTuning(inputs, fitted)
+        if chosen.fine_tune != "none":
+            watcher.end(_METHODS.get(str(chosen.solver), "SGD"))
+            with clock.stage("fine_tuning"):
+                tuned = fine_tune_fit(inputs, chosen, fitted, watcher)
+            inputs, fitted = tuned.inputs, tuned.fitted
+            builder = ClassifierBuilder(chosen, inputs, tuned.figures)
+            watcher.begin("testing")
         with clock.stage("evaluation"):
             tests = evaluate_fit(inputs, chosen, fitted)
             watcher.end(_fit_line(chosen, inputs, tests, fitted.solver))
@@ -186,6 +196,8 @@ def _retrain(
             final_layer_only=chosen.final_layer_only,
             example=_example(inputs, tests.rows),
             advice=advice(run),
+            fine_tuned=tuned.figures,
+            fine_tuning=tuned.sentence,
             usage=_usage(chosen, inputs, fitted, clock),
             split={"by": "names"} if inputs.given_split is None else inputs.given_split.to_dict(),
             confusion=replace(run.measured.figures.confusion, labels=inputs.labels),

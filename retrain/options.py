@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, TypedDict, TypeVar, Union, get_type_
 from retrain.presets.choice import preset_settings
 from tlcli.core.data.splits import check_percentages
 from tlcli.core.export.model_card import card_path
+from tlcli.core.fine_tuning.choices import FINE_TUNES
 from tlcli.core.fitting.label_weights import read_label_weights
 from tlcli.errors import UsageError
 
@@ -88,6 +89,7 @@ class RetrainOptions:
     # None: those of "original"; `retrain.presets.choice` finds the preset that a user means.
     preset: str | None = None
     solver: str | None = None
+    fine_tune: str = "none"
     # None: "head", unless the preset has more.
     layers: str | None = None
     # None: "balanced" for SGD, whose batches are drawn so, and "none" for the others.
@@ -154,6 +156,10 @@ class RetrainOptions:
             raise UsageError(f"--layers is {self.layers!r}; choose head or ms")
         if self.solver not in ("sgd", "lbfgs", "lda", "auto"):
             raise UsageError(f"--solver is {self.solver!r}; choose sgd, lbfgs, lda or auto")
+        if self.fine_tune not in FINE_TUNES:
+            raise UsageError(
+                f"--fine_tune is {self.fine_tune!r}; choose none, auto, head_blocks or all"
+            )
         if self.precision not in ("auto", "float32", "bfloat16"):
             raise UsageError(f"--precision is {self.precision!r}; choose auto, float32 or bfloat16")
 
@@ -191,6 +197,22 @@ class RetrainOptions:
         if self.min_accuracy is not None and self.testing_percentage == 0:
             raise UsageError(
                 "--min_accuracy needs test images; give a --testing_percentage above 0"
+            )
+        if self.fine_tune == "auto" and self.validation_percentage == 0:
+            raise UsageError(
+                "--fine_tune auto needs validation images to decide; give a "
+                "--validation_percentage above 0, or --fine_tune all, which keeps the result"
+            )
+        if self.fine_tune != "none" and self.final_layer_only:
+            raise UsageError(
+                "--final_layer_only writes no network, so --fine_tune has nothing to train; leave "
+                "one of the two out"
+            )
+        if self.fine_tune != "none" and self.cross_validate is not None:
+            raise UsageError(
+                "--cross_validate measures the final layer on the frozen network and would train "
+                "the network again for each fold with --fine_tune; leave one of the two out: the "
+                "test accuracy measures a fine-tuning too"
             )
         whole = "--final_layer_only writes no whole network"
         steps, stepless = f"--solver {self.solver} takes no steps", self.solver != "sgd"
@@ -327,6 +349,10 @@ class RetrainKeywords(TypedDict, total=False):
     ]
     label_weights: Annotated[
         str | None, "``balanced``, ``none``, or a file of how much an image of each label counts"
+    ]
+    fine_tune: Annotated[
+        Literal["none", "auto", "head_blocks", "all"],
+        "train the last layers of the network too",
     ]
     cross_validate: Annotated[int | None, "folds of a cross-validation"]
     seed: Annotated[int, "the same seed gives the same bytes"]

@@ -101,8 +101,14 @@ def _check_saved_model_dir(folder: Path) -> None:
 class ClassifierBuilder:
     """Makes a run's outputs; a backbone that was exported before comes out of `BackboneCache`."""
 
-    def __init__(self, options: RetrainOptions, inputs: Inputs) -> None:
+    def __init__(
+        self,
+        options: RetrainOptions,
+        inputs: Inputs,
+        fine_tuned: Mapping[str, Any] | None = None,
+    ) -> None:
         self.options, self.inputs = options, inputs
+        self._fine_tuned = fine_tuned
         self._name = options.final_tensor_name
         self._backbone = None if options.final_layer_only else inputs.backbone
         self._cache: BackboneCache | None = None
@@ -171,6 +177,8 @@ class ClassifierBuilder:
         training = {**self.options.to_dict(), "images": counts}
         if self.inputs.given_split is not None:
             training["split"] = self.inputs.given_split.to_dict()
+        if self._fine_tuned is not None:
+            training["fine_tuned"] = dict(self._fine_tuned)
         card = model_card.ModelCard(
             labels=tuple(self.inputs.labels),
             input=self._input(),

@@ -194,6 +194,7 @@ def _data(result: RetrainResult, run: Run) -> ReportData:
         ),
         advice=list(result.advice),
         preset=[*result.usage.lines(), *(f"{line}." for line in run.fitted.compared)],
+        fine_tuning=result.fine_tuning,
         copies=_copies(inputs),
         given_split=None if inputs.given_split is None else inputs.given_split.sentence(),
         skipped=list(result.skipped),

@@ -70,6 +70,9 @@ class RetrainResult:
         example: an image to try the graph on, a test image where there is one.
         advice: what to do next, the most useful first, at most five.
         usage: the preset that the run followed, and what the next one would take.
+        fine_tuned: "kept", the validation cross entropy "before" and "after", and how the network
+            was trained, where a fine-tuning was asked for.
+        fine_tuning: the same in a sentence.
         split: what decided the splits ("by": "names", "folders" or "manifest"); of given ones
             also which were "drawn" and the training images left out as "copies_left_out".
         confusion: labels predicted for each true label, of the test images; with cross-validation
@@ -103,6 +106,8 @@ class RetrainResult:
     example: str | None = None
     advice: tuple[Advice, ...] = ()
     usage: Usage = field(default=Usage("original"))
+    fine_tuned: dict[str, Any] | None = None
+    fine_tuning: str = ""
     split: dict[str, Any] = field(default_factory=lambda: {"by": "names"})
     averages: LabelAverages = field(default_factory=LabelAverages)
     forecast: Forecast | None = None
@@ -177,6 +182,8 @@ class RetrainResult:
             found["cross_validation"] = vars(self.cross_validation)
         if self.module_comparison is not None:
             found["module_comparison"] = self.module_comparison.to_dict()
+        if self.fine_tuned is not None:
+            found["fine_tuned"] = self.fine_tuned
         if self.min_accuracy is not None:
             found["min_accuracy"] = self.min_accuracy
             found["passed"] = self.passed
@@ -248,6 +255,8 @@ class RetrainResult:
             )
         if self.averages.macro_f1 is not None:
             lines.append(f"{self.averages.sentence()}.")
+        if self.fine_tuning:
+            lines.append(f"{self.fine_tuning}.")
         if self.forecast is not None:
             lines.append(self.forecast.sentence)
         if self.module_comparison is not None:

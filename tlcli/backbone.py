@@ -71,6 +71,8 @@ class Backbone:
         parts: the backbones that this one joins, whose vectors lie one after another; empty for
             a single one.
         blocks: those of `BackboneGraph`, known without loading it.
+        trainable: whether the weights of its graph can be trained further. Not those of a frozen
+            graph or SavedModel: what became of its batch norms and variables is unknown.
     """
 
     name: str
@@ -84,6 +86,7 @@ class Backbone:
     bfloat16: str | None = None
     parts: tuple[Backbone, ...] = ()
     blocks: tuple[FeatureBlock, ...] = ()
+    trainable: bool = False
 
     @property
     def precision(self) -> str:

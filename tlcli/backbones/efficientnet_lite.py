@@ -154,6 +154,7 @@ def find(name: str) -> Backbone:
         fingerprint=fingerprint(variant),
         bottleneck_size=BOTTLENECK_SIZE,
         load_graph=partial(_load, variant, path),
+        trainable=True,
     )
 
 

@@ -82,6 +82,7 @@ def find(
         fingerprint=key,
         bottleneck_size=entry.bottleneck_size,
         load_graph=load_graph,
+        trainable=True,
     )
 
 

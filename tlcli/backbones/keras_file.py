@@ -113,6 +113,7 @@ def find(
         fingerprint=key,
         bottleneck_size=None,
         load_graph=load_graph,
+        trainable=True,
     )
 
 

@@ -241,6 +241,7 @@ class ReportData:
         thresholds: of the headline's predictions, by rising threshold; empty without any.
         advice: what to do next, the most useful first.
         preset: sentences on the preset of the run and what the next one would take.
+        fine_tuning: a sentence on what a fine-tuning of the network gave, "" without one.
         copies: number of images that are copies of another one with the same label.
         given_split: a sentence on a split that folders or a manifest give, or None.
         settings: every option with its value.
@@ -283,6 +284,7 @@ class ReportData:
     thresholds: list[ThresholdFigures] = field(default_factory=list)
     advice: list[Advice] = field(default_factory=list)
     preset: list[str] = field(default_factory=list)
+    fine_tuning: str = ""
     copies: int = 0
     given_split: str | None = None
     skipped: list[SkippedFile] = field(default_factory=list)

@@ -1,0 +1,139 @@
+"""Which part of a network is trained, which views it sees, and what is chosen: all quick."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.core.fine_tuning.small_network import (
+    SIDE,
+    small_backbone,
+    small_graph,
+    striped_photos,
+)
+from tlcli.backbones import efficientnet_lite
+from tlcli.core.final_layer.sgd import FinalLayer
+from tlcli.core.fine_tuning.averaging import tempered
+from tlcli.core.fine_tuning.checkpoint import FineTuningCheckpoint, State, training_digest
+from tlcli.core.fine_tuning.fine_tune import check_trainable
+from tlcli.core.fine_tuning.pictures import Pictures
+from tlcli.core.fine_tuning.trainable_network import averaged
+from tlcli.core.fine_tuning.trained_part import trained_part
+from tlcli.core.fine_tuning.training import Schedule
+from tlcli.errors import BackboneError, DataError
+
+
+@pytest.mark.parametrize(
+    ("part", "weights", "boundary"),
+    [
+        ("head_blocks", 16, "efficientnet_lite/block_10/add"),
+        ("all", 34, "efficientnet_lite/block_4/add"),
+    ],
+)
+def test_the_border_of_efficientnet_lite_lies_between_blocks(
+    part: str, weights: int, boundary: str
+) -> None:
+    found = efficientnet_lite.find("efficientnet_lite0")
+    part_of = trained_part(found.load_graph(), found.height, found.width, part)
+    assert (len(part_of.weights), len(part_of.biases)) == (weights, weights)
+    assert part_of.boundary == (boundary,)
+
+
+def test_where_no_border_lies_near_the_share_the_layers_beyond_it_are_trained() -> None:
+    found = trained_part(small_graph(), SIDE, SIDE, "head_blocks")
+    assert found.weights == ("c2/weights", "c3/weights")
+    assert found.biases == ("c2/biases", "c3/biases")
+    assert found.boundary == ("c1/Relu",)
+    assert found.sizes == (8 * 8 * 6,)
+
+
+def test_a_network_without_weights_cannot_be_trained() -> None:
+    graph = small_graph()
+    with pytest.raises(BackboneError, match="cannot be fine-tuned: its graph has no convolution"):
+        trained_part(replace(graph, output="Placeholder"), SIDE, SIDE, "all")
+
+
+def test_frozen_graphs_and_imported_vectors_are_refused() -> None:
+    frozen = replace(small_backbone(), name="old.pb", trainable=False)
+    with pytest.raises(BackboneError, match=r"^old\.pb cannot be fine-tuned: frozen graphs"):
+        check_trainable(frozen)
+    joined = replace(small_backbone(), parts=(small_backbone(), frozen))
+    with pytest.raises(BackboneError, match=r"^old\.pb cannot"):
+        check_trainable(joined)
+    with pytest.raises(BackboneError, match="imported bottlenecks cannot be fine-tuned"):
+        check_trainable(None)
+    assert check_trainable(small_backbone()).name == "small"
+
+
+def test_views_depend_on_seed_and_epoch_and_plain_photos_do_not(tmp_path: Path) -> None:
+    data, rows = striped_photos(tmp_path, 8), np.arange(8)
+    with (
+        Pictures(data.photos, (SIDE, SIDE), seed=1) as one,
+        Pictures(data.photos, (SIDE, SIDE), seed=1, largest=0) as same,
+        Pictures(data.photos, (SIDE, SIDE), seed=2) as other,
+    ):
+        first = one.view(rows, 0)
+        assert first.shape == (8, SIDE, SIDE, 3)
+        assert 0 <= first.min() < first.max() <= 1
+        assert (same.view(rows[3:], 0) == first[3:]).all()
+        assert (one.view(rows, 1) != first).any()
+        assert (other.view(rows, 0) != first).any()
+        assert (other.plain(rows) == one.plain(rows)).all()
+
+
+def test_a_photo_that_changed_meanwhile_is_named(tmp_path: Path) -> None:
+    data = striped_photos(tmp_path, 2)
+    Path(data.photos[1].path).write_bytes(b"something else")
+    with (
+        Pictures(data.photos, (SIDE, SIDE)) as pictures,
+        pytest.raises(DataError, match=r"1\.png changed while the network was fine-tuned"),
+    ):
+        pictures.plain(np.arange(2))
+
+
+def test_the_learning_rate_falls_along_a_cosine() -> None:
+    schedule = Schedule()
+    steps = schedule.steps(100)
+    assert steps == 8 * 7
+    assert schedule.rate(0, steps) == 3e-4
+    assert schedule.rate(steps // 2, steps) == pytest.approx(1.5e-4)
+    assert schedule.rate(steps - 1, steps) < 1e-6
+
+
+def test_an_average_lies_between_start_and_end() -> None:
+    start, end = [np.float32([0, 4])], [np.float32([2, 0])]
+    assert averaged(start, end, 0.5)[0].tolist() == [1, 2]
+    assert averaged(start, end, 1.0)[0].tolist() == [2, 0]
+    assert averaged(start, end, 0.0)[0].tolist() == [0, 4]
+
+
+def test_a_temperature_undoes_how_sure_a_layer_is() -> None:
+    numbers = np.random.Generator(np.random.PCG64(0))
+    vectors = numbers.standard_normal((400, 3)).astype(np.float32)
+    labels = (vectors + numbers.gumbel(size=vectors.shape)).argmax(axis=1)
+    plain = FinalLayer(np.eye(3, dtype=np.float32), np.zeros(3, np.float32))
+    sure = FinalLayer(3 * plain.weights, plain.biases)
+    found, other = tempered(plain, vectors, labels), tempered(sure, vectors, labels)
+    assert found.temperature == pytest.approx(1, abs=0.2)
+    assert other.cross_entropy == pytest.approx(found.cross_entropy, abs=1e-3)
+    again = tempered(other.cooled(sure), vectors, labels)
+    assert again.temperature == pytest.approx(1, abs=0.01)
+
+
+def test_a_checkpoint_comes_back_and_one_of_another_training_does_not(tmp_path: Path) -> None:
+    values = [np.float32([[1, 2]]), np.float32([3])]
+    state = State(5, values, [*values, *values])
+    digest = training_digest(["seed", 0], [values[0]])
+    FineTuningCheckpoint(digest, tmp_path).save(state)
+    found = FineTuningCheckpoint(digest, tmp_path).load(values)
+    assert found is not None
+    assert found.steps_done == 5
+    assert [each.tolist() for each in found.moments] == [[[1, 2]], [3], [[1, 2]], [3]]
+    other = training_digest(["seed", 1], [values[0]])
+    assert FineTuningCheckpoint(other, tmp_path).load(values) is None
+    for file in tmp_path.iterdir():
+        file.write_bytes(file.read_bytes()[:-1])
+    assert FineTuningCheckpoint(digest, tmp_path).load(values) is None
