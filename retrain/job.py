@@ -24,7 +24,7 @@ from retrain.outputs import (
 )
 from retrain.presets.auto_module import AUTO, check_auto, choose_module
 from retrain.presets.choice import choose
-from retrain.presets.costs import Timing, Usage, usage
+from retrain.presets.costs import Timing, Usage, usage, why_frozen
 from retrain.report import (
     Run,
     advice,
@@ -133,9 +133,14 @@ def _retrain(
             backbone = find_backbone(chosen, may_have_no_maps="layers" in decided)
             if chosen.layers == "ms" and not backbone.blocks:
                 chosen = replace(chosen, layers="head")
-    check_fine_tuning(chosen, backbone)
+        if "fine_tune" in decided:
+            reason = why_frozen(backbone, len(sources.dataset.images))
+            chosen = _with_frozen_network(chosen, reason)
+        check_fine_tuning(chosen, backbone)
     with clock.stage("bottlenecks"):
         inputs = gather(chosen, sources, backbone, watcher)
+    if "fine_tune" in decided and not inputs.counts("validation").any():
+        chosen = _with_frozen_network(chosen, "no validation images decide on it")
     results.info(
         "%d images, %d labels: %d for training, %d for validation, %d for testing",
         len(inputs.images),
@@ -219,6 +224,14 @@ def _retrain(
                 files.remove(outdated)
         files.commit(outputs["model_card"], dependent=[chosen.labels_path])
     return result
+
+
+def _with_frozen_network(options: RetrainOptions, reason: str | None) -> RetrainOptions:
+    """Return the options without the preset's fine-tuning where there is a reason against it."""
+    if reason is None or options.fine_tune == "none":
+        return options
+    logger.info("--fine_tune none, as %s", reason)
+    return replace(options, fine_tune="none")
 
 
 def _usage(options: RetrainOptions, inputs: Inputs, fitted: Fitted, clock: Clock) -> Usage:

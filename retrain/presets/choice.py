@@ -30,7 +30,7 @@ PRESETS = {
     # The recipe of retrain.py: its log lines, checkpoints and intermediate graphs need the steps.
     "original": Preset({"layers": "head", "solver": "sgd"}),
     "standard": Preset({"layers": "ms", "solver": "auto"}),
-    "best": Preset({"layers": "ms", "solver": "auto"}, joins=True),
+    "best": Preset({"layers": "ms", "solver": "auto", "fine_tune": "auto"}, joins=True),
     # The one solver that passes over the vectors only once.
     "fast": Preset({"layers": "head", "solver": "lda"}),
 }
@@ -52,6 +52,12 @@ _ONE_LAYER = {
     "export_bottlenecks": "writes vectors of one layer, as the originals read them",
     "final_layer_only": "takes vectors of one layer",
     "module_output": "names one layer",
+}
+# Options beside which a network is not fine-tuned unless the user asks for it.
+_FROZEN = {
+    "cross_validate": "--cross_validate would train the network again for each fold",
+    "import_bottlenecks": "--import_bottlenecks has no network to train",
+    "final_layer_only": "--final_layer_only writes no network",
 }
 # Vectors that come from somewhere else, or the layer alone, belong to no other backbone.
 _OWN_BACKBONE = ("module", "import_bottlenecks", "final_layer_only")
@@ -101,6 +107,10 @@ def choose(given: Mapping[str, Any], default: str = DEFAULT_PRESET) -> Choice:
     settings, note = _of_one_layer(preset, given)
     decided.update(settings)
     notes += [note] if note else []
+    reason = _frozen(given)
+    if reason is not None and decided.get("fine_tune", "none") != "none":
+        decided["fine_tune"] = "none"
+        notes.append(f"--fine_tune none, as {reason}")
     _check_steps(name, {**decided, **given}, given)
     if preset.joins and not any(map(given.get, _OWN_BACKBONE)):
         decided["module"], note = joined_module()
@@ -139,6 +149,13 @@ def _of_one_layer(preset: Preset, given: Mapping[str, Any]) -> tuple[dict[str, s
     if option is None:
         return {}, None
     return {"layers": "head"}, f"--layers head, as --{option} {_ONE_LAYER[option]}"
+
+
+def _frozen(given: Mapping[str, Any]) -> str | None:
+    """Return why a preset's fine-tuning has no use beside the user's options, None if it has."""
+    if given.get("validation_percentage") == 0:
+        return "no validation images would decide on it"
+    return next((reason for option, reason in _FROZEN.items() if given.get(option)), None)
 
 
 def _check_steps(name: str, chosen: Mapping[str, Any], given: Mapping[str, Any]) -> None:

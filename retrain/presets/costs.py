@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from retrain.presets.choice import joined_module
+from tlcli.backbone import Backbone
 from tlcli.text import counted
 
 FOLLOWING = {"original": "standard", "fast": "standard", "standard": "best"}
@@ -147,6 +148,23 @@ def fine_tuning_fits(module: str, images: int) -> bool:
     """
     seconds = _SECONDS_PER_MILLION * _work(module) * _FINE_TUNING_PASSES * images
     return seconds <= MOST_SECONDS
+
+
+def why_frozen(backbone: Backbone | None, images: int) -> str | None:
+    """Return why "best" does not fine-tune a network; None where it does.
+
+    Args:
+        backbone: of the run.
+        images: how many there are.
+    """
+    if backbone is None:
+        return "imported vectors have no network to train"
+    for part in backbone.parts or (backbone,):
+        if not part.trainable:
+            return f"{part.name} contains no weights to train"
+    if not fine_tuning_fits(backbone.name, images):
+        return f"{counted(images, 'image')} take too long; --fine_tune auto asks for it"
+    return None
 
 
 def _work(module: str) -> float:

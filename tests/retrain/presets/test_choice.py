@@ -92,6 +92,19 @@ def test_best_joins_what_is_installed_and_says_what_is_missing() -> None:
         assert choose({"preset": "best", **own}).options.get("module") == own.get("module")
 
 
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("cross_validate", 5), ("validation_percentage", 0), ("final_layer_only", True)],
+)
+def test_a_preset_fine_tunes_only_where_it_can_be_decided(option: str, value: object) -> None:
+    found = choose({"preset": "best", option: value})
+    assert found.options["fine_tune"] == "none"
+    assert any(note.startswith("--fine_tune none, as ") for note in found.notes)
+    asked = choose({"preset": "best", option: value, "fine_tune": "all"})
+    assert asked.options["fine_tune"] == "all"
+    assert choose({"preset": "best"}).options["fine_tune"] == "auto"
+
+
 def test_an_unknown_preset_is_wrong_use() -> None:
     expected = "--preset is 'great'; choose original, standard, best or fast"
     with pytest.raises(UsageError, match=expected):
