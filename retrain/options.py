@@ -343,16 +343,16 @@ class RetrainKeywords(TypedDict, total=False):
         Literal["sgd", "lbfgs", "lda", "auto"] | None,
         "the original's steps, logistic regression, discriminant analysis, or the best of them",
     ]
+    fine_tune: Annotated[
+        Literal["none", "auto", "head_blocks", "all"],
+        "train the last layers of the network too",
+    ]
     layers: Annotated[
         Literal["head", "ms"] | None,
         "the bottleneck alone, or with averages of further maps of the last two stages",
     ]
     label_weights: Annotated[
         str | None, "``balanced``, ``none``, or a file of how much an image of each label counts"
-    ]
-    fine_tune: Annotated[
-        Literal["none", "auto", "head_blocks", "all"],
-        "train the last layers of the network too",
     ]
     cross_validate: Annotated[int | None, "folds of a cross-validation"]
     seed: Annotated[int, "the same seed gives the same bytes"]
