@@ -105,6 +105,8 @@ def sliced(
 
 
 AROUND = [[0, 0], [1, 1], [1, 1], [0, 0]]
+
+
 def gelu(half: float = 0.5) -> list[Any]:
     return [
         const("root", F(np.sqrt(0.5))), const("half", F(half)),
