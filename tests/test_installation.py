@@ -232,44 +232,77 @@ def test_an_ordinary_user_without_a_compiler(
     assert labelled(home / "base" / "bin" / "tlcli") == first
 
 
-def builder() -> str | None:
-    """Return the program that builds and runs images here."""
-    for name in ("docker", "podman"):
-        if (
-            shutil.which(name)
-            and not subprocess.run([name, "info"], capture_output=True).returncode
-        ):
-            return name
-    return None
+class Builder:
+    """A program that builds an image of the Dockerfile and runs commands in it."""
+
+    image = "tlcli-test"
+
+    def __init__(self, program: str) -> None:
+        self.program = program
+        # Without a daemon: neither namespaces nor a file system of layers are needed.
+        self._options = ["--storage-driver", "vfs"] if program == "buildah" else []
+        self._isolation = ["--isolation", "chroot"] if program == "buildah" else []
+        self._container = ""
+
+    @classmethod
+    def find(cls) -> Builder | None:
+        """Return one that works here, None without any."""
+        for name in ("docker", "podman", "buildah"):
+            if shutil.which(name) and not cls(name).call("info").returncode:
+                return cls(name)
+        return None
+
+    def call(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [self.program, *self._options, *arguments]
+        return subprocess.run(command, capture_output=True, text=True)
+
+    def has(self, base: str) -> bool:
+        """Return whether an image is here or can be fetched."""
+        return not self.call("inspect", base).returncode or not self.call("pull", base).returncode
+
+    def build(self, folder: Path) -> None:
+        done = self.call("build", *self._isolation, "--tag", self.image, str(folder))
+        assert done.returncode == 0, done.stderr
+        if self.program == "buildah":
+            self._container = self.call("from", self.image).stdout.strip()
+
+    def run(self, volume: str, *command: str) -> subprocess.CompletedProcess[str]:
+        """Return what a command gives in the image, with the folder of ``volume`` in it."""
+        if self.program == "buildah":
+            return self.call(
+                *("run", *self._isolation, "--volume", volume, self._container, "--", *command)
+            )
+        program, *arguments = command
+        return self.call(
+            *("run", "--rm", "--volume", volume, "--entrypoint", program, self.image, *arguments)
+        )
+
+    def remove(self) -> None:
+        if self._container:
+            self.call("rm", self._container)
+        remove = ["rmi"] if self.program == "buildah" else ["image", "rm"]
+        self.call(*remove, "--force", self.image)
 
 
 @pytest.mark.slow
 def test_the_image(trained: Trained) -> None:
-    program = builder()
-    if program is None:
-        pytest.skip("neither docker nor podman runs here; see the following test")
-    name = "tlcli-test"
+    found = Builder.find()
+    if found is None:
+        pytest.skip("no docker, podman or buildah runs here; see the following test")
+    base = "docker.io/library/python:3.12-slim"
+    if not found.has(base):
+        pytest.skip(f"{found.program} cannot fetch {base}; see the following test")
+    volume = f"{trained.folder}:/work:ro"
+    label = ["label", "--graph", "output_graph.pb", "--image", "photos", "--format", "csv"]
     try:
-        subprocess.run([program, "build", "--tag", name, str(ROOT)], check=True)
-        volume = f"{trained.folder}:/work:ro"
-        label = ["label", "--graph", "output_graph.pb", "--image", "photos"]
-        done = subprocess.run(
-            [program, "run", "--rm", "--volume", volume, name, *label, "--format", "csv"],
-            capture_output=True,
-            text=True,
-        )
+        found.build(ROOT)
+        done = found.run(volume, "tlcli", *label)
         # One of the photos is damaged.
         assert done.returncode == 1, done.stderr
         assert "house with pool" in done.stdout
-        done = subprocess.run(
-            [program, "run", "--rm", "--entrypoint", "id", name, "-u"],
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        assert done.stdout.strip() == "1000"
+        assert found.run(volume, "id", "-u").stdout.strip() == "1000"
     finally:
-        subprocess.run([program, "image", "rm", "--force", name], capture_output=True)
+        found.remove()
 
 
 @pytest.mark.slow

@@ -167,10 +167,8 @@ def choose_solver(
         if not len(held_out):
             continue
         for name in candidates:
-            known = _compare(losses, right) if losses[name] else ()
-            if name == "sgd" and any(
-                each.solver == name and each.behind > _HOPELESS * each.error for each in known
-            ):
+            known = _compare(losses, right) if name == "sgd" and losses[name] else ()
+            if any(each.solver == name and each.behind > _HOPELESS * each.error for each in known):
                 continue
             layer = fits[name](kept)
             shift = prior_shift(some.labels[kept], name, label_count, wanted)
@@ -206,12 +204,6 @@ class _Regression:
             )
             self._strength = chosen.l2_strength
         return fit_lbfgs(training, self._label_count, l2_strength=self._strength).layer
-
-
-def _is_hopeless(name: str, compared: tuple[Compared, ...]) -> bool:
-    return any(
-        each.solver == name == "sgd" and each.behind > _HOPELESS * each.error for each in compared
-    )
 
 
 def _compare(
