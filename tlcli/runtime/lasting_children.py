@@ -195,7 +195,9 @@ class ChildPool(Closing):
         self._children: set[LastingChild] = set()
         self._wanted: queue.SimpleQueue[Future[LastingChild]] = queue.SimpleQueue()
         self._starter: threading.Thread | None = None
-        atexit.register(self.close)
+        self._starting = threading.Lock()
+        self._ended = False
+        atexit.register(self._close_for_ever)
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=self._forget)
 
@@ -224,6 +226,12 @@ class ChildPool(Closing):
             children, self._idle = list(self._children), []
         for child in children:
             self._drop(child)
+
+    def _close_for_ever(self) -> None:
+        """End all children when Python ends, whatever other threads still ask for."""
+        with self._starting:  # one that is just being started is ended too
+            self._ended = True
+        self.close()
 
     def _waiting(self) -> LastingChild | None:
         """Return a child that has nothing to do, the one that had last."""
@@ -281,12 +289,15 @@ class ChildPool(Closing):
                 self._end_idle()
                 continue
             try:
-                child = LastingChild(self._target, self._limits)
+                with self._starting:
+                    if self._ended:
+                        raise OSError("Python ends")
+                    child = LastingChild(self._target, self._limits)
+                    with self._lock:
+                        self._children.add(child)
             except (OSError, OutputError) as error:
                 future.set_exception(error)
                 continue
-            with self._lock:
-                self._children.add(child)
             future.set_result(child)
 
     def _end_idle(self) -> None:
@@ -299,6 +310,6 @@ class ChildPool(Closing):
 
     def _forget(self) -> None:
         """Leave the children to the process that this one was forked from."""
-        self._lock = threading.Lock()
+        self._lock, self._starting = threading.Lock(), threading.Lock()
         self._idle, self._children, self._starter = [], set(), None
         self._wanted = queue.SimpleQueue()
