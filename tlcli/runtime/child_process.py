@@ -21,7 +21,7 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from tlcli.errors import OutputError
 from tlcli.system.atomic_files import temporary_folder
@@ -152,18 +152,7 @@ class ChildProcess:
                 return self._process.communicate(timeout=self._seconds)[0]
             except subprocess.TimeoutExpired:
                 return None
-        answer = b""
-        with selectors.DefaultSelector() as selector:
-            selector.register(pipe, selectors.EVENT_READ)
-            while len(answer) <= LARGEST_ANSWER:
-                left = self._deadline - time.monotonic()
-                if left <= 0 or not selector.select(left):
-                    return None
-                block = os.read(pipe.fileno(), LARGEST_ANSWER)
-                if not block:
-                    break
-                answer += block
-        return answer
+        return read_answer(pipe, self._deadline)
 
     def _end(self) -> None:
         process: subprocess.Popen[bytes] | None = getattr(self, "_process", None)
@@ -172,6 +161,30 @@ class ChildProcess:
 
     def _log_talk(self) -> None:
         log_talk(self.folder)
+
+
+def read_answer(pipe: IO[bytes], deadline: float, end: bytes | None = None) -> bytes | None:
+    """Return what a child writes until it closes the pipe; None: its time was over before.
+
+    A little more than `LARGEST_ANSWER` is read at most. For POSIX only.
+
+    Args:
+        pipe: its standard output.
+        deadline: by `time.monotonic`.
+        end: what ends an answer, too, where more may follow.
+    """
+    answer = b""
+    with selectors.DefaultSelector() as selector:
+        selector.register(pipe, selectors.EVENT_READ)
+        while len(answer) <= LARGEST_ANSWER and not (end and answer.endswith(end)):
+            left = deadline - time.monotonic()
+            if left <= 0 or not selector.select(left):
+                return None
+            block = os.read(pipe.fileno(), LARGEST_ANSWER)
+            if not block:
+                break
+            answer += block
+    return answer
 
 
 def start_confined(folder: Path, program: str) -> subprocess.Popen[bytes]:

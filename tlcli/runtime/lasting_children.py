@@ -16,7 +16,6 @@ import contextlib
 import json
 import os
 import queue
-import selectors
 import subprocess
 import threading
 import time
@@ -33,6 +32,7 @@ from tlcli.runtime.child_process import (
     end_confined,
     ending_of,
     log_talk,
+    read_answer,
     search_path,
     start_confined,
     temporary_place,
@@ -148,18 +148,7 @@ class LastingChild(Closing):
         assert pipe is not None
         if os.name != "posix":  # there pipes cannot be waited for
             return _line_in_thread(pipe, deadline)
-        answer = b""
-        with selectors.DefaultSelector() as selector:
-            selector.register(pipe, selectors.EVENT_READ)
-            while not answer.endswith(b"\n") and len(answer) <= LARGEST_ANSWER:
-                left = deadline - time.monotonic()
-                if left <= 0 or not selector.select(left):
-                    return None
-                block = os.read(pipe.fileno(), LARGEST_ANSWER)
-                if not block:
-                    break
-                answer += block
-        return answer
+        return read_answer(pipe, deadline, b"\n")
 
     def _end(self) -> None:
         process: subprocess.Popen[bytes] | None = getattr(self, "_process", None)

@@ -285,11 +285,6 @@ class _Sums:
             self.counts + other.counts, self.sums + other.sums, self.products + other.products
         )
 
-    def minus(self, other: _Sums) -> _Sums:
-        return _Sums(
-            self.counts - other.counts, self.sums - other.sums, self.products - other.products
-        )
-
     def fit_and_label(self, vectors: Floats) -> Indices:
         """Return the labels that a discriminant analysis of these sums gives to vectors, [N]."""
         present = np.flatnonzero(self.counts > 0.5)

@@ -23,7 +23,7 @@ _SMALL = 128
 def factorise(matrix: Array) -> None:
     """Replace the lower triangle of ``matrix`` [N, N] by what `solve` takes.
 
-    It is the Cholesky factor, but for the small blocks on the diagonal, which are inverted.
+    It is the Cholesky factor, except that the small blocks on the diagonal are inverted.
 
     Raises:
         numpy.linalg.LinAlgError: the matrix is not positive definite, or so nearly that rounding

@@ -1,4 +1,4 @@
-"""The photos of a fine-tuning as pixels: plain, or flipped and cropped anew in each epoch."""
+"""The photos of a fine-tuning as pixels: plain, or flipped and cropped at random in each epoch."""
 
 from __future__ import annotations
 

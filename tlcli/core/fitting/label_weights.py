@@ -25,7 +25,6 @@ from tlcli.text import counted
 LabelWeights = Literal["balanced", "none"] | Sequence[float]
 """Every label counts the same, every image does, or an image of each label counts so much, [L]."""
 
-NAMED_WEIGHTS = ("balanced", "none")
 # Of a table of labels; a larger file is something else.
 _MOST_BYTES = 16 << 20
 _NAMES_SHOWN = 3
