@@ -5,13 +5,15 @@ from __future__ import annotations
 import logging
 import subprocess
 import sys
-from collections.abc import Callable, Generator
+import uuid
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests import lowest_versions
+from tests.storage.s3_server import CREDENTIALS, Bucket, Faults, proxy, s3_server
 from tests.support import ROOT, Trained, tlcli
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
@@ -80,6 +82,31 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     )  # fmt: skip
     assert run.code == 0, run.err
     return Trained(folder, run)
+
+
+@pytest.fixture(scope="session")
+def _s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, str, Faults]]:
+    """Start an S3 server and the proxy in front of it; it takes seconds."""
+    faults = Faults()
+    with s3_server(tmp_path_factory.mktemp("s3")) as port, proxy(port, faults) as address:
+        yield port, address, faults
+
+
+@pytest.fixture
+def bucket(_s3: tuple[int, str, Faults], monkeypatch: pytest.MonkeyPatch) -> Bucket:
+    """Return a new bucket, and let everything find its server as it finds any: by environment."""
+    import boto3
+
+    port, address, faults = _s3
+    faults.reset()
+    for name, value in {**CREDENTIALS, "AWS_ENDPOINT_URL_S3": address}.items():
+        monkeypatch.setenv(name, value)
+    for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "HTTP_PROXY", "http_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    client = boto3.client("s3", endpoint_url=f"http://127.0.0.1:{port}")
+    name = f"photos-{uuid.uuid4().hex[:12]}"
+    client.create_bucket(Bucket=name)
+    return Bucket(name, client, faults)
 
 
 @pytest.fixture(autouse=True)

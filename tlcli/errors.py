@@ -3,7 +3,8 @@
     TlcliError            exit code 1
     |-- UsageError        exit code 2: missing, contradictory or impossible values
     |-- DataError         folders, labels files, bottleneck files
-    |   `-- ImageError    one image cannot be read
+    |   |-- ImageError    one image cannot be read
+    |   `-- StorageError  a file, object or bucket cannot be read or listed
     |-- BackboneError     a backbone cannot be found, read or used
     |   `-- DownloadError a backbone cannot be fetched
     |-- GraphError        a graph file cannot be read, is not trusted or does not fit
@@ -16,6 +17,8 @@ decides exit codes.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 BELOW_MINIMUM = 3  # the accuracy is below --min_accuracy
 INTERRUPTED = 130  # by SIGINT, which is Ctrl-C
@@ -40,6 +43,28 @@ class DataError(TlcliError):
 
 class ImageError(DataError):
     """One image that cannot be read; ``str()`` is the reason alone, without the path."""
+
+
+class StorageError(DataError):
+    """A file, an object or a bucket that cannot be read or listed.
+
+    Args:
+        location: as messages show it, without secrets.
+        reason: in a few words, without the location.
+        is_absent: there is nothing at the location.
+    """
+
+    def __init__(self, location: str, reason: str, *, is_absent: bool = False) -> None:
+        super().__init__(f"{location} cannot be read: {reason}")
+        self.location, self.reason, self.is_absent = location, reason, is_absent
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Errors of workers are sent to the process that started them.
+        return _storage_error, (self.location, self.reason, self.is_absent)
+
+
+def _storage_error(location: str, reason: str, is_absent: bool) -> StorageError:
+    return StorageError(location, reason, is_absent=is_absent)
 
 
 class BackboneError(TlcliError):

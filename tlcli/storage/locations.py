@@ -1,0 +1,100 @@
+"""Locations: paths of this machine, and the URLs of objects in a bucket or on a web server.
+
+An `Entry` is a location with what a listing said of it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import PurePath
+
+from tlcli.text import url_of_path
+
+# Also with one slash, which is what `Path` makes of two.
+_URL = re.compile(r"(?:s3a?|gs|gcs|hdfs|https?):/", re.IGNORECASE)
+_USER = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*:/{1,2})[^\s/@'\"]*@")
+_QUERY = re.compile(r"(https?:/{1,2}[^\s?#'\"]*)[?#][^\s'\"]*", re.IGNORECASE)
+
+KNOWN = "s3://, gs://, hdfs://, http:// and https://"
+"""The schemes that can be read, for messages."""
+
+Location = str | PurePath
+"""A path or a URL; a `Path` of a URL has lost one of its slashes."""
+
+
+class Entry(str):
+    """The location of a file or an object, with what is known of it.
+
+    Attributes:
+        size: in bytes; None where it is unknown.
+        change: differs after each change of the content: the ETag of an object, the time of a
+            file; "" where there is no such mark.
+    """
+
+    __slots__ = ("change", "size")
+    size: int | None
+    change: str
+
+    def __new__(cls, location: str, size: int | None = None, change: str = "") -> Entry:
+        """Return the location with its facts."""
+        made = super().__new__(cls, location)
+        made.size, made.change = size, change
+        return made
+
+    def __getnewargs__(self) -> tuple[str, int | None, str]:  # type: ignore[override]
+        return str(self), self.size, self.change
+
+    @property
+    def location(self) -> str:
+        """The path or URL alone."""
+        return str(self)
+
+
+def is_url(location: Location) -> bool:
+    """Return whether a location is the URL of something that can be read."""
+    text = location if isinstance(location, str) else location.as_posix()
+    return _URL.match(text) is not None
+
+
+def text_of(location: Location) -> str:
+    """Return a location as text; a URL with both of its slashes."""
+    if isinstance(location, str):
+        return location
+    return url_of_path(location) if is_url(location) else os.fspath(location)
+
+
+def scheme_of(location: str) -> str:
+    """Return "s3", "gs", "hdfs" or "http" for a URL, and "" for a path."""
+    if not is_url(location):
+        return ""
+    scheme = location.partition(":")[0].lower()
+    return {"s3a": "s3", "gcs": "gs", "https": "http"}.get(scheme, scheme)
+
+
+def bucket_and_key(location: str) -> tuple[str, str]:
+    """Return the bucket and the key of an object, or of all objects below a prefix."""
+    bucket, _, key = location.partition(":")[2].lstrip("/").partition("/")
+    return bucket.rpartition("@")[2], key
+
+
+def below(location: Location, name: str) -> str:
+    """Return the location of a name, with "/" between its parts, in a folder."""
+    if is_url(location):
+        return f"{text_of(location).rstrip('/')}/{name}"
+    return os.path.join(location, name)  # noqa: PTH118
+
+
+def redacted(text: str) -> str:
+    """Return text with the secrets of its URLs replaced: user names, passwords and queries.
+
+    The query of a signed URL is a credential.
+    """
+    if ":/" not in text:
+        return text
+    return _QUERY.sub(r"\1?...", _USER.sub(r"\1***@", text))
+
+
+def shown(location: Location) -> str:
+    """Return a location as messages, cards and reports write it: without secrets."""
+    return redacted(text_of(location))
