@@ -7,13 +7,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tlcli.arrays import Array
+from tlcli.arrays import Array, Floats
 
 if TYPE_CHECKING:
     from PIL import Image
 
 # How much of the colour shows through where the map is highest.
 HEAT_STRENGTH = 0.65
+_OFFSET_QUANTILE = 0.25
+# Differences between places below this proportion of the highest value are drawn pale.
+_LEAST_CONTRAST = 0.1
 # From cold to warm; even steps in lightness, so it also reads in grey.
 _HEAT = np.array(
     [(13, 8, 90), (84, 2, 163), (158, 25, 157), (212, 72, 121), (245, 126, 77), (252, 200, 60)],
@@ -26,25 +29,43 @@ def overlay(image: Image.Image, activation: Array) -> Image.Image:
 
     Args:
         image: any size; shown as the network saw it, that is whole.
-        activation: [gh, gw], any range; what is below zero speaks against the label and counts
-            as zero.
+        activation: [gh, gw], any range; see `levels`.
 
     Returns:
         RGB, of the image's size.
     """
     from PIL import Image
 
-    heat = np.maximum(np.nan_to_num(np.asarray(activation, dtype=np.float32)), 0)
-    highest = float(heat.max()) if heat.size else 0.0
-    if highest > 0:
-        heat = heat / highest
-    scaled = Image.fromarray(heat).resize(image.size, Image.Resampling.BICUBIC)
+    scaled = Image.fromarray(levels(activation)).resize(image.size, Image.Resampling.BICUBIC)
     level = Image.fromarray(np.rint(np.clip(np.asarray(scaled), 0, 1) * 255).astype(np.uint8))
     # By tables of 256 levels: in NumPy this takes as long as running a small network.
     *channels, alpha = _heat_tables()
     colour = Image.merge("RGB", [level.point(table) for table in channels])
     grey = image.convert("L")
     return Image.composite(colour, Image.merge("RGB", [grey] * 3), level.point(alpha))
+
+
+def levels(activation: Array) -> Floats:
+    """Return how warm each place is drawn, 0 to 1, [gh, gw].
+
+    Places below zero speak against the label and are cold. Where three quarters of the places are
+    above zero, their lower quartile is drawn as zero: such a map contains an offset that is the
+    same everywhere, because features of the background are averaged too, and because a final layer
+    may add to all places what its bias subtracts. Drawn with it, the map would be warm
+    everywhere.
+
+    Args:
+        activation: [gh, gw], any range; NaN is cold.
+    """
+    heat: Floats = np.nan_to_num(np.asarray(activation, dtype=np.float32))
+    if not heat.size:
+        return heat
+    lowest = max(0.0, float(np.quantile(heat, _OFFSET_QUANTILE)))
+    highest = float(heat.max())
+    if highest <= 0:
+        return np.zeros_like(heat)
+    warm: Floats = np.maximum(heat - lowest, 0)
+    return warm / max(highest - lowest, _LEAST_CONTRAST * highest)
 
 
 @functools.cache
