@@ -28,6 +28,11 @@ def pytest_report_header() -> str:
     return f"versions: {lowest_versions.installed()}"
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the longest tests, so that processes which share the tests end together."""
+    items.sort(key=lambda item: "test_documents" not in item.nodeid)
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """Return the folder of reference data; skip where it is absent."""

@@ -15,6 +15,8 @@ from tlcli.backbones.model_options import ModelOptions
 from tlcli.backbones.resolve import resolve
 from tlcli.errors import BackboneError, DownloadError, UsageError
 from tlcli.graph.surgery import PLAIN_OPERATIONS
+from tlcli.litert.interpreter import LiteRTEngine
+from tlcli.litert.writer import write_model
 from tlcli.runtime.tensorflow import GraphEngine
 
 # Keras asks NumPy for copies in a way that newer NumPy warns of, while it saves a model.
@@ -119,13 +121,20 @@ def _assert_same_as_keras(name: str, path: Path) -> BackboneGraph:
     assert found.shape == (2, backbone.bottleneck_size) == (2, loaded.bottleneck_size)
     scale = np.abs(expected).max()
     error = np.abs(found - expected).max()
-    assert error < max(2e-5 * scale, 10 * np.abs(rounded - expected).max())
+    bound = max(2e-5 * scale, 10 * np.abs(rounded - expected).max())
+    assert error < bound
     # The two images differ by far more, so that a wrong scaling or order of colours would show.
     difference = np.abs(expected[0] - expected[1]).max()
     assert difference > 0.01 * scale
     assert error < 0.01 * difference
     if not name.startswith("convnext"):  # its GELU is the error function
         assert {node.op for node in loaded.graph.node} <= PLAIN_OPERATIONS
+        # The same network without TensorFlow, on one image as well. Every layer rounds otherwise.
+        engine = LiteRTEngine(write_model(loaded.graph, INPUT, loaded.output))
+        for batch in (images, images[:1]):
+            np.testing.assert_allclose(
+                engine.run(batch), found[: len(batch)], atol=5 * bound, rtol=0
+            )
     return loaded
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import product
+from itertools import islice, product
 from pathlib import Path
 
 import pytest
@@ -60,11 +60,12 @@ def test_changed_files(name: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["graph", "litert", "model_card", "saved_model", "torch_file"])
-def test_every_bit_turned(name: str) -> None:
+def test_single_bits_turned(name: str) -> None:
     target = TARGETS[name]
-    for seed in target.seeds():
+    for number, seed in enumerate(target.seeds()):
         data = bytearray(seed)
-        for place, bit in product(range(len(seed)), range(8)):
+        # One or two bits of every byte: five times as many take minutes.
+        for place, bit in islice(product(range(len(seed)), range(8)), number % 5, None, 5):
             data[place] ^= 1 << bit
             target.run(bytes(data))
             data[place] ^= 1 << bit

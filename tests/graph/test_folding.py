@@ -7,12 +7,11 @@ import numpy as np
 import pytest
 
 from tlcli.graph.folding import fold_batch_norms, fold_constants
-from tlcli.graph.messages import GraphDef
 from tlcli.graph.nodes import DataType, const, new_graph, node, placeholder, tensor_to_array
-from tlcli.graph.shapes import infer_shapes, widen_batch
+from tlcli.graph.shapes import widen_batch
 from tlcli.graph.simplify import simplify
 from tlcli.graph.surgery import PLAIN_OPERATIONS
-from tlcli.runtime.tensorflow import GraphEngine, import_tensorflow
+from tlcli.runtime.tensorflow import GraphEngine
 
 FLOAT = np.float32
 RNG = np.random.default_rng(7)
@@ -321,55 +320,3 @@ def test_operations_outside_inference_are_never_run() -> None:
         ]
     )
     assert operations(fold_constants(graph, ["out"])) == ["ReadFile", "DecodeRaw", "Mul"]
-
-
-KERAS = {
-    "MobileNetV2": (96, 1280),
-    "InceptionV3": (139, 2048),
-    "EfficientNetB0": (64, 1280),
-    "ResNet50": (64, 2048),
-    "MobileNetV3Small": (64, 576),
-}
-
-
-@pytest.mark.slow
-@pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("architecture", KERAS)
-def test_keras_architectures(architecture: str) -> None:
-    tf = import_tensorflow()
-    import keras
-    from tensorflow.python.framework.convert_to_constants import (
-        convert_variables_to_constants_v2,
-    )
-
-    side, width = KERAS[architecture]
-    model = getattr(keras.applications, architecture)(
-        weights=None, include_top=False, pooling="avg", input_shape=(side, side, 3)
-    )
-    for layer in model.layers:
-        if isinstance(layer, keras.layers.BatchNormalization):
-            layer.set_weights(
-                [
-                    positive(*each.shape)
-                    if "var" in each.name or "gamma" in each.name
-                    else values(*each.shape) * 0.1
-                    for each in layer.weights
-                ]
-            )
-    function = tf.function(lambda batch: model(batch, training=False)).get_concrete_function(
-        tf.TensorSpec([None, side, side, 3], tf.float32, name="image")
-    )
-    frozen = convert_variables_to_constants_v2(function)
-    graph = GraphDef.FromString(frozen.graph.as_graph_def().SerializeToString())
-    fed, output = frozen.inputs[0].op.name, frozen.outputs[0].op.name
-    result = simplify(graph, fed, [output])
-    assert {node.op for node in result.node} <= PLAIN_OPERATIONS
-    assert "Rsqrt" not in operations(result)
-    assert "Shape" not in operations(result)
-    assert widen_batch(result, fed, [output])[1]
-    shapes = infer_shapes(result, fed, (None, side, side, 3), [output])
-    assert shapes[output] == (None, width)
-    batch = RNG.uniform(0, 1, (2, side, side, 3)).astype(FLOAT)
-    before, after = (GraphEngine(each, fed, output).run(batch) for each in (graph, result))
-    assert np.abs(before - after).max() <= 1e-5 * np.abs(before).max()
-    keras.backend.clear_session()

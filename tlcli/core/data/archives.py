@@ -265,7 +265,7 @@ def unpack(file: IO[bytes], folder: Path, limits: Limits = MODULE_LIMITS) -> Non
     arrived = _Counted(file)
     target = _Target(folder, limits, limits is not MODULE_LIMITS)
     source: Any = arrived
-    with tarfile.open(mode="r|*", fileobj=source, tarinfo=_Entry) as archive:
+    with _opened(source) as archive:
         for entry in archive:
             path = target.place(entry.name)
             if entry.isdir():
@@ -278,6 +278,14 @@ def unpack(file: IO[bytes], folder: Path, limits: Limits = MODULE_LIMITS) -> Non
             target.write(path, content, arrived)
             # tarfile remembers each entry, which a million photos make gigabytes.
             archive.members = []  # type: ignore[attr-defined]
+
+
+def _opened(source: Any) -> tarfile.TarFile:
+    try:
+        return tarfile.open(mode="r|*", fileobj=source, tarinfo=_Entry)
+    except TypeError as error:
+        # Python looks for bytes of a compressed stream's header behind its end.
+        raise tarfile.ReadError("unexpected end of data") from error
 
 
 def unpack_zip(file: IO[bytes], folder: Path, limits: Limits) -> None:
