@@ -131,7 +131,8 @@ def find_images(options: RetrainOptions) -> Sources:
     is_empty = folder is not None and folder.is_dir() and not any(folder.iterdir())
     if folder is not None and not (imported and is_empty):
         minimum = 0 if imported else 2
-        dataset = scan_folder(folder, options.keep_label_names, minimum_labels=minimum)
+        archive = None if folder == options.image_dir else options.image_dir
+        dataset = scan_folder(folder, options.keep_label_names, minimum, archive)
         if dataset.ignored:
             logger.warning(
                 "images directly in %s are ignored (%d); put each into the folder of its label",

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -122,3 +123,20 @@ def test_a_signal_ends_a_run_that_does_not_end(number: int, code: int, text: str
         finally:
             process.kill()
     assert (process.returncode, errors) == (code, text)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs signals")
+@pytest.mark.parametrize("moment", ["import", "callback"])
+def test_ctrl_c_during_the_first_imports_is_one_word(tmp_path: Path, moment: str) -> None:
+    interrupt = "os.kill(os.getpid(), signal.SIGINT)"
+    if moment == "callback":  # Python can only print what comes up there, and goes on
+        interrupt = f"s = {{0}}; r = weakref.ref(s, lambda _: {interrupt}); del s"
+    (tmp_path / "click.py").write_text(f"import os, signal, time, weakref\n{interrupt}\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "tlcli", "--version"],
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (130, "Interrupted.\n")

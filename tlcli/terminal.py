@@ -212,6 +212,8 @@ def run(command: click.Command, program: str) -> NoReturn:
             _watch_signals()
             _keep_signals()
             bound_memory()
+            if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+                signal.signal(signal.SIGINT, signal.default_int_handler)
             code = command.main(prog_name=program, standalone_mode=False)
         except Exception as error:
             if _is_of_interrupt(error):

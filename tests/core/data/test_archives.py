@@ -213,6 +213,7 @@ def truncated(path: Path) -> Path:
         (lambda path: zipped(path, "../escaped"), "paths that leave its folder"),
         (lambda path: zipped(path, "/escaped"), "paths that leave its folder"),
         (lambda path: zipped(path, "a\\..\\..\\escaped"), "paths that leave its folder"),
+        (lambda path: zipped(path, "C:\\escaped"), "paths that leave its folder"),
         (linked, "holds links or devices"),
         (encrypted, "its files are encrypted"),
         (lambda path: zipped(path, "a/1.jpg", "b.zip"), r"holds another archive \(b.zip\)"),

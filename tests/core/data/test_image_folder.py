@@ -206,6 +206,12 @@ def test_labels_that_lie_one_folder_deeper_are_found(tmp_path: Path) -> None:
     assert "if its folders" not in str(refused.value)
 
 
+def test_splits_that_lie_some_folders_deeper_are_found(tmp_path: Path) -> None:
+    fill(tmp_path, "one/two/train/cat/1.jpg", "one/two/val/cat/1.jpg", "one/README.md")
+    with pytest.raises(DataError, match=f"give --image_dir {tmp_path}/one/two, which contains tr"):
+        scan_folder(tmp_path)
+
+
 def test_labels_that_differ_by_a_space_at_the_end_are_one(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"'A\+' and 'a' give the same label 'a'"):
         scan_folder(fill(tmp_path, "A+/1.jpg", "a/1.jpg"))

@@ -136,7 +136,7 @@ def test_rows_that_cannot_be_used_are_named_by_line(
         ("\n \n", "is empty"),
         ('[{"path": "1.jpg"}]', "is a JSON list; write"),
         (b"\x89PNG\r\n\x1a\n\0\0", "not UTF-8 text"),
-        ("PK\3\4\0\0\0", "is no text"),
+        ("PK\3\4\0\0\0", "is no text but a spreadsheet or an archive; save it as CSV"),
         ("path,label\n", "has no rows; a classifier needs"),
         ("path,label\n1.jpg,a\n2.jpg,a\n", "has only the label 'a'"),
         ("1.jpg,a,train\n2.jpg,b,test\n3.jpg,a,test\n", "no training images of the label 'b'"),

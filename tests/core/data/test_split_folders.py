@@ -96,6 +96,15 @@ def test_what_is_not_quite_a_split_is_refused(
         scan_folder(fill(tmp_path, *WHOLE, *names))
 
 
+def test_splits_below_the_labels_are_refused(tmp_path: Path) -> None:
+    fill(tmp_path, "cat/train/1.jpg", "cat/val/2.jpg", "dog/train/1.jpg", "dog/val/2.jpg")
+    sentence = r"contain splits \(cat/train\); put the splits above the labels, as in train/cat"
+    with pytest.raises(UsageError, match=sentence):
+        scan_folder(tmp_path)
+    # Beside folders of other names they are nothing special.
+    assert scan_folder(fill(tmp_path, "dog/black/1.jpg")).labels == ("cat", "dog")
+
+
 def test_splits_without_labels_or_training_are_refused(tmp_path: Path) -> None:
     unlabelled = fill(tmp_path / "1", "train/cat/1.jpg", "train/dog/1.jpg", "test/1.jpg")
     with pytest.raises(UsageError, match=r"test contains 1 image without a folder of a label"):

@@ -18,7 +18,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import IO, Any
 
 from tlcli.core.images.formats import ARCHIVE_SUFFIXES, IMAGE_SUFFIXES, TABLE_SUFFIXES
@@ -345,6 +345,6 @@ def _path_below(folder: Path, name: str) -> Path:
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts or "\0" in name or (os.sep != "/" and "\\" in name):
         raise ArchiveRefused("it holds paths that leave its folder")
-    if os.sep != "/" and ":" in name:
+    if PureWindowsPath(name).drive or (os.sep != "/" and ":" in name):
         raise ArchiveRefused("it holds paths that leave its folder")
     return folder.joinpath(*path.parts)

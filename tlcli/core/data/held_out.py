@@ -34,7 +34,9 @@ def images_to_evaluate(image_dir: Path | None, manifest: Path | None = None) -> 
         dataset = read_manifest(manifest, minimum_labels=1)
     else:
         assert image_dir is not None
-        dataset = scan_folder(as_folder(image_dir), keep_label_names=True, minimum_labels=1)
+        folder = as_folder(image_dir)
+        archive = None if folder == image_dir else image_dir
+        dataset = scan_folder(folder, keep_label_names=True, minimum_labels=1, source=archive)
     if dataset.split_by == "names":
         return dataset
     for split in ("testing", "validation"):

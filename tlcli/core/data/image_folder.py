@@ -6,15 +6,17 @@ import logging
 import os
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import takewhile
 from pathlib import Path
 
-from tlcli.core.data.split_folders import find_splits
+from tlcli.core.data.split_folders import find_splits, split_named
 from tlcli.core.data.splits import sort_key
 from tlcli.core.images.formats import IMAGE_SUFFIXES
 from tlcli.errors import DataError
 from tlcli.system.gc_pause import gc_paused
 from tlcli.system.regular_files import is_folder
+from tlcli.text import joined
 
 logger = logging.getLogger("tlcli")
 
@@ -95,7 +97,10 @@ def label_from_folder(name: str) -> str:
 
 @gc_paused()
 def scan_folder(
-    image_dir: Path, keep_label_names: bool = False, minimum_labels: int = 2
+    image_dir: Path,
+    keep_label_names: bool = False,
+    minimum_labels: int = 2,
+    source: Path | None = None,
 ) -> Dataset:
     """List the images of ``image_dir/LABEL/...`` without opening them.
 
@@ -105,6 +110,12 @@ def scan_folder(
     Folders within a label's folder are read as well, links to folders once. A label's
     folder without files is left out with a warning (silently when ``minimum_labels`` is
     below 2, as imported vectors may fill it).
+
+    Args:
+        image_dir: the folder.
+        keep_label_names: labels are the names of the folders as they are.
+        minimum_labels: the fewest labels.
+        source: the archive that the folder was unpacked from, which messages name.
 
     Raises:
         DataError: the folder is missing, unreadable or no folder; it has fewer labels
@@ -126,18 +137,18 @@ def scan_folder(
             logger.warning("the folder %s has no images and is left out", image_dir / entry.name)
     splits = find_splits(image_dir, files, ignored, label_from_folder)
     if splits is not None:
-        return _with_splits(image_dir, files, splits, keep_label_names)
+        dataset = _with_splits(image_dir, files, splits, keep_label_names)
+        return dataset if source is None else replace(dataset, source=str(source))
     root = str(image_dir)
+    shown = root if source is None else str(source)
     images: list[ImageFile] = []
     for folder, names in files.items():
         label = _label(folder, keep_label_names)
         images += [ImageFile(root, folder, name, label) for name in names]
     labels = _labels(files, keep_label_names)
     if len(labels) < minimum_labels:
-        raise DataError(
-            _too_few_labels(str(image_dir), labels, ignored) + _deeper(image_dir, images)
-        )
-    return Dataset(sorted_images(images), labels, tuple(ignored), root)
+        raise DataError(_too_few_labels(shown, labels, ignored) + _deeper(image_dir, images))
+    return Dataset(sorted_images(images), labels, tuple(ignored), shown)
 
 
 def _with_splits(
@@ -295,12 +306,22 @@ def _labels(folders: Iterable[str], keep_label_names: bool) -> tuple[str, ...]:
 
 
 def _deeper(image_dir: Path, images: Iterable[ImageFile]) -> str:
-    """Return a hint that the labels may be one folder deeper, or ""."""
-    parents = {image.name.rsplit("/", 1)[0] for image in images}
-    folders = {tuple(parent.split("/")[:2]) for parent in parents if "/" in parent}
-    if len(folders) < 2 or len(folders) < len(parents):
+    """Return a hint that the labels may be some folders deeper, or ""."""
+    names = (image.name for image in images if image.name.lower().endswith(IMAGE_SUFFIXES))
+    parents = [name.split("/")[:-1] for name in names]
+    if not parents:
         return ""
-    return f"; or give --image_dir {image_dir / min(folders)[0]}, if its folders are the labels"
+    # What the first and the last have in common, all between them have.
+    pairs = zip(min(parents), max(parents), strict=False)
+    shared = [one for one, _ in takewhile(lambda pair: pair[0] == pair[1], pairs)]
+    below = {"".join(parent[len(shared) : len(shared) + 1]) for parent in parents}
+    # Images in the folder itself: what is below it are no labels.
+    if len(below) < 2 or "" in below:
+        return ""
+    folder = image_dir.joinpath(*shared)
+    if all(split_named(name) for name in below):
+        return f"; or give --image_dir {folder}, which contains {joined(sorted(below))}"
+    return f"; or give --image_dir {folder}, if its folders are the labels"
 
 
 def _too_few_labels(source: str, labels: tuple[str, ...], ignored: Iterable[str]) -> str:

@@ -35,6 +35,9 @@ _WRITTEN_AS = (
     "write one row per image with the columns path, label and, if you like, split, or JSON lines "
     'such as {"path": "cat/1.jpg", "label": "cat"}'
 )
+_NOT_UTF8 = "not UTF-8 text; save the manifest as UTF-8 (in Excel: CSV UTF-8)"
+# xlsx, ods and zip; xls; Parquet; gzip.
+_BINARY = (b"PK\3\4", b"\xd0\xcf\x11\xe0", b"PAR1", b"\x1f\x8b")
 _MARKS = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16", b"\xef\xbb\xbf": "utf-8-sig"}
 
 Cells = tuple[Any, Any, Any]
@@ -237,12 +240,17 @@ def _text(path: Path) -> str:
         raise DataError(
             f"the manifest {path} cannot be read: {reason}; check --manifest"
         ) from error
+    if content.startswith(_BINARY):
+        raise DataError(
+            f"{path} is no text but a spreadsheet or an archive; save it as CSV (in Excel: CSV "
+            "UTF-8)"
+        )
     marks = (name for mark, name in _MARKS.items() if content.startswith(mark))
     try:
         text = content.decode(next(marks, "utf-8"))
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        raise _error(path, line, "not UTF-8 text; save the manifest as UTF-8") from None
+        raise _error(path, line, _NOT_UTF8) from None
     if "\0" in text[:4096]:
         raise DataError(f"{path} is no text; {_WRITTEN_AS}")
     return text

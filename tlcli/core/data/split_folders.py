@@ -49,6 +49,8 @@ def find_splits(
     loose = {folder: _loose_images(files[folder]) for folder in splits}
     divided = [folder for folder in splits if labels[folder]]
     others = [folder for folder in files if folder not in splits]
+    if not splits:
+        _check_no_splits_below(image_dir, files)
     # A label's folder may contain folders too, beside its images.
     if not divided or len(files) < 2 or (others and any(loose[folder] for folder in divided)):
         return None
@@ -99,6 +101,23 @@ def find_splits(
                 f"or remove that folder{advice}"
             )
     return splits
+
+
+def _check_no_splits_below(image_dir: Path, files: Mapping[str, Sequence[str]]) -> None:
+    """Raise UsageError where each label contains its splits, as in ``daisy/train``."""
+    below = [_label_folders(names) for names in files.values()]
+    if len(files) < 2 or any(_loose_images(names) for names in files.values()):
+        return
+    if len({split_named(name) for names in below for name in names} - {None}) < 2 or not all(
+        names and all(split_named(name) for name in names) for names in below
+    ):
+        return
+    label, split = next(iter(files)), below[0][0]
+    raise UsageError(
+        f"the labels in {image_dir} contain splits ({label}/{below[0][0]}); put the splits above "
+        f"the labels, as in {split}/{label}, or give the split of each image in a table "
+        "(--manifest)"
+    )
 
 
 def _label_folders(names: Sequence[str]) -> list[str]:
