@@ -27,14 +27,17 @@ _PRESETS_MEAN = (
 # Works wherever tlcli itself was installed from, as its extras do not.
 _INSTALL = "pip install"
 # (percent of 500 flower photos, images per second on two cores): docs/accuracy.md, "From images",
-# and the extraction stages of docs/performance.json. None: not measured.
+# and the extraction stages of docs/performance.json; of RELATIVE, times the default's speed there.
+# None: not measured.
 MEASURED: dict[str, tuple[float | None, float | None]] = {
     "efficientnet_lite0": (88.9, 192),
-    "efficientnet_lite1": (86.9, None),
-    "efficientnet_lite2": (89.7, None),
+    "efficientnet_lite1": (86.9, 144),
+    "efficientnet_lite2": (89.7, 100),
     "mobilenet_v2": (None, 276),
     "inception_v3": (None, 17),
 }
+# Speed in that of efficientnet_lite0, from one run: docs/performance.md, "Sizes of one network".
+RELATIVE = {"efficientnet_lite1": 0.75, "efficientnet_lite2": 0.52}
 _FORMAT = format_option("text", "json", default=None, text="Output format.  [default: text]")
 _MODEL_DIR = click.option(
     "--model_dir",
@@ -195,6 +198,7 @@ def to_text(found: list[dict[str, Any]]) -> str:
         if row["accuracy"] is not None or row["images_per_second"] is not None
     ]
     lines += [f"  {line}" for line in text.table([("name", "accuracy", "images/s"), *measured])]
+    lines += [f"Speed of {' and '.join(RELATIVE)}: relative to efficientnet_lite0 in one run."]
     presets = [row for row in found if row["name"].startswith(_PRESETS)]
     lines += ["", *_PRESETS_MEAN]
     if any(row["install"] for row in presets):
