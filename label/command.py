@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tlcli.commands.completion import complete_files
 from tlcli.commands.options import (
     ANY_PATH,
     GRAPH_GROUP,
@@ -20,7 +21,6 @@ from tlcli.commands.options import (
     SPREADSHEET,
     GroupedCommand,
     WholeNumber,
-    complete_files,
     find_graph,
     format_option,
     from_home,

@@ -12,6 +12,7 @@ import click
 
 from retrain.presets.choice import DEFAULT_PRESET, PRESETS
 from tlcli.commands.again import program
+from tlcli.commands.completion import complete_backbones
 from tlcli.commands.options import (
     ACCURACY,
     ANY_PATH,
@@ -19,7 +20,6 @@ from tlcli.commands.options import (
     LOGGING_GROUP,
     SWITCH,
     ImageDirCommand,
-    complete_backbones,
     finite,
     format_option,
     from_home,

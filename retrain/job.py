@@ -26,7 +26,6 @@ from retrain.presets.auto_module import AUTO, check_auto, choose_module
 from retrain.presets.choice import choose
 from retrain.presets.costs import Timing, Usage, usage, why_frozen
 from retrain.report import (
-    Run,
     advice,
     check_summaries,
     curves,
@@ -36,7 +35,7 @@ from retrain.report import (
 )
 from retrain.result import CrossValidationSummary, RetrainResult
 from retrain.sources import find_backbone, find_images, needs_backbone
-from retrain.testing import Tests, evaluate_fit, label_figures, measure_forecast, results
+from retrain.testing import Run, Tests, evaluate_fit, label_figures, measure_forecast, results
 from retrain.tuning.fine_tuning import FineTuning, check_fine_tuning, fine_tune_fit
 from tlcli.core.data.splits import SPLITS
 from tlcli.core.evaluation.label_averages import label_averages

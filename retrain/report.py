@@ -7,23 +7,17 @@ import platform
 import shlex
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from retrain.fitting import CrossValidated, Fitted, samples
 from retrain.heat_maps import HeatMaps, heat_maps
 from retrain.inputs import Inputs
 from retrain.options import RetrainOptions
 from retrain.presets.choice import DEFAULT_PRESET
 from retrain.result import RetrainResult
-from retrain.testing import Measured, Tests, label_figures, measured
+from retrain.testing import Measured, Run, Tests, label_figures
 from tlcli.core.evaluation.label_averages import label_averages
-from tlcli.core.evaluation.learning_curve import Forecast
-from tlcli.core.evaluation.metrics import evaluate_layer
 from tlcli.core.evaluation.thresholds import THRESHOLDS, threshold_figures
 from tlcli.core.export.model_card import recorded_versions
 from tlcli.core.final_layer.sgd import StepStatistics
@@ -36,7 +30,6 @@ from tlcli.report.collect import (
     mistakes_shown,
     pick,
     pictures,
-    spread,
 )
 from tlcli.report.data import (
     Advice,
@@ -58,35 +51,8 @@ if TYPE_CHECKING:
 
 # A confusion picture has at least three pixels per label; of 10,000 labels it would take gigabytes.
 PICTURE_LABELS = 1000
-# More of them change no figure that is rounded to 0.1%, and take seconds with many labels.
-_TRAINING_MEASURED = 4096
 # Every hundredth, for the curve; the table shows those of the core.
 _THRESHOLDS = sorted({*THRESHOLDS, *(hundredth / 100 for hundredth in range(100))})
-
-
-@dataclass(frozen=True)
-class Run:
-    """A finished run: options, inputs, fitted layer, tests, folds where asked for, and forecast."""
-
-    options: RetrainOptions
-    inputs: Inputs
-    fitted: Fitted
-    tests: Tests
-    cross: CrossValidated | None = None
-    forecast: Forecast | None = None
-
-    @functools.cached_property
-    def measured(self) -> Measured:
-        """The predictions that the headline, the confusion matrix and the mistakes come from."""
-        return measured(self.inputs, self.tests, self.cross)
-
-    @functools.cached_property
-    def training_accuracy(self) -> float | None:
-        """Accuracy of the fitted layer on the training images, or on some thousands of them."""
-        training = samples(self.inputs, "training")
-        chosen = np.zeros(len(training), bool)
-        chosen[spread(len(training), _TRAINING_MEASURED)] = True
-        return evaluate_layer(self.fitted.layer, training.subset(chosen)).accuracy
 
 
 def advice(run: Run) -> tuple[Advice, ...]:

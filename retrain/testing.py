@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from tlcli.core.evaluation.metrics import (
     predict,
 )
 from tlcli.core.final_layer.samples import Samples
+from tlcli.report.collect import spread
 from tlcli.report.data import LabelFigures
 
 logger = logging.getLogger("tlcli")
@@ -33,6 +35,9 @@ RESULT_LINES = "tlcli.results"
 results = logging.getLogger(RESULT_LINES)
 
 Rows = npt.NDArray[np.int64]
+
+# More of them change no figure that is rounded to 0.1%, and take seconds with many labels.
+_TRAINING_MEASURED = 4096
 
 
 @dataclass(frozen=True)
@@ -182,3 +187,28 @@ def misclassified_lines(misclassified: Iterable[tuple[str, str, str]]) -> Iterat
     yield "=== MISCLASSIFIED TEST IMAGES ==="
     for path, _, given in misclassified:
         yield f"{path}  {given}"
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run: options, inputs, fitted layer, tests, folds where asked for, and forecast."""
+
+    options: RetrainOptions
+    inputs: Inputs
+    fitted: Fitted
+    tests: Tests
+    cross: CrossValidated | None = None
+    forecast: Forecast | None = None
+
+    @functools.cached_property
+    def measured(self) -> Measured:
+        """The predictions that the headline, the confusion matrix and the mistakes come from."""
+        return measured(self.inputs, self.tests, self.cross)
+
+    @functools.cached_property
+    def training_accuracy(self) -> float | None:
+        """Accuracy of the fitted layer on the training images, or on some thousands of them."""
+        training = samples(self.inputs, "training")
+        chosen = np.zeros(len(training), bool)
+        chosen[spread(len(training), _TRAINING_MEASURED)] = True
+        return evaluate_layer(self.fitted.layer, training.subset(chosen)).accuracy

@@ -15,7 +15,8 @@ from typing import Any
 
 import click
 
-from tlcli.commands.options import complete_backbones, format_option
+from tlcli.commands.completion import complete_backbones
+from tlcli.commands.options import format_option
 from tlcli.errors import CacheError
 from tlcli.system.cache_folders import CACHE_VARIABLE, cache_folder
 from tlcli.terminal import CONTEXT_SETTINGS, set_up_logging

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 import click
 
 from tlcli.commands.again import program
+from tlcli.commands.completion import complete_backbones
 from tlcli.commands.options import (
     ANY_PATH,
     ImageDirCommand,
-    complete_backbones,
     format_option,
     from_home,
     log_options,

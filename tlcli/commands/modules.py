@@ -11,7 +11,8 @@ import click
 
 from tlcli import text
 from tlcli.commands import compare_modules
-from tlcli.commands.options import complete_backbones, format_option
+from tlcli.commands.completion import complete_backbones
+from tlcli.commands.options import format_option
 from tlcli.terminal import CONTEXT_SETTINGS, progress_bars, set_up_logging
 
 _HEADINGS = ("name", "input", "D", "weights", "licence", "here")

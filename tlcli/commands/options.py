@@ -9,15 +9,12 @@ import os
 import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import click
 
 from tlcli.errors import GraphError
 from tlcli.terminal import LOG_LEVELS
-
-if TYPE_CHECKING:
-    from click.shell_completion import CompletionItem
 
 _log = logging.getLogger("tlcli")
 
@@ -144,37 +141,6 @@ class ImageDirCommand(GroupedCommand):
                 "images per label is given as --image_dir DIR"
             )
         return rest
-
-
-def complete_files(
-    ctx: click.Context, param: click.Parameter, incomplete: str
-) -> list[CompletionItem]:
-    """Let the shell complete the names of files."""
-    from click.shell_completion import CompletionItem
-
-    return [CompletionItem(incomplete, type="file")]
-
-
-def complete_backbones(
-    ctx: click.Context, param: click.Parameter, incomplete: str
-) -> list[CompletionItem]:
-    """Complete the names of backbones; where none matches, those of files."""
-    from click.shell_completion import CompletionItem
-
-    from tlcli.backbones.catalogue import entries
-    from tlcli.backbones.keras_hub.known import NAMES, known_presets
-
-    found = [
-        CompletionItem(entry.name, help=f"{entry.side} x {entry.side}, D {entry.bottleneck_size}")
-        for entry in entries().values()
-        if entry.name.startswith(incomplete) and (entry.listed or incomplete)
-    ]
-    found += [
-        CompletionItem(name, help=f"{each.side} x {each.side}, D {each.bottleneck_size}")
-        for each in known_presets()
-        if (name := f"{NAMES}{each.name}").startswith(incomplete)
-    ]
-    return found or complete_files(ctx, param, incomplete)
 
 
 # The original's first generation also took --flip_left_right=True and =False.
