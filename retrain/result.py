@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from retrain.presets.costs import Usage
 from tlcli.core.evaluation.confusion import ConfusionMatrix
-from tlcli.core.evaluation.label_averages import LabelAverages
+from tlcli.core.evaluation.label_averages import AveragesByName, LabelAverages
 from tlcli.core.evaluation.learning_curve import Forecast
 from tlcli.core.evaluation.metrics import wilson_interval
 from tlcli.notebook import (
@@ -27,7 +27,7 @@ from tlcli.report.data import Advice, Curve, LabelFigures, SkippedFile
 from tlcli.text import counted, printable, table
 
 if TYPE_CHECKING:
-    from tlcli.backbones.probe.comparison import ModuleComparison
+    from tlcli.backbones.probe.ranking import ModuleComparison
 
 # More lines push the accuracy off the screen; the report and JSON have them all.
 LABELS_SHOWN = 24
@@ -48,7 +48,7 @@ class CrossValidationSummary:
 
 
 @dataclass(frozen=True, repr=False)
-class RetrainResult:
+class RetrainResult(AveragesByName):
     """The outcome of one retraining.
 
     Attributes:
@@ -120,16 +120,6 @@ class RetrainResult:
     def preset(self) -> str:
         """Name of the preset that the run followed."""
         return self.usage.name
-
-    @property
-    def macro_f1(self) -> float | None:
-        """The mean F1 of the labels over the test images, None without any."""
-        return self.averages.macro_f1
-
-    @property
-    def balanced_accuracy(self) -> float | None:
-        """The mean recall of the labels over the test images, None without any."""
-        return self.averages.balanced_accuracy
 
     @property
     def learning_curve(self) -> tuple[tuple[int, float], ...]:

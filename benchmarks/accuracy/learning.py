@@ -80,21 +80,17 @@ def predictions(samples: Samples, labels: int, seeds: int) -> list[float]:
     ]
 
 
-def choice(folder: Path, modules: tuple[str, ...], images: int, seeds: int) -> list[float]:
+def choice(folder: Path, settings: ProbeSettings, seeds: int) -> list[float]:
     """Return how often the best backbone was chosen, and the points lost, mean and worst."""
     found = scan_folder(folder).images
-    settings = ProbeSettings(modules, images=images, trust=True, measures_speed=False)
-    truth: dict[str, list[float]] = {}
-    for seed in range(1):
-        everything = replace(settings, images=len(found), seed=seed)
-        for each in compare_modules(found, everything).candidates:
-            assert each.accuracy is not None
-            truth.setdefault(each.module, []).append(each.accuracy.value)
-    means = {module: float(np.mean(values)) for module, values in truth.items()}
+    truth: dict[str, float] = {}
+    for each in compare_modules(found, replace(settings, images=len(found))).candidates:
+        assert each.accuracy is not None
+        truth[each.module] = each.accuracy.value
     lost = []
     for seed in range(100, 100 + seeds):
         drawn = compare_modules(found, replace(settings, seed=seed))
-        lost.append(100 * (max(means.values()) - means[drawn.best]))
+        lost.append(100 * (max(truth.values()) - truth[drawn.best]))
     return [100 * float(np.mean(np.array(lost) < 1e-9)), float(np.mean(lost)), max(lost)]
 
 
@@ -104,14 +100,22 @@ def main() -> None:
     parser.add_argument("--sets", nargs="+", default=SETS)
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--choice", action="store_true", help="measure the probe of backbones")
-    parser.add_argument("--images", type=int, default=100, help="images of a probe")
+    parser.add_argument("--images", type=int, default=200, help="images of a probe")
+    parser.add_argument("--layers", choices=("head", "ms"), default="head", help="of a probe")
     parser.add_argument("--modules", nargs="+", default=[])
     options = parser.parse_args()
     if options.choice:
         print("| data | best chosen, % | points lost | at most |\n|---|---|---|---|")
         for name in (each for each in options.sets if PHOTOS.get(each)):
             folder = options.data / PHOTOS[name]
-            row = choice(folder, tuple(options.modules), options.images, options.seeds)
+            settings = ProbeSettings(
+                tuple(options.modules),
+                images=options.images,
+                layers=options.layers,
+                trust=True,
+                measures_speed=False,
+            )
+            row = choice(folder, settings, options.seeds)
             print(f"| {name} | " + " | ".join(f"{value:.1f}" for value in row) + " |", flush=True)
         return
     print(

@@ -14,7 +14,7 @@ from tlcli.errors import UsageError
 from tlcli.progress import Watcher
 
 if TYPE_CHECKING:
-    from tlcli.backbones.probe.comparison import ModuleComparison
+    from tlcli.backbones.probe.ranking import ModuleComparison
 
 AUTO = "auto"
 
@@ -55,6 +55,7 @@ def choose_module(options: RetrainOptions, sources: Sources, watcher: Watcher) -
         bottleneck_dir=options.bottleneck_dir,
         trust=options.trust,
         seed=options.seed,
+        layers=options.layers or "head",
         measures_speed=False,
     )
     watcher.begin("comparing", "the backbones on this machine")

@@ -35,25 +35,35 @@ def test_the_table_the_skipped_image_and_the_next_command(tmp_path: Path, photos
 
     assert done.return_value == 0
     lines = done.stdout.splitlines()
-    assert lines[0].split() == ["backbone", "accuracy", "95%", "interval", "images/s", "graph"]
+    heading = ["backbone", "accuracy", "95%", "interval", "cross", "entropy", "images/s", "graph"]
+    assert lines[0].split() == heading
     assert lines[1].split()[:5] == [colour, "100.0%", "90.4%", "to", "100.0%"]
     assert float(lines[1].split()[5]) > 0
+    assert float(lines[1].split()[6]) > 0
     assert lines[2].startswith(red)
     assert "Cross-validated on 36 images of 3 labels." in done.stdout
-    assert f"Use {colour}." in lines
+    assert f"Use {colour}: the lowest cross entropy." in lines
     assert "Skipped 1 unreadable:" in lines
     assert lines[-1].startswith("Next: ")
     assert lines[-1].endswith(f"tlcli retrain --image_dir {photos} --module {colour}")
 
 
+def test_layers_are_those_of_the_preset_that_the_next_command_names(
+    tmp_path: Path, photos: Path
+) -> None:
+    done = compare(photos, "--module", network(tmp_path, "red", 1), "--layers", "ms")
+    assert " --preset standard --module " in done.stdout.splitlines()[-1]
+
+
 def test_the_same_as_json_and_as_csv(tmp_path: Path, photos: Path) -> None:
     colour = network(tmp_path, "colour", 3)
     found = json.loads(compare(photos, "--module", colour, "--format", "json").stdout)
-    assert found["best"] == colour
+    assert (found["best"], found["faster"]) == (colour, None)
     (row,) = found["candidates"]
     assert (row["module"], row["accuracy"], row["reason"]) == (colour, 1.0, None)
     assert row["interval"] == [pytest.approx(0.9036, abs=1e-4), 1.0]
     assert row["images_per_second"] > 0
+    assert row["cross_entropy"] >= 0
     assert row["graph_bytes"] > 0
     assert found["skipped"][0]["path"].endswith("broken.png")
     text = compare(photos, "--module", colour, "--format", "csv").stdout
@@ -67,7 +77,7 @@ def test_a_backbone_that_was_named_and_fails_is_an_error_and_the_others_are_show
     colour = network(tmp_path, "colour", 3)
     done = compare(photos, "--module", "absent.pb", "--module", colour)
     assert done.return_value == 1
-    assert f"Use {colour}." in done.stdout
+    assert f"Use {colour}: the lowest cross entropy." in done.stdout
     assert "absent.pb: there is no file or folder absent.pb" in done.stdout
 
 

@@ -25,17 +25,17 @@ from tlcli.terminal import CONTEXT_SETTINGS, progress_bars, set_up_logging, writ
 from tlcli.text import counted, printable, table
 
 if TYPE_CHECKING:
-    from tlcli.backbones.probe.comparison import Candidate, ModuleComparison
+    from tlcli.backbones.probe.ranking import Candidate, ModuleComparison
 
 GROUPS = {
     "Input": ("image_dir", "manifest"),
     "Output": ("output_format",),
-    "Backbones": ("modules", "model_dir", "bottleneck_dir", "trust", "seed"),
+    "Backbones": ("modules", "layers", "model_dir", "bottleneck_dir", "trust", "seed"),
     "Logging": ("logging_verbosity", "quiet"),
 }
 CSV_COLUMNS = (
-    *("module", "accuracy", "low", "high", "images_per_second"),
-    *("graph_bytes", "multiplications", "reason"),
+    *("module", "accuracy", "low", "high", "cross_entropy"),
+    *("images_per_second", "graph_bytes", "multiplications", "reason"),
 )
 _SKIPPED_SHOWN = 10
 
@@ -66,6 +66,13 @@ _SKIPPED_SHOWN = 10
     "this machine]",
 )
 @click.option(
+    "--layers",
+    type=click.Choice(["head", "ms"]),
+    default="head",
+    show_default=True,
+    help="Layers of each network, as for retrain; ms is what --preset standard uses.",
+)
+@click.option(
     "--model_dir",
     type=ANY_PATH,
     metavar="DIR",
@@ -91,6 +98,7 @@ def command(
     manifest: Path | None,
     output_format: str | None,
     modules: tuple[str, ...],
+    layers: str,
     model_dir: Path | None,
     bottleneck_dir: Path | None,
     trust: bool,
@@ -131,6 +139,7 @@ def command(
         bottleneck_dir=bottleneck_dir,
         trust=trust,
         seed=seed,
+        layers=layers,
     )
     with progress_bars(quiet) as progress:
         found = compare_modules(dataset.images, settings, progress)
@@ -143,8 +152,9 @@ def command(
         where = (
             ["--image_dir", str(image_dir)] if manifest is None else ["--manifest", str(manifest)]
         )
+        using = [] if layers == "head" else ["--preset", "standard"]
         click.echo(to_text(found))
-        following = shlex.join(["retrain", *where, "--module", found.best])
+        following = shlex.join(["retrain", *where, *using, "--module", found.best])
         click.echo(f"\nNext: {program()} {printable(following)}")
     # What was named was asked for.
     return 1 if modules and any(each.reason for each in found.candidates) else 0
@@ -167,15 +177,19 @@ def to_csv(found: ModuleComparison) -> str:
 
 def to_text(found: ModuleComparison) -> str:
     """Return the candidates as an aligned table, with what was measured and what was left out."""
-    rows: list[tuple[str, ...]] = [("backbone", "accuracy", "95% interval", "images/s", "graph")]
+    rows: list[tuple[str, ...]] = [
+        ("backbone", "accuracy", "95% interval", "cross entropy", "images/s", "graph")
+    ]
     rows += [_row(each) for each in found.candidates]
     lines = [
         *table(rows),
         "",
         f"Cross-validated on {counted(found.images, 'image')} of {counted(found.labels, 'label')}. "
         "Images per second: the network alone, on this machine.",
-        f"Use {found.best}" + (": as accurate, and less work" if _is_cheaper(found) else "") + ".",
+        f"Use {found.best}: the lowest cross entropy.",
     ]
+    if found.advice is not None:
+        lines.append(f"Faster: {found.advice}.")
     lines += [f"{each.module}: {each.reason}" for each in found.candidates if each.reason]
     if found.skipped:
         lines += ["", f"Skipped {len(found.skipped)} unreadable:"]
@@ -185,14 +199,11 @@ def to_text(found: ModuleComparison) -> str:
     return "\n".join(lines)
 
 
-def _is_cheaper(found: ModuleComparison) -> bool:
-    return found.best != found.candidates[0].module
-
-
 def _row(each: Candidate) -> tuple[str, ...]:
     if each.accuracy is None:
-        return each.module, "-", "-", "-", "-"
+        return each.module, "-", "-", "-", "-", "-"
     interval = f"{each.accuracy.low:.1%} to {each.accuracy.high:.1%}"
     speed = "-" if each.images_per_second is None else f"{each.images_per_second:.0f}"
     size = f"{each.graph_bytes / 1e6:.1f} MB"
-    return each.module, f"{each.accuracy.value:.1%}", interval, speed, size
+    loss = f"{each.cross_entropy:.3f}"
+    return each.module, f"{each.accuracy.value:.1%}", interval, loss, speed, size

@@ -1,4 +1,9 @@
-"""How many threads NumPy's matrix products use, where the OpenBLAS of its wheels computes them."""
+"""How many threads NumPy's matrix products use, where the OpenBLAS of its wheels computes them.
+
+The package threadpoolctl does this for every library of a process, also MKL and BLIS. pip installs
+NumPy with OpenBLAS alone, for which it would be one more package to install, to import and to keep
+up with, and it examines the hundreds of libraries that TensorFlow loads.
+"""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,11 @@ from PIL import Image
 
 from tests.backbones import frozen_graphs
 from tlcli.backbones.probe.comparison import (
-    Candidate,
     ProbeSettings,
-    choose,
     compare_modules,
 )
 from tlcli.backbones.probe.operation_count import multiplications
+from tlcli.backbones.probe.ranking import Candidate, ModuleComparison, faster, order
 from tlcli.backbones.probe.sample import MOST_LABELS, draw
 from tlcli.core.data.image_folder import ImageFile, scan_folder
 from tlcli.core.evaluation.metrics import Proportion
@@ -76,6 +76,8 @@ def test_the_most_accurate_backbone_is_first_and_used(tmp_path: Path, photos: Pa
     assert found.best == colour
     assert found.candidates[0].accuracy.value == 1
     assert found.candidates[1].accuracy.value < 0.9
+    assert found.candidates[0].cross_entropy < found.candidates[1].cross_entropy
+    assert found.faster is None
     assert (found.images, found.labels) == (36, 3)
     ((path, reason),) = found.skipped
     assert path.endswith("broken.png")
@@ -129,22 +131,53 @@ def test_of_many_labels_some_are_drawn() -> None:
     assert len(drawn) == 200
 
 
-def candidate(name: str, right: list[int], work: int) -> Candidate:
+def candidate(name: str, right: list[int], work: int, loss: float) -> Candidate:
     hits = np.array(right, np.float64)
-    return Candidate(name, Proportion(hits.mean(), 0, 1), multiplications=work, right=hits)
+    accuracy = Proportion(float(hits.mean()), 0, 1)
+    return Candidate(name, accuracy, loss, multiplications=work, right=hits)
 
 
-def test_of_backbones_that_are_as_good_the_one_with_least_work_is_used() -> None:
-    best = candidate("large", [1] * 95 + [0] * 5, 900)
-    near = candidate("small", [1] * 94 + [0] + [1, 0, 0, 0, 0], 100)
-    bad = candidate("tiny", [1] * 80 + [0] * 20, 10)
-    assert choose([best, near, bad]).module == "small"
-    assert choose([best, bad]).module == "large"
-    assert choose([bad]).module == "tiny"
+def test_the_lowest_cross_entropy_is_preferred_and_the_least_work_decides_a_tie() -> None:
+    some = [
+        candidate("large", [1, 1, 1, 0], 900, 0.25),
+        candidate("sure", [1, 1, 1, 0], 900, 0.2),
+        candidate("small", [1, 1, 1, 0], 100, 0.25),
+    ]
+    assert [each.module for each in sorted(some, key=order)] == ["sure", "small", "large"]
+
+
+def test_a_backbone_with_less_work_is_named_if_it_is_hardly_worse() -> None:
+    best = candidate("large", [1] * 95 + [0] * 5, 900, 0.2)
+    near = candidate("small", [1] * 94 + [0] + [1, 0, 0, 0, 0], 100, 0.3)
+    bad = candidate("tiny", [1] * 80 + [0] * 20, 10, 0.9)
+    huge = candidate("huge", [1] * 95 + [0] * 5, 9000, 0.25)
+    assert faster([best, huge, near, bad]) == near
+    assert faster([best, huge, bad]) is None
+    assert faster([best]) is None
     # Far fewer images say less, and the difference may be chance, but two points are two points.
-    unsure = candidate("unsure", [1, 0] * 46 + [1] * 1 + [0] * 7, 100)
-    other = candidate("other", [0, 1] * 46 + [1] * 3 + [0] * 5, 900)
-    assert choose([unsure, other]).module == "other"
+    unsure = candidate("unsure", [1, 0] * 46 + [1] * 1 + [0] * 7, 100, 0.5)
+    other = candidate("other", [0, 1] * 46 + [1] * 3 + [0] * 5, 900, 0.4)
+    assert faster([other, unsure]) is None
+
+
+def test_the_advice_states_the_work_and_the_accuracy_of_a_faster_backbone() -> None:
+    best = candidate("large", [1] * 95 + [0] * 5, 900, 0.2)
+    near = candidate("small", [1] * 94 + [0] + [1, 0, 0, 0, 0], 90, 0.3)
+    found = ModuleComparison((best, near), "large", "small", 100, 5)
+    assert found.advice == "small takes 10% of its work and is as accurate on these images"
+    assert found.sentence().endswith("5 labels; faster: " + found.advice)
+    worse = replace(near, accuracy=Proportion(0.94, 0.9, 0.97))
+    found = ModuleComparison((best, worse), "large", "small", 100, 5)
+    assert found.advice.endswith("is 1.0 points less accurate on these images, which may be chance")
+    assert ModuleComparison((best,), "large", None, 100, 5).advice is None
+
+
+def test_of_several_layers_each_network_gives_those_that_its_graph_shows(
+    tmp_path: Path, photos: Path
+) -> None:
+    # The mean of the only map is the bottleneck itself: there are no further layers.
+    colour = network(tmp_path, "colour", 3)
+    assert compared(photos, colour, layers="ms").to_dict() == compared(photos, colour).to_dict()
 
 
 def test_multiplications_of_each_kind_of_layer() -> None:

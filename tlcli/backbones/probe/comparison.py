@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from tlcli.arrays import Doubles
 from tlcli.backbone import INPUT, Backbone, BackboneGraph, FeatureBlock
 from tlcli.backbones import catalogue
+from tlcli.backbones.layers.pooled_maps import NoStageMapsError, with_pooled_maps
 from tlcli.backbones.model_options import ModelOptions
 from tlcli.backbones.probe.operation_count import multiplications
+from tlcli.backbones.probe.ranking import Candidate, ModuleComparison, faster, order
 from tlcli.backbones.probe.sample import MOST_IMAGES, draw
 from tlcli.backbones.resolve import resolve
 from tlcli.core.bottlenecks.cache import BottleneckStore
 from tlcli.core.bottlenecks.engine_choice import backbone_engine
 from tlcli.core.bottlenecks.extraction import Request, compute
 from tlcli.core.data.image_folder import ImageFile
-from tlcli.core.evaluation.metrics import Proportion, predicted_labels, wilson_interval
+from tlcli.core.evaluation.metrics import Proportion, wilson_interval
 from tlcli.core.final_layer.samples import INNER_FOLDS, Samples, inner_folds
 from tlcli.core.final_layer.sampling import philox
 from tlcli.core.fitting.fit_layer import FitSettings, fit_layer
@@ -33,8 +35,6 @@ from tlcli.text import counted
 
 logger = logging.getLogger("tlcli")
 
-MOST_LOST = 0.01
-"""How much accuracy, of the images that are compared, is given up for a faster backbone."""
 _FEWEST_IMAGES = 20
 # Each time with other folds.
 _REPEATS = 3
@@ -54,6 +54,8 @@ class ProbeSettings:
         trust: allow backbones with operations that inference does not need.
         seed: of the images that are drawn.
         images: at most so many are drawn.
+        layers: "head" or "ms", as the classifier will have them; a backbone whose graph shows no
+            maps beside its bottleneck gives the bottleneck alone.
         measures_speed: run each network for its images per second.
     """
 
@@ -63,84 +65,8 @@ class ProbeSettings:
     trust: bool = False
     seed: int = 0
     images: int = MOST_IMAGES
+    layers: str = "head"
     measures_speed: bool = True
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """One backbone and how it did.
-
-    Attributes:
-        module: as for ``--module``.
-        accuracy: proportion of right labels over the folds, with its interval; None where it
-            could not be measured.
-        images_per_second: of the network alone on this machine; None where not measured.
-        graph_bytes: size of its frozen graph, and about that of an exported graph.
-        multiplications: for one image.
-        reason: why it could not be measured, or "".
-        right: how often each tested image got its label, 0 to 1, [N].
-    """
-
-    module: str
-    accuracy: Proportion | None = None
-    images_per_second: float | None = None
-    graph_bytes: int = 0
-    multiplications: int = 0
-    reason: str = ""
-    right: Doubles | None = None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the figures as JSON has them."""
-        found = self.accuracy
-        return {
-            "module": self.module,
-            "accuracy": None if found is None else found.value,
-            "interval": None if found is None else [found.low, found.high],
-            "images_per_second": self.images_per_second,
-            "graph_bytes": self.graph_bytes or None,
-            "multiplications": self.multiplications or None,
-            "reason": self.reason or None,
-        }
-
-
-@dataclass(frozen=True)
-class ModuleComparison:
-    """Backbones on the same images.
-
-    Attributes:
-        candidates: the most accurate first, then those that could not be measured.
-        best: the module to use: the most accurate, or one that does with fewer multiplications
-            and is no worse by more than chance.
-        images: how many images were tested.
-        labels: how many labels they have.
-        skipped: (path, reason) of images that could not be read.
-    """
-
-    candidates: tuple[Candidate, ...]
-    best: str
-    images: int
-    labels: int
-    skipped: tuple[tuple[str, str], ...] = ()
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the comparison as JSON has it."""
-        return {
-            "best": self.best,
-            "images": self.images,
-            "labels": self.labels,
-            "candidates": [each.to_dict() for each in self.candidates],
-            "skipped": [{"path": path, "reason": reason} for path, reason in self.skipped],
-        }
-
-    def sentence(self) -> str:
-        """Return which backbone to use and what was compared, in a sentence."""
-        shown = [
-            f"{each.module} {each.accuracy.value:.1%}"
-            for each in self.candidates
-            if each.accuracy is not None
-        ]
-        tested = f"on {counted(self.images, 'image')} of {counted(self.labels, 'label')}"
-        return f"{self.best} is the choice: {', '.join(shown)} {tested}"
 
 
 def modules_here(model_dir: Path | None = None) -> tuple[str, ...]:
@@ -208,41 +134,19 @@ def compare_modules(
         raise first_error or DataError(
             "no backbone is on this machine; `tlcli modules fetch NAME` downloads one"
         )
-    measured.sort(key=lambda each: -_right(each))
+    measured.sort(key=order)
     failed = [each for each in candidates if each.accuracy is None]
     skipped += [(str(path), reason) for path, reason in probe.failures.items()]
-    best = choose(measured)
+    best, quick = measured[0], faster(measured)
     tested = 0 if best.right is None else len(best.right)
     return ModuleComparison(
-        (*measured, *failed), best.module, tested, len(labels), tuple(sorted(skipped))
+        (*measured, *failed),
+        best.module,
+        None if quick is None else quick.module,
+        tested,
+        len(labels),
+        tuple(sorted(skipped)),
     )
-
-
-def choose(measured: Sequence[Candidate]) -> Candidate:
-    """Return the candidate to use: the least work among those as good as the most accurate.
-
-    As good is one whose difference to it, on the same images, is at most one standard error (the
-    rule of one standard error, L. Breiman and others, Classification and Regression Trees, 1984)
-    and at most one point.
-    Work is counted in multiplications, not in seconds, so that every run makes the same choice.
-
-    Args:
-        measured: with an accuracy each, on the same images.
-    """
-    top = max(measured, key=lambda each: (_right(each), -each.multiplications, each.module))
-    as_good = []
-    for each in measured:
-        assert each.right is not None
-        assert top.right is not None
-        difference = top.right - each.right
-        error = difference.std() / np.sqrt(len(difference))
-        if difference.mean() <= min(error, MOST_LOST):
-            as_good.append(each)
-    return min(as_good, key=lambda each: (each.multiplications, -_right(each), each.module))
-
-
-def _right(candidate: Candidate) -> float:
-    return 0.0 if candidate.right is None else float(candidate.right.sum())
 
 
 class _Probe:
@@ -273,6 +177,9 @@ class _Probe:
         settings = self._settings
         options = ModelOptions(trust=settings.trust)
         backbone = resolve(module, options, model_dir=settings.model_dir)
+        if settings.layers == "ms":
+            with contextlib.suppress(NoStageMapsError):
+                backbone = with_pooled_maps(backbone)
 
         def report(_: str, done: int, total: int) -> None:
             if progress is not None:
@@ -294,11 +201,13 @@ class _Probe:
                 f"{_FEWEST_IMAGES}; add images"
             )
         graph = backbone.load_graph()
-        right = _cross_validated(usable, _blocks(backbone, graph))
+        blocks = graph.blocks or (FeatureBlock(backbone.name, graph.bottleneck_size),)
+        right, losses = _cross_validated(usable, blocks)
         low, high = wilson_interval(float(right.sum()), len(right))
         candidate = Candidate(
             module,
             Proportion(float(right.mean()), low, high),
+            float(losses.mean()),
             graph_bytes=graph.graph.ByteSize(),
             multiplications=multiplications(
                 graph.graph, INPUT, (1, backbone.height, backbone.width, 3)
@@ -311,24 +220,21 @@ class _Probe:
         return candidate
 
 
-def _blocks(backbone: Backbone, graph: BackboneGraph) -> tuple[FeatureBlock, ...]:
-    if backbone.parts:
-        return tuple(block for part in backbone.parts for block in _blocks(part, part.load_graph()))
-    return graph.blocks or (FeatureBlock(backbone.name, graph.bottleneck_size),)
-
-
 @one_blas_thread()
-def _cross_validated(samples: Samples, blocks: Sequence[FeatureBlock]) -> Doubles:
-    """Return how often each image got its label from fits without its fold, 0 to 1, [N].
+def _cross_validated(samples: Samples, blocks: Sequence[FeatureBlock]) -> tuple[Doubles, Doubles]:
+    """Return how each image fares in fits without its fold, on average, [N] each.
 
     Images whose label has no others are trained on and not tested.
+
+    Returns:
+        How often it got its label, 0 to 1, and its cross entropy in nats.
     """
     labels, targets = np.unique(samples.labels, return_inverse=True)
     settings = FitSettings(len(labels), "lda")
     everything = Samples(samples.vectors, targets, groups=samples.groups)
     groups = np.arange(len(samples)) if samples.groups is None else samples.groups
     _, group_of = np.unique(groups, return_inverse=True)
-    right, tested = np.zeros((2, len(samples)))
+    right, losses, tested = np.zeros((3, len(samples)))
     for repeat in range(_REPEATS):
         # Folds are dealt in the order of the groups' numbers.
         words = philox(0, _FOLDS_STREAM, repeat).random_raw(int(group_of.max()) + 1)
@@ -337,13 +243,15 @@ def _cross_validated(samples: Samples, blocks: Sequence[FeatureBlock]) -> Double
             held_out = folds == fold
             if held_out.any():
                 layer = fit_layer(everything.subset(~held_out), None, blocks, settings).layer
-                guesses = predicted_labels(layer, everything.subset(held_out))
-                right[held_out] += guesses == targets[held_out]
+                logits = layer.logits(samples.vectors[held_out]).astype(np.float64)
+                own = np.take_along_axis(logits, targets[held_out, None], axis=1)[:, 0]
+                right[held_out] += logits.argmax(axis=1) == targets[held_out]
+                losses[held_out] += np.logaddexp.reduce(logits, axis=1) - own
                 tested[held_out] += 1
-    if not tested.any():
+    shown = tested > 0
+    if not shown.any():
         raise DataError("a comparison needs labels with two images or more; add images")
-    shares: Doubles = right[tested > 0] / tested[tested > 0]
-    return shares
+    return right[shown] / tested[shown], losses[shown] / tested[shown]
 
 
 def _images_per_second(backbone: Backbone, graph: BackboneGraph) -> float:

@@ -11,7 +11,7 @@ from typing import Any
 from tlcli.core.classifier.classifier import Classifier
 from tlcli.core.data.image_folder import Dataset, ImageFile
 from tlcli.core.evaluation.confusion import ConfusionMatrix
-from tlcli.core.evaluation.label_averages import LabelAverages, label_averages
+from tlcli.core.evaluation.label_averages import AveragesByName, LabelAverages, label_averages
 from tlcli.core.evaluation.labelled_folder import GraphPredictions, LabelledFolder
 from tlcli.core.evaluation.metrics import Evaluation, Proportion, evaluate
 from tlcli.notebook import ROWS_SHOWN, block, data_frame, percent
@@ -40,7 +40,7 @@ class Misclassified:
 
 
 @dataclass(frozen=True, repr=False)
-class GraphAccuracy:
+class GraphAccuracy(AveragesByName):
     """The accuracy of a graph on a folder of labelled images.
 
     Attributes:
@@ -83,16 +83,6 @@ class GraphAccuracy:
     def averages(self) -> LabelAverages:
         """Macro F1 and balanced accuracy, in which every label counts alike."""
         return label_averages(self.evaluation)
-
-    @property
-    def macro_f1(self) -> float | None:
-        """The mean F1 of the labels, 0 to 1; ``averages`` has its interval."""
-        return self.averages.macro_f1
-
-    @property
-    def balanced_accuracy(self) -> float | None:
-        """The mean recall of the labels, 0 to 1; ``averages`` has its interval."""
-        return self.averages.balanced_accuracy
 
     @property
     def confusion(self) -> ConfusionMatrix:

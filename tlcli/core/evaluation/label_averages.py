@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -69,6 +69,25 @@ class LabelAverages:
 
 def _in_words(interval: Interval | None) -> str:
     return "" if interval is None else f" ({interval[0]:.1%} to {interval[1]:.1%})"
+
+
+class _Averaged(Protocol):
+    @property
+    def averages(self) -> LabelAverages: ...
+
+
+class AveragesByName:
+    """Gives a class with ``averages`` their figures as properties of its own."""
+
+    @property
+    def macro_f1(self: _Averaged) -> float | None:
+        """The mean F1 of the labels, 0 to 1, None without images; ``averages`` has its interval."""
+        return self.averages.macro_f1
+
+    @property
+    def balanced_accuracy(self: _Averaged) -> float | None:
+        """The mean recall of the labels, 0 to 1, None without images; see ``averages``."""
+        return self.averages.balanced_accuracy
 
 
 def label_averages(evaluation: Evaluation) -> LabelAverages:
