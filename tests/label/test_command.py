@@ -6,48 +6,18 @@ import json
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
 
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import CliRunner
 
 from label.command import command
+from tests.label.running import invoke, label, run
 from tests.support import ROOT, Trained, tlcli
 from tlcli.errors import DataError, GraphError, UsageError
-
-
-@pytest.fixture
-def plates(shared: Path) -> Path:
-    return shared / "legacy" / "plates_128"
-
-
-@pytest.fixture
-def photo(plates: Path) -> Path:
-    return plates / "photos" / "newyorkTest1.jpg"
-
-
-def invoke(*arguments: object, **options: Any) -> Result:
-    return CliRunner().invoke(command, [*map(str, arguments)], standalone_mode=False, **options)
-
-
-def label(plates: Path, *arguments: object, **options: Any) -> Result:
-    return invoke("--graph", plates / "graph.tflite", *arguments, **options)
-
-
-def run(*arguments: object, **options: Any) -> subprocess.CompletedProcess[str]:
-    """Run ``python -m label`` as its users do."""
-    return subprocess.run(
-        [sys.executable, "-m", "label", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        check=False,
-        **options,
-    )
 
 
 def test_one_image_is_one_line_a_label(plates: Path, photo: Path) -> None:
@@ -232,61 +202,6 @@ def test_the_default_graph_is_that_of_the_current_folder(
     assert "newyork" in invoke(photo).stdout
 
 
-def test_paths_on_standard_input_are_answered_at_once(plates: Path, photo: Path) -> None:
-    arguments = ["--graph", plates / "graph.tflite", "--image", "-", "--format", "jsonl"]
-    with subprocess.Popen(
-        [sys.executable, "-m", "label", *map(str, arguments)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        for _ in range(2):
-            process.stdin.write(f"{photo}\n")
-            process.stdin.flush()
-            # Would hang if the answer waited for a full batch, or for the end.
-            assert json.loads(process.stdout.readline())["image"] == str(photo)
-        process.stdin.close()
-        assert process.stdout.read() == ""
-        assert process.wait(30) == 0
-
-
-@pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
-def test_an_interrupt_while_waiting_for_paths_ends_quietly(plates: Path, photo: Path) -> None:
-    arguments = ["--graph", plates / "graph.tflite", "--image", "-", "--format", "jsonl"]
-    with subprocess.Popen(
-        [sys.executable, "-m", "label", *map(str, arguments)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        assert process.stderr is not None
-        process.stdin.write(f"{photo}\n")
-        process.stdin.flush()
-        process.stdout.readline()
-        process.send_signal(signal.SIGINT)
-        assert process.wait(30) == 130
-        stderr = process.stderr.read()
-    assert "Traceback" not in stderr
-    assert "Fatal" not in stderr
-
-
-def test_a_reader_that_has_enough_ends_the_run_quietly(plates: Path, photo: Path) -> None:
-    program = (
-        f"yes {photo} | {sys.executable} -m label --graph {plates / 'graph.tflite'} --image - "
-        "--format jsonl | head -n 3"
-    )
-    done = subprocess.run(
-        ["bash", "-c", program], capture_output=True, text=True, check=True, timeout=60
-    )
-    assert len(done.stdout.splitlines()) == 3
-    assert done.stderr == ""
-
-
 def test_help_lists_every_option_and_imports_nothing_heavy() -> None:
     program = (
         "import sys\nfrom label.command import command\n"
@@ -301,29 +216,6 @@ def test_help_lists_every_option_and_imports_nothing_heavy() -> None:
     contract += " input_std num_top_predictions top_k format threshold batch_size trust"
     for option in contract.split():
         assert f"--{option}" in done.stdout
-
-
-def test_a_reader_that_stops_early_is_no_failure(plates: Path, photo: Path) -> None:
-    images = " ".join([str(photo)] * 200)
-    line = (
-        f"set -o pipefail; {sys.executable} -m label --graph {plates / 'graph.tflite'} {images} "
-        "| head -n 1"
-    )
-    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (0, "")
-
-
-def test_a_closed_standard_input_names_nothing(plates: Path) -> None:
-    line = f"{sys.executable} -m label --graph {plates / 'graph.tflite'} - <&-"
-    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (0, "standard input named no images\n")
-
-
-def test_a_closed_standard_output_is_a_sentence(tmp_path: Path) -> None:
-    line = f"{sys.executable} -m label {tmp_path / 'photo.jpg'} >&-"
-    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False)
-    assert done.returncode == 1
-    assert done.stderr.startswith("Error: standard output is closed, ")
 
 
 def test_sorting_into_folders(plates: Path, tmp_path: Path, photo: Path) -> None:

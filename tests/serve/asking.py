@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import io
 import json
 from collections.abc import Iterable, Sequence
@@ -21,6 +22,7 @@ from tlcli.serve.limits import Limits
 from tlcli.serve.model import ServedModel
 
 COLOURS = ("red", "green", "blue")
+PREDICT = "/v1/models/colours:predict"
 
 
 class Colours:
@@ -145,3 +147,8 @@ async def ask_async(
         {name.decode(): value.decode() for name, value in start["headers"]},
         b"".join(message.get("body", b"") for message in messages[1:]),
     )
+
+
+def rows(*files: bytes) -> bytes:
+    instances = [{"b64": base64.b64encode(file).decode()} for file in files]
+    return json.dumps({"instances": instances}).encode()
