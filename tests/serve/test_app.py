@@ -154,6 +154,15 @@ def test_one_image_file_as_it_is(app: Any) -> None:
         assert reason in found.json["error"]
     found = ask(app, "POST", "/label", b"text")
     assert (found.status, found.json) == (400, {"error": "not an image"})
+    # What "curl -d @photo.jpg" sends: a form, without the line ends of the file.
+    form = {"content-type": "application/x-www-form-urlencoded"}
+    found = ask(app, "POST", "/label", picture().replace(b"\n", b"").replace(b"\r", b""), form)
+    assert found.status == 400
+    assert found.json["error"].endswith(
+        "; with curl: curl --data-binary @photo.jpg (-d changes it)"
+    )
+    found = ask(app, "PUT", "/label", picture())  # curl -T
+    assert "this address takes POST; with curl: curl --data-binary" in found.json["error"]
 
 
 def test_one_image_file_on_the_address_of_tensorflow_serving(app: Any) -> None:

@@ -29,7 +29,15 @@ from starlette.routing import Route
 
 from tlcli.errors import GraphError, ImageError
 from tlcli.serve import predict
-from tlcli.serve.asked import Query, Shown, check_image_type, check_json_type, is_image_type
+from tlcli.serve.asked import (
+    BY_CURL,
+    Query,
+    Shown,
+    check_image_type,
+    check_json_type,
+    hint_of_form,
+    is_image_type,
+)
 from tlcli.serve.guard import HEADERS, App, Bodies, Message, Receive, Send, check_sender
 from tlcli.serve.limits import Limits, RequestError
 from tlcli.serve.model import ServedModel
@@ -109,7 +117,10 @@ class _Views:
         shown = Query(request.query_params).shown(self._default)
         async with self._bodies.body(request) as content:
             check_image_type(request.headers)
-            return _json(await self._model.label(content, shown.top_k, shown.threshold))
+            try:
+                return _json(await self._model.label(content, shown.top_k, shown.threshold))
+            except ImageError as error:
+                raise ImageError(f"{error}{hint_of_form(request.headers)}") from error
 
     async def models(self, request: Request) -> Response:
         found = _MODEL_PATH.fullmatch(request.path_params["path"])
@@ -188,10 +199,15 @@ async def _on_request_error(request: Request, error: RequestError) -> Response:
 
 
 async def _on_http_error(request: Request, error: HTTPException) -> Response:
-    message = {404: "there is nothing at this address", 405: "not by this method"}.get(
-        error.status_code, error.detail
-    )
-    return _error(error.status_code, message, dict(error.headers or {}))
+    headers = dict(error.headers or {})
+    message = error.detail
+    if error.status_code == 404:
+        message = "there is nothing at this address"
+    elif error.status_code == 405:
+        message = f"this address takes {headers.get('Allow', 'another method')}"
+        if "POST" in message:
+            message += f"; with curl: {BY_CURL}"
+    return _error(error.status_code, message, headers)
 
 
 async def _on_image_error(request: Request, error: ImageError) -> Response:

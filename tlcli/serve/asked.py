@@ -12,8 +12,10 @@ MOST_LABELS = 100
 """Per image, as for ``--top_k``."""
 
 # What curl and other clients send unless a type is given.
-_UNSPECIFIC = ("", "application/octet-stream", "application/x-www-form-urlencoded")
-_BY_CURL = "curl --data-binary @photo.jpg"
+_FORM = "application/x-www-form-urlencoded"
+_UNSPECIFIC = ("", "application/octet-stream", _FORM)
+BY_CURL = "curl --data-binary @photo.jpg"
+"""Sends a file as it is; -d leaves its line ends out."""
 
 
 @dataclass(frozen=True)
@@ -88,8 +90,13 @@ def check_image_type(headers: Mapping[str, str]) -> None:
     raise RequestError(
         415,
         f"this address takes the bytes of one image file, not {_shown(found)}; with curl: "
-        f"{_BY_CURL}",
+        f"{BY_CURL}",
     )
+
+
+def hint_of_form(headers: Mapping[str, str]) -> str:
+    """Return what to add to the error for an image, or "": ``curl -d`` changes files."""
+    return f"; with curl: {BY_CURL} (-d changes it)" if _media_type(headers) == _FORM else ""
 
 
 def check_json_type(headers: Mapping[str, str]) -> None:
@@ -105,7 +112,7 @@ def check_json_type(headers: Mapping[str, str]) -> None:
         raise RequestError(
             415,
             f"this address takes JSON, or one image file with its type, not {_shown(found)}; "
-            f"with curl: {_BY_CURL} -H 'Content-Type: image/jpeg'",
+            f"with curl: {BY_CURL} -H 'Content-Type: image/jpeg'",
         )
 
 
