@@ -53,6 +53,41 @@ def test_the_maps_of_efficientnet_lite(name: str, expected: str) -> None:
     assert ", ".join(each.name for each in maps) == expected
 
 
+def test_a_map_that_is_joined_to_the_last_one_is_left_out() -> None:
+    network = Network(4)
+    first = network.relu(network.convolution("first", INPUT, (3, 3, 3, 2)))
+    inner = network.relu(network.convolution("inner", first, (3, 3, 2, 2)))
+    parts = [
+        network.relu(network.convolution(name, inner, (1, 3, 2, 2))) for name in ("wide", "wider")
+    ]
+    network.nodes.append(const("axis", np.array(3, np.int32)))
+    joined = network.add("joined", "ConcatV2", [*parts, "axis"], N=2, Tidx=np.int32)
+
+    maps = found(network.loaded(network.pooled(joined), 4), 4)
+
+    assert maps == [("inner", "inner/Relu", 2, 1.0), ("first", "first/Relu", 2, 1.0)]
+
+
+def test_a_last_map_that_is_pooled_belongs_to_the_stage_before_it() -> None:
+    network = Network(8)
+    maps = INPUT
+    for stage in ("1", "2"):
+        for layer in ("a", "b"):
+            shape = (3, 3, 3 if maps == INPUT else 4, 4)
+            maps = network.relu(network.convolution(stage + layer, maps, shape))
+        maps = network.add(
+            f"pool{stage}", "MaxPool", [maps],
+            ksize=[1, 2, 2, 1], strides=[1, 2, 2, 1], padding="VALID", data_format="NHWC",
+        )  # fmt: skip
+
+    assert found(network.loaded(network.pooled(maps), 4), 8) == [
+        ("2b", "2b/Relu", 4, 0.5),
+        ("2a", "2a/Relu", 4, 1.0),
+        ("1b", "1b/Relu", 4, 0.5),
+        ("1a", "1a/Relu", 4, 0.5),
+    ]
+
+
 def flattened() -> BackboneGraph:
     network = Network(4)
     wide = network.relu(network.convolution("only", INPUT, (3, 3, 3, 2)))

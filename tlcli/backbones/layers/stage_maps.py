@@ -3,9 +3,11 @@
 They are found by the graph alone, walking back from the bottleneck to the map that is averaged:
 the output of the last block, the last two spatial convolutions of that resolution (depthwise, or
 with a kernel larger than 1 x 1), and the output and the last spatial convolution of the stage
-before. Of a convolution the activated map counts. Layers short of the last one carry what a
-network's own labels had no use for (Yosinski et al., "How transferable are features in deep neural
-networks?", 2014).
+before. Of a convolution the activated map counts; one that is joined as it is to the map of the
+stage is left out, as its average is a part of that map's. Where the last map is pooled from a
+larger one, as in VGG, that larger one ends the last stage. Layers short of the last one carry what
+a network's own labels had no use for (Yosinski et al., "How transferable are features in deep
+neural networks?", 2014).
 """
 
 from __future__ import annotations
@@ -32,6 +34,8 @@ from tlcli.graph.surgery import (
 HEAD_WEIGHT, _BLOCK_WEIGHT, _SPATIAL_WEIGHT, _EARLIER_WEIGHT = 4.0, 0.5, 1.0, 0.5
 """Weights of the blocks: without most of it on the head, few images lose accuracy."""
 
+_POOLED = frozenset({"AvgPool", "MaxPool"})
+_JOINS = frozenset({"Concat", "ConcatV2"})
 _POOLING = frozenset({"Mean", "Max", "Sum", "AvgPool", "MaxPool"})
 _CONVOLUTIONS = frozenset({"Conv2D", "DepthwiseConv2dNative"})
 _AFFINE = frozenset({"BiasAdd", "Add", "AddV2", "Sub", "Mul", "RealDiv", "Div"}) | {
@@ -100,16 +104,17 @@ def find_stage_maps(loaded: BackboneGraph, height: int, width: int) -> tuple[Sta
         if size is not None and not is_head and tensor not in found:
             found[tensor] = StageMap(network.name_of(tensor), tensor, size, weight)
 
-    block = network.before_expansion(last)
+    end = network.before_pooling(last)
+    block = network.before_expansion(end)
     add(block, _BLOCK_WEIGHT)
-    for tensor in network.spatial_maps(last, network.resolution(last))[-2:][::-1]:
+    for tensor in network.spatial_maps(end)[-2:][::-1]:
         add(tensor, _SPATIAL_WEIGHT)
-    earlier = network.end_of_stage_before(last)
+    earlier = network.end_of_stage_before(end)
     if block in _LITE_DEEP and _LITE_DEEP_MAP in network.nodes:
         add(_LITE_DEEP_MAP, _EARLIER_WEIGHT)
     elif earlier is not None:
         add(earlier, _EARLIER_WEIGHT)
-        for tensor in network.spatial_maps(earlier, network.resolution(earlier))[-1:]:
+        for tensor in network.spatial_maps(earlier)[-1:]:
             add(tensor, _EARLIER_WEIGHT)
     if not found:
         raise GraphError("its graph shows no convolutions before the map that is averaged")
@@ -174,17 +179,26 @@ class _Network:
             raise GraphError("its bottleneck is not the average of one map")
         return next(iter(found))
 
-    def spatial_maps(self, end: str, resolution: tuple[int, int] | None) -> list[str]:
-        """Return the activated maps of spatial convolutions that ``end`` depends on, in order."""
-        before = self._ancestors(end)
+    def spatial_maps(self, end: str) -> list[str]:
+        """Return the activated maps of spatial convolutions that ``end`` depends on, in order.
+
+        Those of its resolution alone, neither ``end`` itself nor what is joined to it.
+        """
+        left_out, resolution = {end, *self._joined_to(end)}, self.resolution(end)
         found = [
             self.activated[node.name]
-            for node in before
+            for node in self._ancestors(end)
             if node.op in _CONVOLUTIONS
             and self._is_spatial(node)
             and self.resolution(node.name) == resolution
         ]
-        return list(dict.fromkeys(found))
+        return [each for each in dict.fromkeys(found) if each not in left_out]
+
+    def before_pooling(self, tensor: str) -> str:
+        """Return the map that a map is pooled from; the map itself, where it is not pooled."""
+        while (node := self.nodes[split_tensor(tensor)[0]]).op in _POOLED | _BEFORE_STRIDE:
+            tensor = spell_tensor(*data_inputs(node)[0])
+        return tensor
 
     def before_expansion(self, tensor: str) -> str:
         """Return what a 1 x 1 convolution widened to this map; the map itself, where none did."""
@@ -237,6 +251,18 @@ class _Network:
                     seen.add(name)
                     waiting.append(name)
         return [self.nodes[name] for name in sorted(seen, key=self.place.__getitem__)]
+
+    def _joined_to(self, tensor: str) -> set[str]:
+        """Return the maps that a map joins as they are."""
+        found: set[str] = set()
+        waiting = [tensor]
+        while waiting:
+            node = self.nodes[split_tensor(waiting.pop())[0]]
+            if node.op in _JOINS | PASSING:
+                parts = [spell_tensor(*source) for source in data_inputs(node)]
+                waiting += [each for each in parts if self.resolution(each) is not None]
+                found.update(parts)
+        return found
 
     def _before_padding(self, tensor: str) -> str:
         while (node := self.nodes[split_tensor(tensor)[0]]).op in _BEFORE_STRIDE:
