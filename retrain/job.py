@@ -37,6 +37,7 @@ from retrain.result import CrossValidationSummary, RetrainResult
 from retrain.sources import find_backbone, find_images, needs_backbone
 from retrain.testing import Run, Tests, evaluate_fit, label_figures, measure_forecast, results
 from retrain.tuning.fine_tuning import FineTuning, check_fine_tuning, fine_tune_fit
+from tlcli.commands.other_names import meant
 from tlcli.core.data.splits import SPLITS
 from tlcli.core.evaluation.label_averages import label_averages
 from tlcli.core.export.frozen_graph import check_final_tensor_name
@@ -98,7 +99,9 @@ def retrain(
     """
     unknown = set(options) - {field.name for field in fields(RetrainOptions)}
     if unknown:
-        raise UsageError(f"there is no option {min(unknown)}; see `tlcli retrain --help`")
+        known = [f"--{field.name}" for field in fields(RetrainOptions)]
+        hint = meant(f"--{min(unknown)}", known) or f"No such option: {min(unknown)}."
+        raise UsageError(f"{hint.replace('--', '')} See `tlcli retrain --help`.")
     choice = choose(_with_module(dict(options), tfhub_module, architecture))
     chosen = RetrainOptions(
         image_dir=image_dir,  # type: ignore[arg-type]  # text becomes a path there

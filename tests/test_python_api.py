@@ -151,3 +151,10 @@ def test_ipython_completes_the_names_and_the_options(tmp_path: Path) -> None:
     public = {name for name in tlcli.__all__ if name != "__version__"}
     assert {name.lstrip(".") for name in names.split()} == public
     assert options == "how_many_training_steps="
+
+
+def test_a_keyword_of_another_tool_leads_to_the_one_here() -> None:
+    with pytest.raises(tlcli.errors.UsageError, match="Did you mean 'how_many_training_steps'"):
+        tlcli.retrain("photos", epochs=3)  # type: ignore[call-overload]
+    with pytest.raises(tlcli.errors.UsageError, match="No such option: colour. See"):
+        tlcli.retrain("photos", colour=3)  # type: ignore[call-overload]

@@ -114,6 +114,19 @@ def test_a_limit_is_kept_by_a_later_run(cache: Path, trained: Trained, tmp_path:
     assert not (cache / "settings.json").exists()
 
 
+def test_a_file_above_the_limit_goes_before_older_vectors(cache: Path) -> None:
+    before = kinds(cache)
+    exported = list((cache / "graphs").iterdir())
+    for path in exported:
+        path.touch()  # used last
+    limit = max(path.stat().st_size for path in exported) - 1000
+    assert run(cache, "limit", f"{limit}B", "--once").code == 0
+    after = kinds(cache)
+    assert ("exported backbones", "efficientnet_lite0") not in after
+    name = ("vectors", "efficientnet_lite0")
+    assert after[name] == before[name]
+
+
 def test_a_limit_for_once_is_not_kept(cache: Path) -> None:
     done = run(cache, "limit", "1MB", "--once", "--format", "json")
     assert done.code == 0, done.err

@@ -153,8 +153,8 @@ def clear_command(module: str | None, yes: bool, output_format: str) -> None:
 def limit_command(size: str | None, once: bool, output_format: str) -> None:
     """Keep the cache below SIZE, such as 500MB or 2GB; `none` ends the limit.
 
-    What was used longest ago is removed first, now and at the end of later runs of retrain. Without
-    SIZE, the limit is shown.
+    What was used longest ago is removed first, now and at the end of later runs of retrain; before
+    it, files larger than SIZE. Without SIZE, the limit is shown.
     """
     limit = stored_limit() if size is None else parse_size(size)
     if size is not None and not once:
@@ -219,8 +219,16 @@ def keep_limit() -> None:
 
 
 def make_room(limit: int) -> list[Item]:
-    """Remove what was used longest ago until the rest fits, and return what is gone."""
-    found = sorted(items(), key=lambda item: item.used)
+    """Remove what was used longest ago until the rest fits, and return what is gone.
+
+    What alone is above the limit cannot stay, so it goes first, and the rest need not.
+    """
+
+    def in_turn(item: Item) -> tuple[bool, float]:
+        can_stay = item.vectors_kept is not None or item.size <= _ENOUGH * limit
+        return can_stay, item.used
+
+    found = sorted(items(), key=in_turn)
     total = sum(item.size for item in found)
     if total <= limit:
         return []
