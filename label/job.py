@@ -19,11 +19,14 @@ from tlcli.core.classifier.outputs import Prediction
 from tlcli.core.data.image_files import (
     NoImage,
     images_among,
+    images_at,
     images_in,
     is_directory,
     reason_against,
 )
-from tlcli.errors import DataError
+from tlcli.errors import DataError, StorageError
+from tlcli.storage.locations import is_url
+from tlcli.storage.objects import read
 
 _log = logging.getLogger("tlcli")
 
@@ -89,13 +92,17 @@ class Images:
                     yield from self._path(line)
             elif argument.startswith("@") and not os.path.lexists(argument):
                 yield from self._list(argument[1:])
+            elif is_url(argument):
+                yield from images_at(argument)
             elif not os.path.lexists(argument) and glob.has_magic(argument):
                 yield from self._pattern(argument)
             else:
                 yield from self._path(argument)
 
     def _path(self, path: str) -> Iterator[str]:
-        if is_directory(path):
+        if is_url(path):
+            yield from images_at(path)
+        elif is_directory(path):
             yield from images_in(path)
         elif (reason := reason_against(path)) is not None:
             yield NoImage(path, reason)
@@ -106,11 +113,12 @@ class Images:
         try:
             # Read at once, as the list may change while the images are labelled. Its lines are
             # split lazily: a million strings would take much more memory.
-            content = Path(path).read_bytes()
-        except OSError as error:
+            content = read(path) if is_url(path) else Path(path).read_bytes()
+        except (OSError, StorageError) as error:
+            reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or error
             raise DataError(
-                f"cannot read the list of images {path}: {error.strerror or error}; give the path "
-                "of a text file after @"
+                f"cannot read the list of images {path}: {reason}; give the path of a text file "
+                "after @"
             ) from error
         empty = True
         for line in _lines(io.BytesIO(content), path):

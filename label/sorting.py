@@ -13,7 +13,9 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from tlcli.errors import OutputError, UsageError
+from tlcli.errors import OutputError, StorageError, UsageError
+from tlcli.storage.locations import is_url
+from tlcli.storage.objects import read
 from tlcli.system.atomic_files import output_error, temporary_folder
 from tlcli.system.closing import Closing
 from tlcli.system.digests import sha256_bytes
@@ -113,7 +115,11 @@ class Sorter(Closing):
         unsure = self._threshold is not None and score < self._threshold
         name = self._unsure if unsure else self._names[label]
         try:
-            path = self._put(Path(image), self.folder / name)
+            path = self._put(image, self.folder / name)
+        except StorageError as error:
+            self.failed += 1
+            _log.warning("%s is not copied: %s", image, error.reason)
+            return None
         except OSError as error:
             if error.errno in _FULL:
                 raise output_error(self.folder / name, error) from error
@@ -127,10 +133,15 @@ class Sorter(Closing):
         """Remove the temporary folder."""
         self._temporary.close()
 
-    def _put(self, image: Path, folder: Path) -> Path:
+    def _put(self, given: str, folder: Path) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
-        source = image.resolve(strict=True)
-        content = source if self._link else self._copied(source)
+        image = Path(given)
+        if is_url(given):  # always a copy
+            source = content = self._holder / "copy"
+            source.write_bytes(read(given))
+        else:
+            source = image.resolve(strict=True)
+            content = source if self._link else self._copied(source)
         try:
             stem, suffix = _safe_stem(image)
             number = 1
@@ -145,7 +156,7 @@ class Sorter(Closing):
                 else:
                     return path
         finally:
-            if content != source:
+            if content != source or is_url(given):
                 content.unlink(missing_ok=True)
 
     def _copied(self, source: Path) -> Path:

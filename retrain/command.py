@@ -29,6 +29,7 @@ from tlcli.commands.options import (
 from tlcli.commands.stages import link, shows_summary, watching
 from tlcli.core.fine_tuning.choices import FINE_TUNES
 from tlcli.errors import BELOW_MINIMUM
+from tlcli.storage.locations import shown
 from tlcli.terminal import (
     CONTEXT_SETTINGS,
     naming_what_is_kept,
@@ -348,6 +349,6 @@ def summary(result: RetrainResult) -> str:
         lines += ["", f"Next:   {following}"]
         # The page needs an extra.
         if importlib.util.find_spec("uvicorn") is not None:
-            graph = shlex.quote(f"--graph={result.outputs['graph']}")
+            graph = shlex.quote(f"--graph={shown(result.outputs['graph'])}")
             lines.append(f"        {program()} serve {graph}")
     return "\n".join(lines)

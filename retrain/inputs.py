@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import logging
+import contextlib
 from collections.abc import Container, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -18,6 +18,7 @@ from retrain.sources import (
     divide,
     in_its_precision,
     report_skipped,
+    warn_of_duplicates,
     warn_of_few,
 )
 from tlcli.backbone import Backbone, FeatureBlock
@@ -26,6 +27,7 @@ from tlcli.core.data.splits import SPLITS, cross_label_duplicates
 from tlcli.errors import DataError, ImageError, UsageError
 from tlcli.progress import Progress, Watcher
 from tlcli.report.data import SkippedFile
+from tlcli.storage import recent
 from tlcli.system.digests import sha256_bytes
 from tlcli.system.gc_pause import gc_paused
 from tlcli.text import counted
@@ -33,11 +35,6 @@ from tlcli.text import counted
 if TYPE_CHECKING:
     from tlcli.core.bottlenecks.cache import BottleneckStore
 
-logger = logging.getLogger("tlcli")
-
-# What a warning of duplicates names; the report holds all of them.
-_GROUPS_SHOWN = 20
-_NAMES_SHOWN = 10
 # Content of an empty file.
 _EMPTY = sha256_bytes(b"")
 # What sorting the rows of a matrix in its own memory takes in addition.
@@ -141,7 +138,7 @@ def gather(
     # Imported vectors alone need neither the cache nor what decodes images.
     from tlcli.core.bottlenecks.cache import BottleneckStore
 
-    with BottleneckStore(options.bottleneck_dir) as store:
+    with BottleneckStore(options.bottleneck_dir) as store, contextlib.closing(recent):
         return _with_store(options, sources, backbone, store, watcher)
 
 
@@ -189,7 +186,7 @@ def _with_store(
     backbone = in_its_precision(options, backbone, requests, store)
     plain = compute(backbone, requests, store, progress=watcher)
     watcher.end(_vectors_line(backbone, plain.hits, plain.computed))
-    unreadable.update({str(path): reason for path, reason in plain.failures.items()})
+    unreadable.update(plain.failures)
     skipped = tuple(SkippedFile(path, reason) for path, reason in sorted(unreadable.items()))
     report_skipped(options, skipped)
 
@@ -229,7 +226,7 @@ def _contents(
         has_vector = number in from_text
         if isinstance(content, ImageError):
             if not has_vector:
-                unreadable[str(image.path)] = str(content)
+                unreadable[image.shown] = str(content)
             content = None
         # Empty stand-ins all have the same content and are not copies of each other.
         contents.append(None if has_vector and content == _EMPTY else content)
@@ -306,7 +303,7 @@ def _assemble(
     labels = [image.label for image in images]
     splits, given = divide(options, dataset, images, contents)
     duplicates = cross_label_duplicates(names, labels, contents)
-    _warn_of_duplicates(duplicates)
+    warn_of_duplicates(duplicates)
     index = {label: position for position, label in enumerate(dataset.labels)}
     order = [row for split in SPLITS for row, own in enumerate(splits) if own == split]
     inputs = Inputs(
@@ -325,17 +322,6 @@ def _assemble(
     )
     warn_of_few(inputs.labels, inputs.counts("training").tolist())
     return inputs
-
-
-def _warn_of_duplicates(groups: Sequence[Sequence[str]]) -> None:
-    for group in groups[:_GROUPS_SHOWN]:
-        more = f" and {len(group) - _NAMES_SHOWN} more" if len(group) > _NAMES_SHOWN else ""
-        names = ", ".join(group[:_NAMES_SHOWN])
-        logger.warning("the same image has different labels: %s%s", names, more)
-    if len(groups) > _GROUPS_SHOWN:
-        rest = len(groups) - _GROUPS_SHOWN
-        have = "image has" if rest == 1 else "images have"
-        logger.warning("%d more %s different labels; the report lists them", rest, have)
 
 
 def _check_labels(

@@ -43,7 +43,8 @@ from tlcli.core.evaluation.label_averages import label_averages
 from tlcli.core.export.frozen_graph import check_final_tensor_name
 from tlcli.errors import UsageError
 from tlcli.progress import Progress, Watcher, watcher_of
-from tlcli.system.atomic_files import OutputSet
+from tlcli.storage.locations import shown
+from tlcli.storage.outputs import Outputs
 from tlcli.text import counted
 
 if TYPE_CHECKING:
@@ -121,7 +122,7 @@ def _retrain(
 ) -> RetrainResult:
     """Run the steps; ``decided`` are the options that the preset chose."""
     clock = Clock()
-    watcher.begin("reading", str(_source(chosen)))
+    watcher.begin("reading", _source(chosen))
     with clock.stage("images"):
         sources = find_images(chosen)
     comparison = None
@@ -176,8 +177,8 @@ def _retrain(
         if summaries is not None:
             with clock.stage("summaries"):
                 summarise_result(summaries, run, watcher)
-    with OutputSet() as files:
-        watcher.begin("export", str(chosen.output_graph))
+    with Outputs() as files:
+        watcher.begin("export", shown(chosen.output_graph))
         with clock.stage("export"):
             outputs = write_classifier(files, builder, fitted.layer, tests.after)
         watcher.end(", ".join(outputs).replace("_", " "))
@@ -212,13 +213,13 @@ def _retrain(
             solver={"asked": chosen.solver, "used": fitted.solver, **fitted.details},
         )
         if chosen.report_path is not None:
-            watcher.begin("report", str(chosen.report_path))
+            watcher.begin("report", shown(chosen.report_path))
             with clock.stage("report"):
                 outputs["report"] = chosen.report_path
                 staged = files.stage(chosen.report_path)
-                shown = write_report(staged, result, run)
-                result = replace(result, report=shown)
-            watcher.end(str(chosen.report_path))
+                page = write_report(staged, result, run)
+                result = replace(result, report=page)
+            watcher.end(shown(chosen.report_path))
         else:
             outdated = earlier_report(chosen.output_graph)
             if outdated is not None:
@@ -249,8 +250,8 @@ def _usage(options: RetrainOptions, inputs: Inputs, fitted: Fitted, clock: Clock
     return usage(chosen, describe_backbone(inputs)["name"], timing)
 
 
-def _source(options: RetrainOptions) -> Path | None:
-    return options.image_dir or options.manifest or options.import_bottlenecks
+def _source(options: RetrainOptions) -> str:
+    return shown(options.image_dir or options.manifest or options.import_bottlenecks or "")
 
 
 def _validation(accuracy: float | None) -> str:

@@ -15,9 +15,16 @@ from tlcli.core.export.model_card import card_path
 from tlcli.core.fine_tuning.choices import FINE_TUNES
 from tlcli.core.fitting.label_weights import read_label_weights
 from tlcli.errors import UsageError
+from tlcli.storage.locations import is_url, shown
 
 DEFAULT_MODULE = "efficientnet_lite0"
 DEFAULT_REPORT = "output_report.html"
+
+# Changed in place, which no bucket allows.
+_HERE = (
+    *("intermediate_output_graphs_dir", "summaries_dir", "model_dir", "import_bottlenecks"),
+    *("export_bottlenecks", "checkpoint_path"),
+)
 
 _Path = Union[str, "os.PathLike[str]"]
 _OptionalPath = Union[str, "os.PathLike[str]", None]
@@ -27,7 +34,7 @@ _OptionalPath = Union[str, "os.PathLike[str]", None]
 class RetrainOptions:
     """All options of `retrain.job.retrain`; names as on the command line.
 
-    Paths may be given as text. Percentages are whole numbers from 0 to 99, `min_accuracy`
+    Paths may be text. Percentages are whole numbers from 0 to 99, `min_accuracy`
     is a fraction from 0 to 1.
 
     Raises:
@@ -234,6 +241,10 @@ class RetrainOptions:
             path = getattr(self, name)
             if path is not None and path.name in ("", ".."):
                 raise UsageError(f"--{name} {path} is a folder; give the name of a file in it")
+        for name in _HERE:
+            path = getattr(self, name)
+            if path is not None and is_url(path):
+                raise UsageError(f"--{name} {shown(path)} is a URL; give a path of this machine")
         owners: dict[Path, str] = {}
         for name, path in {
             "output_graph": self.output_graph,
@@ -278,7 +289,7 @@ class RetrainOptions:
     def to_dict(self) -> dict[str, Any]:
         """Return all options as plain JSON values."""
         return {
-            name: str(value) if isinstance(value, Path) else value
+            name: shown(value) if isinstance(value, Path) else value
             for name, value in vars(self).items()
         }
 

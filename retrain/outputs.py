@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -30,14 +30,12 @@ from tlcli.core.export.frozen_graph import (
     write_labels,
 )
 from tlcli.core.final_layer.sgd import FinalLayer
-from tlcli.errors import OutputError
+from tlcli.errors import OutputError, StorageError
 from tlcli.graph.messages import GraphDef
-from tlcli.system.atomic_files import (
-    OutputSet,
-    made_folders,
-    output_error,
-    write_bytes,
-)
+from tlcli.storage.locations import below, is_url, shown
+from tlcli.storage.objects import check_writable, entries
+from tlcli.storage.outputs import Outputs, report_at
+from tlcli.system.atomic_files import made_folders, output_error, write_bytes
 
 logger = logging.getLogger("tlcli")
 
@@ -65,6 +63,9 @@ def checked_outputs(options: RetrainOptions) -> Iterator[None]:
     if options.saved_model_dir is not None:
         folders.add(options.saved_model_dir.parent)
         _check_saved_model_dir(options.saved_model_dir)
+    for folder in filter(is_url, sorted(folders)):
+        check_writable(folder)
+    folders = {folder for folder in folders if not is_url(folder)}
     own = (options.intermediate_output_graphs_dir, options.export_bottlenecks)
     folders |= {folder for folder in (*own, options.summaries_dir) if folder is not None}
     for path in files[:4]:
@@ -82,6 +83,11 @@ def checked_outputs(options: RetrainOptions) -> Iterator[None]:
 
 def _check_saved_model_dir(folder: Path) -> None:
     """Raise OutputError where more than an older SavedModel would go, as the folder is replaced."""
+    if is_url(folder):
+        start = len(below(folder, ""))
+        found = (each[start:].partition("/")[0] for each in entries(folder))
+        _check_saved_model(folder, set(found))
+        return
     if not os.path.lexists(folder):
         return
     if not folder.is_dir():
@@ -90,11 +96,16 @@ def _check_saved_model_dir(folder: Path) -> None:
         names = {entry.name for entry in folder.iterdir()}
     except OSError as error:
         raise output_error(folder, error) from error
-    others = sorted(names - _SAVED_MODEL_NAMES)
+    _check_saved_model(folder, names)
+
+
+def _check_saved_model(folder: Path, names: Collection[str]) -> None:
+    others = sorted(set(names) - _SAVED_MODEL_NAMES)
     if others or (names and "saved_model.pb" not in names):
         raise OutputError(
-            f"cannot write {folder}: it contains {(others or sorted(names))[0]}, which is no part "
-            "of an older SavedModel and would be lost; give a new folder with --saved_model_dir"
+            f"cannot write {shown(folder)}: it contains {(others or sorted(names))[0]}, which is "
+            "no part of an older SavedModel and would be lost; give a new folder with "
+            "--saved_model_dir"
         )
 
 
@@ -217,7 +228,7 @@ def intermediate_writer(builder: ClassifierBuilder) -> Callable[[int, FinalLayer
 
 
 def write_classifier(
-    files: OutputSet, builder: ClassifierBuilder, layer: FinalLayer, tested: Evaluation
+    files: Outputs, builder: ClassifierBuilder, layer: FinalLayer, tested: Evaluation
 ) -> dict[str, Path]:
     """Stage everything but the report, and return kind of output to path; nothing is replaced yet.
 
@@ -292,9 +303,9 @@ def earlier_report(graph: Path) -> Path | None:
 def _reported_outputs(path: Path) -> dict[str, Any]:
     """Return the paths of the outputs that a report lists; empty where it is none."""
     try:
-        content = path.read_bytes() if path.is_file() and not path.is_symlink() else b""
+        content = report_at(path)
         _, mark, rest = content.rpartition(_REPORT_MARK)
         outputs = json.loads(rest.partition(_REPORT_END)[0])["outputs"] if mark else {}
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+    except (OSError, StorageError, ValueError, KeyError, TypeError, RecursionError):
         return {}
     return outputs if isinstance(outputs, dict) else {}

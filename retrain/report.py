@@ -205,7 +205,7 @@ def _mistake_group(run: Run, group: MistakeRows, image: Callable[[int], TestImag
 
 def _link(run: Run, number: int) -> str | None:
     """Return the address of an image file for the report's page; None if there is none."""
-    path, page = run.inputs.images[number].path, run.options.report_path
+    path, page = run.inputs.images[number].file, run.options.report_path
     return None if path is None or page is None else file_link(path, page)
 
 
@@ -258,7 +258,7 @@ def _maps(run: Run, labels: dict[int, int]) -> HeatMaps:
 def _test_image(run: Run, maps: HeatMaps, found: Measured, row: int) -> TestImage:
     inputs, predictions, number = run.inputs, found.predictions, int(found.rows[row])
     labels = inputs.labels
-    path, thumbnail, heat_map = inputs.images[number].path, None, None
+    path, thumbnail, heat_map = inputs.images[number].file, None, None
     if path is not None:
         thumbnail, (heat_map,) = pictures(path, [maps.maps.get(number)])
     return TestImage(

@@ -24,6 +24,7 @@ from tlcli.notebook import (
     percent,
 )
 from tlcli.report.data import Advice, Curve, LabelFigures, SkippedFile
+from tlcli.storage.locations import shown
 from tlcli.text import counted, printable, table
 
 if TYPE_CHECKING:
@@ -152,7 +153,7 @@ class RetrainResult(AveragesByName):
             "preset": self.preset,
             "solver": self.solver,
             "backbone": self.backbone,
-            "outputs": {kind: str(path) for kind, path in self.outputs.items()},
+            "outputs": {kind: shown(path) for kind, path in self.outputs.items()},
             "seconds": {stage: round(value, 3) for stage, value in self.seconds.items()},
             "cache": self.cache,
             "split": self.split,
@@ -217,7 +218,7 @@ class RetrainResult(AveragesByName):
             (row.label, *(getattr(row, name) for name in _COUNTS), *_percents(row))
             for row in list(self.labels.values())[:ROWS_SHOWN]
         ]
-        outputs = [(kind, str(path)) for kind, path in self.outputs.items()]
+        outputs = [(kind, shown(path)) for kind, path in self.outputs.items()]
         end = self.confusion._repr_html_() if self.confusion.cells else ""
         if self.cross_validation is not None:
             end = block(_cross_sentence(self.cross_validation, self.confusion)) + end
@@ -254,11 +255,11 @@ class RetrainResult(AveragesByName):
         lines += ["", *_label_table(self.labels)]
         if self.skipped:
             lines += ["", f"Skipped {len(self.skipped)} unreadable:"]
-            shown = self.skipped[:_SKIPPED_SHOWN]
-            lines += [f"  {printable(skipped.path)}: {skipped.reason}" for skipped in shown]
-            if len(self.skipped) > len(shown):
-                lines.append(f"  and {len(self.skipped) - len(shown)} more")
-        outputs = [(kind, str(path)) for kind, path in self.outputs.items()]
+            listed = self.skipped[:_SKIPPED_SHOWN]
+            lines += [f"  {printable(skipped.path)}: {skipped.reason}" for skipped in listed]
+            if len(self.skipped) > len(listed):
+                lines.append(f"  and {len(self.skipped) - len(listed)} more")
+        outputs = [(kind, shown(path)) for kind, path in self.outputs.items()]
         lines += ["", "Outputs:", *(f"  {line}" for line in table(outputs, right=()))]
         lines += ["", *map(printable, self.usage.lines())]
         if self.advice:
@@ -302,23 +303,25 @@ def next_command(result: RetrainResult, program: str = "tlcli") -> str | None:
     if graph is None or result.final_layer_only or result.example is None:
         return None
     # A name that begins like an option would be one after a space.
-    options = shlex.join(["label", f"--graph={graph}", f"--image={result.example}"])
+    options = shlex.join(["label", f"--graph={shown(graph)}", f"--image={shown(result.example)}"])
     return f"{program} {options}"
 
 
 def _label_table(labels: dict[str, LabelFigures]) -> list[str]:
-    shown = list(labels.values())
-    if len(shown) > LABELS_SHOWN:
+    listed = list(labels.values())
+    if len(listed) > LABELS_SHOWN:
         # Labels without a test image come last.
-        shown.sort(key=lambda row: [2.0 if x is None else x for x in (row.recall, row.precision)])
-        shown = shown[:LABELS_SHOWN]
+        listed.sort(key=lambda row: [2.0 if x is None else x for x in (row.recall, row.precision)])
+        listed = listed[:LABELS_SHOWN]
     rows: list[Sequence[str]] = [("label", *_COUNTS, *_FRACTIONS)]
-    for row in shown:
+    for row in listed:
         counts = (str(getattr(row, name)) for name in _COUNTS)
         rows.append((row.label, *counts, *_percents(row)))
     lines = table(rows)
-    if len(shown) < len(labels):
-        lines.append(f"and {counted(len(labels) - len(shown), 'more label')}, found no less often.")
+    if len(listed) < len(labels):
+        lines.append(
+            f"and {counted(len(labels) - len(listed), 'more label')}, found no less often."
+        )
     return lines
 
 

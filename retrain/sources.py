@@ -34,6 +34,9 @@ Vectors = npt.NDArray[np.float32]
 # With fewer training images of a label, one more or less changes what is learned.
 _FEW_IMAGES = 5
 _LABELS_SHOWN = 5
+# What a warning of duplicates names; the report holds all of them.
+_GROUPS_SHOWN = 20
+_NAMES_SHOWN = 10
 
 
 @dataclass(frozen=True)
@@ -317,6 +320,18 @@ def warn_of_few(labels: Sequence[str], training: Sequence[int]) -> None:
             joined(named) if not more else ", ".join(named),
             more,
         )
+
+
+def warn_of_duplicates(groups: Sequence[Sequence[str]]) -> None:
+    """Warn of images that have the same content and different labels, group by group."""
+    for group in groups[:_GROUPS_SHOWN]:
+        more = f" and {len(group) - _NAMES_SHOWN} more" if len(group) > _NAMES_SHOWN else ""
+        names = ", ".join(group[:_NAMES_SHOWN])
+        logger.warning("the same image has different labels: %s%s", names, more)
+    if len(groups) > _GROUPS_SHOWN:
+        rest = len(groups) - _GROUPS_SHOWN
+        have = "image has" if rest == 1 else "images have"
+        logger.warning("%d more %s different labels; the report lists them", rest, have)
 
 
 def in_its_precision(

@@ -169,7 +169,7 @@ def _tested_rows(inputs: Inputs, options: RetrainOptions) -> Rows:
 
 def _shown(inputs: Inputs, row: int) -> str:
     image = inputs.images[row]
-    return image.name if image.path is None else str(image.path)
+    return image.shown
 
 
 def _log(tests: Tests, options: RetrainOptions) -> None:

@@ -20,6 +20,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from tlcli.text import redacted
+
 BELOW_MINIMUM = 3  # the accuracy is below --min_accuracy
 INTERRUPTED = 130  # by SIGINT, which is Ctrl-C
 TERMINATED = 143  # by SIGTERM
@@ -29,6 +31,10 @@ class TlcliError(Exception):
     """Base of all errors raised on purpose; ``str()`` is the sentence for the user."""
 
     exit_code = 1
+
+    def __str__(self) -> str:
+        # Whatever a message is made of, it has no credentials in it.
+        return redacted(super().__str__())
 
 
 class UsageError(TlcliError):
@@ -52,19 +58,23 @@ class StorageError(DataError):
         location: as messages show it, without secrets.
         reason: in a few words, without the location.
         is_absent: there is nothing at the location.
+        is_passing: the same may work later, as after a broken connection.
     """
 
-    def __init__(self, location: str, reason: str, *, is_absent: bool = False) -> None:
+    def __init__(
+        self, location: str, reason: str, *, is_absent: bool = False, is_passing: bool = False
+    ) -> None:
         super().__init__(f"{location} cannot be read: {reason}")
-        self.location, self.reason, self.is_absent = location, reason, is_absent
+        self.location, self.reason = location, reason
+        self.is_absent, self.is_passing = is_absent, is_passing
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Errors of workers are sent to the process that started them.
-        return _storage_error, (self.location, self.reason, self.is_absent)
+        return _storage_error, (self.location, self.reason, self.is_absent, self.is_passing)
 
 
-def _storage_error(location: str, reason: str, is_absent: bool) -> StorageError:
-    return StorageError(location, reason, is_absent=is_absent)
+def _storage_error(location: str, reason: str, is_absent: bool, is_passing: bool) -> StorageError:
+    return StorageError(location, reason, is_absent=is_absent, is_passing=is_passing)
 
 
 class BackboneError(TlcliError):

@@ -25,7 +25,7 @@ import click
 from tlcli.errors import INTERRUPTED, TERMINATED, TlcliError
 from tlcli.runtime.watchdog import watchdog
 from tlcli.system.memory import bound_memory
-from tlcli.text import harmless
+from tlcli.text import harmless, redacted
 
 if TYPE_CHECKING:
     from tlcli.progress import Bar, Progress
@@ -160,7 +160,7 @@ class _LineFormatter(logging.Formatter):
     """
 
     def format(self, record: logging.LogRecord) -> str:
-        message = harmless(record.getMessage())
+        message = harmless(redacted(record.getMessage()))
         if record.levelno >= logging.WARNING:
             return f"{record.levelname.capitalize()}: {message}"
         return message
@@ -176,7 +176,7 @@ def fail(error: BaseException, code: int) -> NoReturn:
     if is_debugging():
         traceback.print_exception(error)
     text = " ".join(str(error).split("\n")) or type(error).__name__
-    click.echo(f"Error: {harmless(text)}", err=True)
+    click.echo(f"Error: {harmless(redacted(text))}", err=True)
     leave(code)
 
 

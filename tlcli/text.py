@@ -1,4 +1,4 @@
-"""Tables of plain text whose columns stand straight in every script."""
+"""Text for people: tables whose columns stand straight in every script, URLs without secrets."""
 
 from __future__ import annotations
 
@@ -9,7 +9,16 @@ from pathlib import PurePath
 
 # The letter of a Windows drive is no scheme.
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
+_SCHEMES = "s3a?|gs|gcs|hdfs|https?"
+# Also with one slash, which is what `Path` makes of two.
+_READABLE = re.compile(f"(?:{_SCHEMES}):/", re.IGNORECASE)
+_ONE_SLASH = re.compile(rf"(?<![\w/:.])({_SCHEMES}):/(?!/)", re.IGNORECASE)
+_USER = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://)[^\s/@'\"]*@")
+_QUERY = re.compile(r"(https?://[^\s?#'\"]*)[?#][^\s'\"]*", re.IGNORECASE)
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # except for tab and line feed
+
+KNOWN_URLS = "s3://, gs://, hdfs://, http:// and https://"
+"""The schemes that can be read, for messages."""
 
 
 def display_width(text: str) -> int:
@@ -69,6 +78,22 @@ def url_of_path(path: PurePath) -> str:
     """Return a URL with the slash that it lost as a path."""
     scheme, _, rest = path.as_posix().partition(":")
     return f"{scheme}://{rest.lstrip('/')}"
+
+
+def is_readable_url(text: str) -> bool:
+    """Return whether text is a URL of something that can be read, with one slash or two."""
+    return _READABLE.match(text) is not None
+
+
+def redacted(text: str) -> str:
+    """Return text with its URLs as people may see them.
+
+    User names, passwords and queries are replaced, as the query of a signed URL is a credential.
+    A slash that a `Path` lost is restored.
+    """
+    if ":/" not in text:
+        return text
+    return _QUERY.sub(r"\1?...", _USER.sub(r"\1***@", _ONE_SLASH.sub(r"\1://", text)))
 
 
 def joined(names: Sequence[str]) -> str:

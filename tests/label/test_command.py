@@ -293,7 +293,7 @@ def test_what_cannot_be_labelled_says_what_to_do(trained: Trained, tmp_path: Pat
     heic = ROOT / "tests" / "core" / "images" / "heic" / "plain.heic"
     (tmp_path / "list").write_text(f'"{heic}"\n')
     run = tlcli(
-        *("label", "@list", "https://x.org/1.jpg", "photos.zip", "list.csv"),
+        *("label", "@list", "ftp://x.org/1.jpg", "photos.zip", "list.csv"),
         *("--graph", trained.graph, "--format", "jsonl"),
         cwd=tmp_path, cache=trained.cache,
     )  # fmt: skip
@@ -301,7 +301,7 @@ def test_what_cannot_be_labelled_says_what_to_do(trained: Trained, tmp_path: Pat
     found = [json.loads(line) for line in run.out.splitlines()]
     assert (found[0]["image"], len(found[0]["predictions"])) == (str(heic), 2)
     assert [each["error"].partition(":")[0] for each in found[1:]] == [
-        "a URL, and nothing is fetched",
+        "a URL of an unknown kind",
         "an archive",
         "a table",
     ]

@@ -20,6 +20,7 @@ from tlcli.core.classifier.classifier import Classifier, ImageInput
 from tlcli.core.data.image_files import NoImage
 from tlcli.core.images.preprocessing import Preprocessing
 from tlcli.errors import DataError, GraphError
+from tlcli.text import KNOWN_URLS
 
 
 @pytest.fixture
@@ -206,10 +207,10 @@ def test_scores_below_0_are_written_unless_a_threshold_is_given(tree: Path) -> N
 def test_what_is_no_image_says_what_to_do(tmp_path: Path) -> None:
     found = [
         (str(path), path.reason if isinstance(path, NoImage) else None)
-        for path in Images(["https://x.org/1.jpg", "a.zip", "b.tar.gz", "c.csv", "d.jpg", "e"])
+        for path in Images(["ftp://x.org/1.jpg", "a.zip", "b.tar.gz", "c.csv", "d.jpg", "e"])
     ]
     assert found == [
-        ("https://x.org/1.jpg", "a URL, and nothing is fetched: download it and give the file"),
+        ("ftp://x.org/1.jpg", f"a URL of an unknown kind: known are {KNOWN_URLS}"),
         ("a.zip", "an archive: unpack it and give the folder"),
         ("b.tar.gz", "an archive: unpack it and give the folder"),
         (

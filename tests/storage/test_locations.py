@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tlcli.storage.locations import below, bucket_and_key, is_url, redacted, scheme_of, text_of
+from tlcli.storage.locations import below, bucket_and_key, is_url, scheme_of, text_of
+from tlcli.text import redacted
 
 
 @pytest.mark.parametrize(
@@ -42,11 +43,13 @@ def test_parts() -> None:
     ("text", "safe"),
     [
         ("https://me:word@host/a.jpg", "https://***@host/a.jpg"),
-        ("https:/me:word@host/a.jpg", "https:/***@host/a.jpg"),
+        ("https:/me:word@host/a.jpg", "https://***@host/a.jpg"),
         ("https://host/a.jpg?X-Amz-Signature=1", "https://host/a.jpg?..."),
         ("see https://host/a?b=1 and s3://key:word@b/k", "see https://host/a?... and s3://***@b/k"),
         ("s3://b/what?/a@b.jpg", "s3://b/what?/a@b.jpg"),
         ("photos/a@b.jpg?", "photos/a@b.jpg?"),
+        ("no folder s3:/b/k; gs:/b", "no folder s3://b/k; gs://b"),
+        ("C:/photos and ask:/x", "C:/photos and ask:/x"),
     ],
 )
 def test_secrets_are_not_shown(text: str, safe: str) -> None:

@@ -15,6 +15,8 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
+from tlcli.text import redacted
+
 
 @functools.cache
 def program() -> str:
@@ -65,4 +67,5 @@ def command_line(context: click.Context, program: str = "tlcli", **changed: Any)
     if any(argument.startswith("-") for argument in arguments):
         arguments.insert(0, "--")
     path = context.command_path.partition(" ")[2]
-    return " ".join([program, path, *map(shlex.quote, [*options, *arguments])])
+    shown = [redacted(each) for each in (*options, *arguments)]
+    return " ".join([program, path, *map(shlex.quote, shown)])

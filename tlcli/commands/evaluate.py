@@ -26,6 +26,7 @@ from tlcli.commands.options import (
     log_options,
 )
 from tlcli.errors import BELOW_MINIMUM, GraphError
+from tlcli.storage.locations import shown
 from tlcli.terminal import (
     CONTEXT_SETTINGS,
     is_plain,
@@ -147,7 +148,7 @@ def command(
     from tlcli.core.classifier.loading import load
     from tlcli.core.data.held_out import images_to_evaluate
     from tlcli.core.evaluation import accuracy_tables
-    from tlcli.system.atomic_files import write_bytes
+    from tlcli.storage.objects import write
 
     if compare is not None and not compare.exists():
         raise GraphError(f"there is no graph at {compare}; check --compare")
@@ -188,9 +189,9 @@ def command(
         text = accuracy_tables.to_text(accuracy, comparison) + "\n"
     write_any_name(sys.stdout)
     if output is not None:
-        write_bytes(output, text.encode("utf-8", "surrogateescape"))
+        write(output, text.encode("utf-8", "surrogateescape"))
         click.echo("\n".join(accuracy_tables.headlines(accuracy, comparison)))
-        click.echo(f"Written: {output}")
+        click.echo(f"Written: {shown(output)}")
     else:
         if output_format == "text" and accuracy.misclassified:
             changed = {"output": "evaluation.html", "output_format": None}

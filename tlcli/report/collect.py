@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tlcli.arrays import Array
+from tlcli.storage.locations import is_url, shown
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -102,6 +103,10 @@ def file_link(file: Path | str, page: Path | str) -> str:
     It is relative where both have a folder in common, so that the folder can be moved, else
     absolute.
     """
+    if is_url(file):
+        return shown(file)
+    if is_url(page):
+        return Path(os.path.abspath(file)).as_uri()  # noqa: PTH100
     # Not resolved: a link among the folders moves with them.
     target, start = (Path(os.path.abspath(each)) for each in (file, page))  # noqa: PTH100
     # The root, and on other systems the drive, do not move.

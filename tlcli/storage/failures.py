@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import errno
+from typing import NamedTuple
 
-from tlcli.storage.locations import bucket_and_key, redacted, scheme_of
+from tlcli.errors import StorageError
+from tlcli.storage.locations import bucket_and_key, scheme_of, shown
+from tlcli.text import redacted
 
 _EXTRAS = {
     "s3": "pip install 'tlcli[s3]'",
@@ -44,38 +47,66 @@ _LOGIN = {
 }
 
 
-def explain(error: BaseException, location: str) -> tuple[str, bool]:
-    """Return why a location cannot be used, and whether that is because nothing is there.
+class Failure(NamedTuple):
+    """Why a location cannot be used.
 
-    The reason contains neither the location nor a secret.
+    Attributes:
+        reason: without the location and without secrets.
+        is_absent: nothing is there.
+        is_passing: the same may work later, or with other settings of this machine.
     """
+
+    reason: str
+    is_absent: bool = False
+    is_passing: bool = False
+
+
+def explain(error: BaseException, location: str) -> Failure:
+    """Return what an error of a client library means."""
     scheme = scheme_of(location)
     causes = _causes(error)
     names = {type(each).__name__ for each in causes}
     text = " ".join(" ".join(map(str, causes)).split())
     if any(isinstance(each, ImportError) for each in causes):
-        return f"{scheme}:// needs another package: {_EXTRAS.get(scheme, scheme)}", False
+        need = f"{scheme}:// needs another package: {_EXTRAS.get(scheme, scheme)}"
+        return Failure(need, is_passing=True)
     if names & _NO_CREDENTIALS:
-        return f"no valid credentials are found; {_LOGIN.get(scheme, 'log in')}", False
+        login = _LOGIN.get(scheme, "log in")
+        return Failure(f"no valid credentials are found; {login}", is_passing=True)
     if any(isinstance(each, FileNotFoundError) for each in causes):
         if "bucket" in text.lower() and "does not exist" in text:
             bucket = bucket_and_key(location)[0]
-            return f"there is no bucket {bucket!r}; check the name, and the account", True
-        return "there is no such object", True
+            return Failure(f"there is no bucket {bucket!r}; check the name, and the account", True)
+        return Failure("there is no such object", True)
     if any(isinstance(each, PermissionError) for each in causes) or "Forbidden" in text:
-        return (
+        return Failure(
             "access is denied; check the credentials, and the permissions that they give on this "
-            "bucket",
-            False,
+            "bucket"
         )
     if names & _UNREACHABLE:
-        return "the server cannot be reached; check the network, the proxy and the address", False
+        return Failure(
+            "the server cannot be reached; check the network, the proxy and the address",
+            is_passing=True,
+        )
     throttled = any(isinstance(each, OSError) and each.errno in _THROTTLED for each in causes)
     if throttled or "SlowDown" in text or " 503" in text or " 429" in text:
-        return "the server is overloaded (503) in spite of several attempts; try later", False
+        return Failure(
+            "the server is overloaded (503) in spite of several attempts; try later",
+            is_passing=True,
+        )
     if names & _BROKEN:
-        return "the connection broke in spite of several attempts; try again", False
-    return redacted(str(error).split("\n")[0][:300]) or type(error).__name__, False
+        return Failure(
+            "the connection broke in spite of several attempts; try again", is_passing=True
+        )
+    return Failure(redacted(str(error).split("\n")[0][:300]) or type(error).__name__)
+
+
+def as_storage_error(error: BaseException, location: str) -> StorageError:
+    """Return the error of reading that an error of a client library means."""
+    found = explain(error, location)
+    return StorageError(
+        shown(location), found.reason, is_absent=found.is_absent, is_passing=found.is_passing
+    )
 
 
 def _causes(error: BaseException) -> list[BaseException]:

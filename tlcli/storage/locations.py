@@ -6,18 +6,9 @@ An `Entry` is a location with what a listing said of it.
 from __future__ import annotations
 
 import os
-import re
 from pathlib import PurePath
 
-from tlcli.text import url_of_path
-
-# Also with one slash, which is what `Path` makes of two.
-_URL = re.compile(r"(?:s3a?|gs|gcs|hdfs|https?):/", re.IGNORECASE)
-_USER = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*:/{1,2})[^\s/@'\"]*@")
-_QUERY = re.compile(r"(https?:/{1,2}[^\s?#'\"]*)[?#][^\s'\"]*", re.IGNORECASE)
-
-KNOWN = "s3://, gs://, hdfs://, http:// and https://"
-"""The schemes that can be read, for messages."""
+from tlcli.text import is_readable_url, redacted, url_of_path
 
 Location = str | PurePath
 """A path or a URL; a `Path` of a URL has lost one of its slashes."""
@@ -54,7 +45,7 @@ class Entry(str):
 def is_url(location: Location) -> bool:
     """Return whether a location is the URL of something that can be read."""
     text = location if isinstance(location, str) else location.as_posix()
-    return _URL.match(text) is not None
+    return is_readable_url(text)
 
 
 def text_of(location: Location) -> str:
@@ -85,16 +76,6 @@ def below(location: Location, name: str) -> str:
     return os.path.join(location, name)  # noqa: PTH118
 
 
-def redacted(text: str) -> str:
-    """Return text with the secrets of its URLs replaced: user names, passwords and queries.
-
-    The query of a signed URL is a credential.
-    """
-    if ":/" not in text:
-        return text
-    return _QUERY.sub(r"\1?...", _USER.sub(r"\1***@", text))
-
-
 def shown(location: Location) -> str:
     """Return a location as messages, cards and reports write it: without secrets."""
-    return redacted(text_of(location))
+    return redacted(text_of(location)) if is_url(location) else os.fspath(location)

@@ -70,11 +70,17 @@ def exists(location: Location) -> bool:
     return scheme_of(text_of(location)) != "http" and any(True for _ in entries(location))
 
 
-def read(location: Location, limit: int = LARGEST) -> bytes:
+def read(location: Location, limit: int = LARGEST, *, keep: bool = False) -> bytes:
     """Return the content of a file or an object, all of it.
 
     Throttling and broken connections are retried by the client library. What arrives is compared
     with the size that the server, or an `Entry`, gave for it.
+
+    Args:
+        location: of the file or object.
+        limit: in bytes.
+        keep: the same object will be read once more: its content stays in memory until then,
+            where `recent` has room for it.
 
     Raises:
         StorageError: it cannot be read, is larger than ``limit``, or did not arrive whole.
@@ -82,9 +88,15 @@ def read(location: Location, limit: int = LARGEST) -> bytes:
     text = text_of(location)
     scheme = scheme_of(text)
     if scheme:
-        from tlcli.storage import remote
+        from tlcli.storage import recent, remote
 
-        return remote.read(location if isinstance(location, Entry) else Entry(text), scheme, limit)
+        content = recent.take(text)
+        if content is None:
+            known = location if isinstance(location, Entry) else Entry(text)
+            content = remote.read(known, scheme, limit)
+        if keep:
+            recent.put(text, content)
+        return content
     try:
         return read_regular(Path(text), limit)
     except (OSError, ValueError) as error:
@@ -120,6 +132,18 @@ def write(location: Location, content: bytes | Iterable[bytes]) -> None:
             file.write(part)
         file.flush()
         os.fsync(file.fileno())
+
+
+def check_writable(folder: Location) -> None:
+    """Check that objects can be written below a URL, as far as that leaves no trace there.
+
+    Raises:
+        OutputError: they cannot.
+    """
+    from tlcli.storage import remote
+
+    text = text_of(folder)
+    remote.check_writable(text, scheme_of(text))
 
 
 def remove(location: Location) -> None:

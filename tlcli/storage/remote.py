@@ -6,12 +6,12 @@ import functools
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from typing import Any
 
 from tlcli.errors import OutputError, StorageError
 from tlcli.storage import web
-from tlcli.storage.failures import explain
+from tlcli.storage.failures import as_storage_error, explain
 from tlcli.storage.locations import Entry, bucket_and_key, shown
 
 CONNECTIONS = 32
@@ -115,12 +115,17 @@ def read(entry_of: Entry, scheme: str, limit: int) -> bytes:
     location = entry_of.location
     size = entry_of.size
     with _explained(location):
+        files, path = _opened(location, scheme)
         if size is None:
-            size = _ENTRIES[scheme](location).size
+            try:
+                size = _ENTRIES[scheme](location).size
+            except FileNotFoundError:
+                # The answer has no content that names what is absent; that of reading has.
+                files.cat_file(path)
+                raise
         assert size is not None
         if size > limit:
             raise StorageError(shown(location), f"it is larger than {limit >> 20} MB")
-        files, path = _opened(location, scheme)
         content: bytes = files.cat_file(path) if size else b""
     if len(content) != size:
         raise StorageError(
@@ -160,6 +165,25 @@ def _give_up(files: Any, file: Any, target: str, scheme: str) -> None:
     file.closed = True
 
 
+def check_writable(folder: str, scheme: str) -> None:
+    """Check that objects can be written below a URL; see `objects.check_writable`."""
+    if scheme == "http":
+        raise OutputError(f"cannot write {shown(folder)}: web servers are read only")
+    with _writing(folder):
+        if scheme == "s3":
+            # An upload that is begun and given up needs the same permission, and is no object.
+            bucket, prefix = _prefix(folder)
+            which = {"Bucket": bucket, "Key": f"{prefix}.tlcli-check"}
+            begun = _filesystem("s3").call_s3("create_multipart_upload", **which)
+            with suppress(Exception):  # some may write and not give up; the server removes it
+                _filesystem("s3").call_s3(
+                    "abort_multipart_upload", UploadId=begun["UploadId"], **which
+                )
+        else:
+            with suppress(FileNotFoundError) if scheme == "hdfs" else nullcontext():
+                next(_LISTS[scheme](folder), None)
+
+
 def remove(location: str, scheme: str) -> None:
     """Remove an object; see `objects.remove`."""
     if scheme == "http":
@@ -177,8 +201,7 @@ def _explained(location: str) -> Iterator[None]:
     except (StorageError, GeneratorExit):
         raise
     except Exception as error:
-        reason, is_absent = explain(error, location)
-        raise StorageError(shown(location), reason, is_absent=is_absent) from error
+        raise as_storage_error(error, location) from error
 
 
 @contextmanager
@@ -189,7 +212,7 @@ def _writing(location: str) -> Iterator[None]:
     except OutputError:
         raise
     except Exception as error:
-        reason, _ = explain(error, location)
+        reason = explain(error, location).reason
         raise OutputError(f"cannot write {shown(location)}: {reason}") from error
 
 

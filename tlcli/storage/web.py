@@ -8,7 +8,7 @@ import time
 from typing import Any
 
 from tlcli.errors import StorageError
-from tlcli.storage.failures import explain
+from tlcli.storage.failures import as_storage_error
 from tlcli.storage.locations import Entry, shown
 
 # Seconds for the connection, and between two bytes.
@@ -38,8 +38,7 @@ def read(found: Entry, limit: int) -> bytes:
         # The retries of urllib3 end where the content begins.
         except (requests.exceptions.ChunkedEncodingError, requests.exceptions.ConnectionError) as e:
             if attempt + 1 == _ATTEMPTS:
-                reason, _ = explain(e, found.location)
-                raise StorageError(shown(found.location), reason) from e
+                raise as_storage_error(e, found.location) from e
             time.sleep(0.1 * 2**attempt)
     raise AssertionError("the loop returns or raises")
 
@@ -76,8 +75,7 @@ def _asked(method: str, location: str) -> Any:
     except requests.exceptions.ChunkedEncodingError:
         raise
     except (requests.exceptions.RequestException, ValueError) as error:
-        reason, _ = explain(error, location)
-        raise StorageError(shown(location), reason) from error
+        raise as_storage_error(error, location) from error
 
 
 def _check(answer: Any, location: str) -> None:
@@ -87,9 +85,8 @@ def _check(answer: Any, location: str) -> None:
     if code in _DENIED:
         raise StorageError(shown(location), f"access is denied ({code}); check the credentials")
     if code in _RETRIED:
-        raise StorageError(
-            shown(location), f"the server fails ({code}) in spite of several attempts; try later"
-        )
+        reason = f"the server fails ({code}) in spite of several attempts; try later"
+        raise StorageError(shown(location), reason, is_passing=True)
     if code != 200:
         raise StorageError(shown(location), f"the server answers {code}")
 
@@ -98,7 +95,8 @@ def _entry(answer: Any, location: str) -> Entry:
     heads = answer.headers
     size = heads.get("Content-Length", "")
     encoded = heads.get("Content-Encoding", "identity") != "identity"
-    change = heads.get("ETag") or heads.get("Last-Modified") or ""
+    # Addresses are remembered without their queries, which may tell files of one age apart.
+    change = heads.get("ETag") or ("" if "?" in location else heads.get("Last-Modified")) or ""
     return Entry(location, int(size) if size.isdigit() and not encoded else None, change)
 
 

@@ -218,7 +218,7 @@ def test_threads_that_decode_run_the_network_too(
     for number, row in enumerate([*range(40), *range(41, 81)]):
         mean = np.array([number, 2 * number % 256, 255 - number]) / 255
         np.testing.assert_allclose(found.vectors[row], mean, atol=1e-5)
-    assert list(found.failures) == [tmp_path / "bad.png"]
+    assert list(found.failures) == [str(tmp_path / "bad.png")]
     assert (found.computed, stored(store, requests)) == (80, 80)
     assert compute(backbone(), requests, store).hits == 80
 

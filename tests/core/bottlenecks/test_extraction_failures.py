@@ -37,9 +37,9 @@ def test_a_bad_image_takes_no_other_with_it(
     found = compute(backbone(), [bad, *good, absent, copy], store)
     assert found.computed == 10
     assert found.found.tolist() == [False, *[True] * 10, False, False]
-    assert set(found.failures) == {bad.path, copy.path, absent.path}
-    assert "no such file" in found.failures[absent.path]
-    assert store.failures([bad.content]) == {bad.content: found.failures[bad.path]}
+    assert set(found.failures) == {str(each.path) for each in (bad, copy, absent)}
+    assert "no such file" in found.failures[str(absent.path)]
+    assert store.failures([bad.content]) == {bad.content: found.failures[str(bad.path)]}
     assert store.failures([absent.content]) == {}  # it may come back
 
 
@@ -75,7 +75,7 @@ def test_an_accident_is_not_remembered(
 
     monkeypatch.setattr(extraction.Preprocessing, "read", read)
     found = compute(backbone(), requests, store)
-    assert list(found.failures) == [requests[1].path]
+    assert list(found.failures) == [str(requests[1].path)]
     assert store.failures([requests[1].content]) == {}
     assert found.computed == 2
 
@@ -99,7 +99,7 @@ def test_a_file_that_changed_meanwhile_is_not_stored_under_its_old_content(
     (request,) = pictures(tmp_path, 1)
     request.path.write_bytes(picture(99))
     found = compute(backbone(), [request], store)
-    assert "changed" in found.failures[request.path]
+    assert "changed" in found.failures[str(request.path)]
     assert (stored(store, [request]), store.failures([request.content])) == (0, {})
 
 
@@ -111,7 +111,7 @@ def test_a_giant_file_is_not_taken_into_memory(
 ) -> None:
     monkeypatch.setattr(decode_jobs, "LARGEST_FILE", 10)
     (request,) = pictures(tmp_path, 1)
-    assert "larger than" in compute(backbone(), [request], store).failures[request.path]
+    assert "larger than" in compute(backbone(), [request], store).failures[str(request.path)]
 
 
 @pytest.mark.parametrize("number", [np.nan, np.inf, -np.inf])

@@ -258,7 +258,9 @@ def test_what_is_neither_folder_nor_archive(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(content)
         with pytest.raises(UsageError, match=reason):
             as_folder(tmp_path / name)
-    with pytest.raises(UsageError, match=r"https://x.org/photos.zip is a URL, and nothing is fet"):
+    with pytest.raises(UsageError, match=r"https://x.org/photos.zip is an archive; downl"):
         as_folder(Path("https://x.org/photos.zip"))
+    with pytest.raises(UsageError, match=r"ftp://x.org/photos is a URL of an unknown kind"):
+        as_folder(Path("ftp://x.org/photos"))
     assert as_folder(tmp_path) == tmp_path
     assert as_folder(tmp_path / "absent") == tmp_path / "absent"

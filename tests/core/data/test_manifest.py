@@ -95,8 +95,7 @@ def test_numbers_are_labels_and_other_scripts_stay(tmp_path: Path) -> None:
     [
         ("path,label\n1.jpg,a\n,b\n", 3, "the path is empty"),
         ("path,label\n1.jpg,a\n2.jpg,\n", 3, "the label is empty"),
-        ("path,label\n1.jpg,a\nhttps://x.org/2.jpg,b\n", 3, "is a URL, and images are not fetched"),
-        ("path,label\n1.jpg,a\ns3://bucket/2.jpg,b\n", 3, "is a URL"),
+        ("path,label\n1.jpg,a\nftp://x.org/2.jpg,b\n", 3, "is a URL of an unknown kind; known"),
         ("path,label\n1.jpg,a|b\n", 2, "a|b are several labels, and each image has one here"),
         ('{"path": "1.jpg", "label": ["a", "b"]}', 1, "a|b are several labels"),
         ("path,label,split\n1.jpg,a,train\n2.jpg,b,held\n", 3, "the split 'held' is unknown"),
@@ -150,7 +149,7 @@ def test_what_is_no_manifest(tmp_path: Path, content: str | bytes, reason: str) 
 def test_what_names_no_manifest(tmp_path: Path) -> None:
     for given, reason in (
         (tmp_path, "is a folder; give it as --image_dir"),
-        (Path("https://x.org/list.csv"), "https://x.org/list.csv is a URL, and nothing is fetched"),
+        (Path("ftp://x.org/list.csv"), "ftp://x.org/list.csv is a URL of an unknown kind"),
         (tmp_path / "absent.csv", "cannot be read: no such file"),
     ):
         with pytest.raises(TlcliError, match=reason):

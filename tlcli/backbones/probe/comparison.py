@@ -106,7 +106,7 @@ def compare_modules(
         requests, targets, names, skipped = [], [], [], []
         for image, file, content in zip(chosen, files, contents, strict=True):
             if isinstance(content, ImageError):
-                skipped.append((str(file), str(content)))
+                skipped.append((image.shown, str(content)))
                 continue
             requests.append(Request(file, content))
             targets.append(image.label)
@@ -136,7 +136,7 @@ def compare_modules(
         )
     measured.sort(key=order)
     failed = [each for each in candidates if each.accuracy is None]
-    skipped += [(str(path), reason) for path, reason in probe.failures.items()]
+    skipped += list(probe.failures.items())
     best, quick = measured[0], faster(measured)
     tested = 0 if best.right is None else len(best.right)
     return ModuleComparison(
@@ -165,7 +165,7 @@ class _Probe:
     ) -> None:
         self._settings, self._store = settings, store
         self._requests, self._images = requests, images
-        self.failures: dict[Path, str] = {}
+        self.failures: dict[str, str] = {}
 
     def measure(self, module: str, progress: Progress | None) -> Candidate:
         """Return how a backbone did.

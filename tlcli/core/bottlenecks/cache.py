@@ -7,6 +7,8 @@ length, wrong checksum, damaged file) is a miss, never an error.
 
 from __future__ import annotations
 
+import functools
+import logging
 import sqlite3
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
@@ -22,11 +24,25 @@ from tlcli.core.bottlenecks.cache_usage import mark_used
 from tlcli.core.images.preprocessing import PREPROCESSING_VERSION
 from tlcli.errors import ImageError
 from tlcli.progress import Progress
+from tlcli.storage.locations import is_url, shown
 from tlcli.system.cache_folders import bottleneck_folder
 from tlcli.system.closing import Closing
 from tlcli.system.gc_pause import gc_paused
 
+_log = logging.getLogger("tlcli")
 _LARGEST_VECTOR = 1 << 24
+
+
+@functools.cache
+def _on_this_machine(folder: Path) -> Path:
+    """Return a folder for the cache: SQLite needs a file that it can lock and change in place."""
+    if not is_url(folder):
+        return folder
+    _log.info(
+        "--bottleneck_dir %s is in a bucket, where no SQLite file can be: the cache is %s here",
+        *(shown(folder), bottleneck_folder()),
+    )
+    return bottleneck_folder()
 
 
 def _reader() -> str:
@@ -52,7 +68,7 @@ class BottleneckStore(Closing):
     """
 
     def __init__(self, folder: Path | None = None) -> None:
-        self.folder = bottleneck_folder() if folder is None else Path(folder)
+        self.folder = bottleneck_folder() if folder is None else _on_this_machine(Path(folder))
         self._database = StoreDatabase(self.folder)
         self.path = self._database.path
 

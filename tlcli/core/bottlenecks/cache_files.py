@@ -12,6 +12,7 @@ from tlcli.core.bottlenecks.cache_database import StoreDatabase, select_in
 from tlcli.core.data.content_hashes import STAGE, FileState, HashedFile, hash_files
 from tlcli.errors import ImageError
 from tlcli.progress import Progress
+from tlcli.storage.locations import is_url, shown
 
 
 def file_contents(
@@ -31,7 +32,10 @@ def file_contents(
     for start in range(0, total, files_at_once):
         part = paths[start : start + files_at_once]
         # Not by Path, which takes longer than looking at the file.
-        keys = [os.path.join(here, path) for path in part]  # noqa: PTH118
+        keys = [
+            shown(path) if is_url(path) else os.path.join(here, path)  # noqa: PTH118
+            for path in part
+        ]
 
         def report(done: int, start: int = start) -> None:
             if progress is not None:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tlcli.arrays import Array
 from tlcli.core.images.augmentation import Augmentation
 from tlcli.core.images.preprocessing import Preprocessing
 from tlcli.core.images.time_limits import SlowImageError
-from tlcli.errors import ImageError
+from tlcli.errors import ImageError, StorageError
+from tlcli.storage.ahead import read_ahead
+from tlcli.storage.locations import is_url, text_of
+from tlcli.storage.objects import read
 from tlcli.system.digests import sha256_bytes
 
 logger = logging.getLogger("tlcli")
@@ -28,6 +32,8 @@ class Job:
     # As given: a Path object for each would be most of a job's memory.
     paths: tuple[Path | str, ...]
     rows: tuple[int, ...]
+    # What was read ahead from the first path, where that is a URL.
+    ahead: bytes | StorageError | None = None
 
 
 @dataclass(frozen=True)
@@ -39,14 +45,26 @@ class Unreadable:
 
 
 def _read_file(job: Job) -> bytes | Unreadable:
-    """Return the job's content from the first of its files that still contains it."""
+    """Return the job's content from the first of its files that still contains it.
+
+    Raises:
+        StorageError: nothing can be read at this time from where the file is.
+    """
     reason = "no such file"
-    for path in map(Path, job.paths):
+    for each in job.paths:
         try:
-            if path.stat().st_size > LARGEST_FILE:
+            if is_url(each):
+                data = _object(job, each)
+            elif Path(each).stat().st_size > LARGEST_FILE:
                 reason = f"larger than {LARGEST_FILE >> 20} MB"
                 continue
-            data = path.read_bytes()
+            else:
+                data = Path(each).read_bytes()
+        except StorageError as error:
+            if error.is_passing:
+                raise
+            reason = error.reason
+            continue
         except OSError as error:
             reason = (error.strerror or str(error)).lower()
             continue
@@ -57,6 +75,24 @@ def _read_file(job: Job) -> bytes | Unreadable:
             return data
         reason = "the file was changed while it was read"
     return Unreadable(reason, remember=False)
+
+
+def _object(job: Job, location: Path | str) -> bytes:
+    if job.ahead is None or location != job.paths[0]:
+        return read(location, LARGEST_FILE)
+    if isinstance(job.ahead, StorageError):
+        raise job.ahead
+    return job.ahead
+
+
+def with_contents(jobs: Iterable[Job]) -> Iterator[Job]:
+    """Yield jobs; those of objects with their contents, which threads read ahead."""
+
+    def url(job: Job) -> str | None:
+        return text_of(job.paths[0]) if is_url(job.paths[0]) else None
+
+    for job, content in read_ahead(jobs, url):
+        yield job if content is None else replace(job, ahead=content)
 
 
 def decode(

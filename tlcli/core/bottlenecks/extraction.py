@@ -23,7 +23,7 @@ import numpy.typing as npt
 from tlcli.arrays import Array
 from tlcli.backbone import Backbone
 from tlcli.core.bottlenecks.cache import BottleneckStore
-from tlcli.core.bottlenecks.decode_jobs import Job, Unreadable, decode
+from tlcli.core.bottlenecks.decode_jobs import Job, Unreadable, decode, with_contents
 from tlcli.core.bottlenecks.engine_choice import backbone_engine
 from tlcli.core.bottlenecks.engines import BATCH_SIZE, BackboneEngine, Bfloat16Backbone
 from tlcli.core.images.augmentation import Augmentation
@@ -31,6 +31,7 @@ from tlcli.core.images.preprocessing import Preprocessing
 from tlcli.errors import BackboneError, CacheError, GraphError
 from tlcli.progress import Progress
 from tlcli.runtime.prefetch import Prefetcher
+from tlcli.storage.locations import shown
 from tlcli.system.cpus import available_cpus
 
 STAGE = "bottlenecks"
@@ -69,7 +70,7 @@ class Bottlenecks:
 
     vectors: npt.NDArray[np.float32]
     found: npt.NDArray[np.bool_]
-    failures: dict[Path, str] = field(default_factory=dict)
+    failures: dict[str, str] = field(default_factory=dict)
     hits: int = 0
     computed: int = 0
 
@@ -147,7 +148,7 @@ def _compute_parts(
             progress(stage, number * total + done, len(backbone.parts) * total)
 
         found.append(compute(part, requests, store, distortions, report))
-    failures: dict[Path, str] = {}
+    failures: dict[str, str] = {}
     for each in reversed(found):
         failures.update(each.failures)
     return Bottlenecks(
@@ -202,7 +203,7 @@ def _missing(requests: Sequence[Request], result: Bottlenecks) -> list[Job]:
 
 def _fail(result: Bottlenecks, job: Job, reason: str) -> None:
     for path in job.paths:
-        result.failures[Path(path)] = reason
+        result.failures[shown(path)] = reason
 
 
 class _Extraction:
@@ -229,7 +230,9 @@ class _Extraction:
 
     def run(self, jobs: Sequence[Job], total: int, progress: Progress) -> None:
         self._count = len(jobs)
-        prefetcher = Prefetcher(jobs, self._work, available_cpus(), BATCH_SIZE, self._group)
+        prefetcher = Prefetcher(
+            with_contents(jobs), self._work, available_cpus(), BATCH_SIZE, self._group
+        )
         try:
             self._run(prefetcher, total, progress)
         except BaseException:

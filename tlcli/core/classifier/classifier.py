@@ -15,7 +15,7 @@ from PIL import Image
 
 from tlcli.arrays import Array, Floats
 from tlcli.core.classifier.outputs import Prediction, Predictions, Score, Scores, activation_of
-from tlcli.core.data.image_files import ImageLike, as_list, named
+from tlcli.core.data.image_files import ImageLike, Named, as_list, fetched, named
 from tlcli.core.images.decoding import Source
 from tlcli.core.images.preprocessing import Preprocessing
 from tlcli.core.model_spec.input_spec import InputSpec
@@ -30,9 +30,6 @@ from tlcli.text import counted
 if TYPE_CHECKING:
     from tlcli.core.classifier.explanations import Explanation
     from tlcli.core.export.model_card import ModelCard
-
-_Named = tuple[str, "Source | ImageError"]
-"""What an image is called in predictions, and what can be read of it, or why nothing can."""
 
 # Decoding is fast compared to the network; more threads would only take its processors.
 _DECODERS = 4
@@ -226,7 +223,7 @@ class Classifier(Closing):
         Raises:
             GraphError: the graph cannot be run.
         """
-        given = named(images)
+        given = fetched(named(images))
         for (name, _), value in (
             self._pooled(given, self._engine)
             if isinstance(self._engine, LiteRTPool)
@@ -240,11 +237,11 @@ class Classifier(Closing):
                 yield name, None, "the model returned NaN or infinity"
 
     def _pooled(
-        self, images: Iterable[_Named], pool: LiteRTPool
-    ) -> Iterator[tuple[_Named, Array | ImageError]]:
+        self, images: Iterable[Named], pool: LiteRTPool
+    ) -> Iterator[tuple[Named, Array | ImageError]]:
         """Yield the scores of each image; the thread that decoded it runs it too."""
 
-        def work(group: Sequence[_Named]) -> Iterator[Array | ImageError]:
+        def work(group: Sequence[Named]) -> Iterator[Array | ImageError]:
             for pixels in [_attempt(self._read, image) for image in group]:
                 yield pixels if isinstance(pixels, ImageError) else _attempt(run, pixels)
 
@@ -261,10 +258,10 @@ class Classifier(Closing):
         prefetcher = Prefetcher(images, work, threads, group=lambda: _GROUP)
         return iter(prefetcher)
 
-    def _batched(self, images: Iterable[_Named]) -> Iterator[tuple[_Named, Array | ImageError]]:
+    def _batched(self, images: Iterable[Named]) -> Iterator[tuple[Named, Array | ImageError]]:
         """Yield the scores of each image; threads decode while the engine runs a batch."""
 
-        def work(group: Sequence[_Named]) -> Iterator[Array | ImageError]:
+        def work(group: Sequence[Named]) -> Iterator[Array | ImageError]:
             return (_attempt(self._read, image) for image in group)
 
         threads = min(_DECODERS, available_cpus())
@@ -347,7 +344,7 @@ class Classifier(Closing):
             return self._engine.run(batch, crowded)
         return self._engine.run(batch)
 
-    def _read(self, image: _Named) -> Array:
+    def _read(self, image: Named) -> Array:
         if isinstance(image[1], ImageError):
             raise image[1]
         return self._reader(image[1])

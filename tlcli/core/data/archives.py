@@ -27,7 +27,7 @@ from tlcli.system.atomic_files import atomic_path
 from tlcli.system.cache_folders import archive_folder, hold
 from tlcli.system.digests import sha256_file
 from tlcli.system.regular_files import is_folder, open_regular
-from tlcli.text import is_url, url_of_path
+from tlcli.text import KNOWN_URLS, is_readable_url, is_url, url_of_path
 
 _log = logging.getLogger("tlcli")
 
@@ -90,10 +90,16 @@ def as_folder(path: Path, into: Path | None = None) -> Path:
         UsageError: a URL, a table or an image in place of a folder.
         OutputError: there is no room for the files.
     """
+    if is_readable_url(str(path)):
+        if str(path).lower().endswith(ARCHIVE_SUFFIXES):
+            raise UsageError(
+                f"--image_dir {url_of_path(path)} is an archive; download it and give the file, or "
+                "unpack it there and give the folder"
+            )
+        return path
     if is_url(str(path)) and not path.exists():
         raise UsageError(
-            f"--image_dir {url_of_path(path)} is a URL, and nothing is fetched; download it "
-            "and give the folder or the archive"
+            f"--image_dir {url_of_path(path)} is a URL of an unknown kind; known are {KNOWN_URLS}"
         )
     if not path.is_file():
         return path

@@ -15,9 +15,12 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-from tlcli.errors import ImageError
+from tlcli.errors import ImageError, StorageError
+from tlcli.storage.ahead import READERS
+from tlcli.storage.locations import Entry, is_url, text_of
+from tlcli.storage.objects import entry, read
 from tlcli.system.cpus import available_cpus
-from tlcli.system.digests import add_file
+from tlcli.system.digests import add_file, sha256_bytes
 
 STAGE = "hashing"
 # A file that was written this recently may be written again within one tick of its clock.
@@ -68,6 +71,37 @@ def hash_file(path: Path) -> tuple[str, FileState | None]:
     return digest.hexdigest(), after if settled else None
 
 
+def hash_object(location: str, known: HashedFile | None) -> tuple[str, FileState | None]:
+    """Return the SHA-256 of an object, and its state if the server gives a mark of changes.
+
+    Args:
+        location: an `Entry` with its facts saves a request.
+        known: from an earlier time; an object in that state is not read.
+
+    Raises:
+        ImageError: it cannot be read; the reason alone.
+        StorageError: nothing can be read at this time.
+    """
+    try:
+        if object_state(location) is None:
+            location = entry(location) or location
+        state = object_state(location)
+        if state is not None and known is not None and known[0] == state:
+            return known[1], None
+        return sha256_bytes(read(location, keep=True)), state
+    except StorageError as error:
+        if error.is_passing:
+            raise
+        raise ImageError(error.reason) from error
+
+
+def object_state(location: Path | str) -> FileState | None:
+    """Return the state of an object by what is known of it; None where that is too little."""
+    if isinstance(location, Entry) and location.change and location.size is not None:
+        return FileState(location.size, 0, 0, location.change)
+    return None
+
+
 def _unreadable(error: OSError | ValueError) -> ImageError:
     return ImageError((getattr(error, "strerror", None) or str(error)).lower())
 
@@ -89,7 +123,9 @@ def hash_files(
         progress: called with the number of files done.
     """
     results: list[str | ImageError] = []
-    pool = ThreadPoolExecutor(2 * available_cpus(), "tlcli-hash")
+    # Objects wait for the network, not for a processor.
+    threads = READERS if any(map(is_url, paths)) else 2 * available_cpus()
+    pool = ThreadPoolExecutor(threads, "tlcli-hash")
     try:
         # Every file to read is submitted before the first result is awaited.
         found = list(_submit_changed(paths, known, keys, pool))
@@ -117,6 +153,13 @@ def _submit_changed(
 ) -> Iterator[str | ImageError | Future[tuple[str, FileState | None]]]:
     """Yield the known hash of each unchanged file and a future for each of the others."""
     for path, key in zip(paths, keys, strict=True):
+        if is_url(path):
+            before = known.get(key)
+            if before is not None and before[0] == object_state(path):
+                yield before[1]
+            else:
+                yield pool.submit(hash_object, text_of(path), before)
+            continue
         if key in known:
             state, content = known[key]
             try:

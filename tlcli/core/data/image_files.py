@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from collections.abc import Iterable, Iterator
 from typing import Union
 
@@ -14,17 +15,24 @@ from tlcli.arrays import Array
 from tlcli.core.images.decoding import Source, open_image
 from tlcli.core.images.encoded import file_of_array, file_of_picture
 from tlcli.core.images.formats import ARCHIVE_SUFFIXES, IMAGE_SUFFIXES, TABLE_SUFFIXES
-from tlcli.errors import ImageError, UsageError
+from tlcli.errors import ImageError, StorageError, UsageError
+from tlcli.storage.ahead import read_ahead
+from tlcli.storage.locations import Entry, scheme_of, shown
+from tlcli.storage.objects import entries, entry
 from tlcli.system.regular_files import is_folder
-from tlcli.text import is_url
+from tlcli.text import KNOWN_URLS, is_readable_url, is_url
 
 _log = logging.getLogger("tlcli")
 
 ImageLike = Union[str, "os.PathLike[str]", bytes, Image.Image, Array]
 """A path of a file or folder, the content of a file, a Pillow image, or a uint8 array."""
 
+Named = tuple[str, Source | ImageError]
+"""What an image is called in predictions, and what can be read of it, or why nothing can."""
+
 # A file with one of these suffixes always gets a result or an error.
 _SUFFIXES = (*IMAGE_SUFFIXES, ".ico")
+_MAGIC = re.compile(r"[*?]")
 # Reasons of `open_image` for files that are no images.
 _NO_IMAGES = frozenset({"not an image", "empty file", "not a regular file"})
 
@@ -63,7 +71,7 @@ def as_list(images: ImageLike | Iterable[ImageLike]) -> Iterable[ImageLike]:
     raise UsageError(f"{_refused('images', images)}, or a list of these")
 
 
-def named(images: Iterable[ImageLike]) -> Iterator[tuple[str, Source | ImageError]]:
+def named(images: Iterable[ImageLike]) -> Iterator[Named]:
     """Yield the name of each image and what can be read, or why it cannot.
 
     A folder stands for the images in it. Pictures and arrays are copied here, so that a caller
@@ -75,7 +83,7 @@ def named(images: Iterable[ImageLike]) -> Iterator[tuple[str, Source | ImageErro
     for number, image in enumerate(images, 1):
         name = f"image {number}"
         if isinstance(image, bytes):
-            yield name, image
+            yield getattr(image, "name", name), image
         elif isinstance(image, Image.Image):
             # Set by Image.open, with a path; a picture that was made has no such attribute.
             path = getattr(image, "filename", "")
@@ -86,10 +94,86 @@ def named(images: Iterable[ImageLike]) -> Iterator[tuple[str, Source | ImageErro
             path = os.fspath(image)
             if not isinstance(path, str):
                 raise UsageError(_refused(name, image))
-            for found in images_in(path) if is_directory(path) else [path]:
-                yield found, ImageError(found.reason) if isinstance(found, NoImage) else found
+            for found in images_at(path):
+                reason = getattr(found, "reason", None)
+                yield shown(found), found if reason is None else ImageError(reason)
         else:
             raise UsageError(_refused(name, image))
+
+
+def fetched(images: Iterable[Named]) -> Iterator[Named]:
+    """Yield images; for one in a bucket its content, which threads read ahead."""
+
+    def url(image: Named) -> str | None:
+        source = image[1]
+        return source if isinstance(source, str) and is_readable_url(source) else None
+
+    for image, content in read_ahead(images, url):
+        if content is None:
+            yield image
+        elif isinstance(content, StorageError):
+            yield image[0], ImageError(content.reason)
+        else:
+            yield image[0], content
+
+
+class NamedBytes(bytes):
+    """The content of an image file, with the name that its predictions have."""
+
+    name: str
+
+    def __new__(cls, content: bytes, name: str) -> NamedBytes:
+        """Return the content with its name."""
+        made = super().__new__(cls, content)
+        made.name = name
+        return made
+
+
+def images_at(path: str) -> Iterable[str]:
+    """Return the images that a path or a URL stands for: one, or those of a folder or a prefix."""
+    if isinstance(path, (NoImage, Entry)):
+        return [path]
+    if is_readable_url(path):
+        return _objects_at(path)
+    return images_in(path) if is_directory(path) else [path]
+
+
+def _objects_at(url: str) -> Iterator[str]:
+    """Yield the object at a URL, or those below it, or those that match it as a pattern.
+
+    Objects are known as images by their suffixes: reading the others would download them. They
+    come in the order of their keys. Where there is none, or none can be listed, is a `NoImage`.
+    """
+    lists = scheme_of(url) != "http"
+    magic = _MAGIC.search(url) if lists else None
+    if not lists or (magic is None and url.lower().endswith(_SUFFIXES)):
+        yield url
+        return
+    empty = True
+    try:
+        found = entry(url) if magic is None else None
+        if found is not None:
+            yield found
+            return
+        folder = url if magic is None else url[: url.rindex("/", 0, magic.start()) + 1]
+        pattern = None if magic is None else _regular(url)
+        for each in entries(folder):
+            if each.lower().endswith(_SUFFIXES) and (pattern is None or pattern.match(each)):
+                empty = False
+                yield each
+    except StorageError as error:
+        yield NoImage(url, error.reason)
+        return
+    if empty:
+        matches = "no images there" if magic is None else "no object matches this pattern"
+        yield NoImage(url, matches)
+
+
+def _regular(pattern: str) -> re.Pattern[str]:
+    """Return a pattern of paths as a regular expression: "**/" is any number of folders."""
+    parts = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
+    found = re.split(r"(\*\*/|\*\*|\*|\?)", pattern)
+    return re.compile("".join(parts.get(part, re.escape(part)) for part in found) + r"\Z")
 
 
 def images_in(folder: str) -> Iterator[str]:
@@ -129,7 +213,7 @@ def reason_against(path: str) -> str | None:
     if lower.endswith(IMAGE_SUFFIXES) and ":" not in path:
         return None
     if is_url(path) and not os.path.lexists(path):
-        return "a URL, and nothing is fetched: download it and give the file"
+        return f"a URL of an unknown kind: known are {KNOWN_URLS}"
     if lower.endswith(ARCHIVE_SUFFIXES):
         return "an archive: unpack it and give the folder"
     if lower.endswith(TABLE_SUFFIXES):
@@ -151,15 +235,15 @@ def _walk(folder: str, entered: frozenset[str] = frozenset()) -> Iterator[str]:
     entered |= {os.path.realpath(folder)}
     try:
         with os.scandir(folder) as found:
-            entries = [entry for entry in found if not entry.name.startswith(".")]
+            inside = [each for each in found if not each.name.startswith(".")]
     except OSError as error:
         yield NoImage(folder, f"the folder cannot be read: {error.strerror or error}")
         return
-    for entry in sorted(entries, key=lambda entry: entry.name):
-        if not is_folder(entry):
-            yield entry.path
-        elif os.path.realpath(entry.path) not in entered:
-            yield from _walk(entry.path, entered)
+    for each in sorted(inside, key=lambda each: each.name):
+        if not is_folder(each):
+            yield each.path
+        elif os.path.realpath(each.path) not in entered:
+            yield from _walk(each.path, entered)
 
 
 def _may_be_image(path: str) -> bool:

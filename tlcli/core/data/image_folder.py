@@ -10,10 +10,12 @@ from dataclasses import dataclass, replace
 from itertools import takewhile
 from pathlib import Path
 
+from tlcli.core.data.image_objects import ObjectName, list_objects
 from tlcli.core.data.split_folders import find_splits, split_named
 from tlcli.core.data.splits import sort_key
 from tlcli.core.images.formats import IMAGE_SUFFIXES
 from tlcli.errors import DataError
+from tlcli.storage.locations import is_url, shown, text_of
 from tlcli.system.gc_pause import gc_paused
 from tlcli.system.regular_files import is_folder
 from tlcli.text import joined
@@ -33,9 +35,9 @@ class ImageFile:
     Attributes:
         root: the folder that ``name`` begins in; None where only an imported vector exists.
         folder: name of the label's folder, unchanged; of a manifest: the label.
-        name: "FOLDER/NAME.jpg" or "FOLDER/sub/NAME.jpg", relative, "/" on every system. It begins
-            with the folder of the split where folders give the split, and it may be any path,
-            also an absolute one, where a manifest gives it.
+        name: "FOLDER/NAME.jpg" or "FOLDER/sub/NAME.jpg", relative, "/" on every system; in a
+            bucket an `ObjectName`. It begins with the folder of the split where folders give the
+            split, and may be any path, also an absolute one, where a manifest gives it.
         label: as printed and exported.
         split: "training", "validation" or "testing" where the data give it, else None.
     """
@@ -48,13 +50,22 @@ class ImageFile:
 
     @property
     def path(self) -> Path | None:
-        """Where the file is; None where only an imported vector exists."""
+        """Where the file is on this machine; None where only an imported vector exists."""
         return None if self.root is None else Path(self.root, self.name)
 
     @property
     def file(self) -> str | None:
-        """The path as text, many times faster than ``path``."""
-        return None if self.root is None else os.path.join(self.root, self.name)  # noqa: PTH118
+        """Where the file is: a path, or an `Entry`; None where only an imported vector exists."""
+        if self.root is None:
+            return None
+        if isinstance(self.name, ObjectName):
+            return self.name.entry(self.root)
+        return os.path.join(self.root, self.name)  # noqa: PTH118 - a Path takes much longer
+
+    @property
+    def shown(self) -> str:
+        """Where the file is, for people; without it, the name."""
+        return self.name if self.file is None else shown(self.file)
 
 
 @dataclass(frozen=True)
@@ -123,6 +134,28 @@ def scan_folder(
         UsageError: its folders resemble splits, see `find_splits`.
     """
     image_dir = Path(image_dir)
+    if is_url(image_dir):
+        files, ignored = list_objects(image_dir, _is_ignored)
+    else:
+        files, ignored = _list_files(image_dir, warns=minimum_labels >= 2)
+    splits = find_splits(image_dir, files, ignored, label_from_folder)
+    named = shown(image_dir if source is None else source)
+    if splits is not None:
+        dataset = _with_splits(image_dir, files, splits, keep_label_names)
+        return replace(dataset, source=named)
+    root = text_of(image_dir)
+    images: list[ImageFile] = []
+    for folder, names in files.items():
+        label = _label(folder, keep_label_names)
+        images += [ImageFile(root, folder, name, label) for name in names]
+    labels = _labels(files, keep_label_names)
+    if len(labels) < minimum_labels:
+        raise DataError(_too_few_labels(named, labels, ignored) + _deeper(image_dir, images))
+    return Dataset(sorted_images(images), labels, tuple(ignored), named)
+
+
+def _list_files(image_dir: Path, *, warns: bool) -> tuple[dict[str, list[str]], list[str]]:
+    """Return the names of all files below each folder, and of images beside the folders."""
     files: dict[str, list[str]] = {}
     ignored: list[str] = []
     for entry in _entries(image_dir):
@@ -133,22 +166,13 @@ def scan_folder(
         found = list(_walk(image_dir, entry.name))
         if found:
             files[entry.name] = found
-        elif minimum_labels >= 2:
+        elif warns:
             logger.warning("the folder %s has no images and is left out", image_dir / entry.name)
-    splits = find_splits(image_dir, files, ignored, label_from_folder)
-    if splits is not None:
-        dataset = _with_splits(image_dir, files, splits, keep_label_names)
-        return dataset if source is None else replace(dataset, source=str(source))
-    root = str(image_dir)
-    shown = root if source is None else str(source)
-    images: list[ImageFile] = []
-    for folder, names in files.items():
-        label = _label(folder, keep_label_names)
-        images += [ImageFile(root, folder, name, label) for name in names]
-    labels = _labels(files, keep_label_names)
-    if len(labels) < minimum_labels:
-        raise DataError(_too_few_labels(shown, labels, ignored) + _deeper(image_dir, images))
-    return Dataset(sorted_images(images), labels, tuple(ignored), shown)
+    return files, ignored
+
+
+def _is_ignored(name: str) -> bool:
+    return name.startswith(".") or name.lower() in _SYSTEM_NAMES
 
 
 def _with_splits(
@@ -158,7 +182,7 @@ def _with_splits(
     keep_label_names: bool,
 ) -> Dataset:
     """Return the images of ``image_dir/SPLIT/LABEL/...``; the training folder has all labels."""
-    root = str(image_dir)
+    root = text_of(image_dir)
     train = next(folder for folder, split in splits.items() if split == "training")
     own = dict.fromkeys(name.split("/")[1] for name in files[train] if name.count("/") > 1)
     labels = _labels(own, keep_label_names)
@@ -172,7 +196,7 @@ def _with_splits(
                 inner = name.split("/")[1]
                 label = label_of.get(inner) or plain[label_from_folder(inner)]
                 images.append(ImageFile(root, inner, name, label, split))
-    return Dataset(sorted_images(images), labels, (), root, "folders")
+    return Dataset(sorted_images(images), labels, (), shown(root), "folders")
 
 
 def with_imported(
@@ -225,11 +249,7 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
     """
     try:
         with os.scandir(folder) as found:
-            entries = [
-                entry
-                for entry in found
-                if not entry.name.startswith(".") and entry.name.lower() not in _SYSTEM_NAMES
-            ]
+            entries = [entry for entry in found if not _is_ignored(entry.name)]
     except FileNotFoundError as error:
         raise DataError(f"there is no folder {folder}; check --image_dir") from error
     except NotADirectoryError as error:

@@ -9,19 +9,22 @@ import csv
 import io
 import json
 import os
+import posixpath
 from array import array
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from tlcli.core.data.image_folder import Dataset, ImageFile, sorted_images
+from tlcli.core.data.image_objects import ObjectName
 from tlcli.core.data.split_folders import KNOWN_NAMES, split_named
 from tlcli.core.data.splits import sort_key
 from tlcli.core.images.formats import IMAGE_SUFFIXES
-from tlcli.errors import DataError, UsageError
+from tlcli.errors import DataError, StorageError, UsageError
+from tlcli.storage.locations import below, shown, text_of
+from tlcli.storage.objects import read
 from tlcli.system.gc_pause import gc_paused
-from tlcli.system.regular_files import read_regular
-from tlcli.text import counted, is_url, url_of_path
+from tlcli.text import KNOWN_URLS, counted, is_readable_url, is_url, redacted, url_of_path
 
 _LARGEST_FILE = 1 << 30
 """Bytes; ten million rows."""
@@ -72,9 +75,10 @@ class _Rows:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._root = str(path.parent)
+        self._is_url = is_readable_url(str(path))
+        self._root = text_of(path.parent)
         # With this in front, an absolute path is below the manifest's folder.
-        self._prefix = os.path.join(path.parent.resolve(), "")  # noqa: PTH118
+        self._prefix = below(path.parent if self._is_url else path.parent.resolve(), "")
         self._images: list[ImageFile] = []
         self._rows: dict[str, int] = {}  # name -> its index in the list
         self._lines = array("q")  # of each image
@@ -94,7 +98,8 @@ class _Rows:
         split = given or self._split(line, split)
         name = self._name(line, path)
         count = len(self._images)
-        row = self._rows.setdefault(name, count)
+        # Addresses may differ in their queries, which names lack.
+        row = self._rows.setdefault(getattr(name, "location", "") or name, count)
         if row == count:
             self._lines.append(line)
             self._images.append(ImageFile(self._root, label, name, label, split))
@@ -128,7 +133,7 @@ class _Rows:
             sorted_images(self._images),
             labels,
             (),
-            str(self._path),
+            shown(self._path),
             "manifest" if has_splits else "names",
         )
         if has_splits and minimum_labels > 1:
@@ -153,10 +158,9 @@ class _Rows:
         if "\0" in name:
             raise self._error(line, "the path has a null character, which no file name has")
         if ":" in name and is_url(name):
-            raise self._error(
-                line,
-                f"{name} is a URL, and images are not fetched; download it and give its path",
-            )
+            return self._object(line, name)
+        if self._is_url:
+            return ObjectName(posixpath.normpath(name.lstrip("/")))
         if name.startswith("~"):
             name = os.path.expanduser(name)  # noqa: PTH111 - leaves the rest unchanged
         if "\\" in name:
@@ -166,6 +170,13 @@ class _Rows:
         if "//" in name or "./" in name:  # also within "../"
             name = os.path.normpath(name).replace(os.sep, "/")
         return name
+
+    def _object(self, line: int, url: str) -> str:
+        if not is_readable_url(url):
+            raise self._error(line, f"{url} is a URL of an unknown kind; known are {KNOWN_URLS}")
+        if url.startswith(self._prefix):
+            return ObjectName(url[len(self._prefix) :])
+        return ObjectName(redacted(url), location=url)
 
     def _with_slashes(self, name: str) -> str:
         """Return a path that was written on Windows as this system writes it."""
@@ -224,21 +235,19 @@ def _text(path: Path) -> str:
         DataError: it cannot be read, or is no text.
         UsageError: a folder, or a URL.
     """
-    if is_url(str(path)) and not path.exists():
+    if is_url(str(path)) and not is_readable_url(str(path)) and not path.exists():
         raise UsageError(
-            f"--manifest {url_of_path(path)} is a URL, and nothing is fetched; download it and "
-            "give its path"
+            f"--manifest {url_of_path(path)} is a URL of an unknown kind; known are {KNOWN_URLS}"
         )
     if path.is_dir():
         raise UsageError(
             f"--manifest {path} is a folder; give it as --image_dir, or name a file in it"
         )
     try:
-        content = read_regular(path, _LARGEST_FILE)
-    except OSError as error:
-        reason = (error.strerror or str(error)).lower()
+        content = read(path, _LARGEST_FILE)
+    except StorageError as error:
         raise DataError(
-            f"the manifest {path} cannot be read: {reason}; check --manifest"
+            f"the manifest {path} cannot be read: {error.reason}; check --manifest"
         ) from error
     if content.startswith(_BINARY):
         raise DataError(

@@ -243,7 +243,7 @@ def _compared(
         counts[this.right, that.right] += 1
         if this.right != that.right or not (this.right or _alike(this.label, that.label, known)):
             label = one.classifier.labels[one.truth[row]]
-            differing.append(Difference(str(images[row].path), label, this, that))
+            differing.append(Difference(images[row].shown, label, this, that))
     figures = [summarise(each, images, rows) for each in (one, other)]
     return GraphComparison(
         first=figures[0],

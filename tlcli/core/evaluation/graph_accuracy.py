@@ -203,7 +203,7 @@ def _summary(
     wrong: list[Misclassified] = []
     skipped: list[tuple[str, str]] = []
     for row in rows:
-        path, right, prediction = str(images[row].path), found.truth[row], found.predictions[row]
+        path, right, prediction = images[row].shown, found.truth[row], found.predictions[row]
         if prediction.label is None:
             skipped.append((path, prediction.error))
             continue

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,10 +13,14 @@ import numpy as np
 from tlcli.core.classifier.classifier import Classifier
 from tlcli.core.data.content_hashes import hash_file
 from tlcli.core.data.held_out import images_to_evaluate
+from tlcli.core.data.image_files import NamedBytes, NoImage
 from tlcli.core.data.image_folder import Dataset, ImageFile, label_from_folder
 from tlcli.core.evaluation.training_images import TrainingImages
-from tlcli.errors import DataError, ImageError
+from tlcli.errors import DataError, ImageError, StorageError
 from tlcli.progress import Progress
+from tlcli.storage.ahead import read_ahead
+from tlcli.storage.locations import is_url, shown
+from tlcli.system.digests import sha256_bytes
 
 _log = logging.getLogger("tlcli")
 
@@ -132,11 +136,11 @@ class LabelledFolder:
     def _described(self, folder: str) -> str:
         """Return what a label is called in messages: its folder, or its name in a manifest."""
         source = self._dataset.source
-        if self._dataset.split_by == "manifest" or not Path(source).is_dir():
+        if self._dataset.split_by == "manifest" or not (is_url(source) or Path(source).is_dir()):
             return f"the label {folder!r} in {source}"
         image = next(image for image in self.images if image.folder == folder)
         above = image.name.partition("/")[0] if self._dataset.split_by == "folders" else ""
-        return f"the folder {Path(source, above, folder)}"
+        return f"the folder {shown(Path(source, above, folder))}"
 
     def ask(
         self,
@@ -160,7 +164,7 @@ class LabelledFolder:
         card = classifier.card
         training = None if card is None else TrainingImages.from_card(card.training_images)
         predictions: list[ImagePrediction] = []
-        scored = classifier.probabilities(str(image.path) for image in self.images)
+        scored = classifier.probabilities(self._sources(hashes=training is not None))
         for row, (right, (path, scores, error)) in enumerate(zip(truth, scored, strict=True)):
             if scores is None:
                 predictions.append(ImagePrediction(None, error=error or ""))
@@ -180,6 +184,22 @@ class LabelledFolder:
             )
         trained = None if training is None else training.contain(self._contents)
         return GraphPredictions(classifier, list(truth), predictions, trained)
+
+    def _sources(self, *, hashes: bool) -> Iterator[str | bytes]:
+        """Yield what is read of each image; an object that is hashed too is fetched here, once."""
+        files = [str(image.path) if image.file is None else image.file for image in self.images]
+        if not hashes:
+            yield from files
+            return
+        wanted = read_ahead(enumerate(files), lambda each: each[1] if is_url(each[1]) else None)
+        for (row, file), content in wanted:
+            if content is None:
+                yield file
+            elif isinstance(content, StorageError):
+                yield NoImage(shown(file), content.reason)
+            else:
+                self._contents[row] = sha256_bytes(content)
+                yield NamedBytes(content, shown(file))
 
     def _hash(self, row: int) -> None:
         """Hash an image that was read a moment ago, so that it comes from the system's memory."""

@@ -30,11 +30,13 @@ from tlcli.core.images.time_limits import (
     holds_progressive,
     timed_file,
 )
-from tlcli.errors import ImageError
+from tlcli.errors import ImageError, StorageError
+from tlcli.storage.locations import is_url
+from tlcli.storage.objects import read
 from tlcli.system.regular_files import GIT_LFS_ADVICE, is_git_lfs_pointer, open_buffered
 
 Source = Path | str | bytes
-"""A path, or the content of an image file."""
+"""A path or URL, or the content of an image file."""
 
 # The default limit of Pillow itself; 100-megapixel cameras stay well below.
 PIXEL_LIMIT = 178_956_970
@@ -202,6 +204,9 @@ def _open_file(source: Source) -> Iterator[IO[bytes]]:
     if isinstance(source, bytes):
         yield timed_file(source)
         return
+    if is_url(source):
+        yield timed_file(_object(source))
+        return
     try:
         # Decoders read a header in dozens of small reads.
         file = open_buffered(source, LARGEST_BUFFERED)
@@ -211,6 +216,13 @@ def _open_file(source: Source) -> Iterator[IO[bytes]]:
         raise ImageError("no such file") from error
     with file, timed_file(file) as timed:
         yield timed
+
+
+def _object(location: Path | str) -> bytes:
+    try:
+        return read(location)
+    except StorageError as error:
+        raise ImageError(error.reason) from error
 
 
 def _heif(file: IO[bytes]) -> Any:

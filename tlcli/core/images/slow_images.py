@@ -24,6 +24,8 @@ from tlcli.core.images.time_limits import SECONDS, SlowImageError
 from tlcli.errors import ImageError
 from tlcli.runtime.child_process import Ending
 from tlcli.runtime.lasting_children import ChildPool, LastingChild
+from tlcli.storage.locations import is_url
+from tlcli.storage.objects import read
 
 # By the clock, should the machine be busy or the file be on a slow drive.
 _PATIENCE = 6 * SECONDS
@@ -78,6 +80,8 @@ def ask_child(function: Callable[..., Any], source: Path | str | bytes, *argumen
         ImageError: the reason of the function.
         SlowImageError: after `SECONDS`.
     """
+    if not isinstance(source, bytes) and is_url(source):
+        source = read(source)
     request = {
         "module": function.__module__,
         "name": function.__name__,
