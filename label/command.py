@@ -64,8 +64,9 @@ GROUPS = {
     multiple=True,
     metavar="X",
     shell_complete=complete_files,
-    help="Image to label: a file, a folder (recursive), a quoted pattern, @LIST (a file of "
-    "paths) or - (paths on standard input). Repeatable; --image itself may be left out.",
+    help="Image to label: a file, a folder (recursive), a URL (s3://, gs://, https://), a quoted "
+    "pattern, @LIST (a file of paths) or - (paths on standard input). Repeatable; --image itself "
+    "may be left out.",
 )
 @graph_options
 @click.option(

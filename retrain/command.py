@@ -109,7 +109,8 @@ def _option(
     "--image_dir",
     "DIR",
     "Folder with one subfolder of images per label, or with train, val and test folders of such; "
-    "or a zip or tar archive of it.  [required unless --manifest or --import_bottlenecks]",
+    "or a zip or tar archive of it; or such a folder in a bucket (s3://, gs://).  [required unless "
+    "--manifest or --import_bottlenecks]",
 )
 @_option(
     "--manifest",

@@ -48,6 +48,18 @@ def test_outputs_in_a_bucket_are_those_of_a_folder(
     uploads = [key for method, key in bucket.faults.requests if method == "PUT"]
     assert uploads[-1].endswith("output_graph.json")
 
+    # What was written can be used from where it is.
+    photo = next(trained.photos.rglob("aerial*.jpg"))
+    for graph in ("output_graph.pb", "model"):
+        bucket.faults.requests.clear()
+        there = tlcli("label", photo, "--graph", f"{bucket.url}/out/{graph}", cache=trained.cache)
+        here = tlcli("label", photo, "--graph", tmp_path / graph, cache=trained.cache)
+        assert (here.code, there.out) == (0, here.out)
+        assert bucket.faults.count("GET", "output_graph.pb") == (graph == "output_graph.pb")
+    bucket.faults.requests.clear()
+    tlcli("label", photo, "--graph", f"{bucket.url}/out/output_graph.pb", cache=trained.cache)
+    assert bucket.faults.count("GET") == 0
+
     # The report of the graph that is replaced goes with it.
     again = tlcli(
         *("retrain", "--image_dir", trained.photos, *OPTIONS, "--no_report"),
@@ -65,6 +77,11 @@ def test_a_bucket_that_cannot_be_written_is_found_before_the_work(
         done = tlcli("retrain", "--image_dir", trained.photos, option, url, cwd=tmp_path)
         assert "Step" not in done.err
         return done.code, done.err.splitlines()[-1]
+
+    absent = tlcli("label", "a.jpg", "--graph", f"{bucket.url}/absent.pb")
+    assert (absent.code, "absent.pb cannot be read: there is nothing; check" in absent.err) == (
+        *(1, True),
+    )
 
     code, line = run("s3://no-such-bucket-1/out/graph.pb")
     assert (code, "there is no bucket 'no-such-bucket-1'" in line) == (1, True)

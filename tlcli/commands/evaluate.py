@@ -26,7 +26,7 @@ from tlcli.commands.options import (
     log_options,
 )
 from tlcli.errors import BELOW_MINIMUM, GraphError
-from tlcli.storage.locations import shown
+from tlcli.storage.locations import is_url, shown
 from tlcli.terminal import (
     CONTEXT_SETTINGS,
     is_plain,
@@ -58,8 +58,9 @@ GROUPS = {
     "--image_dir",
     type=ANY_PATH,
     metavar="DIR",
-    help="Folder with one subfolder of images per label, or a zip or tar archive of it; of train, "
-    "val and test folders, test is evaluated.  [required unless --manifest]",
+    help="Folder with one subfolder of images per label, also in a bucket (s3://, gs://), or a zip "
+    "or tar archive of it; of train, val and test folders, test is evaluated.  [required unless "
+    "--manifest]",
 )
 @click.option(
     "--manifest",
@@ -150,7 +151,7 @@ def command(
     from tlcli.core.evaluation import accuracy_tables
     from tlcli.storage.objects import write
 
-    if compare is not None and not compare.exists():
+    if compare is not None and not is_url(compare) and not compare.exists():
         raise GraphError(f"there is no graph at {compare}; check --compare")
     comparison = None
     with ExitStack() as stack:

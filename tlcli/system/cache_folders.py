@@ -51,7 +51,10 @@ def trial_folder() -> Path:
 
 
 def archive_folder() -> Path:
-    """Return the folder of unpacked archives of images, each named by its SHA-256."""
+    """Return the folder of unpacked archives of images, each named by its SHA-256.
+
+    Copies of models in a bucket are in it too, named by a digest of their ETags.
+    """
     return cache_folder() / "archives"
 
 

@@ -23,10 +23,13 @@ from tlcli.core.export.model_card import ModelCard, card_path
 from tlcli.core.images.preprocessing import Channels
 from tlcli.core.model_spec.input_spec import InputOverrides
 from tlcli.core.model_spec.kinds import ModelKind, kind_of
+from tlcli.core.model_spec.labels_file import NAMES as LABELS_FILES
 from tlcli.core.model_spec.labels_file import Labels, as_labels
-from tlcli.errors import GraphError, TlcliError, UsageError
+from tlcli.errors import GraphError, StorageError, TlcliError, UsageError
 from tlcli.runtime.tensorflow import import_tensorflow
 from tlcli.runtime.watchdog import unusable
+from tlcli.storage.copies import copy_here
+from tlcli.storage.locations import is_url, text_of
 from tlcli.system.digests import sha256_file
 
 _log = logging.getLogger("tlcli")
@@ -84,7 +87,10 @@ def load(
         *(input_layer, output_layer, input_height, input_width, input_mean, input_std),
         channel_order,
     )
-    request = LoadRequest(Path(graph), overrides, batch_size, trust)
+    here = _copied(graph) if is_url(graph) else Path(graph)
+    if isinstance(labels, (str, Path)) and is_url(labels):
+        labels = copy_here(labels)
+    request = LoadRequest(here, overrides, batch_size, trust)
     for _ in range(_TRIES):
         before = _state(request.graph)
         try:
@@ -97,6 +103,15 @@ def load(
             return classifier
         classifier.close()
     return _load_or_explain(request, labels)
+
+
+def _copied(graph: Path | str) -> Path:
+    """Return a copy of a graph in a bucket, with what belongs to it."""
+    name = Path(text_of(graph)).name
+    try:
+        return copy_here(graph, [card_path(Path(name)).name, *LABELS_FILES, f"{name}.txt"])
+    except StorageError as error:
+        raise GraphError(f"{error}; check --graph") from error
 
 
 def load_untried(
