@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import logging
 import shlex
+import shutil
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -36,7 +37,7 @@ from tlcli.terminal import (
     say_below_minimum,
     set_up_logging,
 )
-from tlcli.text import harmless
+from tlcli.text import harmless, wrapped
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,6 +46,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("tlcli")
 
+# Columns; narrower lines are harder to read than broken ones.
+_NARROW = 40
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 GROUPS = {
@@ -338,10 +341,15 @@ def _state(path: Path) -> tuple[int, int] | None:
 
 
 def summary(result: RetrainResult) -> str:
-    """Return the summary for a terminal: the figures, the report's address, the next commands."""
+    """Return the summary for a terminal: the figures, the report's address, the next commands.
+
+    The accuracy comes last of the figures: what is above may be off the screen.
+    """
     from retrain.result import next_command
 
-    lines = ["", result.figures()]
+    accuracy, _, details = result.figures().partition("\n\n")
+    figures = f"{details}\n\n{accuracy}"
+    lines = ["", wrapped(figures, max(_NARROW, shutil.get_terminal_size().columns))]
     report = result.outputs.get("report")
     if report is not None:
         lines += ["", f"Report: {link(report)}"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tlcli.text import counted, display_width, printable, table
+from tlcli.text import counted, display_width, printable, table, wrapped
 
 
 def test_columns_are_aligned_to_the_right_but_for_the_first() -> None:
@@ -38,3 +38,11 @@ def test_one_of_a_kind_is_not_many() -> None:
     assert [counted(number, "more label") for number in (0, 1, 2)] == [
         "0 more labels", "1 more label", "2 more labels",
     ]  # fmt: skip
+
+
+def test_sentences_are_broken_between_words_and_tables_are_not() -> None:
+    text = "Advice:\n  one two three\nlabel  images  all\n--a_long_option"
+    assert wrapped(text, 10).split("\n") == [
+        "Advice:", "  one two", "  three", "label  images  all", "--a_long_option",
+    ]  # fmt: skip
+    assert wrapped(text, 80) == text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 import unicodedata
 from collections.abc import Sequence
 from pathlib import PurePath
@@ -33,6 +34,28 @@ def display_width(text: str) -> int:
             continue
         width += 2 if unicodedata.east_asian_width(character) in "WF" else 1
     return width
+
+
+def wrapped(text: str, columns: int) -> str:
+    """Return text whose sentences are broken between words where they are longer than a line.
+
+    Lines of tables, which have runs of spaces, stay as they are.
+    """
+    lines = []
+    for line in text.split("\n"):
+        indent = line[: len(line) - len(line.lstrip())]
+        if display_width(line) > columns and "  " not in line.lstrip():
+            parts = textwrap.wrap(
+                line,
+                columns,
+                subsequent_indent=indent,
+                break_long_words=False,
+                break_on_hyphens=False,
+            )
+            lines += parts
+        else:
+            lines.append(line)
+    return "\n".join(lines)
 
 
 def fitted_to(text: str, columns: int) -> str:

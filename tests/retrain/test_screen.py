@@ -52,6 +52,8 @@ def test_a_terminal_gets_one_line_per_stage_and_the_next_command_last(
     address = (tmp_path / "output_report.html").as_uri()
     assert LINK.findall(seen.raw) == [address, ""]
     assert f"Report: {address}" in screen
+    (accuracy,) = (line for line in screen if line.startswith("Test accuracy "))
+    assert 0 < screen.index(f"Report: {address}") - screen.index(accuracy) < 7
     following = screen[screen.index(f"Report: {address}") :]
     commands = [re.sub("^Next:", "", line).strip() for line in following[1:] if line]
     assert commands[0].startswith(f"{TLCLI} label --graph=")
