@@ -78,6 +78,7 @@ GROUPS = {
         *("flip_left_right", "random_crop", "random_scale", "random_brightness"),
         "distortion_views",
     ),
+    "Many machines": ("runner", "address", "num_shards", "shard_index"),
     "Measuring": (
         *("testing_percentage", "validation_percentage", "test_batch_size"),
         *("validation_batch_size", "eval_step_interval", "cross_validate", "min_accuracy"),
@@ -185,6 +186,31 @@ def _option(
     metavar="TYPE",
     help="Number type of the backbone: float32, bfloat16, or auto, which is bfloat16 where that "
     "saves time.",
+)
+@click.option(
+    "--runner",
+    type=click.Choice(["local", "ray"], case_sensitive=False),
+    default="local",
+    show_default=True,
+    help="Where bottlenecks are computed: in this process, or on a Ray cluster, of whose machines "
+    "some may be lost on the way.",
+)
+@_option(
+    "--address",
+    "NAME",
+    "Running Ray cluster, such as HOST:6379 or auto.  [default: RAY_ADDRESS, else one on this "
+    "machine]",
+)
+@_option(
+    "--num_shards",
+    "N",
+    "Number of jobs that compute the bottlenecks as part files in --bottleneck_dir; without "
+    "--shard_index, compute the parts that are missing and train on all.",
+)
+@_option(
+    "--shard_index",
+    "N",
+    "Compute the parts of this job, 0 to --num_shards - 1, and train nothing.",
 )
 @_option("--how_many_training_steps", "N", "Training steps of SGD.", 4000)
 @_option("--learning_rate", "X", "SGD learning rate.", 0.01)
@@ -294,6 +320,8 @@ def command(
         for name, value in options.items()
         if context.get_parameter_source(name) is not by_default
     }
+    if options["shard_index"] is not None:
+        return _compute_share(given, output_format, quiet)
     from retrain.fitting import STEP_LINES
     from retrain.job import retrain
     from retrain.testing import RESULT_LINES
@@ -330,6 +358,21 @@ def command(
     assert result.min_accuracy is not None
     say_below_minimum("test accuracy", result.test_accuracy, result.min_accuracy)
     return BELOW_MINIMUM
+
+
+def _compute_share(given: dict[str, Any], output_format: str, quiet: bool) -> int:
+    """Compute the parts of one of several jobs; 1 where a shard was set aside."""
+    from retrain.job import options_of
+    from retrain.sharded.parts import compute_share
+
+    chosen, decided = options_of(given)
+    with (
+        watching(quiet, ()) as stages,
+        naming_what_is_kept(lambda: "The parts that are done stay; run the command again."),
+    ):
+        result = compute_share(chosen, stages, decided)
+    click.echo(result.to_json() if output_format == "json" else result.to_text())
+    return 1 if result.set_aside or (chosen.strict and result.skipped) else 0
 
 
 def _state(path: Path) -> tuple[int, int] | None:

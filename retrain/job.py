@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import fields, replace
 from itertools import chain
@@ -98,23 +98,43 @@ def retrain(
         UsageError: options that cannot work.
         TlcliError: anything else that stands in the way, in one sentence.
     """
+    named = {"tfhub_module": tfhub_module, "architecture": architecture}
+    chosen, decided = options_of({"image_dir": image_dir, **named, **options})
+    if chosen.shard_index is not None:
+        raise UsageError(
+            "shard_index computes part files and fits nothing; use the command, tlcli retrain "
+            "--num_shards N --shard_index I"
+        )
+    check_final_tensor_name(chosen.final_tensor_name)
+    check_summaries(chosen)
+    check_auto(chosen)
+    with checked_outputs(chosen):
+        return _retrain(chosen, watcher_of(progress), decided)
+
+
+def options_of(given: Mapping[str, Any]) -> tuple[RetrainOptions, Collection[str]]:
+    """Return the options of a run, and the names of those that its preset decided.
+
+    Args:
+        given: keywords of `retrain`.
+
+    Raises:
+        UsageError: options that cannot work.
+    """
+    options = {"tfhub_module": None, "architecture": None, **given}
+    aliases = options.pop("tfhub_module"), options.pop("architecture")
     unknown = set(options) - {field.name for field in fields(RetrainOptions)}
     if unknown:
         known = [f"--{field.name}" for field in fields(RetrainOptions)]
         hint = meant(f"--{min(unknown)}", known) or f"No such option: {min(unknown)}."
         raise UsageError(f"{hint.replace('--', '')} See `tlcli retrain --help`.")
-    choice = choose(_with_module(dict(options), tfhub_module, architecture))
-    chosen = RetrainOptions(
-        image_dir=image_dir,  # type: ignore[arg-type]  # text becomes a path there
-        **choice.options,
-    )
+    image_dir = options.pop("image_dir", None)
+    choice = choose(_with_module(options, *aliases))
+    # Text becomes a path there.
+    chosen = RetrainOptions(image_dir=image_dir, **choice.options)
     for note in choice.notes:
         logger.info("%s", note)
-    check_final_tensor_name(chosen.final_tensor_name)
-    check_summaries(chosen)
-    check_auto(chosen)
-    with checked_outputs(chosen):
-        return _retrain(chosen, watcher_of(progress), choice.decided)
+    return chosen, choice.decided
 
 
 def _retrain(
@@ -140,6 +160,12 @@ def _retrain(
             reason = why_frozen(backbone, len(sources.dataset.images))
             chosen = _with_frozen_network(chosen, reason)
         check_fine_tuning(chosen, backbone)
+    if chosen.by_shards and backbone is not None:
+        from retrain.sharded.parts import check_complete, compute_parts
+
+        with clock.stage("shards"):
+            check_complete(compute_parts(chosen, sources, backbone, watcher))
+        chosen = replace(chosen, precision="float32")
     with clock.stage("bottlenecks"):
         inputs = gather(chosen, sources, backbone, watcher)
     if "fine_tune" in decided and not inputs.counts("validation").any():

@@ -71,6 +71,11 @@ class RetrainOptions:
     export_bottlenecks: Path | None = None
     # float32 unless a machine and a run are such that bfloat16 saves seconds.
     precision: str = "auto"
+    # "local" computes the vectors in this process.
+    runner: str = "local"
+    address: str | None = None
+    num_shards: int | None = None
+    shard_index: int | None = None
 
     # The next ones have the originals' defaults, which scripts rely on.
     how_many_training_steps: int = 4000
@@ -121,6 +126,7 @@ class RetrainOptions:
                 raise UsageError(f"--{field.name} is {value!r}; give a number")
         self._check_ranges()
         self._check_combinations()
+        self._check_shards()
         self._check_outputs()
 
     def _take_preset(self) -> None:
@@ -137,7 +143,7 @@ class RetrainOptions:
         positive = ("how_many_training_steps", "eval_step_interval", "distortion_views")
         for low, names in (
             (0, (*percentages, "intermediate_store_frequency", "seed")),
-            (1, (*positive, "input_height", "input_width")),
+            (1, (*positive, "input_height", "input_width", "num_shards")),
             (2, ("cross_validate",)),
         ):
             for name in names:
@@ -235,6 +241,47 @@ class RetrainOptions:
                     f"{reason}, so --{name} has nothing to {use}; leave one of the two out"
                 )
 
+    def _check_shards(self) -> None:
+        if self.runner not in ("local", "ray"):
+            raise UsageError(f"--runner is {self.runner!r}; choose local or ray")
+        if self.address is not None and self.runner != "ray":
+            raise UsageError("--address is that of a Ray cluster; add --runner ray")
+        if self.shard_index is not None and self.num_shards is None:
+            raise UsageError("--shard_index is one of --num_shards jobs; give that number too")
+        if self.shard_index is not None and not 0 <= self.shard_index < (self.num_shards or 1):
+            raise UsageError(
+                f"--shard_index is {self.shard_index}; with --num_shards {self.num_shards} give a "
+                f"number from 0 to {(self.num_shards or 1) - 1}"
+            )
+        if self.shard_index is not None and self.runner == "ray":
+            raise UsageError(
+                "--shard_index is the share of one of several jobs without a cluster, and --runner "
+                "ray computes all; leave one of the two out"
+            )
+        if not self.by_shards:
+            return
+        asked = "--runner ray" if self.runner == "ray" else "--num_shards"
+        if self.bottleneck_dir is not None and is_url(self.bottleneck_dir):
+            raise UsageError(
+                f"{asked} writes part files to a folder that all machines share, and "
+                "--bottleneck_dir is a URL; give a folder on a shared drive"
+            )
+        if self.import_bottlenecks is not None:
+            raise UsageError(
+                f"--import_bottlenecks brings vectors, so {asked} has nothing to compute; leave "
+                "one of the two out"
+            )
+        if self.precision == "bfloat16":
+            raise UsageError(
+                f"{asked} computes in float32, as processors differ in bfloat16; leave --precision "
+                "out"
+            )
+        if self.module == "auto":
+            raise UsageError(
+                f"{asked} needs one backbone for all machines, and --module auto compares several; "
+                "name one from `tlcli modules`"
+            )
+
     def _check_outputs(self) -> None:
         """Raise UsageError where two outputs would be one file, or one has no name."""
         for name in ("output_graph", "output_labels", "output_tflite", "output_report"):
@@ -266,6 +313,11 @@ class RetrainOptions:
                     f"--saved_model_dir {folder} must be a folder of its own, and --{name} would "
                     f"be in it; give another, such as {folder / 'saved_model'}"
                 )
+
+    @property
+    def by_shards(self) -> bool:
+        """Whether part files are computed before anything is fitted."""
+        return self.runner == "ray" or self.num_shards is not None
 
     @property
     def distorts(self) -> bool:
@@ -326,6 +378,10 @@ class RetrainKeywords(TypedDict, total=False):
     import_bottlenecks: Annotated[_OptionalPath, "folder of vectors of the original tools"]
     export_bottlenecks: Annotated[_OptionalPath, "folder for vectors in their format"]
     precision: Annotated[Literal["auto", "float32", "bfloat16"], "of the vectors"]
+    runner: Annotated[str, "``local``, or ``ray``, which computes vectors on a cluster"]
+    address: Annotated[str | None, "of a running Ray cluster"]
+    num_shards: Annotated[int | None, "jobs that compute the vectors"]
+    shard_index: Annotated[int | None, "which of these jobs this is; of the command only"]
 
     how_many_training_steps: Annotated[int, "steps of SGD"]
     learning_rate: Annotated[float, "of SGD"]

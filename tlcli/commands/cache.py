@@ -16,7 +16,7 @@ from typing import Any
 import click
 
 from tlcli.commands.completion import complete_backbones
-from tlcli.commands.options import format_option
+from tlcli.commands.options import ANY_PATH, format_option
 from tlcli.errors import CacheError
 from tlcli.system.cache_folders import CACHE_VARIABLE, cache_folder
 from tlcli.terminal import CONTEXT_SETTINGS, set_up_logging
@@ -29,6 +29,7 @@ VECTORS, MAPS, WEIGHTS, EXPORTED = (
     "exported backbones",
 )
 CONVERTED, TRIALS, IMAGES = "converted graphs", "trial runs", "unpacked archives"
+PARTS = "parts of shards"
 
 _log = logging.getLogger("tlcli")
 
@@ -89,14 +90,22 @@ def command() -> None:
 
 
 @command.command("show")
+@click.option(
+    "--bottleneck_dir",
+    type=ANY_PATH,
+    metavar="DIR",
+    help="Show the vectors and part files in this folder of retrain.",
+)
 @_FORMAT
-def show_command(output_format: str) -> None:
+def show_command(bottleneck_dir: Path | None, output_format: str) -> None:
     """Show the size of the cache by kind and backbone."""
-    found, limit = list(items()), stored_limit()
+    shown = cache_folder() if bottleneck_dir is None else bottleneck_dir
+    limit = stored_limit() if bottleneck_dir is None else None
+    found = list(items() if bottleneck_dir is None else bottleneck_items(bottleneck_dir))
     rows = _grouped(found)
     if output_format == "json":
         facts = {
-            "folder": str(cache_folder()),
+            "folder": str(shown),
             "bytes": sum(item.size for item in found),
             "limit": limit,
             "entries": rows,
@@ -105,7 +114,7 @@ def show_command(output_format: str) -> None:
         return
     total = sum(item.size for item in found)
     bound = "no limit" if limit is None else f"limit {_text(limit)}"
-    lines = [f"{cache_folder()}: {_text(total)}, {bound}"]
+    lines = [f"{shown}: {_text(total)}, {bound}"]
     if rows:
         cells = [("kind", "backbone", "count", "size", "last used")]
         cells += [
@@ -254,24 +263,13 @@ def make_room(limit: int) -> list[Item]:
 def items() -> Iterator[Item]:
     """Yield all that may be removed: not what a person placed there, nor what tlcli never wrote."""
     from tlcli.backbones.download.hub import FOLDER
-    from tlcli.core.bottlenecks.cache_usage import StoredVectors, remove_vectors, stored_vectors
+    from tlcli.core.bottlenecks.cache_usage import stored_vectors
     from tlcli.system import cache_folders
     from tlcli.system.file_cache import stored_facts
 
     folder = cache_folders.bottleneck_folder()
-    stored = stored_vectors(folder)
-    names = {each.fingerprint: each.name for each in stored}
-
-    def vectors(each: StoredVectors) -> Item:
-        def keep(count: int) -> bool:
-            remove_vectors(folder, {each.fingerprint}, keep=count)
-            return True
-
-        name = each.name or f"unknown ({each.fingerprint[:8]})"
-        kind = MAPS if each.is_maps else VECTORS
-        return Item(kind, name, each.count, each.size, each.used, lambda: keep(0), keep)
-
-    yield from map(vectors, stored)
+    names = {each.fingerprint: each.name for each in stored_vectors(folder)}
+    yield from bottleneck_items(folder)
     for path in _entries(cache_folders.compiled_folder()):
         name = names.get(str(stored_facts(path).get("fingerprint")), "")
         yield _file_item(EXPORTED, name, path)
@@ -286,6 +284,40 @@ def items() -> Iterator[Item]:
     for path in _entries(models / FOLDER):
         if (path / "saved_model.pb").is_file():
             yield _file_item(WEIGHTS, path.name, path)
+
+
+def bottleneck_items(folder: Path) -> Iterator[Item]:
+    """Yield what the folder of a bottleneck cache holds: vectors by backbone, and part files."""
+    from tlcli.core.bottlenecks.cache_usage import StoredVectors, remove_vectors, stored_vectors
+    from tlcli.core.parts.part_cache import part_files
+
+    stored = stored_vectors(folder)
+    names = {each.fingerprint: each.name for each in stored}
+
+    def vectors(each: StoredVectors) -> Item:
+        def keep(count: int) -> bool:
+            remove_vectors(folder, {each.fingerprint}, keep=count)
+            return True
+
+        name = each.name or f"unknown ({each.fingerprint[:8]})"
+        kind = MAPS if each.is_maps else VECTORS
+        return Item(kind, name, each.count, each.size, each.used, lambda: keep(0), keep)
+
+    yield from map(vectors, stored)
+    for fingerprint, files in part_files(folder).items():
+        name = names.get(fingerprint) or _backbone_of(files) or f"unknown ({fingerprint[:8]})"
+        for path in files:
+            yield _file_item(PARTS, name, path)
+
+
+def _backbone_of(files: Sequence[Path]) -> str:
+    """Return the name of the backbone that computed some parts; "" where it cannot be read."""
+    from tlcli.core.parts.part_cache import open_parts
+
+    try:
+        return next((part.facts.backbone for part in open_parts(files)), "")
+    except CacheError:  # without pyarrow
+        return ""
 
 
 def _downloads() -> dict[str, str]:

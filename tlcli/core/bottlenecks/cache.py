@@ -1,5 +1,6 @@
 """The bottleneck cache: one SQLite file with the content hashes of files and their vectors.
 
+Beside it may lie part files, which shards are computed into; they are read, and never written here.
 The key of a vector is (backbone fingerprint, view, SHA-256 of the image's content), so another
 image, network, layer, size or preprocessing never finds it. What cannot be trusted (wrong
 length, wrong checksum, damaged file) is a miss, never an error.
@@ -12,6 +13,7 @@ import logging
 import sqlite3
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +24,7 @@ from tlcli.core.bottlenecks.cache_database import CHUNK, StoreDatabase, select_i
 from tlcli.core.bottlenecks.cache_files import file_contents
 from tlcli.core.bottlenecks.cache_usage import mark_used
 from tlcli.core.images.preprocessing import PREPROCESSING_VERSION
+from tlcli.core.parts.part_cache import PartIndex, Parts, part_files, part_folder
 from tlcli.errors import ImageError
 from tlcli.progress import Progress
 from tlcli.storage.locations import is_url, shown
@@ -45,7 +48,7 @@ def _on_this_machine(folder: Path) -> Path:
     return bottleneck_folder()
 
 
-def _reader() -> str:
+def reader() -> str:
     """Return the versions that decide whether a file can be decoded: tlcli's and Pillow's."""
     import PIL
 
@@ -71,6 +74,8 @@ class BottleneckStore(Closing):
         self.folder = bottleneck_folder() if folder is None else _on_this_machine(Path(folder))
         self._database = StoreDatabase(self.folder)
         self.path = self._database.path
+        self._parts = part_files(self.folder)
+        self._index: PartIndex | None = None
 
     def close(self) -> None:
         """Close the database; safe to call twice."""
@@ -90,7 +95,15 @@ class BottleneckStore(Closing):
             paths: any files.
             progress: called with ("hashing", done, total).
         """
-        return file_contents(self._database, paths, progress)
+        return file_contents(self._database, paths, progress, self._part_index().known)
+
+    def _part_index(self) -> PartIndex:
+        if self._index is None:
+            self._index = PartIndex(chain.from_iterable(self._parts.values()))
+        return self._index
+
+    def _parts_of(self, fingerprint: str) -> Parts:
+        return Parts(self._parts.get(part_folder(self.folder, fingerprint).name, ()))
 
     # -- vectors
 
@@ -157,12 +170,19 @@ class BottleneckStore(Closing):
                             found[index] = True
 
         self._database.run(read)
+        parts = self._parts_of(fingerprint)
+        if parts.files and not found.all():
+            missing = np.flatnonzero(~found).tolist()
+            wanted = [contents[index] for index in missing]
+            places = missing if rows is None else [rows[index] for index in missing]
+            found[missing] = parts.fill(name, wanted, matrix, places)
         return found
 
     def count(self, fingerprint: str, contents: Sequence[str]) -> int:
         """Return how many of different contents have a vector of the undistorted image.
 
-        Faster than `fill`: no vector is read, so damaged ones count too.
+        Faster than `fill`: no vector is read, so damaged ones count too. It is a lower bound where
+        some are in the database and others in part files.
         """
         select = "SELECT count(*) FROM vectors WHERE backbone = ? AND view = '' AND content"
 
@@ -172,7 +192,10 @@ class BottleneckStore(Closing):
                 return 0
             return sum(n for (n,) in select_in(connection, select, [backbone[0]], contents))
 
-        return self._database.run(read)
+        stored = self._database.run(read)
+        # A content may be in both.
+        parts = self._parts_of(fingerprint)
+        return max(stored, int(parts.count(contents).sum())) if parts.files else stored
 
     def put(self, fingerprint: str, view: str | None, vectors: Mapping[str, Array]) -> None:
         """Store vectors [D] by content, in one transaction.
@@ -223,13 +246,15 @@ class BottleneckStore(Closing):
     def bottleneck_size(self, fingerprint: str) -> int | None:
         """Return D of the vectors stored for a backbone, or None where there are none."""
         found = self._database.run(lambda connection: _backbone(connection, fingerprint))
-        return None if found is None or not found[1] else found[1]
+        if found is None or not found[1]:
+            return self._parts_of(fingerprint).bottleneck_size()
+        return found[1]
 
     # -- images that cannot be read
 
     def record_failure(self, content: str, reason: str) -> None:
         """Store that this version cannot decode this content."""
-        row = (content, _reader(), reason)
+        row = (content, reader(), reason)
         self._database.write(
             lambda connection: connection.execute(
                 "INSERT OR REPLACE INTO failures VALUES (?, ?, ?)", row
@@ -240,9 +265,13 @@ class BottleneckStore(Closing):
         """Return why contents could not be decoded, for those with a stored reason."""
         select = "SELECT content, reason FROM failures WHERE reader = ? AND content"
         wanted = list(dict.fromkeys(contents))
-        return self._database.run(
-            lambda connection: dict(select_in(connection, select, [_reader()], wanted))
+        found = self._database.run(
+            lambda connection: dict(select_in(connection, select, [reader()], wanted))
         )
+        if self._parts and wanted:
+            known = self._part_index().failures(reader())
+            found.update({content: known[content] for content in wanted if content in known})
+        return found
 
 
 def _backbone(connection: sqlite3.Connection, fingerprint: str) -> tuple[int, int] | None:

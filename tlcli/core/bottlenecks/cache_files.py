@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from tlcli.core.bottlenecks.cache_database import StoreDatabase, select_in
@@ -19,12 +19,14 @@ def file_contents(
     database: StoreDatabase,
     paths: Sequence[Path | str],
     progress: Progress | None = None,
+    elsewhere: Callable[[Iterable[str]], Mapping[str, tuple[str, str]]] | None = None,
     files_at_once: int = 8000,
 ) -> list[str | ImageError]:
     """Return what `BottleneckStore.contents` does.
 
     ``files_at_once`` are looked up and hashed between two writes: a killed run loses no more,
-    and memory stays flat.
+    and memory stays flat. ``elsewhere`` returns the mark, see `FileState.mark`, and the content of
+    files that the database does not have.
     """
     here = str(Path.cwd())
     total = len(paths)
@@ -43,7 +45,14 @@ def file_contents(
 
         hashed: dict[str, HashedFile] = {}
         try:
-            results += hash_files(part, _known(database, keys), keys, hashed, progress and report)
+            known = _known(database, keys)
+            if elsewhere is not None:
+                others = elsewhere([key for key in keys if key not in known])
+                known |= {
+                    key: (FileState.of_mark(mark), content)
+                    for key, (mark, content) in others.items()
+                }
+            results += hash_files(part, known, keys, hashed, progress and report)
         finally:  # also after an interrupt
             _store(database, hashed)
     return results

@@ -11,18 +11,17 @@ from __future__ import annotations
 import contextlib
 import functools
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import compress
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from tlcli.arrays import Array
 from tlcli.backbone import Backbone
-from tlcli.core.bottlenecks.cache import BottleneckStore
 from tlcli.core.bottlenecks.decode_jobs import Job, Unreadable, decode, with_contents
 from tlcli.core.bottlenecks.engine_choice import backbone_engine
 from tlcli.core.bottlenecks.engines import BATCH_SIZE, BackboneEngine, Bfloat16Backbone
@@ -56,6 +55,35 @@ class Request(NamedTuple):
     view: int | None = None
 
 
+class VectorStore(Protocol):
+    """What `compute` asks of a store; `BottleneckStore` says what the methods do."""
+
+    def mark_used(self, fingerprint: str, name: str) -> None:
+        """See `BottleneckStore.mark_used`."""
+
+    def bottleneck_size(self, fingerprint: str) -> int | None:
+        """See `BottleneckStore.bottleneck_size`."""
+
+    def fill(
+        self,
+        fingerprint: str,
+        view: str | None,
+        contents: Sequence[str],
+        matrix: Array,
+        rows: Sequence[int] | None = None,
+    ) -> npt.NDArray[np.bool_]:
+        """See `BottleneckStore.fill`."""
+
+    def put(self, fingerprint: str, view: str | None, vectors: Mapping[str, Array]) -> None:
+        """See `BottleneckStore.put`."""
+
+    def failures(self, contents: Iterable[str]) -> dict[str, str]:
+        """See `BottleneckStore.failures`."""
+
+    def record_failure(self, content: str, reason: str) -> None:
+        """See `BottleneckStore.record_failure`."""
+
+
 @dataclass
 class Bottlenecks:
     """The result of `compute`.
@@ -87,7 +115,7 @@ _Outcome = _Computed | Unreadable | Array
 def compute(
     backbone: Backbone,
     requests: Sequence[Request],
-    store: BottleneckStore,
+    store: VectorStore,
     distortions: Augmentation | None = None,
     progress: Progress | None = None,
 ) -> Bottlenecks:
@@ -133,7 +161,7 @@ def compute(
 def _compute_parts(
     backbone: Backbone,
     requests: Sequence[Request],
-    store: BottleneckStore,
+    store: VectorStore,
     distortions: Augmentation | None,
     progress: Progress,
 ) -> Bottlenecks:
@@ -175,7 +203,7 @@ def _view_key(distortions: Augmentation | None, view: int | None) -> str | None:
 def _look_up(
     backbone: Backbone,
     requests: Sequence[Request],
-    store: BottleneckStore,
+    store: VectorStore,
     distortions: Augmentation | None,
     result: Bottlenecks,
 ) -> None:
@@ -212,7 +240,7 @@ class _Extraction:
     def __init__(
         self,
         backbone: Backbone,
-        store: BottleneckStore,
+        store: VectorStore,
         distortions: Augmentation | None,
         result: Bottlenecks,
     ) -> None:

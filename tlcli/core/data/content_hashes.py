@@ -43,6 +43,19 @@ class FileState(NamedTuple):
         """Return the state in the result of a ``stat``."""
         return cls(found.st_size, found.st_mtime_ns, found.st_ctime_ns, str(found.st_ino))
 
+    @property
+    def mark(self) -> str:
+        """The state as text without spaces."""
+        return f"{self.size}-{self.mtime_ns}-{self.ctime_ns}-{self.inode}"
+
+    @classmethod
+    def of_mark(cls, mark: str) -> FileState:
+        """Return the state that a mark stands for; one of no file where it is no mark."""
+        size, mtime, ctime, inode = ([*mark.split("-", 3), "", "", "", ""])[:4]
+        if not (size.isdigit() and mtime.isdigit() and ctime.isdigit()):
+            return cls(-1, 0, 0, "")
+        return cls(int(size), int(mtime), int(ctime), inode)
+
 
 HashedFile = tuple[FileState, str]
 """A file's state when it was hashed, and its SHA-256."""

@@ -1,0 +1,108 @@
+"""How lists of images are cut into shards."""
+
+from __future__ import annotations
+
+from itertools import chain
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tlcli.core.data.image_folder import ImageFile
+from tlcli.shards.planning import Shard, plan, share
+
+
+def image(name: str, label: str = "rose", root: str = "/photos") -> ImageFile:
+    return ImageFile(root, label, name, label)
+
+
+def folder(name: str, count: int) -> list[ImageFile]:
+    return [image(f"{name}/{number:05}.jpg", name) for number in range(count)]
+
+
+def planned(images: list[ImageFile], size: int = 8) -> list[Shard]:
+    return list(plan(images, "f", "{}", size))
+
+
+def keys(shards: list[Shard]) -> set[str]:
+    return {shard.key for shard in shards}
+
+
+names = st.lists(
+    st.tuples(st.sampled_from("abc"), st.text(min_size=1, max_size=3)), unique=True, max_size=60
+)
+
+
+@given(names, st.integers(1, 9))
+def test_each_image_is_in_one_shard_in_order(found: list[tuple[str, str]], size: int) -> None:
+    images = [image("/".join(each)) for each in sorted(found)]
+    shards = planned(images, size)
+    assert list(chain.from_iterable(shard.images for shard in shards)) == images
+    assert [shard.number for shard in shards] == list(range(len(shards)))
+    assert all(1 <= len(shard.images) <= 2 * size for shard in shards)
+    assert len(keys(shards)) == len(shards)
+    assert planned(images, size) == shards
+
+
+@given(names, st.integers(0, 60))
+def test_an_image_more_changes_few_shards(found: list[tuple[str, str]], place: int) -> None:
+    """Those of one folder from the image to the next cut by a hash, and nothing in others."""
+    images = [image("/".join(each)) for each in sorted(found)]
+    new = image(f"b/{place}-new.jpg")
+    grown = sorted([*images, new], key=lambda each: each.name.split("/"))
+    before, after = planned(images), planned(grown)
+    for top in "ac":
+        own = [keys([s for s in shards if s.first.startswith(top)]) for shards in (before, after)]
+        assert own[0] == own[1]
+
+
+def test_a_new_image_in_a_large_folder_changes_one_or_two_shards() -> None:
+    images = folder("rose", 2000)
+    before = keys(planned(images))
+    for place in (0, 700, 1300, 1999):
+        grown = sorted([*images, image(f"rose/{place:05}b.jpg")], key=lambda each: each.name)
+        assert len(keys(planned(grown)) - before) <= 4
+        assert len(before - keys(planned(grown))) <= 3
+
+
+def test_a_new_folder_changes_no_shard() -> None:
+    before = planned([*folder("daisy", 90), *folder("tulip", 90)])
+    after = planned([*folder("daisy", 90), *folder("rose", 50), *folder("tulip", 90)])
+    assert keys(before) < keys(after)
+
+
+def test_label_split_root_backbone_and_options_change_the_key() -> None:
+    images = [image("a/1.jpg")]
+    (usual,) = keys(planned(images))
+    others = [
+        keys(planned([image("a/1.jpg", "tulip")])),
+        keys(planned([image("a/1.jpg", root="/other")])),
+        keys(planned([ImageFile("/photos", "rose", "a/1.jpg", "rose", "testing")])),
+        keys(list(plan(images, "g", "{}", 8))),
+        keys(list(plan(images, "f", "[]", 8))),
+    ]
+    assert all(usual not in each for each in others)
+    assert usual == planned(images)[0].key
+
+
+def test_the_key_is_stable() -> None:
+    assert planned([image("a/1.jpg")])[0].key == "39794a29487c65931192941055898d5f"
+
+
+def test_shares_are_the_whole() -> None:
+    shards = planned(folder("rose", 300))
+    parts = [list(share(iter(shards), 3, index)) for index in range(3)]
+    assert sorted(chain(*parts), key=lambda shard: shard.number) == shards
+    assert max(map(len, parts)) - min(map(len, parts)) <= 1
+
+
+def test_a_plan_is_streamed() -> None:
+    taken = 0
+
+    def images() -> object:
+        nonlocal taken
+        for each in folder("rose", 1000):
+            taken += 1
+            yield each
+
+    next(plan(images(), "f", "{}", 8))  # type: ignore[arg-type]
+    assert taken <= 17

@@ -1,0 +1,102 @@
+"""How a list of images is cut into shards.
+
+The list is sorted by name and cut by content-defined chunking, as backup programs cut files (A.
+Muthitacharoen, B. Chen, D. Mazieres: A Low-bandwidth Network File System, SOSP 2001): after each
+name whose hash falls below a bound, and where the first part of the name changes, which is the
+label's folder or the prefix in a bucket. So a new folder adds shards and changes none, and a new
+image in a known folder changes the one shard that it falls into. Cuts at every Nth image would move
+with each new one; shards by hash of the name would all change with a hundred new ones.
+
+A plan is streamed: one shard is in memory at a time.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from hashlib import blake2b, sha256
+
+from tlcli.core.data.image_folder import ImageFile
+from tlcli.core.parts.part_file import FORMAT
+
+USUAL_SIZE = 4096
+"""Images of a shard on average: 21 MB of vectors of EfficientNet-Lite0, and half a minute of work
+for one core. A worker that is lost costs no more than that."""
+# Of the usual size. One of eight shards is cut here rather than by a hash.
+_LARGEST = 2
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Some images that follow one another in the list.
+
+    Attributes:
+        number: of the shard in the plan, from 0.
+        key: 32 hexadecimal digits; a function of the images, the backbone and the options.
+        root: the folder in which the names begin.
+        images: at least one.
+    """
+
+    number: int
+    key: str
+    root: str
+    images: tuple[ImageFile, ...]
+
+    @property
+    def first(self) -> str:
+        """The least name, as text is compared."""
+        return str(min(image.name for image in self.images))
+
+    @property
+    def last(self) -> str:
+        """The greatest name."""
+        return str(max(image.name for image in self.images))
+
+
+def plan(
+    images: Iterable[ImageFile], fingerprint: str, options: str, usual_size: int = USUAL_SIZE
+) -> Iterator[Shard]:
+    """Yield the shards of a list of images.
+
+    Args:
+        images: sorted by name; those without a file are left out.
+        fingerprint: of the backbone.
+        options: all else that decides what a part contains, as text.
+        usual_size: images of a shard on average; none has more than twice as many.
+    """
+    # Digests are compared as bytes, the most significant first.
+    bound = ((2**32 - 1) // usual_size).to_bytes(4, "big")
+    largest = _LARGEST * usual_size
+    start = f"{FORMAT}|{fingerprint}|{options}\n"
+    number = 0
+    current: list[ImageFile] = []
+    top, root, ended = "", None, True
+    for image in images:
+        if image.root is None:
+            continue
+        name = image.name
+        if ended or not name.startswith(top) or image.root != root or len(current) >= largest:
+            if current:
+                yield _shard(number, current, start)
+                number, current = number + 1, []
+            top, root = f"{name.partition('/')[0]}/" if "/" in name else name, image.root
+        current.append(image)
+        # Not a checksum such as CRC-32, which is regular on numbered names.
+        ended = blake2b(name.encode("utf-8", "surrogatepass"), digest_size=4).digest() < bound
+    if current:
+        yield _shard(number, current, start)
+
+
+def _shard(number: int, images: list[ImageFile], start: str) -> Shard:
+    root = images[0].root
+    assert root is not None
+    # As JSON, two different lists are never the same text.
+    text = json.dumps([root, [(image.name, image.label, image.split) for image in images]])
+    key = sha256((start + text).encode()).hexdigest()[:32]
+    return Shard(number, key, root, tuple(images))
+
+
+def share(shards: Iterable[Shard], count: int, index: int) -> Iterator[Shard]:
+    """Yield each ``count``-th shard from ``index`` on: the work of one of ``count`` jobs."""
+    return (shard for shard in shards if shard.number % count == index)
