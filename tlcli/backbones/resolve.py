@@ -154,8 +154,12 @@ def _looks_like_path(module: str) -> bool:
 
 def _file(path: Path, name: str, options: ModelOptions) -> Backbone:
     """Return the backbone of a file or folder on this machine, after a trial or with one ahead."""
+    from tlcli.backbones.keras_hub import places
+
     if path.is_file() and path.name == "saved_model.pb":
         path = path.parent
+    if path.is_dir() and places.is_of_transformers(path):
+        raise BackboneError(f"{path} is {places.OF_TRANSFORMERS}")
     kind = kind_of(path, BackboneError)
     if kind is ModelKind.LITERT:
         raise BackboneError(

@@ -148,6 +148,9 @@ def test_what_is_no_preset(server: type[_Handler], module: str, tmp_path: Path) 
     server.files.clear()
     with pytest.raises(DownloadError, match=r"it has no config.json, so it is no preset"):
         fetch(preset_address(module), [tmp_path / "other"])
+    server.files["config.json"] = b'{"model_type": "dinov2"}'
+    with pytest.raises(DownloadError, match=r"it is a model of the transformers library"):
+        fetch(preset_address(module), [tmp_path / "third"])
 
 
 @pytest.mark.slow

@@ -164,9 +164,16 @@ def test_networks_of_text_are_no_backbones(folder: Path) -> None:
     other = {"class_name": "GemmaBackbone", "registered_name": "keras_hub>GemmaBackbone"}
     _changed(folder, lambda config: config.update(other))
     with pytest.raises(
-        BackboneError, match=r"is a GemmaBackbone that gives no bottlenecks.*DINOv2"
+        BackboneError, match=r"is a GemmaBackbone, which cannot be a backbone: tlcli exports DINOv2"
     ):
         read_preset(folder)
+
+
+def test_models_of_the_transformers_library_are_no_backbones(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"model_type": "dinov2", "image_size": 518}')
+    (tmp_path / "model.safetensors").write_bytes(bytes(8))
+    with pytest.raises(BackboneError, match=r"is a model of the transformers library.*hf://keras"):
+        resolve(str(tmp_path))
 
 
 def test_missing_files(folder: Path) -> None:

@@ -23,8 +23,10 @@ from tlcli.backbones.keras_hub.places import (
     CONFIG,
     CONVERTER,
     FOLDER,
+    OF_TRANSFORMERS,
     SHARDS,
     WEIGHTS,
+    is_of_transformers,
     is_whole,
     on_this_machine,
     shard_names,
@@ -79,7 +81,10 @@ def _download(address: PresetAddress, target: Path) -> Path:
             with _bars_for_people():
                 _get_all(get, partial)
         except _NoSuchFile as error:
-            raise remote.failed(f"it has no {error}, so it is no preset of keras-hub") from error
+            reason = f"it has no {error}, so it is no preset of keras-hub"
+            if is_of_transformers(partial):
+                reason = f"it is {OF_TRANSFORMERS}"
+            raise remote.failed(reason) from error
         except TlcliError:
             raise
         except Exception as error:  # each client has its own kinds

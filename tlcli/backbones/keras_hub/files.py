@@ -67,7 +67,7 @@ def read_preset(folder: Path) -> PresetFiles:
     if not _is_network(config):
         kind = "a preset" if name is None else f"a {name}"
         raise BackboneError(
-            f"{folder} is {kind} that gives no bottlenecks of images: backbones are {FAMILIES} of "
+            f"{folder} is {kind}, which cannot be a backbone: tlcli exports {FAMILIES} of "
             "keras-hub, saved with backbone.save_to_preset()"
         )
     weights, parts = _weights(folder)

@@ -21,8 +21,22 @@ FOLDER = "keras_hub"
 """Of downloads, in the folder of models."""
 CONFIG, CONVERTER = "config.json", "image_converter.json"
 WEIGHTS, SHARDS = "model.weights.h5", "model.weights.json"
+OF_TRANSFORMERS = (
+    "a model of the transformers library, which cannot be a backbone; use a preset of keras-hub, "
+    "such as hf://keras/dinov2_small"
+)
+"""What a folder in that library's format is, for messages."""
 _LARGEST_LIST = 16 << 20
 _MOST_SHARDS = 100
+
+
+def is_of_transformers(folder: Path) -> bool:
+    """Return whether a folder has the configuration of a model of the transformers library."""
+    try:
+        found = json.loads(read_regular(folder / CONFIG, _LARGEST_LIST))
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(found, dict) and "model_type" in found and "class_name" not in found
 
 
 def on_this_machine(address: PresetAddress, folders: Sequence[Path]) -> Path | None:
