@@ -117,11 +117,24 @@ def test_a_manifest_and_an_archive_give_what_folders_give(trained: Trained, tmp_
 @pytest.mark.slow
 def test_what_names_no_images_is_one_sentence(trained: Trained, tmp_path: Path) -> None:
     (tmp_path / "list.csv").write_text("path,label\n1.jpg,a\n2.jpg,\n")
+    with zipfile.ZipFile(tmp_path / "book.xlsx", "w") as made:
+        made.writestr("xl/workbook.xml", "<workbook/>")
+    zipfile.ZipFile(tmp_path / "empty.zip", "w").close()
+    for name in ("cat/train", "cat/val", "dog/train", "dog/val"):
+        (tmp_path / "below" / name).mkdir(parents=True)
+        (tmp_path / "below" / name / "1.jpg").write_bytes(b"x")
     for arguments, code, sentence in (
         (("--manifest", "list.csv"), 1, "list.csv, line 3: the label is empty"),
         (("--manifest", "absent.csv"), 1, "the manifest absent.csv cannot be read"),
+        (("--manifest", "book.xlsx"), 1, "book.xlsx is no text but a spreadsheet"),
         (("--image_dir", "list.csv"), 2, "is given as --manifest list.csv"),
-        (("--image_dir", "https://x.org/a.zip"), 2, "https://x.org/a.zip is a URL"),
+        (("--image_dir", "empty.zip"), 1, "Error: empty.zip has no folders with images"),
+        (("--image_dir", "below"), 2, "the labels in below contain splits (cat/train)"),
+        (
+            ("--image_dir", "https://x.org/a.zip"),
+            2,
+            "https://x.org/a.zip is an archive; download it",
+        ),
         (("--image_dir", ".", "--manifest", "list.csv"), 2, "--manifest"),
     ):
         for command in (["retrain"], ["evaluate", "--graph", trained.graph]):
