@@ -161,3 +161,15 @@ def test_a_retraining_on_joined_backbones(trained: Trained, tmp_path: Path) -> N
         scores[graph] = {each["label"]: each["score"] for each in first["predictions"]}
     for found in scores.values():
         assert found == pytest.approx(scores["saved"], abs=1e-4)
+    measured = tlcli(
+        *("evaluate", "--graph", "output_graph.pb", "--image_dir", trained.photos),
+        *("--format", "json"),
+        cwd=tmp_path,
+    )
+    assert measured.json["accuracy"] > 0.5
+    explained = tlcli(
+        "label", "--graph", "output_graph.pb", photo, "--explain", "maps", cwd=tmp_path
+    )
+    assert explained.code == 0, explained.err
+    assert "no heat maps" not in explained.err
+    assert len(list((tmp_path / "maps").iterdir())) == 1
