@@ -11,7 +11,8 @@ import pytest
 from tests.core.fine_tuning.small_network import SIZE, small_backbone, striped_photos
 from tlcli.backbone import INPUT
 from tlcli.core.final_layer.sgd import FinalLayer
-from tlcli.core.fine_tuning.fine_tune import FineTuned, FineTuneData, FineTuneSettings, fine_tune
+from tlcli.core.fine_tuning.fine_tune import FineTuneData, FineTuneSettings, Partner, fine_tune
+from tlcli.core.fine_tuning.fine_tuned import FineTuned
 from tlcli.core.fine_tuning.training import Schedule, Watched
 from tlcli.errors import BackboneError
 from tlcli.graph.surgery import nodes_by_name
@@ -100,11 +101,12 @@ def test_an_interrupted_training_goes_on_to_the_same_bytes(
 
 def test_auto_keeps_the_frozen_network_where_nothing_is_gained(tmp_path: Path) -> None:
     data = striped_photos(tmp_path, 60)
-    # Labels that no photo shows: what was learned cannot help. The vectors give the answer.
+    # Labels that no photo shows: what was learned cannot help. Most vectors give the answer.
     numbers = np.random.Generator(np.random.PCG64(5))
     labels = numbers.integers(0, 2, 60)
     vectors = np.zeros((60, SIZE), np.float32)
     vectors[:, 0], vectors[:, -1] = labels == 0, labels == 1
+    vectors[::10] = vectors[::10, ::-1]
     layer = FinalLayer(np.zeros((SIZE, 2), np.float32), np.zeros(2, np.float32))
     layer.weights[0, 0] = layer.weights[-1, 1] = 9
     settings = FineTuneSettings("auto", FAST, checkpoints=False)
@@ -115,6 +117,43 @@ def test_auto_keeps_the_frozen_network_where_nothing_is_gained(tmp_path: Path) -
     assert found.vectors is vectors
     assert found.backbone.fingerprint == small_backbone().fingerprint
     assert "is not kept: validation cross entropy" in found.sentence()
+    # The cheap part gained nothing, so the other one is not trained.
+    assert list(found.tried) == ["head_blocks"]
+
+
+def test_auto_trains_nothing_where_nothing_can_be_gained(tmp_path: Path) -> None:
+    data = striped_photos(tmp_path, 60)
+    vectors = np.zeros((60, SIZE), np.float32)
+    vectors[:, 0], vectors[:, -1] = data.labels == 0, data.labels == 1
+    layer = FinalLayer(np.zeros((SIZE, 2), np.float32), np.zeros(2, np.float32))
+    layer.weights[0, 0] = layer.weights[-1, 1] = 9
+    settings = FineTuneSettings("auto", FAST, checkpoints=False)
+    found = fine_tune(small_backbone(), layer, replace(data, vectors=vectors), settings, SILENT)
+    assert not found.kept
+    assert found.after is None
+    assert found.sentence().endswith("leaves nothing to gain")
+
+
+def test_auto_tries_both_parts_and_keeps_the_better(tmp_path: Path) -> None:
+    found = tuned(striped_photos(tmp_path, 60), "auto")
+    assert found.kept
+    assert set(found.tried) == {"head_blocks", "all"}
+    assert found.after == min(found.tried.values())
+
+
+def test_a_partner_is_averaged_with_the_trained_network(tmp_path: Path) -> None:
+    data = striped_photos(tmp_path, 60)
+    numbers = np.random.Generator(np.random.PCG64(5))
+    others = numbers.standard_normal((60, 3)).astype(np.float32)
+    frozen = FinalLayer(np.ones((3, 2), np.float32), np.zeros(2, np.float32))
+    found = tuned(replace(data, partner=Partner(frozen, others)))
+    assert found.vectors.shape == (60, SIZE + 3)
+    assert (found.vectors[:, SIZE:] == others).all()
+    alone = tuned(data)
+    assert found.backbone.fingerprint == alone.backbone.fingerprint
+    # This partner prefers no label.
+    labels = found.layer.logits(found.vectors).argmax(axis=1)
+    assert (labels == alone.layer.logits(alone.vectors).argmax(axis=1)).all()
 
 
 def test_a_graph_of_one_image_at_a_time_is_refused(tmp_path: Path) -> None:

@@ -16,7 +16,13 @@ from tests.core.fine_tuning.small_network import (
 )
 from tlcli.backbones import efficientnet_lite
 from tlcli.core.final_layer.sgd import FinalLayer
-from tlcli.core.fine_tuning.averaging import tempered
+from tlcli.core.fine_tuning.averaging import (
+    Tempered,
+    gains,
+    side_by_side,
+    softened,
+    tempered,
+)
 from tlcli.core.fine_tuning.checkpoint import FineTuningCheckpoint, State, training_digest
 from tlcli.core.fine_tuning.fine_tune import check_trainable
 from tlcli.core.fine_tuning.pictures import Pictures
@@ -60,9 +66,11 @@ def test_frozen_graphs_and_imported_vectors_are_refused() -> None:
     frozen = replace(small_backbone(), name="old.pb", trainable=False)
     with pytest.raises(BackboneError, match=r"^old\.pb cannot be fine-tuned: frozen graphs"):
         check_trainable(frozen)
-    joined = replace(small_backbone(), parts=(small_backbone(), frozen))
     with pytest.raises(BackboneError, match=r"^old\.pb cannot"):
-        check_trainable(joined)
+        check_trainable(replace(small_backbone(), parts=(frozen, small_backbone())))
+    # of joined ones the first is trained
+    joined = replace(small_backbone(), parts=(small_backbone(), frozen))
+    assert check_trainable(joined) is joined
     with pytest.raises(BackboneError, match="imported bottlenecks cannot be fine-tuned"):
         check_trainable(None)
     assert check_trainable(small_backbone()).name == "small"
@@ -94,11 +102,15 @@ def test_a_photo_that_changed_meanwhile_is_named(tmp_path: Path) -> None:
         pictures.plain(np.arange(2))
 
 
-def test_the_learning_rate_falls_along_a_cosine() -> None:
+def test_the_learning_rate_rises_and_falls_along_a_cosine() -> None:
     schedule = Schedule()
     steps = schedule.steps(100)
     assert steps == 8 * 7
-    assert schedule.rate(0, steps) == 3e-4
+    assert schedule.rate(0, steps) == pytest.approx(3e-4 / 7)
+    rates = [schedule.rate(step, steps) for step in range(steps)]
+    assert rates[:7] == sorted(rates[:7])
+    assert rates[6:] == sorted(rates[6:], reverse=True)
+    assert replace(schedule, warm_up=0.0).rate(0, steps) == 3e-4
     assert schedule.rate(steps // 2, steps) == pytest.approx(1.5e-4)
     assert schedule.rate(steps - 1, steps) < 1e-6
 
@@ -121,6 +133,51 @@ def test_a_temperature_undoes_how_sure_a_layer_is() -> None:
     assert other.cross_entropy == pytest.approx(found.cross_entropy, abs=1e-3)
     again = tempered(other.cooled(sure), vectors, labels)
     assert again.temperature == pytest.approx(1, abs=0.01)
+
+
+def test_a_few_images_that_are_all_right_leave_a_temperature_near_1() -> None:
+    layer = FinalLayer(2 * np.eye(3, dtype=np.float32), np.zeros(3, np.float32))
+    vectors = np.eye(3, dtype=np.float32)
+    found = tempered(layer, vectors, np.arange(3))
+    assert 0.4 < found.temperature < 1
+    assert found.cross_entropy > 0.01
+
+
+def test_a_gain_on_few_images_must_exceed_its_standard_error() -> None:
+    def measured(*losses: float) -> Tempered:
+        return Tempered(np.array(losses), 1.0)
+
+    assert gains(measured(0.9, 0.8, 1.0), measured(0.3, 0.1, 0.2))
+    assert not gains(measured(0.1, 0.0, 1.0), measured(0.2, 0.2, 0.6))
+    assert not gains(measured(0.9), measured(0.1))
+    many = np.tile([0.1, 0.0, 1.0], 10)
+    assert gains(Tempered(many, 1.0), Tempered(np.tile([0.2, 0.2, 0.6], 10), 1.0))
+    assert not gains(Tempered(many, 1.0), Tempered(many, 1.0))
+
+
+@pytest.mark.parametrize("factor", [1, 100])
+def test_a_start_has_the_same_scale_however_sure_the_layer_is(factor: float) -> None:
+    numbers = np.random.Generator(np.random.PCG64(0))
+    vectors = numbers.standard_normal((100, 3)).astype(np.float32)
+    labels = vectors.argmax(axis=1)
+    layer = FinalLayer(factor * np.eye(3, dtype=np.float32), np.zeros(3, np.float32))
+    found = softened(layer, vectors, labels, 0.1)
+    assert found.weights[0, 0] == pytest.approx(2.7, rel=0.1)
+    assert (found.logits(vectors).argmax(axis=1) == labels).all()
+
+
+def test_two_layers_side_by_side_average_their_logits() -> None:
+    numbers = np.random.Generator(np.random.PCG64(0))
+    one, two = (
+        FinalLayer(
+            numbers.standard_normal((size, 4)).astype(np.float32),
+            numbers.standard_normal(4).astype(np.float32),
+        )
+        for size in (5, 3)
+    )
+    vectors = numbers.standard_normal((7, 8)).astype(np.float32)
+    expected = (one.logits(vectors[:, :5]) + two.logits(vectors[:, 5:])) / 2
+    np.testing.assert_allclose(side_by_side(one, two).logits(vectors), expected, atol=1e-5)
 
 
 def test_a_checkpoint_comes_back_and_one_of_another_training_does_not(tmp_path: Path) -> None:

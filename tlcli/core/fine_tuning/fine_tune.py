@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -13,10 +14,20 @@ import numpy as np
 from tlcli.arrays import Array, Floats, Indices
 from tlcli.backbone import Backbone
 from tlcli.core.final_layer.sgd import FinalLayer
-from tlcli.core.fine_tuning.averaging import FEWEST_IMAGES, SHARES, Tempered, tempered
+from tlcli.core.fine_tuning.averaging import (
+    FEWEST_IMAGES,
+    SHARES,
+    Tempered,
+    gains,
+    side_by_side,
+    softened,
+    tempered,
+)
 from tlcli.core.fine_tuning.checkpoint import FineTuningCheckpoint, training_digest
+from tlcli.core.fine_tuning.fine_tuned import PARTS, FineTuned
 from tlcli.core.fine_tuning.pictures import Photo, Pictures
 from tlcli.core.fine_tuning.trainable_network import (
+    StepSettings,
     TrainableNetwork,
     Values,
     averaged,
@@ -41,14 +52,22 @@ from tlcli.system.cpus import available_cpus
 
 _log = logging.getLogger("tlcli")
 
+NOTHING_TO_GAIN = 0.01
+"""Validation cross entropy below which "auto" trains nothing: the network is right and sure."""
+# Training images that an average is tried on, and the accuracy it needs, as a share of the end's.
+_LOOKED_AT = 200
+_AS_GOOD = 0.98
+# What "auto" tries, the cheap one first.
+_TRIED = ("head_blocks", "all")
+
 
 @dataclass(frozen=True)
 class FineTuneSettings:
     """What is fine-tuned, and how.
 
     Attributes:
-        part: one of `choices.FINE_TUNES`, not "none"; "auto" is "all", kept only where the
-            validation cross entropy falls.
+        part: one of `choices.FINE_TUNES`, not "none". "auto" trains the last blocks, and if the
+            validation cross entropy falls, all but the first; the better result is kept.
         schedule: epochs, batches, rates, and the seed of the order, the flips and the crops.
         refit: fits a final layer on new vectors of all photos, [N, D]; it replaces the trained one
             where the validation images prefer it.
@@ -62,6 +81,19 @@ class FineTuneSettings:
 
 
 @dataclass(frozen=True)
+class Partner:
+    """A frozen classifier of the same photos, whose logits are averaged with the trained ones.
+
+    Attributes:
+        layer: its final layer.
+        vectors: of all photos, float32 [N, P].
+    """
+
+    layer: FinalLayer
+    vectors: Floats
+
+
+@dataclass(frozen=True)
 class FineTuneData:
     """Photos with their labels, splits and vectors; rows of all fields belong together.
 
@@ -71,6 +103,7 @@ class FineTuneData:
         training: rows that are trained on, rising.
         validation: rows that choose, rising; may be empty.
         vectors: of the frozen backbone, float32 [N, D].
+        partner: what the result is averaged and compared with; None: the frozen backbone.
     """
 
     photos: Sequence[Photo]
@@ -78,52 +111,18 @@ class FineTuneData:
     training: Indices
     validation: Indices
     vectors: Floats
+    partner: Partner | None = None
 
+    def measured(self, layer: FinalLayer, vectors: Floats) -> Tempered:
+        """Return the cross entropy of a layer on the validation images, of all photos' vectors."""
+        rows = self.validation
+        return tempered(layer, vectors[rows], self.labels[rows])
 
-@dataclass(frozen=True)
-class FineTuned:
-    """What came out of a fine-tuning.
-
-    Attributes:
-        kept: whether the fine-tuned network is used.
-        before: validation cross entropy of the frozen network, at its best temperature; None
-            without validation images.
-        after: that of the fine-tuned one.
-        part: "all" or "head_blocks".
-        share: of the end of the training in the average with its start.
-        refitted: whether the final layer was fitted again on the new vectors.
-        seconds_per_epoch: of the training; None where it was finished by an earlier run.
-        backbone: to use from now on.
-        layer: the final layer for it.
-        vectors: of all photos, float32 [N, D].
-    """
-
-    kept: bool
-    before: float | None
-    after: float | None
-    part: str
-    share: float
-    refitted: bool
-    seconds_per_epoch: float | None
-    backbone: Backbone
-    layer: FinalLayer
-    vectors: Floats
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the figures as JSON types."""
-        names = ("kept", "before", "after", "part", "share", "refitted", "seconds_per_epoch")
-        return {name: getattr(self, name) for name in names}
-
-    def sentence(self) -> str:
-        """Return what was found and done, in one sentence."""
-        part = {"all": "all weights from the first third of the network on"}
-        what = part.get(self.part, "the last third of the network")
-        if self.before is None or self.after is None:
-            return f"Fine-tuned {what}; without validation images, nothing shows what it gained"
-        figures = f"validation cross entropy {self.before:.3f} before, {self.after:.3f} after"
-        if self.kept:
-            return f"Fine-tuned {what}: {figures}"
-        return f"Fine-tuning of {what} is not kept: {figures}"
+    def measured_before(self, layer: FinalLayer) -> Tempered:
+        """Return that of what is used without a training; ``layer`` is the backbone's."""
+        if self.partner is None:
+            return self.measured(layer, self.vectors)
+        return self.measured(self.partner.layer, self.partner.vectors)
 
 
 def check_trainable(backbone: Backbone | None) -> Backbone:
@@ -137,14 +136,19 @@ def check_trainable(backbone: Backbone | None) -> Backbone:
             "imported bottlenecks cannot be fine-tuned, as there is no network to train; leave "
             "--fine_tune out or retrain on the photos"
         )
-    for part in backbone.parts or (backbone,):
-        if not part.trainable:
-            raise BackboneError(
-                f"{part.name} cannot be fine-tuned: frozen graphs, SavedModels and Hub modules "
-                "contain no weights to train; leave --fine_tune out, or choose an "
-                "EfficientNet-Lite, a Keras Application or a Keras file with --module"
-            )
+    part = tuned_part(backbone)
+    if not part.trainable:
+        raise BackboneError(
+            f"{part.name} cannot be fine-tuned: frozen graphs, SavedModels and Hub modules "
+            "contain no weights to train; leave --fine_tune out, or choose an "
+            "EfficientNet-Lite, a Keras Application or a Keras file with --module"
+        )
     return backbone
+
+
+def tuned_part(backbone: Backbone) -> Backbone:
+    """Return what of a backbone is fine-tuned: of joined ones the first, the others stay frozen."""
+    return (*backbone.parts, backbone)[0]
 
 
 def fine_tune(
@@ -168,6 +172,40 @@ def fine_tune(
         DataError: a photo changed meanwhile.
         TlcliError: the training diverged.
     """
+    if settings.part != "auto":
+        return _tuned(backbone, layer, data, settings, watched)
+    before = data.measured_before(layer)
+    enough = len(data.validation) >= FEWEST_IMAGES
+    if enough and before.cross_entropy < NOTHING_TO_GAIN:
+        entropy = before.cross_entropy
+        return FineTuned(
+            False, entropy, None, "none", 0.0, False, None, backbone, layer, data.vectors
+        )
+    best: FineTuned | None = None
+    tried: dict[str, float] = {}
+    for part in _TRIED:
+        found = _tuned(backbone, layer, data, replace(settings, part=part), watched)
+        assert found.after is not None
+        tried[part] = found.after
+        if best is None or (found.gains and found.after < (best.after or 0)):
+            best = found
+        if not found.gains:
+            break
+    assert best is not None
+    if best.gains:
+        return replace(best, tried=tried)
+    unchanged = replace(best, kept=False, backbone=backbone, layer=layer, vectors=data.vectors)
+    return replace(unchanged, tried=tried)
+
+
+def _tuned(
+    backbone: Backbone,
+    layer: FinalLayer,
+    data: FineTuneData,
+    settings: FineTuneSettings,
+    watched: Watched,
+) -> FineTuned:
+    """Train one part, and return the result, kept or not."""
     with _Job(backbone, layer, data, settings, watched) as job:
         end, seconds = job.train()
         return job.choose(end, seconds)
@@ -184,13 +222,16 @@ class _Job(Closing):
         settings: FineTuneSettings,
         watched: Watched,
     ) -> None:
-        self._backbone, self._layer, self._data = backbone, layer, data
+        self._backbone, self._frozen, self._data = backbone, layer, data
         self._settings, self._watched = settings, watched
-        self._part = "all" if settings.part == "auto" else settings.part
+        self._part = settings.part
         self._graph = backbone.load_graph()
         size = backbone.height, backbone.width
         part = trained_part(self._graph, *size, self._part)
-        self._network = TrainableNetwork(self._graph, part, layer)
+        few = len(data.validation) < FEWEST_IMAGES
+        rows, steps = data.training if few else data.validation, StepSettings()
+        self._layer = softened(layer, data.vectors[rows], data.labels[rows], steps.label_smoothing)
+        self._network = TrainableNetwork(self._graph, part, self._layer, steps)
         self._pictures = Pictures(data.photos, size, settings.schedule.seed)
 
     def close(self) -> None:
@@ -208,6 +249,7 @@ class _Job(Closing):
             checkpoint = FineTuningCheckpoint(self._digest(views))
         batches: Batches = self._pictures.view
         done = 0 if checkpoint is None else checkpoint.steps_done
+        _log.info("Fine-tuning %s: step %d of %d", PARTS[self._part], done, self._steps)
         if views and done < self._steps:
             progress = self._watched.progress
             batches = CachedViews(network, self._pictures, rows, views, progress).batch
@@ -236,53 +278,73 @@ class _Job(Closing):
         """Return the better network: an average of start and end, or the start."""
         network, data = self._network, self._data
         few = len(data.validation) < FEWEST_IMAGES
-        share = SHARES[0] if few else self._best_share(end)
+        share = self._joined_share(end) if few else self._best_share(end)
         values = averaged(network.start, end, share)
         network.restore(values)
         everything = np.arange(len(data.photos))
         vectors = features_of(network, self._pictures, everything)
         layer, refitted = final_layer(values), False
-        before: float | None = None
-        after: float | None = None
-        if len(data.validation):
-            before = self._measured(self._layer, data.vectors).cross_entropy
-            found = self._measured(layer, vectors)
-            if self._settings.refit is not None and not few:
-                again = self._settings.refit(vectors)
-                other = self._measured(again, vectors)
-                if other.cross_entropy < found.cross_entropy:
-                    layer, found, refitted = again, other, True
+        before: Tempered | None = None
+        after: Tempered | None = None
+        if not few and self._settings.refit is not None:
+            layers = [layer, self._settings.refit(vectors)]
+            entropies = [data.measured(each, vectors).cross_entropy for each in layers]
+            refitted = entropies[1] < entropies[0]
+            layer = layers[refitted]
+        if data.partner is not None:
+            frozen = data.partner.layer
             if not few:
-                layer = found.cooled(layer)
-            after = found.cross_entropy
-        kept = self._settings.part != "auto" or (
-            before is not None and after is not None and after < before
-        )
-        backbone = self._backbone
-        if kept:
-            backbone = self._trained(values)
-        else:
-            layer, vectors = self._layer, data.vectors
+                layer = data.measured(layer, vectors).cooled(layer)
+                frozen = data.measured_before(frozen).cooled(frozen)
+            layer = side_by_side(layer, frozen)
+            vectors = np.concatenate([vectors, data.partner.vectors], axis=1)
+        if len(data.validation):
+            before, after = data.measured_before(self._frozen), data.measured(layer, vectors)
+            layer = layer if few else after.cooled(layer)
         return FineTuned(
-            kept, before, after, self._part, share, refitted, seconds, backbone, layer, vectors
+            kept=True,
+            before=None if before is None else before.cross_entropy,
+            after=None if after is None else after.cross_entropy,
+            part=self._part,
+            share=share,
+            refitted=refitted,
+            seconds_per_epoch=seconds,
+            backbone=self._trained(values),
+            layer=layer,
+            vectors=vectors,
+            gains=before is not None and after is not None and gains(before, after),
         )
+
+    def _joined_share(self, end: Values) -> float:
+        """Return the smallest share, from one half on, that is as good as the end in training.
+
+        Two states with bad ones between them are no start and end of one basin (Frankle et al.,
+        2020, "Linear mode connectivity and the lottery ticket hypothesis").
+        """
+        rows = self._data.training[:: math.ceil(len(self._data.training) / _LOOKED_AT)]
+        right: dict[float, float] = {}
+        for share in (SHARES[-1], *sorted(each for each in SHARES if each >= SHARES[0])):
+            layer, vectors = self._at(end, share, rows)
+            right[share] = (layer.logits(vectors).argmax(axis=1) == self._data.labels[rows]).mean()
+            if len(right) > 1 and right[share] >= _AS_GOOD * right[SHARES[-1]]:
+                return share
+        return SHARES[-1]
+
+    def _at(self, end: Values, share: float, rows: Indices) -> tuple[FinalLayer, Floats]:
+        """Return the final layer of an average, and its vectors of some photos."""
+        values = averaged(self._network.start, end, share)
+        self._network.restore(values)
+        return final_layer(values), features_of(self._network, self._pictures, rows)
 
     def _best_share(self, end: Values) -> float:
         """Return the share of the end with the lowest validation cross entropy."""
-        network, rows = self._network, self._data.validation
+        rows = self._data.validation
         entropies: dict[float, float] = {}
         for share in SHARES:
-            values = averaged(network.start, end, share)
-            network.restore(values)
-            vectors = features_of(network, self._pictures, rows)
-            found = tempered(final_layer(values), vectors, self._data.labels[rows])
+            found = tempered(*self._at(end, share, rows), self._data.labels[rows])
             entropies[share] = found.cross_entropy
             _log.debug("share %.2f: validation cross entropy %.4f", share, found.cross_entropy)
         return min(SHARES, key=lambda share: entropies[share])
-
-    def _measured(self, layer: FinalLayer, vectors: Floats) -> Tempered:
-        rows = self._data.validation
-        return tempered(layer, vectors[rows], self._data.labels[rows])
 
     def _trained(self, values: Values) -> Backbone:
         graph = self._network.written_back(self._graph, values)
