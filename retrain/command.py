@@ -279,8 +279,8 @@ def _option(
     default="none",
     show_default=True,
     help="Also train the last layers of the network, for minutes to hours: its last third "
-    "(head_blocks), all but its first third (all), or the latter and keep it only if the "
-    "validation cross entropy falls (auto).",
+    "(head_blocks), all but its first third (all), or the better of both if the validation "
+    "cross entropy falls (auto).",
 )
 @_option("--cross_validate", "K", "Also measure the accuracy over K folds.")
 @_option("--seed", "N", "The same seed gives the same graph.", 0)

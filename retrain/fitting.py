@@ -294,26 +294,13 @@ def cross_validate_fit(
     Raises:
         UsageError: there are more folds than a label has images.
     """
-    assert options.cross_validate is not None
     settings = fit_settings(inputs, options)
-
-    # In the order of names, so that folds do not depend on the split.
-    names = [image.name for image in inputs.images]
-    order = sorted(range(len(names)), key=lambda row: (sort_key(names[row]), names[row]))
-    rows_by_name = np.array(order, np.intp)
-    targets = inputs.targets[rows_by_name]
+    rows_by_name, fold_of = assigned_folds(inputs, options)
 
     def fit_fold(training: Samples) -> FinalLayer:
         return fit_layer(training, None, inputs.blocks, settings).layer
 
-    fold_of = assign_folds(
-        targets,
-        [inputs.contents[row] or names[row] for row in order],
-        options.cross_validate,
-        seed=options.seed,
-        label_names=inputs.labels,
-    )
-    samples_by_name = Samples(inputs.vectors, targets, rows_by_name)
+    samples_by_name = Samples(inputs.vectors, inputs.targets[rows_by_name], rows_by_name)
     views = None
     if len(inputs.views):
         place = np.empty_like(rows_by_name)
@@ -323,6 +310,29 @@ def cross_validate_fit(
         )
     result = cross_validate(samples_by_name, fold_of, fit_fold, views=views, progress=progress)
     return CrossValidated(result, rows_by_name)
+
+
+def assigned_folds(
+    inputs: Inputs, options: RetrainOptions
+) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+    """Return the rows of all images in the order of their names, and the fold of each, [N].
+
+    Raises:
+        UsageError: there are more folds than a label has images.
+    """
+    assert options.cross_validate is not None
+    # In the order of names, so that folds do not depend on the split.
+    names = [image.name for image in inputs.images]
+    order = sorted(range(len(names)), key=lambda row: (sort_key(names[row]), names[row]))
+    rows_by_name = np.array(order, np.intp)
+    fold_of = assign_folds(
+        inputs.targets[rows_by_name],
+        [inputs.contents[row] or names[row] for row in order],
+        options.cross_validate,
+        seed=options.seed,
+        label_names=inputs.labels,
+    )
+    return rows_by_name, fold_of
 
 
 def _summarise_step(

@@ -36,6 +36,7 @@ from retrain.report import (
 from retrain.result import CrossValidationSummary, RetrainResult
 from retrain.sources import find_backbone, find_images, needs_backbone
 from retrain.testing import Run, Tests, evaluate_fit, label_figures, measure_forecast, results
+from retrain.tuning.cross_validation import cross_validate_tuned, expected_time
 from retrain.tuning.fine_tuning import FineTuning, check_fine_tuning, fine_tune_fit
 from tlcli.commands.other_names import meant
 from tlcli.core.data.splits import SPLITS
@@ -187,19 +188,24 @@ def _retrain(
                 lambda point: watcher.note(_validation(point.validation_accuracy)),
             )
             fitted = fit(inputs, chosen, observers)
-        tuned = FineTuning(inputs, fitted)
+        frozen, tuned = inputs, FineTuning(inputs, fitted)
         if chosen.fine_tune != "none":
             watcher.end(_METHODS.get(str(chosen.solver), "SGD"))
             with clock.stage("fine_tuning"):
                 tuned = fine_tune_fit(inputs, chosen, fitted, watcher)
-            inputs, fitted = tuned.inputs, tuned.fitted
+            results.info("%s", tuned.sentence)
+            frozen, inputs, fitted = inputs, tuned.inputs, tuned.fitted
             builder = ClassifierBuilder(chosen, inputs, tuned.figures)
             watcher.begin("testing")
         with clock.stage("evaluation"):
             tests = evaluate_fit(inputs, chosen, fitted)
             watcher.end(_fit_line(chosen, inputs, tests, fitted.solver))
-            cross = _cross_validate(inputs, chosen, watcher)
-            run = Run(chosen, inputs, fitted, tests, cross, measure_forecast(inputs, chosen))
+        with clock.stage("evaluation" if chosen.fine_tune == "none" else "folds"):
+            cross = _cross_validate(frozen, chosen, tuned, clock, watcher)
+        with clock.stage("evaluation"):
+            # Vectors of a network that was trained on the same images promise too much.
+            forecast = None if tuned.kept else measure_forecast(inputs, chosen)
+            run = Run(chosen, inputs, fitted, tests, cross, forecast)
         if summaries is not None:
             with clock.stage("summaries"):
                 summarise_result(summaries, run, watcher)
@@ -252,6 +258,9 @@ def _retrain(
                 logger.info("The report of the earlier graph, %s, is removed", outdated)
                 files.remove(outdated)
         files.commit(outputs["model_card"], dependent=[chosen.labels_path])
+    if tuned.interrupted:
+        logger.warning("Interrupted: the written graph has the frozen network")
+        raise KeyboardInterrupt
     return result
 
 
@@ -320,13 +329,22 @@ def _with_module(
 
 
 def _cross_validate(
-    inputs: Inputs, options: RetrainOptions, watcher: Watcher
+    inputs: Inputs, options: RetrainOptions, tuned: FineTuning, clock: Clock, watcher: Watcher
 ) -> CrossValidated | None:
-    if options.cross_validate is None:
+    """Return the accuracy over folds where it is asked for; ``inputs`` are of the frozen network.
+
+    After an interrupt of the fine-tuning there is no time for it.
+    """
+    if options.cross_validate is None or tuned.interrupted:
         return None
-    watcher.begin("folds", f"{options.cross_validate} fits")
-    cross = cross_validate_fit(inputs, options, watcher)
-    watcher.end(f"{options.cross_validate} fits, accuracy {cross.result.accuracy:.1%}")
+    if options.fine_tune == "none":
+        watcher.begin("folds", f"{options.cross_validate} fits")
+        cross = cross_validate_fit(inputs, options, watcher)
+        watcher.end(f"{options.cross_validate} fits, accuracy {cross.result.accuracy:.1%}")
+    else:
+        seconds = clock.seconds["fine_tuning"]
+        logger.info("%s", expected_time(options.cross_validate, tuned, seconds))
+        cross = cross_validate_tuned(inputs, options, watcher)
     results.info(
         "Cross-validation over %d folds = %.1f%% (deviation %.1f%%)",
         options.cross_validate,

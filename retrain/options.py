@@ -221,12 +221,6 @@ class RetrainOptions:
                 "--final_layer_only writes no network, so --fine_tune has nothing to train; leave "
                 "one of the two out"
             )
-        if self.fine_tune != "none" and self.cross_validate is not None:
-            raise UsageError(
-                "--cross_validate measures the final layer on the frozen network and would train "
-                "the network again for each fold with --fine_tune; leave one of the two out: the "
-                "test accuracy measures a fine-tuning too"
-            )
         whole = "--final_layer_only writes no whole network"
         steps, stepless = f"--solver {self.solver} takes no steps", self.solver != "sgd"
         for given, reason, name, use in (

@@ -55,7 +55,6 @@ _ONE_LAYER = {
 }
 # Options beside which a network is not fine-tuned unless the user asks for it.
 _FROZEN = {
-    "cross_validate": "--cross_validate would train the network again for each fold",
     "import_bottlenecks": "--import_bottlenecks has no network to train",
     "final_layer_only": "--final_layer_only writes no network",
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -10,9 +11,8 @@ import numpy as np
 from retrain.fitting import Fitted, fit_settings
 from retrain.inputs import Inputs
 from retrain.options import RetrainOptions
-from retrain.testing import results
 from tlcli.arrays import Floats
-from tlcli.backbone import Backbone
+from tlcli.backbone import Backbone, FeatureBlock
 from tlcli.core.final_layer.samples import Samples
 from tlcli.core.final_layer.sgd import FinalLayer
 from tlcli.core.fitting.fit_layer import fit_layer
@@ -22,6 +22,9 @@ from tlcli.text import counted
 
 if TYPE_CHECKING:
     from tlcli.core.fine_tuning.fine_tune import FineTuneData
+    from tlcli.core.fine_tuning.fine_tuned import FineTuned
+
+logger = logging.getLogger("tlcli")
 
 
 @dataclass(frozen=True)
@@ -33,12 +36,19 @@ class FineTuning:
         fitted: with its final layer.
         figures: what was found, as JSON types; None where nothing was fine-tuned.
         sentence: the same for people; empty where nothing was fine-tuned.
+        interrupted: the user ended the fine-tuning, and the frozen network is used.
     """
 
     inputs: Inputs
     fitted: Fitted
     figures: dict[str, Any] | None = None
     sentence: str = ""
+    interrupted: bool = False
+
+    @property
+    def kept(self) -> bool:
+        """Whether the network is another one now."""
+        return self.figures is not None and bool(self.figures["kept"])
 
 
 def check_fine_tuning(options: RetrainOptions, backbone: Backbone | None) -> None:
@@ -58,6 +68,9 @@ def fine_tune_fit(
 ) -> FineTuning:
     """Fine-tune the network of a run from its fitted final layer, where that is asked for.
 
+    Of joined backbones the first is fine-tuned, and its logits are averaged with those of all
+    frozen ones. An interrupt leaves the frozen network.
+
     Raises:
         BackboneError: it cannot be trained.
         DataError: a photo changed meanwhile, or there are no validation images to decide.
@@ -65,19 +78,56 @@ def fine_tune_fit(
     """
     if options.fine_tune == "none":
         return FineTuning(inputs, fitted)
-    from tlcli.core.fine_tuning.fine_tune import FineTuneSettings, check_trainable, fine_tune
-    from tlcli.core.fine_tuning.training import Schedule, Watched
+    from tlcli.core.fine_tuning.fine_tune import check_trainable
 
-    backbone = check_trainable(inputs.backbone)
-    data = _data(inputs)
-    if options.fine_tune == "auto" and not len(data.validation):
+    check_trainable(inputs.backbone)
+    if options.fine_tune == "auto" and not inputs.counts("validation").any():
         raise DataError(
             "--fine_tune auto needs validation images to decide, and there are none; add images, "
             "or use --fine_tune all, which keeps the result"
         )
-    schedule = Schedule(seed=options.seed)
-    what = f"{schedule.epochs} epochs of {counted(len(data.training), 'image')}"
-    watcher.begin("fine-tuning", what)
+    images = counted(int(inputs.counts("training").sum()), "image")
+    watcher.begin("fine-tuning", images)
+    try:
+        found = _fine_tuned(inputs, options, fitted, watcher)
+    except KeyboardInterrupt:
+        sentence = "Fine-tuning interrupted; the frozen network is used"
+        watcher.end(sentence)
+        figures = {"kept": False, "before": None, "after": None, "interrupted": True}
+        return FineTuning(inputs, fitted, figures, sentence, interrupted=True)
+    sentence = found.sentence()
+    watcher.end(sentence)
+    if not found.kept:
+        return FineTuning(inputs, fitted, found.to_dict(), sentence)
+    assert inputs.backbone is not None
+    backbone, blocks, untrained = found.backbone, inputs.blocks, fitted.untrained
+    if inputs.backbone.parts:
+        backbone, blocks = _beside_frozen(inputs.backbone, found.backbone)
+        added = np.zeros((len(found.layer.weights) - len(untrained.weights), len(inputs.labels)))
+        weights = np.concatenate([added.astype(np.float32), untrained.weights])
+        untrained = FinalLayer(weights, untrained.biases)
+    return FineTuning(
+        replace(inputs, backbone=backbone, vectors=found.vectors, blocks=blocks),
+        replace(fitted, layer=found.layer, untrained=untrained),
+        found.to_dict(),
+        sentence,
+    )
+
+
+def _fine_tuned(
+    inputs: Inputs, options: RetrainOptions, fitted: Fitted, watcher: Watcher
+) -> FineTuned:
+    from tlcli.core.fine_tuning.fine_tune import (
+        FineTuneSettings,
+        Partner,
+        check_trainable,
+        fine_tune,
+        tuned_part,
+    )
+    from tlcli.core.fine_tuning.training import Schedule, Watched
+
+    backbone = check_trainable(inputs.backbone)
+    part, data, blocks, layer = tuned_part(backbone), _data(inputs), inputs.blocks, fitted.layer
 
     def refit(vectors: Floats) -> FinalLayer:
         training, validation = (
@@ -86,22 +136,27 @@ def fine_tune_fit(
         )
         # The solver that was chosen, not the choice again.
         how = replace(fit_settings(inputs, options), solver=fitted.solver)
-        return fit_layer(training, validation, inputs.blocks, how).layer
+        return fit_layer(training, validation, blocks, how).layer
 
-    settings = FineTuneSettings(options.fine_tune, schedule, refit)
-    watched = Watched(watcher, watcher.note)
-    found = fine_tune(backbone, fitted.layer, data, settings, watched)
-    sentence = found.sentence()
-    watcher.end(sentence)
-    results.info("%s", sentence)
-    if not found.kept:
-        return FineTuning(inputs, fitted, found.to_dict(), sentence)
-    return FineTuning(
-        replace(inputs, backbone=found.backbone, vectors=found.vectors),
-        replace(fitted, layer=found.layer),
-        found.to_dict(),
-        sentence,
-    )
+    if backbone.parts:
+        blocks = inputs.blocks[: len(part.blocks) or 1]
+        own = data.vectors[:, : sum(block.size for block in blocks)]
+        data = replace(data, vectors=own, partner=Partner(fitted.layer, inputs.vectors))
+        layer = refit(own)
+    settings = FineTuneSettings(options.fine_tune, Schedule(seed=options.seed), refit)
+    return fine_tune(part, layer, data, settings, Watched(watcher, watcher.note))
+
+
+def _beside_frozen(
+    backbone: Backbone, tuned: Backbone
+) -> tuple[Backbone, tuple[FeatureBlock, ...]]:
+    """Return a fine-tuned part joined to all frozen ones, and the blocks of its vectors."""
+    from tlcli.backbones.layers.joined import join
+
+    first = replace(tuned, name=f"fine-tuned {tuned.name}")
+    frozen = [replace(part, bfloat16=None) for part in backbone.parts]
+    found = join([first, *frozen])
+    return replace(found, name=backbone.name), found.blocks
 
 
 def _data(inputs: Inputs) -> FineTuneData:

@@ -16,7 +16,6 @@ from tlcli.errors import UsageError
         ({"fine_tune": "some"}, "--fine_tune is 'some'; choose none"),
         ({"fine_tune": "auto", "validation_percentage": 0}, "needs validation images to decide"),
         ({"fine_tune": "all", "final_layer_only": True}, "--fine_tune has nothing to train"),
-        ({"fine_tune": "all", "cross_validate": 3}, "leave one of the two out"),
     ],
 )
 def test_a_fine_tuning_that_cannot_be_is_refused(options: dict[str, Any], reason: str) -> None:

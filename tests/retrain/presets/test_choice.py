@@ -94,7 +94,7 @@ def test_best_joins_what_is_installed_and_says_what_is_missing() -> None:
 
 @pytest.mark.parametrize(
     ("option", "value"),
-    [("cross_validate", 5), ("validation_percentage", 0), ("final_layer_only", True)],
+    [("validation_percentage", 0), ("final_layer_only", True)],
 )
 def test_a_preset_fine_tunes_only_where_it_can_be_decided(option: str, value: object) -> None:
     found = choose({"preset": "best", option: value})

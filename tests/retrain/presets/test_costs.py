@@ -46,13 +46,14 @@ def test_larger_networks_cost_more() -> None:
     many = 1_000_000
     assert relative_work("best", "efficientnet_lite0", many) == pytest.approx(3.76, abs=0.01)
     assert relative_work("best", "resnet50", many) == 0
-    assert relative_work("best", "efficientnet_lite0", 500) > 3.76 + 24
+    # of joined networks the first is fine-tuned
+    assert relative_work("best", "efficientnet_lite0", 500) == pytest.approx(3.76 + 36, abs=0.01)
 
 
 def test_a_fine_tuning_that_takes_hours_is_left_out_whatever_the_machine_does() -> None:
     joined = "efficientnet_lite0+efficientnet_lite1+efficientnet_lite2"
     assert fine_tuning_fits(joined, 500)
-    assert not fine_tuning_fits(joined, 10_000)
+    assert not fine_tuning_fits(joined, 20_000)
     assert fine_tuning_fits("efficientnet_lite0", 10_000)
     assert not fine_tuning_fits("resnet50", 10_000)
 

@@ -18,6 +18,7 @@ from tlcli.errors import UsageError
 from tlcli.progress import Progress
 
 Interval = tuple[float, float]
+Bools = npt.NDArray[np.bool_]
 # The 97.5% point of the normal distribution: intervals of 95%.
 Z95 = 1.959963984540054
 _FOLD_STREAM = 4
@@ -240,20 +241,49 @@ def cross_validate(
             the numbers of the samples that they show.
         progress: called with ("folds", done, K).
     """
-    folds = int(fold_of.max()) + 1
-    evaluations = []
-    together = _no_predictions(len(samples))
-    for fold in range(folds):
-        kept = fold_of != fold
+
+    def predict_fold(kept: Bools) -> FoldPredictions:
         if views is None:
             layer = fit(samples.subset(kept))
         else:
             assert views.groups is not None
             layer = fit(views.subset(kept[views.groups]))
-        rows = np.flatnonzero(~kept)
-        tested = samples.subset(~kept)
-        found = predict(layer, tested)
-        evaluations.append(evaluate(found.labels, tested.labels, len(layer.biases)))
+        return FoldPredictions(predict(layer, samples.subset(~kept)), len(layer.biases))
+
+    return cross_validate_predictions(samples.labels, fold_of, predict_fold, progress)
+
+
+@dataclass(frozen=True)
+class FoldPredictions:
+    """Predictions for the samples of one fold, in their order, and the number of labels."""
+
+    predictions: LayerPredictions
+    label_count: int
+
+
+def cross_validate_predictions(
+    labels: Indices,
+    fold_of: Indices,
+    predict_fold: Callable[[Bools], FoldPredictions],
+    progress: Progress | None = None,
+) -> CrossValidation:
+    """Test each fold by what was trained on all others.
+
+    Args:
+        labels: of N samples, [N].
+        fold_of: fold of each sample, [N]; see `assign_folds`.
+        predict_fold: takes which samples to train on, bool [N], and returns its predictions for
+            all others.
+        progress: called with ("folds", done, K).
+    """
+    folds = int(fold_of.max()) + 1
+    evaluations = []
+    together = _no_predictions(len(labels))
+    for fold in range(folds):
+        kept = fold_of != fold
+        predicted = predict_fold(kept)
+        rows, found = np.flatnonzero(~kept), predicted.predictions
+        evaluations.append(evaluate(found.labels, labels[rows], predicted.label_count))
         together.labels[rows] = found.labels
         together.score[rows] = found.score
         together.true_score[rows] = found.true_score

@@ -1,0 +1,175 @@
+"""`tlcli retrain --fine_tune` from outside, on a network that trains within a second."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.retrain.tuning.striped import keras_file, saved, striped_photos
+from tests.support import Run, tlcli
+
+pytestmark = pytest.mark.slow
+PLAIN = ("--no_report", "--format", "json")
+# Logistic regression of the bottleneck, and enough validation images to choose by.
+OPTIONS = ("--solver", "lbfgs", "--validation_percentage", 30, *PLAIN)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with photos and a network."""
+    folder = tmp_path_factory.mktemp("tuned")
+    keras_file(folder)
+    striped_photos(folder / "photos")
+    return folder
+
+
+def command(place: Path, folder: Path, *options: object) -> list[object]:
+    return [
+        "retrain", "--image_dir", place / "photos", "--module", place / "small.keras",
+        "--output_graph", folder / "graph.pb", *OPTIONS, *options,
+    ]  # fmt: skip
+
+
+def scores(run: Run) -> dict[str, float]:
+    assert run.code == 0, run.err
+    return {each["label"]: each["score"] for each in run.json[0]["predictions"]}
+
+
+def test_a_gain_is_kept_in_all_outputs_and_the_same_bytes_come_out_twice(
+    place: Path, tmp_path: Path
+) -> None:
+    graphs = []
+    for name in ("one", "two"):
+        folder = tmp_path / name
+        run = tlcli(
+            *command(place, folder, "--fine_tune", "auto", "--saved_model_dir", folder / "saved"),
+            cache=tmp_path / f"cache {name}",
+        )
+        assert run.code == 0, run.err
+        graphs.append((folder / "graph.pb").read_bytes())
+    assert graphs[0] == graphs[1]
+    found = run.json["fine_tuned"]
+    assert found["kept"]
+    assert found["after"] == min(found["tried"].values()) < found["before"]
+    # Its training images were trained on, so it would promise too much.
+    assert not run.json.get("learning_curve")
+    card = json.loads((folder / "graph.json").read_text())
+    assert card["training"]["fine_tuned"]["after"] == found["after"]
+    assert card["backbone"]["source"].endswith(", fine-tuned")
+
+    image = place / "photos" / "across" / "0.png"
+    label = ("label", image, "--format", "json", "--graph")
+    expected = scores(tlcli(*label, folder / "graph.pb"))
+    assert max(expected, key=lambda each: expected[each]) == "across"
+    for other in ("saved", "graph.tflite"):
+        assert scores(tlcli(*label, folder / other)) == pytest.approx(expected, abs=1e-4)
+    evaluated = tlcli(
+        "evaluate", "--graph", folder / "graph.pb", "--image_dir", place / "photos",
+        "--format", "json",
+    )  # fmt: skip
+    assert evaluated.code == 0, evaluated.err
+    assert evaluated.json["accuracy"] > 0.9
+
+
+def test_an_interrupt_leaves_the_frozen_classifier(place: Path, tmp_path: Path) -> None:
+    # So many that the signal finds the training at work.
+    many = striped_photos(tmp_path / "photos", 500)
+    arguments = [
+        "retrain", "--image_dir", many, "--module", place / "small.keras", "--output_graph",
+        tmp_path / "graph.pb", *OPTIONS, "--fine_tune", "all",
+    ]  # fmt: skip
+    with started(tmp_path, arguments) as process:
+        wait_for(tmp_path / "log", "step 0 of")
+        process.send_signal(signal.SIGINT)
+        assert process.wait(300) == 130
+    assert "Interrupted: the written graph has the frozen network" in log(tmp_path)
+    assert "Traceback" not in log(tmp_path)
+    card = json.loads((tmp_path / "graph.json").read_text())
+    assert not card["training"]["fine_tuned"]["kept"]
+    assert "fine-tuned" not in card["backbone"]["source"]
+
+
+def log(folder: Path) -> str:
+    return (folder / "log").read_text()
+
+
+def wait_for(file: Path, text: str) -> None:
+    until = time.monotonic() + 300
+    while text not in file.read_text():
+        assert time.monotonic() < until, file.read_text()
+        time.sleep(0.05)
+
+
+def started(folder: Path, arguments: list[object]) -> subprocess.Popen[bytes]:
+    with (folder / "log").open("wb") as file:
+        return subprocess.Popen(
+            [str(Path(sys.executable).parent / "tlcli"), *map(str, arguments)],
+            stdout=subprocess.DEVNULL,
+            stderr=file,
+            env={**os.environ, "TLCLI_CACHE_DIR": str(folder / "cache")},
+        )
+
+
+def test_each_fold_trains_a_network_of_its_own(place: Path, tmp_path: Path) -> None:
+    run = tlcli(*command(place, tmp_path, "--fine_tune", "head_blocks", "--cross_validate", 2))
+    assert run.code == 0, run.err
+    assert "--cross_validate 2 fine-tunes the network again in each of 2 folds" in run.err
+    assert run.json["cross_validation"]["folds"] == 2
+    assert run.json["cross_validation"]["accuracy"] > 0.7
+    assert run.json["seconds"]["folds"] > 0
+
+
+def test_of_joined_networks_the_first_is_trained_beside_the_frozen_ones(
+    place: Path, tmp_path: Path
+) -> None:
+    other = keras_file(tmp_path, "other.keras", seed=2)
+    run = tlcli(
+        *command(place, tmp_path, "--fine_tune", "head_blocks"),
+        "--module", f"{place / 'small.keras'}+{other}",
+    )  # fmt: skip
+    assert run.code == 0, run.err
+    assert run.json["fine_tuned"]["after"] < run.json["fine_tuned"]["before"]
+    names = [part["name"] for part in run.json["backbone"]["parts"]]
+    assert len(names) == 3
+    assert names[0].startswith("fine-tuned ")
+    assert run.json["backbone"]["bottleneck_size"] == 3 * 8
+    evaluated = tlcli(
+        "evaluate", "--graph", tmp_path / "graph.pb", "--image_dir", place / "photos",
+        "--format", "json",
+    )  # fmt: skip
+    assert evaluated.json["accuracy"] > 0.9
+
+
+def test_a_keras_application_is_trained(place: Path, tmp_path: Path) -> None:
+    import keras
+
+    keras.utils.set_random_seed(1)
+    network = keras.applications.MobileNetV2(
+        (32, 32, 3), alpha=0.35, weights=None, include_top=False, pooling="avg"
+    )
+    path = saved(network, tmp_path / "mobilenet.keras")
+    run = tlcli(
+        "retrain", "--image_dir", place / "photos", "--module", path, *OPTIONS,
+        "--fine_tune", "head_blocks", "--output_graph", tmp_path / "graph.pb",
+    )  # fmt: skip
+    assert run.code == 0, run.err
+    assert run.json["fine_tuned"]["kept"]
+    assert run.json["fine_tuned"]["part"] == "head_blocks"
+
+
+def test_a_frozen_graph_is_refused_before_any_work(shared: Path, place: Path) -> None:
+    graph = shared / "legacy" / "backbones"
+    path = next(graph.rglob("*128*/*.pb"), None) or next(graph.rglob("*.pb"))
+    run = tlcli(
+        "retrain", "--image_dir", place / "photos", "--module", path, "--fine_tune", "all", *PLAIN
+    )
+    assert run.code == 1
+    assert "cannot be fine-tuned: frozen graphs, SavedModels and Hub modules" in run.err
+    assert "Step" not in run.err
