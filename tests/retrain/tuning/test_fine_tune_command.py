@@ -114,6 +114,8 @@ def started(folder: Path, arguments: list[object]) -> subprocess.Popen[bytes]:
             stdout=subprocess.DEVNULL,
             stderr=file,
             env={**os.environ, "TLCLI_CACHE_DIR": str(folder / "cache")},
+            # A shell starts what runs in the background with interrupts ignored.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
 
 
