@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tlcli.text import counted, display_width, printable, table, wrapped
+from tlcli.text import byte_size, counted, display_width, printable, table, wrapped
 
 
 def test_columns_are_aligned_to_the_right_but_for_the_first() -> None:
@@ -46,3 +46,10 @@ def test_sentences_are_broken_between_words_and_tables_are_not() -> None:
         "Advice:", "  one two", "  three", "label  images  all", "--a_long_option",
     ]  # fmt: skip
     assert wrapped(text, 80) == text
+
+
+def test_bytes_have_a_unit_that_fits() -> None:
+    sizes = (0, 1, 999, 1500, 2e6, 3.25e9, 4e12, 5e15)
+    assert [byte_size(size) for size in sizes] == [
+        "0 bytes", "1 byte", "999 bytes", "1.5 KB", "2.0 MB", "3.2 GB", "4.0 TB", "5000.0 TB",
+    ]  # fmt: skip

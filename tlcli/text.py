@@ -92,6 +92,17 @@ def counted(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
+def byte_size(count: float) -> str:
+    """Return a number of bytes with its unit: 0 bytes, 1 byte, 1.5 KB."""
+    if count < 1000:
+        return counted(round(count), "byte")
+    for unit in ("KB", "MB", "GB"):
+        count /= 1000
+        if count < 1000:
+            return f"{count:.1f} {unit}"
+    return f"{count / 1000:.1f} TB"
+
+
 def is_url(text: str) -> bool:
     """Return whether text is a URL, also one that lost a slash as a path."""
     return _URL.match(text) is not None

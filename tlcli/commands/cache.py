@@ -20,7 +20,7 @@ from tlcli.commands.options import ANY_PATH, format_option
 from tlcli.errors import CacheError
 from tlcli.system.cache_folders import CACHE_VARIABLE, cache_folder
 from tlcli.terminal import CONTEXT_SETTINGS, set_up_logging
-from tlcli.text import counted, table
+from tlcli.text import byte_size, table
 
 VECTORS, MAPS, WEIGHTS, EXPORTED = (
     "vectors",
@@ -113,8 +113,8 @@ def show_command(bottleneck_dir: Path | None, output_format: str) -> None:
         click.echo(json.dumps(facts, ensure_ascii=False, indent=2))
         return
     total = sum(item.size for item in found)
-    bound = "no limit" if limit is None else f"limit {_text(limit)}"
-    lines = [f"{shown}: {_text(total)}, {bound}"]
+    bound = "no limit" if limit is None else f"limit {byte_size(limit)}"
+    lines = [f"{shown}: {byte_size(total)}, {bound}"]
     if rows:
         cells = [("kind", "backbone", "count", "size", "last used")]
         cells += [
@@ -122,7 +122,7 @@ def show_command(bottleneck_dir: Path | None, output_format: str) -> None:
                 row["kind"],
                 row["backbone"],
                 str(row["count"]),
-                _text(row["bytes"]),
+                byte_size(row["bytes"]),
                 _day(row["used"]),
             )
             for row in rows
@@ -150,8 +150,8 @@ def clear_command(module: str | None, yes: bool, output_format: str) -> None:
     what = "the cache" if module is None else f"what is cached for {module}"
     if found and not yes:
         if not sys.stdin.isatty():
-            raise click.UsageError(f"this removes {what}, {_text(total)}; add --yes")
-        click.confirm(f"Remove {what}, {_text(total)}?", abort=True, err=True)
+            raise click.UsageError(f"this removes {what}, {byte_size(total)}; add --yes")
+        click.confirm(f"Remove {what}, {byte_size(total)}?", abort=True, err=True)
     _report(_removed(found), output_format)
 
 
@@ -172,7 +172,7 @@ def limit_command(size: str | None, once: bool, output_format: str) -> None:
         raise click.UsageError("--once needs a SIZE, as in: tlcli cache limit 2GB --once")
     removed = [] if limit is None else make_room(limit)
     if output_format == "text" and not once:
-        bound = "The cache has no limit" if limit is None else f"The limit is {_text(limit)}"
+        bound = "The cache has no limit" if limit is None else f"The limit is {byte_size(limit)}"
         click.echo(f"{bound} ({cache_folder()}).")
         if not removed:
             return
@@ -203,6 +203,7 @@ def stored_limit() -> int | None:
 
 
 def _store_limit(limit: int | None) -> None:
+
     from tlcli.system.atomic_files import write_text
 
     path = cache_folder() / _SETTINGS
@@ -389,18 +390,9 @@ def _report(removed: list[Item], output_format: str, limit: int | None = None) -
         return
     for row in rows:
         of = f" of {row['backbone']}" if row["backbone"] else ""
-        click.echo(f"Removed: {row['kind']}{of}, {_text(row['bytes'])}")
+        click.echo(f"Removed: {row['kind']}{of}, {byte_size(row['bytes'])}")
     left = sum(item.size for item in items())
-    click.echo(f"{_text(left)} are left in {cache_folder()}.")
-
-
-def _text(size: int) -> str:
-    number = float(size)
-    for unit in ("bytes", "KB", "MB", "GB"):
-        if number < 1000:
-            return counted(size, "byte") if unit == "bytes" else f"{number:.1f} {unit}"
-        number /= 1000
-    return f"{number:.1f} TB"
+    click.echo(f"{byte_size(left)} are left in {cache_folder()}.")
 
 
 def _day(seconds: float) -> str:

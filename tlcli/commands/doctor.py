@@ -9,9 +9,7 @@ import click
 
 from tlcli.commands.options import format_option
 from tlcli.terminal import CONTEXT_SETTINGS, set_up_logging
-from tlcli.text import counted, table
-
-_UNITS = ("KB", "MB", "GB", "TB")
+from tlcli.text import byte_size, counted, table
 
 
 @click.command(context_settings=CONTEXT_SETTINGS)
@@ -121,25 +119,15 @@ def _memory(memory: dict[str, int | None]) -> str:
     total, available, limit = (memory[key] for key in ("total", "available", "limit"))
     if total is None:
         return "unknown"
-    parts = [_size(total)]
+    parts = [byte_size(total)]
     if available is not None:
-        parts.append(f"{_size(available)} available")
+        parts.append(f"{byte_size(available)} available")
     if limit is not None and limit < total:
-        parts.append(f"limited to {_size(limit)}")
+        parts.append(f"limited to {byte_size(limit)}")
     return ", ".join(parts)
 
 
 def _contents(folder: dict[str, Any]) -> str:
     if not folder["exists"]:
         return "not there yet"
-    return f"{counted(folder['files'], 'file')}, {_size(folder['bytes'])}"
-
-
-def _size(count: float) -> str:
-    if count < 1000:
-        return counted(round(count), "byte")
-    for unit in _UNITS:
-        count /= 1000
-        if count < 1000 or unit == _UNITS[-1]:
-            return f"{count:.1f} {unit}"
-    raise AssertionError
+    return f"{counted(folder['files'], 'file')}, {byte_size(folder['bytes'])}"
