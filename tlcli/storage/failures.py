@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 from typing import NamedTuple
 
 from tlcli.errors import StorageError
@@ -39,6 +40,7 @@ _NO_CREDENTIALS = frozenset(
     }
 )
 _THROTTLED = (errno.EBUSY, getattr(errno, "EREMOTEIO", errno.EIO))
+_silence = logging.NullHandler()
 _LOGIN = {
     "s3": "set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; for a public bucket "
     "FSSPEC_S3_ANON=true",
@@ -76,7 +78,7 @@ def explain(error: BaseException, location: str) -> Failure:
     if any(isinstance(each, FileNotFoundError) for each in causes):
         if "bucket" in text.lower() and "does not exist" in text:
             bucket = bucket_and_key(location)[0]
-            return Failure(f"there is no bucket {bucket!r}; check the name, and the account", True)
+            return Failure(no_bucket(bucket), True)
         return Failure("there is no such object", True)
     if any(isinstance(each, PermissionError) for each in causes) or "Forbidden" in text:
         return Failure(
@@ -99,6 +101,20 @@ def explain(error: BaseException, location: str) -> Failure:
             "the connection broke in spite of several attempts; try again", is_passing=True
         )
     return Failure(redacted(str(error).split("\n")[0][:300]) or type(error).__name__)
+
+
+def no_bucket(name: str) -> str:
+    """Return that a bucket is absent, and what to do."""
+    return f"there is no bucket {name!r}; check the name, and the account"
+
+
+def quiet(*names: str) -> None:
+    """Keep the log lines of client libraries off the terminal of a program without logging.
+
+    They repeat the errors that are explained here, some with the queries of signed URLs.
+    """
+    for name in names:
+        logging.getLogger(name).addHandler(_silence)
 
 
 def as_storage_error(error: BaseException, location: str) -> StorageError:

@@ -11,7 +11,7 @@ from typing import Any
 
 from tlcli.errors import OutputError, StorageError
 from tlcli.storage import web
-from tlcli.storage.failures import as_storage_error, explain
+from tlcli.storage.failures import as_storage_error, explain, no_bucket, quiet
 from tlcli.storage.locations import Entry, bucket_and_key, shown
 
 CONNECTIONS = 32
@@ -52,7 +52,10 @@ def _gs_entries(location: str) -> Iterator[Entry]:
     start = location.partition("//")[0] + f"//{bucket}/"
     options = {"prefix": prefix, "maxResults": 1000}
     while True:
-        page = _filesystem("gs").call("GET", "b/{}/o", bucket, json_out=True, **options)
+        try:
+            page = _filesystem("gs").call("GET", "b/{}/o", bucket, json_out=True, **options)
+        except FileNotFoundError as error:
+            raise FileNotFoundError(f"the bucket {bucket} does not exist") from error
         for found in page.get("items", ()):
             if not found["name"].endswith("/"):
                 yield Entry(start + found["name"], int(found["size"]), _gs_change(found))
@@ -120,8 +123,8 @@ def read(entry_of: Entry, scheme: str, limit: int) -> bytes:
             try:
                 size = _ENTRIES[scheme](location).size
             except FileNotFoundError:
-                # The answer has no content that names what is absent; that of reading has.
-                files.cat_file(path)
+                # The answer does not tell an absent object from an absent bucket; a listing does.
+                next(_LISTS[scheme](location), None)
                 raise
         assert size is not None
         if size > limit:
@@ -212,7 +215,10 @@ def _writing(location: str) -> Iterator[None]:
     except OutputError:
         raise
     except Exception as error:
-        reason = explain(error, location).reason
+        failure = explain(error, location)
+        # Nothing need be there before: what is absent is the bucket.
+        bucket = bucket_and_key(location)[0]
+        reason = no_bucket(bucket) if failure.is_absent else failure.reason
         raise OutputError(f"cannot write {shown(location)}: {reason}") from error
 
 
@@ -246,6 +252,7 @@ def _filesystem(scheme: str) -> Any:
 def _of_process(scheme: str, process: int) -> Any:
     import fsspec
 
+    quiet("s3fs", "gcsfs", "fsspec", "aiobotocore", "botocore", "google")
     # Listings are not kept: they would take a kilobyte for each object.
     options: dict[str, Any] = {"use_listings_cache": False, "skip_instance_cache": True}
     if scheme == "s3":
@@ -262,6 +269,11 @@ def _of_process(scheme: str, process: int) -> Any:
         }
         # An image is one request; s3fs would otherwise ask for its size before each.
         options["max_concurrency"] = 1
+    if scheme == "gs":
+        # The registered class asks for the kind of each bucket first, by another client.
+        from gcsfs.core import GCSFileSystem
+
+        return GCSFileSystem(**options)
     return fsspec.filesystem(scheme, **options)
 
 

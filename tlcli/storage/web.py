@@ -8,7 +8,7 @@ import time
 from typing import Any
 
 from tlcli.errors import StorageError
-from tlcli.storage.failures import as_storage_error
+from tlcli.storage.failures import as_storage_error, quiet
 from tlcli.storage.locations import Entry, shown
 
 # Seconds for the connection, and between two bytes.
@@ -106,8 +106,10 @@ def _session(process: int) -> Any:
     from requests.adapters import HTTPAdapter
     from urllib3.util.retry import Retry
 
+    quiet("urllib3")
     retries = Retry(
         total=_ATTEMPTS,
+        connect=2,
         backoff_factor=0.2,
         status_forcelist=_RETRIED,
         raise_on_status=False,
