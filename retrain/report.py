@@ -44,6 +44,7 @@ from tlcli.report.data import (
     TestImage,
 )
 from tlcli.report.page import render
+from tlcli.storage.locations import name_of
 from tlcli.system.atomic_files import write_text
 
 if TYPE_CHECKING:
@@ -117,7 +118,7 @@ def _data(result: RetrainResult, run: Run) -> ReportData:
         image = functools.cache(functools.partial(_test_image, run, maps[1], found))
     training_curve, validation_curve = _curves(fitted.history)
     return ReportData(
-        title=(options.image_dir or options.manifest or options.import_bottlenecks or Path()).name,
+        title=name_of(options.image_dir or options.manifest or options.import_bottlenecks or ""),
         created=datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
         accuracy=result.test_accuracy,
         interval=result.test_interval,

@@ -20,8 +20,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from tlcli.text import redacted
-
 BELOW_MINIMUM = 3  # the accuracy is below --min_accuracy
 INTERRUPTED = 130  # by SIGINT, which is Ctrl-C
 TERMINATED = 143  # by SIGTERM
@@ -33,6 +31,9 @@ class TlcliError(Exception):
     exit_code = 1
 
     def __str__(self) -> str:
+        # Imported here: `import tlcli` loads no more than it must.
+        from tlcli.text import redacted
+
         # Whatever a message is made of, it has no credentials in it.
         return redacted(super().__str__())
 

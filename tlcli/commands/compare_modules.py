@@ -21,6 +21,7 @@ from tlcli.commands.options import (
     log_options,
     whole,
 )
+from tlcli.storage.locations import shown
 from tlcli.terminal import CONTEXT_SETTINGS, progress_bars, set_up_logging, write_any_name
 from tlcli.text import counted, printable, table
 
@@ -149,9 +150,8 @@ def command(
     elif output_format == "csv":
         click.echo(to_csv(found), nl=False)
     else:
-        where = (
-            ["--image_dir", str(image_dir)] if manifest is None else ["--manifest", str(manifest)]
-        )
+        option = "--image_dir" if manifest is None else "--manifest"
+        where = [option, shown(image_dir or manifest or "")]
         using = [] if layers == "head" else ["--preset", "standard"]
         click.echo(to_text(found))
         following = shlex.join(["retrain", *where, *using, "--module", found.best])

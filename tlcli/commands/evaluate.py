@@ -26,7 +26,7 @@ from tlcli.commands.options import (
     log_options,
 )
 from tlcli.errors import BELOW_MINIMUM, GraphError
-from tlcli.storage.locations import is_url, shown
+from tlcli.storage.locations import is_url, name_of, shown
 from tlcli.terminal import (
     CONTEXT_SETTINGS,
     is_plain,
@@ -178,7 +178,8 @@ def command(
 
             created = datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
             again = command_line(click.get_current_context())
-            name = (image_dir or manifest or Path()).resolve().name
+            source = image_dir or manifest or Path()
+            name = name_of(source if is_url(source) else source.resolve())
             facts = RunFacts(name, created, again, min_accuracy, gates_all)
             # The graphs are still open: they make the heat maps.
             text = render(accuracy, comparison, facts, Pictures(output, graphs))

@@ -76,6 +76,11 @@ def below(location: Location, name: str) -> str:
     return os.path.join(location, name)  # noqa: PTH118
 
 
+def name_of(location: Location) -> str:
+    """Return the last part of a location, without secrets."""
+    return PurePath(shown(location).partition("?")[0] if is_url(location) else location).name
+
+
 def shown(location: Location) -> str:
     """Return a location as messages, cards and reports write it: without secrets."""
     return redacted(text_of(location)) if is_url(location) else os.fspath(location)

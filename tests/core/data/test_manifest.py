@@ -170,3 +170,18 @@ def test_rows_of_the_test_split_are_evaluated(tmp_path: Path) -> None:
         images_to_evaluate(None, trained)
     with pytest.raises(UsageError, match="is a folder"):
         images_to_evaluate(None, tmp_path)
+
+
+def test_rows_may_be_addresses(tmp_path: Path) -> None:
+    rows = ["here.jpg,a", "s3://b/k/1.jpg,a", "https://me:word@x.org/2.jpg?Signature=1,b"]
+    rows.append("https://me:word@x.org/2.jpg?Signature=2,b")
+    (tmp_path / "list.csv").write_text("\n".join(["path,label", *rows]))
+    found = read_manifest(tmp_path / "list.csv").images
+    assert [image.name for image in found] == [
+        *("here.jpg", "https://***@x.org/2.jpg", "https://***@x.org/2.jpg", "s3://b/k/1.jpg"),
+    ]
+    assert [image.file for image in found] == [
+        *(str(tmp_path / "here.jpg"), "https://me:word@x.org/2.jpg?Signature=1"),
+        *("https://me:word@x.org/2.jpg?Signature=2", "s3://b/k/1.jpg"),
+    ]
+    assert found[1].shown == "https://***@x.org/2.jpg?..."

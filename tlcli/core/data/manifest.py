@@ -174,9 +174,11 @@ class _Rows:
     def _object(self, line: int, url: str) -> str:
         if not is_readable_url(url):
             raise self._error(line, f"{url} is a URL of an unknown kind; known are {KNOWN_URLS}")
-        if url.startswith(self._prefix):
-            return ObjectName(url[len(self._prefix) :])
-        return ObjectName(redacted(url), location=url)
+        # The query of a signed URL is no part of a name, and names are written to reports.
+        name = redacted(url).removesuffix("?...")
+        if name.startswith(self._prefix):
+            name = name[len(self._prefix) :]
+        return ObjectName(name, location=url)
 
     def _with_slashes(self, name: str) -> str:
         """Return a path that was written on Windows as this system writes it."""
