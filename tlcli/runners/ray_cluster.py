@@ -231,7 +231,10 @@ def _connected(cluster: Cluster) -> Iterator[None]:
             "include_dashboard": False,
         }
     try:
-        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **own)
+        # Without "local", Ray would join a cluster that someone else runs here.
+        ray.init(
+            address=address or "local", log_to_driver=False, logging_level=logging.ERROR, **own
+        )
     except (ConnectionError, OSError, RuntimeError, ValueError) as error:
         where = "on this machine" if address is None else f"at {address}"
         raise _unusable(where, _first_line(error)) from error
