@@ -111,7 +111,7 @@ def fit(inputs: Inputs, options: RetrainOptions, observers: Observers = Observer
     scaling = scaling_for(training, inputs.blocks)
     if scaling is not None:
         training, validation = scaling.apply(training), scaling.apply(validation)
-    settings, choice = chosen_settings(training, fit_settings(inputs, options))
+    settings, choice = chosen_settings(training, fit_settings(inputs, options), inputs.blocks)
     compared = [] if choice is None else choice.lines()
     for line in compared:
         logger.info("%s", line)

@@ -10,10 +10,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tlcli.core.evaluation.metrics import evaluate_layer
+from tlcli.core.final_layer.discriminant.temperature import best_temperature
 from tlcli.core.final_layer.discriminant_analysis import (
     SHRINKAGES,
     LdaSettings,
-    best_temperature,
     fit_lda,
 )
 from tlcli.core.final_layer.samples import Samples

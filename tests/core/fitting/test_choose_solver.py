@@ -6,14 +6,17 @@ import numpy as np
 import pytest
 
 from tests.core.final_layer.test_discriminant_analysis import clouds
+from tlcli.backbone import FeatureBlock
 from tlcli.core.final_layer.samples import Samples
 from tlcli.core.final_layer.sampling import philox
 from tlcli.core.final_layer.sgd import SgdSettings
 from tlcli.core.fitting.choose_solver import (
     FEW_IMAGES,
     FIXED_STRENGTH,
+    Compared,
     ComparisonLimits,
     choose_solver,
+    plainest,
 )
 from tlcli.core.fitting.fit_layer import FitSettings, fit_layer
 
@@ -43,20 +46,64 @@ def test_what_is_no_normal_distribution_is_left_to_another_solver() -> None:
     assert found.solver != "lda"
 
 
-def test_few_images_leave_the_lowest_cross_entropy_to_decide() -> None:
-    found = choose_solver(clouds(30, 40, 3, 1.0), 3, SHORT)
-    assert [each.solver for each in found.compared] == ["lda", "lbfgs"]
-    assert found.solver == min(found.compared, key=lambda each: each.cross_entropy).solver
-    assert found.strength == (FIXED_STRENGTH if found.solver == "lbfgs" else None)
+def test_few_images_are_compared_with_a_fixed_strength() -> None:
+    samples = clouds(27, 40, 3, 1.0)
+    for sgd in (SHORT, None):
+        found = choose_solver(samples, 3, sgd, limits=ComparisonLimits())
+        assert [each.solver for each in found.compared] == ["lda", "lbfgs"]
+        assert found.strength == (FIXED_STRENGTH if found.solver == "lbfgs" else None)
+        lda = found.compared[0]
+        assert (found.solver == "lda") == (lda.behind <= lda.error)
+
+
+def test_vectors_of_several_layers_are_not_fitted_by_steps() -> None:
+    samples = clouds(300, 40, 3, 1.0)
+    blocks = [FeatureBlock("head", 30, 4.0), FeatureBlock("block 1", 10, 1.0)]
+    settings = FitSettings(3, "auto", SHORT)
+    several, one = (
+        [each["solver"] for each in fit_layer(samples, None, given, settings).details["compared"]]
+        for given in (blocks, blocks[:0])
+    )
+    assert several == ["lda", "lbfgs"]
+    assert one == ["lda", "lbfgs", "sgd"]
+
+
+@pytest.mark.parametrize(("errors", "accuracy", "solver"), [
+    (1.5, 0.8, "lda"), (2.5, 0.8, "lbfgs"), (2.5, 0.9, "lbfgs"), (2.5, 0.91, "lda"),
+])  # fmt: skip
+def test_several_layers_are_left_to_discriminant_analysis_unless_another_is_clearly_better(
+    errors: float, accuracy: float, solver: str
+) -> None:
+    compared = (
+        Compared("lda", 0.6, accuracy, 0.1 * errors, 0.1, 200),
+        Compared("lbfgs", 0.5, 0.9, 0, 0, 200),
+    )
+    assert plainest(compared, clearly=True) == solver
+    assert plainest(compared, clearly=False) == "lbfgs"
 
 
 def test_fewer_images_are_not_compared() -> None:
     samples = clouds(9, 40, 3)
-    found = choose_solver(samples, 3, SHORT)
+    found = choose_solver(samples, 3, None)
     assert (found.solver, found.compared, found.strength) == ("lbfgs", (), FIXED_STRENGTH)
-    assert "9 training images are too few to compare" in found.lines()[0]
-    fitted = fit_layer(samples, None, (), FitSettings(3, "auto", SHORT))
+    assert found.lines() == [
+        "9 training images are too few to compare solvers; logistic regression of strength 1e-05 "
+        "is used"
+    ]
+    blocks = [FeatureBlock("head", 30, 4.0), FeatureBlock("block 1", 10, 1.0)]
+    fitted = fit_layer(samples, None, blocks, FitSettings(3, "auto", SHORT))
     assert fitted.details["l2_strength"] == FIXED_STRENGTH
+
+
+def test_fewer_images_of_one_layer_are_fitted_by_the_steps_of_the_original() -> None:
+    samples = clouds(9, 40, 3)
+    found = choose_solver(samples, 3, SHORT)
+    assert (found.solver, found.compared, found.strength) == ("sgd", (), None)
+    assert found.lines() == ["9 training images are too few to compare solvers; sgd is used"]
+    auto, sgd = (
+        fit_layer(samples, None, (), FitSettings(3, solver, SHORT)) for solver in ("auto", "sgd")
+    )
+    np.testing.assert_array_equal(auto.layer.weights, sgd.layer.weights)
 
 
 def test_many_labels_of_few_images_are_compared() -> None:

@@ -19,8 +19,10 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from tlcli.arrays import Array, Doubles, Floats, Indices
-from tlcli.core.final_layer.centred_vectors import BlockLimits, mean_vector, row_blocks
-from tlcli.core.final_layer.positive_definite import solution
+from tlcli.core.final_layer.centred_vectors import BlockLimits, mean_vector
+from tlcli.core.final_layer.discriminant.products import RowProducts
+from tlcli.core.final_layer.discriminant.sums import Covariance, LabelSums
+from tlcli.core.final_layer.discriminant.temperature import best_temperature
 from tlcli.core.final_layer.samples import Samples, held_out_rows
 from tlcli.core.final_layer.sgd import FinalLayer
 from tlcli.errors import DataError
@@ -34,17 +36,10 @@ SHRINKAGES = (0.9, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01, 0.003)
 _MIDDLE = SHRINKAGES.index(0.1)
 # A label without rows stays this far, in nats, below the lowest of the others at the mean vector.
 _ABSENT = 30.0
-_NEWTON_STEPS = 60
-# Nats between the highest and the lowest score of a row, on average, that a temperature leaves.
-_LEAST_WIDTH = 0.5
-# Of sums over float32 vectors, relative to the sum.
-_ROUNDING = 1e-6
 # Rows that tell where the vectors lie; sums around that point keep their digits.
 _ROWS_OF_ORIGIN = 1024
 # Held-out rows of a label, where labels are so many that their number decides.
 _HELD_OUT_PER_LABEL = 4
-# Rows that are converted to another type, or summed, at once.
-_ROWS_AT_ONCE = 512
 
 
 @dataclass(frozen=True)
@@ -170,159 +165,20 @@ def _held_out(samples: Samples, settings: LdaSettings) -> list[Indices]:
     return held_out_rows(samples.labels, samples.groups, enough)
 
 
-class _Sums(NamedTuple):
-    """Sums over rows: how many there are of each label, their vectors, and D x D products."""
-
-    counts: Doubles
-    sums: Doubles
-    products: Doubles
-
-    @classmethod
-    def of(cls, samples: Samples, origin: Doubles, labels: int, blocks: BlockLimits) -> _Sums:
-        """Return the sums over vectors minus ``origin``, in one pass."""
-        size = samples.size
-        counts = np.bincount(samples.labels, minlength=labels).astype(np.float64)
-        sums, products = np.zeros((labels, size)), np.zeros((size, size))
-        plain = origin.astype(np.float32)
-        # Adding a product costs as much as some hundred rows.
-        for part, block in row_blocks(samples, max(blocks.block_bytes, size * size)):
-            block -= plain
-            products += block.T @ block
-            order = np.argsort(samples.labels[part], kind="stable")
-            own, starts = np.unique(samples.labels[part][order], return_index=True)
-            sums[own] += np.add.reduceat(block[order], starts, dtype=np.float64)
-        return cls(counts, sums, products)
-
-    def without(self, other: _Sums) -> _Sums:
-        """Return the sums over the rows that ``other`` lacks."""
-        return _Sums(
-            self.counts - other.counts, self.sums - other.sums, self.products - other.products
-        )
-
-
-class _Covariance:
-    """The covariance within labels, D x D, and their means."""
-
-    def __init__(self, sums: _Sums) -> None:
-        """Take over the memory of ``sums``."""
-        self._counts = sums.counts
-        self._means = sums.sums / sums.counts[:, None]
-        covariance, size = sums.products, len(sums.products)
-        total = float(sums.counts.sum())
-        overall = float(np.trace(covariance)) / total / size
-        for start in range(0, size, _ROWS_AT_ONCE):
-            part = slice(start, start + _ROWS_AT_ONCE)
-            covariance[part] -= sums.sums[:, part].T @ self._means
-        covariance /= total
-        self._variance = _mean_variance(float(np.trace(covariance)) / size, overall)
-        self._covariance = covariance.astype(np.float32)
-
-    def solve(self, shrinkage: float, exact: bool) -> tuple[Doubles, Doubles]:
-        """Return weights [D, L] and the scores [L] of the origin."""
-        weights = self._means.T / (shrinkage * self._variance)
-        if shrinkage < 1:
-            diagonal = self._variance * shrinkage / (1 - shrinkage)
-            weights = solution(self._covariance, diagonal, self._means.T, exact) / (1 - shrinkage)
-        lengths = np.einsum("ld,dl->l", self._means, weights)
-        return weights, np.log(self._counts / self._counts.sum()) - lengths / 2
-
-    def weights(self, factors: Doubles) -> Doubles:
-        """Return the weights [D, L] of what `solve` returned."""
-        return factors
-
-
-class _Products:
-    """Products of rows with one another, N x N, which are all that scores depend on."""
-
-    def __init__(self, vectors: Floats, products: Floats, labels: Indices) -> None:
-        """Take over the memory of ``products``.
-
-        Args:
-            vectors: minus the origin, [N, D], or more, where only scores are asked for.
-            products: of the vectors with one another, [N, N].
-            labels: of the vectors, [N], rising, each of 0 to L - 1 at least once.
-        """
-        self._vectors, self._labels = vectors, labels
-        self._counts = np.bincount(labels).astype(np.float64)
-        self._starts = np.flatnonzero(np.diff(labels, prepend=-1))
-        values = len(labels) * vectors.shape[1]
-        overall = float(np.trace(products, dtype=np.float64)) / values
-        # Products of rows and means of labels, [N, L], and of rows minus the means of their labels.
-        self._with_means = np.add.reduceat(products, self._starts, axis=1, dtype=np.float64)
-        self._with_means /= self._counts
-        between = self._means(self._with_means)
-        half = (self._with_means - between[labels] / 2).astype(np.float32)
-        products -= half[:, labels]
-        products -= half.T[labels]
-        self._within = products
-        within = float(np.trace(products, dtype=np.float64)) / values
-        self._variance = _mean_variance(within, overall)
-
-    def solve(self, shrinkage: float, exact: bool) -> tuple[Doubles, Doubles]:
-        """Return factors [N, L] of the rows and the scores [L] of the origin."""
-        count, floor = len(self._labels), shrinkage * self._variance
-        factors = np.zeros_like(self._with_means)
-        if shrinkage < 1:
-            # Woodbury's identity: the inverse of a D x D matrix by one of N x N.
-            diagonal = floor * count / (1 - shrinkage)
-            centred = self._centre(self._with_means)
-            factors = -self._centre(solution(self._within, diagonal, centred, exact))
-        factors[np.arange(count), self._labels] += 1 / self._counts[self._labels]
-        factors /= floor
-        lengths = np.einsum("nl,nl->l", self._with_means, factors)
-        return factors, np.log(self._counts / count) - lengths / 2
-
-    def _means(self, values: Doubles) -> Doubles:
-        """Return the means [L, M] of rows [N, M] over the rows of each label."""
-        means: Doubles = np.add.reduceat(values, self._starts, axis=0)
-        return means / self._counts[:, np.newaxis]
-
-    def _centre(self, values: Doubles) -> Doubles:
-        """Subtract from rows [N, M] the mean over the rows of their label."""
-        centred: Doubles = values - self._means(values)[self._labels]
-        return centred
-
-    def weights(self, factors: Doubles) -> Doubles:
-        """Return the weights [D, L] of what `solve` returned."""
-        weights = np.zeros((self._vectors.shape[1], factors.shape[1]))
-        for start in range(0, len(factors), _ROWS_AT_ONCE):
-            part = slice(start, start + _ROWS_AT_ONCE)
-            weights += self._vectors[part].T.astype(np.float64) @ factors[part]
-        return weights
-
-
-def _mean_variance(within: float, overall: float) -> float:
-    """Return a variance to shrink to.
-
-    Args:
-        within: mean variance of a value around its label's mean. Where it is no more than what
-            rounding leaves, all rows of a label being the same, ``overall`` stands for it.
-        overall: mean variance of a value around the origin.
-
-    Raises:
-        DataError: it is not finite.
-    """
-    if not np.isfinite(within):
-        raise DataError("the bottleneck vectors are too large to fit a final layer to")
-    if within > _ROUNDING * overall:
-        return within
-    return overall if overall > 0 else 1.0
-
-
 def _with_sums(
     samples: Samples, origin: Doubles, settings: LdaSettings
 ) -> tuple[Callable[[], _Model], list[_Fold]]:
     labels = int(samples.labels.max()) + 1
-    whole = _Sums.of(samples, origin, labels, settings.blocks)
+    whole = LabelSums.of(samples, origin, labels, settings.blocks)
     folds = []
     for rows in _held_out(samples, settings):
         chosen = np.zeros(len(samples), np.bool_)
         chosen[rows] = True
         held_out = samples.subset(chosen)
-        rest = whole.without(_Sums.of(held_out, origin, labels, settings.blocks))
+        rest = whole.without(LabelSums.of(held_out, origin, labels, settings.blocks))
         vectors = held_out.gathered() - origin.astype(np.float32)
-        folds.append(_Fold(_Covariance(rest), vectors, held_out.labels))
-    return lambda: _Covariance(whole), folds
+        folds.append(_Fold(Covariance(rest), vectors, held_out.labels))
+    return lambda: Covariance(whole), folds
 
 
 def _with_products(
@@ -337,9 +193,9 @@ def _with_products(
     folds = []
     for rows in _held_out(Samples(vectors, labels, groups=groups), settings):
         kept = np.delete(np.arange(len(labels)), rows)
-        model = _Products(vectors, products[np.ix_(kept, kept)], labels[kept])
+        model = RowProducts(vectors, products[np.ix_(kept, kept)], labels[kept])
         folds.append(_Fold(model, products[np.ix_(rows, kept)], labels[rows]))
-    return lambda: _Products(vectors, products, labels), folds
+    return lambda: RowProducts(vectors, products, labels), folds
 
 
 def _losses(
@@ -374,47 +230,3 @@ def _losses(
         if len(losses) > 2:  # it fell in this direction, so it does not in the other
             break
     return losses, temperatures
-
-
-def best_temperature(scores: Floats, labels: Indices) -> tuple[float, float]:
-    """Return the temperature with the lowest cross entropy, and that cross entropy in nats.
-
-    The true label counts as (N + 1) / (N + 2) and the others share the rest, so that rows that are
-    all right do not ask for certainty (J. Platt, Probabilistic Outputs for Support Vector
-    Machines, 1999). Rows that are nearly all wrong, as where each label has one or two images to
-    learn from, do not ask for equal probabilities either: the order of scores is kept.
-
-    Args:
-        scores: float32 [N, L], finite.
-        labels: of the rows, [N].
-    """
-    count, label_count = scores.shape
-    true = scores[np.arange(count), labels].astype(np.float64)
-    share = 1 / (count + 2)
-    if label_count > 1:
-        others = (scores.sum(axis=1, dtype=np.float64) - true) / (label_count - 1)
-        true = (1 - share) * true + share * others
-    highest = scores.max(axis=1, keepdims=True)
-    width = float((highest[:, 0] - scores.min(axis=1)).mean(dtype=np.float64))
-    loss = float(np.log(label_count))
-    if width <= 0:  # all labels have the same score
-        return 1.0, loss
-    spread = float((highest[:, 0] - true).mean(dtype=np.float64))
-    low, high = _LEAST_WIDTH / width, np.inf
-    factor = max(1.0 / max(spread, 1e-30), low * 1.01)
-    for _ in range(_NEWTON_STEPS):
-        # The loss is convex in the factor, 1 / temperature.
-        powers = np.exp(factor * (scores - highest).astype(np.float64))
-        sums = powers.sum(axis=1)
-        mean = (powers * scores).sum(axis=1) / sums
-        loss = float((np.log(sums) + factor * (highest[:, 0] - true)).mean())
-        slope = float((mean - true).mean())
-        curvature = float(((powers * scores**2).sum(axis=1) / sums - mean**2).mean())
-        low, high = (factor, high) if slope < 0 else (low, factor)
-        following = factor - slope / curvature if curvature > 0 else factor
-        if not low < following < high:
-            following = (low + high) / 2 if np.isfinite(high) else 2 * factor
-        if abs(following - factor) <= 1e-4 * factor:
-            break
-        factor = following
-    return 1 / factor, loss

@@ -79,7 +79,7 @@ def fit_layer(
     if scaling is not None:
         training = scaling.apply(training)
         validation = None if validation is None else scaling.apply(validation)
-    settings, choice = chosen_settings(training, settings)
+    settings, choice = chosen_settings(training, settings, blocks)
     fitted = fit_scaled(training, validation, settings)
     if choice is not None:
         fitted = replace(fitted, details={**fitted.details, **choice.to_dict()})
@@ -89,18 +89,20 @@ def fit_layer(
 
 
 def chosen_settings(
-    training: Samples, settings: FitSettings
+    training: Samples, settings: FitSettings, blocks: Sequence[FeatureBlock] = ()
 ) -> tuple[FitSettings, SolverChoice | None]:
     """Return settings with a solver in place of "auto", and how it was chosen.
 
     Args:
         training: at least one row, scaled.
         settings: returned as they are where they name a solver.
+        blocks: the layers that a vector joins.
     """
     if settings.solver != "auto":
         return settings, None
     weights: LabelWeights = settings.label_weights or "none"
-    choice = choose_solver(training, settings.label_count, settings.sgd, weights)
+    sgd = None if len(blocks) > 1 else settings.sgd
+    choice = choose_solver(training, settings.label_count, sgd, weights)
     chosen = replace(
         settings, solver=choice.solver, label_weights=weights, l2_strength=choice.strength
     )
