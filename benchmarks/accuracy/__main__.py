@@ -55,6 +55,7 @@ def measure(
     vectors, blocks = collection.vectors(recipe, store)
     if recipe.largest is not None and vectors.shape[1] > recipe.largest:
         return None
+    seeds = min(seeds, recipe.most_seeds or seeds)
     labels = collection.labels
     count = int(labels.max()) + 1
     right = np.full((seeds, len(labels)), np.nan)

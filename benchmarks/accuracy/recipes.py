@@ -17,8 +17,8 @@ from tlcli.core.fitting.fit_layer import FitSettings, fit_layer
 
 DEFAULT_MODULE = "efficientnet_lite0"
 JOINED_MODULES = "efficientnet_lite0+efficientnet_lite1+efficientnet_lite2"
-# Of more values the covariance alone takes minutes.
-_LARGEST_ANALYSIS = 2100
+# Of more values one fit takes ten seconds.
+_LARGEST_ANALYSIS = 1500
 
 Predict = Callable[[np.ndarray], np.ndarray]
 Fit = Callable[[Samples, Sequence[FeatureBlock], int, int], Predict]
@@ -35,6 +35,7 @@ class Recipe:
         layers: "head" or "ms".
         fit: the fit.
         largest: of more values per vector it is left out.
+        most_seeds: divisions into folds at most, of a fit that takes seconds.
         on_stored: whether it is measured on vectors without photos, where layers and backbone
             have no say.
     """
@@ -44,6 +45,7 @@ class Recipe:
     layers: str
     fit: Fit
     largest: int | None = None
+    most_seeds: int | None = None
     on_stored: bool = True
 
     def backbone(self) -> Backbone:
@@ -101,7 +103,7 @@ def recipes() -> dict[str, Recipe]:
     found[logistic] = Recipe(logistic, DEFAULT_MODULE, "head", _scikit_logistic)
     analysis = "scikit-learn LDA (lsqr, auto), head"
     found[analysis] = Recipe(
-        analysis, DEFAULT_MODULE, "head", _scikit_analysis, largest=_LARGEST_ANALYSIS
+        analysis, DEFAULT_MODULE, "head", _scikit_analysis, largest=_LARGEST_ANALYSIS, most_seeds=1
     )
     logistic = "scikit-learn LogisticRegression, ms"
     found[logistic] = Recipe(logistic, DEFAULT_MODULE, "ms", _scikit_logistic, on_stored=False)

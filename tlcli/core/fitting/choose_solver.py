@@ -54,14 +54,15 @@ class ComparisonLimits:
         rows_per_label: rows that are used for each label, on average.
         most_rows: at most so many, whatever the labels.
         few_rows: up to so many rows are held out in three parts, more in two (in five where images
-            per label are few), so that fits see enough of few rows and need not be many. Of vectors
-            of several layers, which are long, no more are used where labels are few.
+            per label are few), so that fits see enough of few rows and need not be many.
+        rows_of_layers: in place of ``rows`` for vectors of several layers, which are long.
     """
 
     rows: int = 1000
     rows_per_label: int = 16
     most_rows: int = 2000
     few_rows: int = 600
+    rows_of_layers: int = 400
 
 
 @dataclass(frozen=True)
@@ -166,7 +167,7 @@ def choose_solver(
         return _uncompared(images, sgd)
     few = per_label < ENOUGH_PER_LABEL
     if sgd is None:
-        limits = replace(limits, rows=min(limits.rows, limits.few_rows))
+        limits = replace(limits, rows=limits.rows_of_layers)
     some = _some_rows(training, limits)
     spanned = _spanned(some)
     strength = FIXED_STRENGTH if few else None
