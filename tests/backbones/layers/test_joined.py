@@ -98,7 +98,7 @@ def test_an_unreadable_image_fails_once(tmp_path: Path) -> None:
     with BottleneckStore(tmp_path / "cache") as store:
         found = compute(join(parts()), [request], store)
 
-    assert list(found.failures) == [tmp_path / "broken.png"]
+    assert list(found.failures) == [str(tmp_path / "broken.png")]
     assert not found.found.any()
 
 
