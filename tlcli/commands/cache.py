@@ -37,6 +37,7 @@ _SETTINGS = "settings.json"
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 # Down to this part of the limit, so that not every run makes room.
 _ENOUGH = 0.9
+_ATTEMPTS = 3
 _FORMAT = format_option("text", "json")
 
 
@@ -233,21 +234,29 @@ def make_room(limit: int) -> list[Item]:
 
     What alone is above the limit cannot stay, so it goes first, and the rest need not.
     """
+    removed: list[Item] = []
+    # A file of fewer vectors is a little larger than its share: what is too much is removed again.
+    for attempt in range(_ATTEMPTS):
+        found = list(items())
+        total = sum(item.size for item in found)
+        if total <= limit:
+            break
+        removed += _make_room(found, limit, total - _ENOUGH * limit, attempt < _ATTEMPTS - 1)
+    return removed
+
+
+def _make_room(found: list[Item], limit: int, excess: float, may_keep: bool) -> list[Item]:
+    """Remove about ``excess`` bytes; of vectors only a part, where that is enough."""
 
     def in_turn(item: Item) -> tuple[bool, float]:
         can_stay = item.vectors_kept is not None or item.size <= _ENOUGH * limit
         return can_stay, item.used
 
-    found = sorted(items(), key=in_turn)
-    total = sum(item.size for item in found)
-    if total <= limit:
-        return []
-    excess = total - _ENOUGH * limit
     removed = []
-    for item in found:
+    for item in sorted(found, key=in_turn):
         if excess <= 0:
             break
-        if item.vectors_kept is not None and item.size > excess:
+        if may_keep and item.vectors_kept is not None and item.size > excess:
             # Of the vectors of one backbone, those that were computed first.
             kept = int(item.count * (1 - excess / item.size))
             if item.vectors_kept(kept):

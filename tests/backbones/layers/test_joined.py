@@ -137,7 +137,16 @@ def test_options_of_one_network_do_not_fit_several() -> None:
 @pytest.mark.slow
 def test_a_retraining_on_joined_backbones(trained: Trained, tmp_path: Path) -> None:
     other = saved(residual(24), tmp_path / "other.pb")
-    arguments = ("retrain", "--image_dir", trained.photos, "--trust", "--format", "json")
+    arguments = (
+        "retrain",
+        "--image_dir",
+        trained.photos,
+        "--trust",
+        "--format",
+        "json",
+        "--layers",
+        "head",
+    )
     more = ("--solver", "lda", "--cross_validate", 3, "--saved_model_dir", "saved")
     run = tlcli(
         *arguments, "--module", f"efficientnet_lite0+{other}", *more,
