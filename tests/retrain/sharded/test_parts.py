@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from retrain.job import retrain
 from retrain.options import RetrainOptions
 from tests.support import Trained, tlcli
+from tlcli.core.data.content_hashes import SETTLED_NS
 from tlcli.errors import UsageError
 
 FAST = ("--how_many_training_steps", 50, "--no_report", "--format", "json")
@@ -78,6 +80,8 @@ def test_array_jobs_and_a_call_that_merges_give_the_graph_of_a_plain_run(
     # A new folder adds a shard and touches no old one.
     photos = tmp_path / "photos"
     shutil.copytree(trained.photos, photos)
+    # A file that changed a moment ago is read again, and its part written, by the next call.
+    time.sleep(SETTLED_NS / 1e9)
     before = run(*parts, "--image_dir", photos, "--output_graph", "copied/graph.pb")
     assert before["cache"]["computed"] == 0
     old = {path: path.read_bytes() for path in (tmp_path / "parts").rglob("*.parquet")}
