@@ -33,7 +33,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def command(place: Path, folder: Path, *options: object) -> list[object]:
     return [
         "retrain", "--image_dir", place / "photos", "--module", place / "small.keras",
-        "--output_graph", folder / "graph.pb", *OPTIONS, *options,
+        "--preset", "original", "--output_graph", folder / "graph.pb", *OPTIONS, *options,
     ]  # fmt: skip
 
 
