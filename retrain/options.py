@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypedDict, TypeVar, Union, get_type_hints
 
 from retrain.presets.choice import preset_settings
+from retrain.sharded.checks import check_shards
 from tlcli.core.data.splits import check_percentages
 from tlcli.core.export.model_card import card_path
 from tlcli.core.fine_tuning.choices import FINE_TUNES
@@ -126,7 +127,7 @@ class RetrainOptions:
                 raise UsageError(f"--{field.name} is {value!r}; give a number")
         self._check_ranges()
         self._check_combinations()
-        self._check_shards()
+        check_shards(self)
         self._check_outputs()
 
     def _take_preset(self) -> None:
@@ -234,47 +235,6 @@ class RetrainOptions:
                 raise UsageError(
                     f"{reason}, so --{name} has nothing to {use}; leave one of the two out"
                 )
-
-    def _check_shards(self) -> None:
-        if self.runner not in ("local", "ray"):
-            raise UsageError(f"--runner is {self.runner!r}; choose local or ray")
-        if self.address is not None and self.runner != "ray":
-            raise UsageError("--address is that of a Ray cluster; add --runner ray")
-        if self.shard_index is not None and self.num_shards is None:
-            raise UsageError("--shard_index is one of --num_shards jobs; give that number too")
-        if self.shard_index is not None and not 0 <= self.shard_index < (self.num_shards or 1):
-            raise UsageError(
-                f"--shard_index is {self.shard_index}; with --num_shards {self.num_shards} give a "
-                f"number from 0 to {(self.num_shards or 1) - 1}"
-            )
-        if self.shard_index is not None and self.runner == "ray":
-            raise UsageError(
-                "--shard_index is the share of one of several jobs without a cluster, and --runner "
-                "ray computes all; leave one of the two out"
-            )
-        if not self.by_shards:
-            return
-        asked = "--runner ray" if self.runner == "ray" else "--num_shards"
-        if self.bottleneck_dir is not None and is_url(self.bottleneck_dir):
-            raise UsageError(
-                f"{asked} writes part files to a folder that all machines share, and "
-                "--bottleneck_dir is a URL; give a folder on a shared drive"
-            )
-        if self.import_bottlenecks is not None:
-            raise UsageError(
-                f"--import_bottlenecks brings vectors, so {asked} has nothing to compute; leave "
-                "one of the two out"
-            )
-        if self.precision == "bfloat16":
-            raise UsageError(
-                f"{asked} computes in float32, as processors differ in bfloat16; leave --precision "
-                "out"
-            )
-        if self.module == "auto":
-            raise UsageError(
-                f"{asked} needs one backbone for all machines, and --module auto compares several; "
-                "name one from `tlcli modules`"
-            )
 
     def _check_outputs(self) -> None:
         """Raise UsageError where two outputs would be one file, or one has no name."""

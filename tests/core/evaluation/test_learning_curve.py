@@ -53,6 +53,7 @@ def test_the_sentence_says_what_to_expect() -> None:
     curve = curve_of([0.4, 0.2, 0.1], [100, 200, 400], 10**9)
     forecast = curve.forecast(400)
     assert forecast.sentence.startswith("With twice the photos expect about 95% (95% interval 9")
+    assert forecast.sentence.endswith(f"where as many as now give about {forecast.now.value:.0%}.")
     assert forecast.trend[0][0] == 100
     assert forecast.trend[-1][0] == 800
     assert forecast.trend[-1][1] == forecast.twice.value

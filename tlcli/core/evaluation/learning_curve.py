@@ -133,7 +133,11 @@ class Forecast:
     def sentence(self) -> str:
         """What to expect, in a sentence."""
         low, high = (f"{100 * end:.0f}%" for end in (self.twice.low, self.twice.high))
-        expect = f"about {self.twice.value:.0%} (95% interval {low} to {high})"
+        # The test accuracy, of other images, may be above both.
+        expect = (
+            f"about {self.twice.value:.0%} (95% interval {low} to {high}), where as many as now "
+            f"give about {self.now.value:.0%}"
+        )
         if self.twice.value - self.now.value < CHANGES_LITTLE:
             return f"Twice the photos would change little: expect {expect}."
         return f"With twice the photos expect {expect}."

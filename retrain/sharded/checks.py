@@ -1,0 +1,57 @@
+"""Options of shards and clusters that cannot be used together."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tlcli.errors import UsageError
+from tlcli.storage.locations import is_url
+
+if TYPE_CHECKING:
+    from retrain.options import RetrainOptions
+
+
+def check_shards(options: RetrainOptions) -> None:
+    """Check the options of shards against each other and against those they exclude.
+
+    Raises:
+        UsageError: they cannot be used together.
+    """
+    if options.runner not in ("local", "ray"):
+        raise UsageError(f"--runner is {options.runner!r}; choose local or ray")
+    if options.address is not None and options.runner != "ray":
+        raise UsageError("--address is that of a Ray cluster; add --runner ray")
+    if options.shard_index is not None and options.num_shards is None:
+        raise UsageError("--shard_index is one of --num_shards jobs; give that number too")
+    jobs, index = options.num_shards or 1, options.shard_index
+    if index is not None and not 0 <= index < jobs:
+        raise UsageError(
+            f"--shard_index is {index}; with --num_shards {jobs} give a number from 0 to {jobs - 1}"
+        )
+    if options.shard_index is not None and options.runner == "ray":
+        raise UsageError(
+            "--shard_index is the share of one of several jobs without a cluster, and --runner "
+            "ray computes all; leave one of the two out"
+        )
+    if not options.by_shards:
+        return
+    asked = "--runner ray" if options.runner == "ray" else "--num_shards"
+    if options.bottleneck_dir is not None and is_url(options.bottleneck_dir):
+        raise UsageError(
+            f"{asked} writes part files to a folder that all machines share, and "
+            "--bottleneck_dir is a URL; give a folder on a shared drive"
+        )
+    if options.import_bottlenecks is not None:
+        raise UsageError(
+            f"--import_bottlenecks brings vectors, so {asked} has nothing to compute; leave "
+            "one of the two out"
+        )
+    if options.precision == "bfloat16":
+        raise UsageError(
+            f"{asked} computes in float32, as processors differ in bfloat16; leave --precision out"
+        )
+    if options.module == "auto":
+        raise UsageError(
+            f"{asked} needs one backbone for all machines, and --module auto compares several; "
+            "name one from `tlcli modules`"
+        )
