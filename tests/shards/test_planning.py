@@ -47,8 +47,7 @@ def test_each_image_is_in_one_shard_in_order(found: list[tuple[str, str]], size:
 def test_an_image_more_changes_few_shards(found: list[tuple[str, str]], place: int) -> None:
     """Those of one folder from the image to the next cut by a hash, and nothing in others."""
     images = [image("/".join(each)) for each in sorted(found)]
-    new = image(f"b/{place}-new.jpg")
-    grown = sorted([*images, new], key=lambda each: each.name.split("/"))
+    grown = [image("/".join(each)) for each in sorted([*found, ("b", f"{place}-new.jpg")])]
     before, after = planned(images), planned(grown)
     for top in "ac":
         own = [keys([s for s in shards if s.first.startswith(top)]) for shards in (before, after)]
