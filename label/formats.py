@@ -113,7 +113,8 @@ class JsonWriter(Writer):
 class CsvWriter(Writer):
     """``image,label,score,rank,error``: one row per label, and one for an image without labels.
 
-    The reason why there are none, or ``unsure (best: daisy, 0.913)``, is in the column "error".
+    The reason why there are none is in the column "error". An image without a score that reaches
+    the threshold is no error: its row has the path alone.
     """
 
     def __init__(self, stream: TextIO, style: OutputStyle, single: bool) -> None:
@@ -125,8 +126,7 @@ class CsvWriter(Writer):
         for rank, score in enumerate(prediction.scores, 1):
             self._rows.write([prediction.image, score.label, score.score, rank, ""])
         if not prediction.scores:
-            reason = prediction.error or unsure_text(prediction, self._style.threshold)
-            self._rows.write([prediction.image, "", "", "", reason])
+            self._rows.write([prediction.image, "", "", "", prediction.error or ""])
 
 
 FORMATS = {"text": TextWriter, "json": JsonWriter, "jsonl": JsonLinesWriter, "csv": CsvWriter}

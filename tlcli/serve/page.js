@@ -372,8 +372,7 @@
     for (const each of results) {
       const best = each.error === undefined ? each.predictions[0] : null;
       rows.push(best === null ? [each.name, "", "", "", each.error] :
-                isUnsure(each) ? [each.name, "", "", "", "unsure (best: " + best.label + ", " +
-                                                         best.score.toFixed(digitsBelow(best.score, 1, 3)) + ")"] :
+                isUnsure(each) ? [each.name, "", "", "", ""] :
                 [each.name, best.label, best.score, 1, ""]);
     }
     return "\ufeff" + rows.map((row) => row.map(cell).join(",") + "\n").join("");
