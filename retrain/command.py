@@ -325,7 +325,7 @@ def command(
     from retrain.fitting import STEP_LINES
     from retrain.job import retrain
     from retrain.testing import RESULT_LINES
-    from tlcli.commands.cache import keep_limit
+    from tlcli.cache.limit import keep_limit
     from tlcli.system.cache_folders import bottleneck_folder
 
     at_terminal = shows_summary(output_format)

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from retrain.arguments.options import RetrainOptions
 from retrain.inputs import Inputs
-from retrain.options import RetrainOptions
 from tlcli.core.data.splits import sort_key
 from tlcli.core.evaluation.metrics import CrossValidation, assign_folds, cross_validate
 from tlcli.core.final_layer.checkpoint import Checkpoint, fit_digest

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from retrain.arguments.options import RetrainOptions
 from retrain.inputs import Inputs
-from retrain.options import RetrainOptions
 from tlcli.arrays import Array
 from tlcli.backbone import INPUT, Backbone
 from tlcli.core.final_layer.sgd import FinalLayer

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from retrain.options import RetrainOptions
+from retrain.arguments.options import RetrainOptions
 from retrain.sources import (
     GivenSplit,
     Sources,

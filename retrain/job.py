@@ -11,9 +11,10 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from retrain.arguments.keywords import RetrainKeywords, takes_options
+from retrain.arguments.options import RetrainOptions
 from retrain.fitting import CrossValidated, Fitted, Observers, cross_validate_fit, fit
 from retrain.inputs import Inputs, gather
-from retrain.options import RetrainKeywords, RetrainOptions, takes_options
 from retrain.outputs import (
     ClassifierBuilder,
     checked_outputs,

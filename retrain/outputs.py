@@ -10,9 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from retrain.arguments.options import DEFAULT_REPORT, RetrainOptions
 from retrain.fitting import STEP_LINES
 from retrain.inputs import Inputs
-from retrain.options import DEFAULT_REPORT, RetrainOptions
 from tlcli.core.bottlenecks.text_files import export_folder
 from tlcli.core.data.splits import SPLITS
 from tlcli.core.evaluation.metrics import Evaluation

@@ -11,9 +11,9 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from retrain.arguments.options import RetrainOptions
 from retrain.heat_maps import HeatMaps, heat_maps
 from retrain.inputs import Inputs
-from retrain.options import RetrainOptions
 from retrain.presets.choice import DEFAULT_PRESET
 from retrain.result import RetrainResult
 from retrain.testing import Measured, Run, Tests, label_figures

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from retrain.options import DEFAULT_MODULE, RetrainOptions
+from retrain.arguments.options import DEFAULT_MODULE, RetrainOptions
 from tlcli.backbone import Backbone
 from tlcli.core.bottlenecks.text_files import TextImport, import_folder
 from tlcli.core.data.archives import as_folder

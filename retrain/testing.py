@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from retrain.arguments.options import RetrainOptions
 from retrain.fitting import CrossValidated, Fitted, samples
 from retrain.inputs import Inputs
-from retrain.options import RetrainOptions
 from tlcli.core.data.splits import SPLITS
 from tlcli.core.evaluation.learning_curve import CurveSettings, Forecast, measure_learning_curve
 from tlcli.core.evaluation.metrics import (

@@ -11,7 +11,7 @@ from packaging.requirements import Requirement
 
 PROJECT = Path(__file__).resolve().parents[1] / "pyproject.toml"
 # The extras that the fast tests need; the others are tools and peers.
-_EXTRAS = ("lite", "summaries", "serve", "notebook", "test")
+_EXTRAS = ("lite", "s3", "shards", "ray", "summaries", "serve", "notebook", "test")
 
 
 def requirements(text: str) -> list[Requirement]:

@@ -14,7 +14,8 @@ from typing import Literal, get_args, get_origin, get_type_hints
 import pytest
 
 import tlcli
-from retrain.options import RetrainKeywords, RetrainOptions
+from retrain.arguments.keywords import RetrainKeywords
+from retrain.arguments.options import RetrainOptions
 from tests.support import ROOT
 
 

@@ -103,7 +103,7 @@ def byte_size(count: float) -> str:
     return f"{count / 1000:.1f} TB"
 
 
-def is_url(text: str) -> bool:
+def has_scheme(text: str) -> bool:
     """Return whether text is a URL, also one that lost a slash as a path."""
     return _URL.match(text) is not None
 

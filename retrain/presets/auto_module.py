@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from retrain.options import RetrainOptions
+from retrain.arguments.options import RetrainOptions
 from retrain.sources import Sources
 from retrain.testing import results
 from tlcli.core.data.image_folder import ImageFile

@@ -8,7 +8,7 @@ from tlcli.errors import UsageError
 from tlcli.storage.locations import is_url
 
 if TYPE_CHECKING:
-    from retrain.options import RetrainOptions
+    from retrain.arguments.options import RetrainOptions
 
 
 def check_shards(options: RetrainOptions) -> None:

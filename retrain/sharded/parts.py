@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from retrain.options import RetrainOptions
+from retrain.arguments.options import RetrainOptions
 from retrain.sources import Sources, find_backbone, find_images
 from tlcli.core.data.image_folder import ImageFile
 from tlcli.core.parts.part_cache import PartIndex, part_files, part_folder

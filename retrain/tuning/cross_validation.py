@@ -10,6 +10,7 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
+from retrain.arguments.options import RetrainOptions
 from retrain.fitting import (
     CrossValidated,
     Fitted,
@@ -19,7 +20,6 @@ from retrain.fitting import (
     training_samples,
 )
 from retrain.inputs import Inputs
-from retrain.options import RetrainOptions
 from retrain.presets.costs import rough_time
 from retrain.tuning.fine_tuning import FineTuning, fine_tune_fit
 from tlcli.core.data.splits import SPLITS

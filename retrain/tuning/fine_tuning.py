@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from retrain.arguments.options import RetrainOptions
 from retrain.fitting import Fitted, fit_settings
 from retrain.inputs import Inputs
-from retrain.options import RetrainOptions
 from tlcli.arrays import Floats
 from tlcli.backbone import Backbone, FeatureBlock
 from tlcli.core.final_layer.samples import Samples

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from tests.support import ROOT, Run, Trained, tlcli
-from tlcli.commands.cache import keep_limit, parse_size
+from tlcli.cache.limit import keep_limit
+from tlcli.commands.cache import parse_size
 from tlcli.core.bottlenecks.cache import BottleneckStore
 from tlcli.core.bottlenecks.cache_usage import remove_vectors, stored_vectors
 from tlcli.system.cache_folders import hold, remove_unheld

@@ -125,7 +125,7 @@ def test_a_second_run_computes_nothing_and_writes_the_same_bytes(trained: Traine
 
 
 def test_label_gives_the_accuracy_that_retrain_printed_image_by_image(trained: Trained) -> None:
-    from retrain.options import RetrainOptions
+    from retrain.arguments.options import RetrainOptions
     from retrain.sources import find_images
     from tlcli.core.data.splits import assign_splits
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from retrain.options import RetrainOptions
+from retrain.arguments.options import RetrainOptions
 from tlcli.errors import UsageError
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from retrain.arguments.options import RetrainOptions
 from retrain.fitting import Observers, cross_validate_fit, fit, training_samples
 from retrain.inputs import Inputs
-from retrain.options import RetrainOptions
 from tests.core.final_layer.test_sgd import make_samples
 from tlcli.backbone import FeatureBlock
 from tlcli.core.data.image_folder import ImageFile

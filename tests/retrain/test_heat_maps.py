@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from retrain.arguments.options import RetrainOptions
 from retrain.heat_maps import heat_maps
 from retrain.inputs import Inputs
-from retrain.options import RetrainOptions
 from tlcli.backbone import Backbone, BackboneGraph
 from tlcli.core.data.image_folder import ImageFile
 from tlcli.core.final_layer.sgd import FinalLayer

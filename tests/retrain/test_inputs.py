@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from retrain.arguments.options import RetrainOptions
 from retrain.fitting import cross_validate_fit, samples, training_samples
 from retrain.inputs import Inputs, _stack, _take_rows, gather
-from retrain.options import RetrainOptions
 from retrain.sources import find_images
 from tlcli.backbone import Backbone, BackboneGraph
 from tlcli.core.bottlenecks.cache import BottleneckStore

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from retrain.options import RetrainOptions
+from retrain.arguments.options import RetrainOptions
 
 
 def test_without_a_distortion_images_are_seen_as_they_are() -> None:

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from retrain import job
+from retrain.arguments.options import RetrainOptions
 from retrain.job import retrain
-from retrain.options import RetrainOptions
 from retrain.outputs import checked_outputs
 from tests.support import tlcli
 from tlcli.errors import DataError, OutputError, UsageError

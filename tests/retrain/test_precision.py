@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import tlcli
-from retrain.options import RetrainOptions
+from retrain.arguments.options import RetrainOptions
 from retrain.sources import in_its_precision
 from tests.support import Trained
 from tests.support import tlcli as command

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from tlcli.errors import UsageError
+
 
 @dataclass(frozen=True)
 class ModelOptions:
@@ -31,3 +33,15 @@ class ModelOptions:
 
 DEFAULT_OPTIONS = ModelOptions()
 """Everything as the model itself has it."""
+
+
+def refuse(options: dict[str, object], what: str) -> None:
+    """Raise UsageError where options are given that a backbone does not take.
+
+    Args:
+        options: option -> value; None where it is not given.
+        what: the backbone, as a sentence names it.
+    """
+    given = [name for name, value in options.items() if value is not None]
+    if given:
+        raise UsageError(f"{', '.join(given)} cannot be changed for {what}; leave it out")

@@ -5,17 +5,16 @@ from __future__ import annotations
 import logging
 import os
 import re
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from tlcli.backbones.model_options import DEFAULT_OPTIONS, ModelOptions
-from tlcli.core.model_spec.kinds import KERAS_SUFFIXES, ModelKind, kind_of
-from tlcli.errors import BackboneError, GraphError, TlcliError, UsageError
-from tlcli.runtime.watchdog import unusable
+from tlcli.backbones.foreign.files import backbone_of_file, tried
+from tlcli.backbones.model_options import DEFAULT_OPTIONS, ModelOptions, refuse
+from tlcli.errors import BackboneError, UsageError
 
 if TYPE_CHECKING:
-    from tlcli.backbone import Backbone, BackboneGraph
+    from tlcli.backbone import Backbone
     from tlcli.backbones.catalogue import Entry
     from tlcli.progress import Progress
 
@@ -26,9 +25,6 @@ _ENDINGS = (
 )
 # The architectures that retrain.py of 2017 took.
 _MOBILENET = re.compile(r"mobilenet_(1\.0|0\.75|0\.50|0\.25)_(224|192|160|128)(_quantized)?")
-
-# What loads and runs a backbone in a trial.
-_SOURCES = ("backbones", "core", "graph", "keras_files", "litert", "runtime")
 
 _log = logging.getLogger("tlcli")
 
@@ -75,7 +71,7 @@ def resolve(
     if "://" in module:
         return _hub(module, options, model_dir)
     if path.exists() and (_looks_like_path(module) or catalogue.lookup(module) is None):
-        return _file(path, module, options)
+        return backbone_of_file(path, module, options)
     if hub_addresses.is_handle(module):
         return _hub(module, options, model_dir)
     if _looks_like_path(module):
@@ -89,7 +85,7 @@ def resolve(
     name = entry.name if entry is not None else module
     placed = catalogue.hand_placed(module, model_dir) or catalogue.hand_placed(name, model_dir)
     if placed is not None:
-        return _file(placed, name, options)
+        return backbone_of_file(placed, name, options)
     if entry is None:
         raise catalogue.unknown(module)
     return _known(entry, options, model_dir)
@@ -139,7 +135,7 @@ def _joined(
         "--input_mean": options.input_mean,
         "--input_std": options.input_std,
     }
-    _refuse(given, "joined backbones")
+    refuse(given, "joined backbones")
     return join([resolve(name, options, model_dir=model_dir) for name in names])
 
 
@@ -150,130 +146,6 @@ def _looks_like_path(module: str) -> bool:
         or module.lower().endswith(_ENDINGS)
         or module in (".", "..")
     )
-
-
-def _file(path: Path, name: str, options: ModelOptions) -> Backbone:
-    """Return the backbone of a file or folder on this machine, after a trial or with one ahead."""
-    from tlcli.backbones.keras_hub import places
-
-    if path.is_file() and path.name == "saved_model.pb":
-        path = path.parent
-    if path.is_dir() and places.is_of_transformers(path):
-        raise BackboneError(f"{path} is {places.OF_TRANSFORMERS}")
-    kind = kind_of(path, BackboneError)
-    if kind is ModelKind.LITERT:
-        raise BackboneError(
-            f"{path} cannot be a backbone: a LiteRT file cannot be extended by a layer; give a "
-            "frozen .pb, a SavedModel folder, or a .keras or .h5 file"
-        )
-    if kind.is_keras:
-        _refuse({"--module_input": options.input_layer}, f"the Keras model {path}")
-        if not options.trust:
-            from tlcli.backbones.freezing import sha256_of
-
-            # HDF5's own code reads the file before anything is known about it.
-            _try(path, name, options, key=sha256_of(path))
-        return _find(path, name, options)
-    if kind is ModelKind.KERAS_HUB:
-        from tlcli.backbones.keras_hub import library, preset
-
-        given = {"--module_input": options.input_layer, "--module_output": options.bottleneck_layer}
-        _refuse({**given}, f"the preset {path}")
-        library.require_keras_hub()
-        if not options.trust:
-            _try(path, name, options, key=preset.digest(path))
-        return _find(path, name, options)
-    return _tried(_find(path, name, options), path, options)
-
-
-def _find(
-    path: Path, name: str, options: ModelOptions, size: tuple[int, int] | None = None
-) -> Backbone:
-    """Return the backbone of a file or folder; ``size`` is that of `saved_model.ModuleInfo`."""
-    from tlcli.backbones import frozen_graph, keras_file, saved_model
-    from tlcli.backbones.keras_hub import preset
-
-    kind = kind_of(path, BackboneError)
-    try:
-        if kind is ModelKind.SAVED_MODEL:
-            info = saved_model.ModuleInfo(size=size)
-            return saved_model.find(path, options, name=name, info=info)
-        if kind.is_keras:
-            return keras_file.find(path, options, name=name)
-        if kind is ModelKind.KERAS_HUB:
-            return preset.find(path, options, name=name)
-        return frozen_graph.find(path, options, name=name)
-    except (TlcliError, OSError):
-        raise
-    except Exception as error:  # whatever Python makes of a damaged file
-        raise BackboneError(unusable(error, str(path))) from error
-
-
-def _tried(
-    backbone: Backbone,
-    path: Path,
-    options: ModelOptions,
-    size: tuple[int, int] | None = None,
-) -> Backbone:
-    """Return a foreign backbone that is run in a child before this process loads its graph."""
-    if options.trust or _is_own(path):
-        return backbone
-
-    def load_graph() -> BackboneGraph:
-        _try(path, backbone.name, options, key=backbone.fingerprint, size=size)
-        return backbone.load_graph()
-
-    return replace(backbone, load_graph=load_graph)
-
-
-def _is_own(path: Path) -> bool:
-    """Return whether tlcli wrote a graph file, and nobody changed it since."""
-    from tlcli.core.export.embedded_card import read_embedded_card
-
-    try:
-        return path.is_file() and read_embedded_card(path) is not None
-    except GraphError:
-        return False
-
-
-def _try(
-    path: Path,
-    name: str,
-    options: ModelOptions,
-    *,
-    key: str,
-    size: tuple[int, int] | None = None,
-) -> None:
-    from tlcli.core.classifier.trial import TENSORFLOW_SECONDS, Trial, require_pass
-    from tlcli.runtime.tensorflow import import_tensorflow
-
-    given = asdict(options)
-    trial = Trial(
-        name=str(path),
-        target="tlcli.backbones.resolve:run_trial",
-        request={"path": str(path), "name": name, "options": given, "size": size},
-        key=("backbone", key, given),
-        sources=_SOURCES,
-        seconds=TENSORFLOW_SECONDS,
-    )
-    needs_tensorflow = path.is_dir() or path.suffix.lower() in KERAS_SUFFIXES
-    require_pass(trial, import_tensorflow if needs_tensorflow else None)
-
-
-def run_trial(request: dict[str, Any]) -> dict[str, Any]:
-    """Load a backbone and run it once, in a child process; see `trial_child.run_trial`."""
-    from tlcli.core.bottlenecks.engine_choice import backbone_engine
-    from tlcli.core.classifier.trial_child import answered, trial_values
-
-    def work() -> None:
-        size = request["size"] and tuple(request["size"])
-        options = ModelOptions(**request["options"])
-        found = _find(Path(request["path"]), request["name"], options, size)
-        engine = backbone_engine(found.load_graph(), found.height, found.width, 1)
-        for pixels in trial_values([1, found.height, found.width, 3], "float32"):
-            engine.run(pixels / 255)
-
-    return answered(work, request["path"])
 
 
 def _hub(module: str, options: ModelOptions, model_dir: Path | str | None) -> Backbone:
@@ -294,7 +166,7 @@ def _hub(module: str, options: ModelOptions, model_dir: Path | str | None) -> Ba
         size=hub_addresses.size_hint(wanted.kaggle),
     )
     found = saved_model.find(folder, options, name=module, info=info)
-    return _tried(found, folder, options, info.size)
+    return tried(found, folder, options, info.size)
 
 
 def _preset(module: str, options: ModelOptions, model_dir: Path | str | None) -> Backbone:
@@ -304,7 +176,9 @@ def _preset(module: str, options: ModelOptions, model_dir: Path | str | None) ->
 
     address = addresses.preset_address(module)
     folder = fetching.fetch(address, search_folders(model_dir))
-    found = replace(_file(folder, module, options), licence=licences.licence_of(address.handle))
+    found = replace(
+        backbone_of_file(folder, module, options), licence=licences.licence_of(address.handle)
+    )
     if (notice := licences.notice(found.licence, module)) is not None:
         _log.warning("%s", notice)
     return found
@@ -324,7 +198,7 @@ def _known(entry: Entry, options: ModelOptions, model_dir: Path | str | None) ->
     if entry.kind == "keras":
         from tlcli.backbones import keras_applications
 
-        _refuse(refused, entry.name)
+        refuse(refused, entry.name)
         return keras_applications.find(entry, options, model_dir=model_dir)
     if entry.kind == "wheel":
         from tlcli.backbones import efficientnet_lite
@@ -335,18 +209,12 @@ def _known(entry: Entry, options: ModelOptions, model_dir: Path | str | None) ->
         ):
             if value != own:
                 refused[option] = value
-        _refuse(refused, entry.name)
+        refuse(refused, entry.name)
         return efficientnet_lite.find(entry.name)
     raise BackboneError(
         f"{entry.name} is not on this machine: put {entry.file_name} into "
         f"{catalogue.search_folders(model_dir)[0]}, or use --module inception_v3"
     )
-
-
-def _refuse(options: dict[str, object], what: str) -> None:
-    given = [name for name, value in options.items() if value is not None]
-    if given:
-        raise UsageError(f"{', '.join(given)} cannot be changed for {what}; leave it out")
 
 
 def architecture_to_module(name: str, model_dir: Path | str | None = None) -> str:

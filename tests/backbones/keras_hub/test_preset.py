@@ -166,7 +166,7 @@ def test_resolve_runs_it_in_a_child_first(folder: Path, monkeypatch: pytest.Monk
 
     monkeypatch.setattr(trial, "require_pass", lambda each, *_: tried.append(each))
     assert resolve(str(folder)).height == 42
-    assert [each.target for each in tried] == ["tlcli.backbones.resolve:run_trial"]
+    assert [each.target for each in tried] == ["tlcli.backbones.foreign.files:run_trial"]
     tried.clear()
     resolve(str(folder), ModelOptions(trust=True))
     assert not tried

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tests.support import ROOT
 from tlcli.core.parts.part_cache import PartIndex, Parts, open_parts
 from tlcli.core.parts.part_file import Part, PartFacts, PartRows, Unreadable, write_part
 
@@ -139,3 +143,23 @@ def test_a_part_is_closed_when_the_next_is_asked_for(tmp_path: Path) -> None:
     assert next(opened, None) is None
     with pytest.raises(ValueError, match="closed"):
         part._file.read()
+
+
+@pytest.mark.parametrize(
+    ("raised", "sentence"),
+    [
+        ("ModuleNotFoundError(\"No module named 'pyarrow'\", name='pyarrow')", "package pyarrow:"),
+        ("ImportError('pyarrow requires NumPy 2.0')", "(pyarrow requires NumPy 2.0)"),
+    ],
+)
+def test_a_pyarrow_that_is_missing_is_told_from_one_that_does_not_fit(
+    raised: str, sentence: str, tmp_path: Path
+) -> None:
+    (tmp_path / "pyarrow.py").write_text(f"raise {raised}\n")
+    code = "from tlcli.core.parts.part_file import import_pyarrow; import_pyarrow()"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False,
+        env={**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"},
+    )  # fmt: skip
+    assert sentence in done.stderr
+    assert done.stderr.endswith("pip install --upgrade 'tlcli[shards]'\n")

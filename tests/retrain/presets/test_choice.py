@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from retrain.options import RetrainOptions
+from retrain.arguments.options import RetrainOptions
 from retrain.presets.choice import PRESETS, choose, joined_module
 from tlcli.errors import UsageError
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from retrain.arguments.options import RetrainOptions
 from retrain.job import retrain
-from retrain.options import RetrainOptions
 from tests.support import Trained, tlcli
 from tlcli.core.data.content_hashes import SETTLED_NS
 from tlcli.errors import UsageError

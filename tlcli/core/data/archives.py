@@ -27,7 +27,7 @@ from tlcli.system.atomic_files import atomic_path
 from tlcli.system.cache_folders import archive_folder, hold
 from tlcli.system.digests import sha256_file
 from tlcli.system.regular_files import is_folder, open_regular
-from tlcli.text import KNOWN_URLS, is_readable_url, is_url, url_of_path
+from tlcli.text import KNOWN_URLS, has_scheme, is_readable_url, url_of_path
 
 _log = logging.getLogger("tlcli")
 
@@ -97,7 +97,7 @@ def as_folder(path: Path, into: Path | None = None) -> Path:
                 "unpack it there and give the folder"
             )
         return path
-    if is_url(str(path)) and not path.exists():
+    if has_scheme(str(path)) and not path.exists():
         raise UsageError(
             f"--image_dir {url_of_path(path)} is a URL of an unknown kind; known are {KNOWN_URLS}"
         )

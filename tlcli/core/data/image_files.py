@@ -20,7 +20,7 @@ from tlcli.storage.ahead import read_ahead
 from tlcli.storage.locations import Entry, scheme_of, shown
 from tlcli.storage.objects import entries, entry
 from tlcli.system.regular_files import is_folder
-from tlcli.text import KNOWN_URLS, is_readable_url, is_url
+from tlcli.text import KNOWN_URLS, has_scheme, is_readable_url
 
 _log = logging.getLogger("tlcli")
 
@@ -212,7 +212,7 @@ def reason_against(path: str) -> str | None:
     lower = path.lower()
     if lower.endswith(IMAGE_SUFFIXES) and ":" not in path:
         return None
-    if is_url(path) and not os.path.lexists(path):
+    if has_scheme(path) and not os.path.lexists(path):
         return f"a URL of an unknown kind: known are {KNOWN_URLS}"
     if lower.endswith(ARCHIVE_SUFFIXES):
         return "an archive: unpack it and give the folder"

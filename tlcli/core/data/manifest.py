@@ -24,7 +24,7 @@ from tlcli.errors import DataError, StorageError, UsageError
 from tlcli.storage.locations import below, shown, text_of
 from tlcli.storage.objects import read
 from tlcli.system.gc_pause import gc_paused
-from tlcli.text import KNOWN_URLS, counted, is_readable_url, is_url, redacted, url_of_path
+from tlcli.text import KNOWN_URLS, counted, has_scheme, is_readable_url, redacted, url_of_path
 
 _LARGEST_FILE = 1 << 30
 """Bytes; ten million rows."""
@@ -157,7 +157,7 @@ class _Rows:
         name = path.strip()
         if "\0" in name:
             raise self._error(line, "the path has a null character, which no file name has")
-        if ":" in name and is_url(name):
+        if ":" in name and has_scheme(name):
             return self._object(line, name)
         if self._is_url:
             return ObjectName(posixpath.normpath(name.lstrip("/")))
@@ -237,7 +237,7 @@ def _text(path: Path) -> str:
         DataError: it cannot be read, or is no text.
         UsageError: a folder, or a URL.
     """
-    if is_url(str(path)) and not is_readable_url(str(path)) and not path.exists():
+    if has_scheme(str(path)) and not is_readable_url(str(path)) and not path.exists():
         raise UsageError(
             f"--manifest {url_of_path(path)} is a URL of an unknown kind; known are {KNOWN_URLS}"
         )
@@ -368,7 +368,7 @@ def _check_no_header(
         )
     first = head[0].strip()
     is_image = first.lower().endswith(IMAGE_SUFFIXES) or (path.parent / first).is_file()
-    if not is_image and not is_url(first):
+    if not is_image and not has_scheme(first):
         raise _error(
             path,
             line,

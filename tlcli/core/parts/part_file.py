@@ -124,15 +124,17 @@ def import_pyarrow() -> Any:
     """Return the package pyarrow with its submodule ``parquet``.
 
     Raises:
-        CacheError: it is not installed.
+        CacheError: it is not installed, or it does not fit the rest.
     """
     try:
         import pyarrow
         import pyarrow.parquet
     except ImportError as error:
-        raise CacheError(
-            "part files of vectors need the package pyarrow: pip install 'tlcli[shards]'"
-        ) from error
+        # Newer versions refuse older NumPys, which pip does not know.
+        need = "part files of vectors need the package pyarrow"
+        if error.name != "pyarrow":
+            need += f", and the one that is installed cannot be used ({error})"
+        raise CacheError(f"{need}: pip install --upgrade 'tlcli[shards]'") from error
     return pyarrow
 
 
