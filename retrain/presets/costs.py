@@ -41,10 +41,10 @@ class Usage:
         name: of the preset.
         settings: what the run did, for people, the most general first: backbone, layers, solver.
         following: name of the next preset, None after the last one and where it has no use.
-        seconds: what that one takes longest for, estimated from this run; None where nothing
-            was measured.
+        seconds: what that one takes longest for, estimated from this run, or from the figures of
+            a known network where the vectors came from the cache; None where neither is known.
         images: how many, for people.
-        basis: what the estimate is made of, or why there is none.
+        basis: what the estimate is made of.
     """
 
     name: str
@@ -59,11 +59,11 @@ class Usage:
         first = f"Preset: {self.name}" + (f" ({', '.join(self.settings)})" if self.settings else "")
         if self.following is None:
             return (first,)
-        cost = self.basis
+        cost = ""
         if self.seconds is not None:
-            cost = f"about {rough_time(self.seconds)} for {self.images}, {self.basis}"
+            cost = f": about {rough_time(self.seconds)} for {self.images}, {self.basis}"
         return first, (
-            f"--preset {self.following} {_ADDS[self.following]}: {cost}. It may be more accurate: "
+            f"--preset {self.following} {_ADDS[self.following]}{cost}. It may be more accurate: "
             "compare the test accuracies."
         )
 
@@ -107,13 +107,15 @@ def usage(options: Mapping[str, Any], module: str, timing: Timing | None) -> Usa
     if following is None or timing is None:
         return Usage(name, settings)
     images = counted(timing.images, "image")
-    per_vector = timing.per_vector
+    per_vector, basis = timing.per_vector, "per image in this run"
     if per_vector is None:
-        basis = "of unknown cost, as most vectors of this run came from the cache"
-        return Usage(name, settings, following, None, images, basis)
+        # Most vectors came from the cache.
+        if _work(module) >= _OTHER_WORK:
+            return Usage(name, settings, following, None, images)
+        per_vector, basis = _SECONDS_PER_MILLION * _work(module), "per image on two cores"
     work = relative_work(following, module, timing.images)
     seconds = per_vector * (timing.found + timing.computed) * work
-    basis = f"estimated from {per_vector * 1000:.0f} ms per image in this run"
+    basis = f"estimated from {per_vector * 1000:.0f} ms {basis}"
     return Usage(name, settings, following, seconds, images, basis)
 
 

@@ -49,9 +49,9 @@ def unusable(error: Exception, model: str) -> str:
             f"{model} cannot be used: the system allows no more threads; close other programs or "
             "raise the limit (ulimit -u)"
         )
-    kind, reason = type(error).__name__, first_line(error)
-    reason = kind if reason == kind else f"{kind}: {reason}"
-    return f"{model} cannot be used: its content is damaged ({reason}); give another file"
+    return (
+        f"{model} cannot be used: its content is damaged ({first_line(error)}); give another file"
+    )
 
 
 class Watchdog:

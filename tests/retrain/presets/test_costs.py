@@ -26,11 +26,14 @@ def test_the_estimate_is_made_of_the_seconds_of_this_run() -> None:
     assert "may be more accurate" in following
 
 
-def test_without_a_measured_time_there_is_no_estimate() -> None:
+def test_without_a_measured_time_a_known_network_is_estimated_by_its_size() -> None:
     for timing in (Timing(500, 500, 0, 0.1), Timing(500, 499, 1, 3.0)):
         found = usage(OPTIONS, "efficientnet_lite0", timing)
-        assert found.seconds is None
-        assert ": of unknown cost, as most vectors of this run came" in found.lines()[1]
+        assert found.seconds == pytest.approx(500 / 150)
+        assert "500 images, estimated from 7 ms per image on two cores." in found.lines()[1]
+        unknown = usage(OPTIONS, "resnet50", timing)
+        assert unknown.seconds is None
+        assert "compares the solvers. It may be more accurate" in unknown.lines()[1]
 
 
 def test_imported_vectors_and_the_last_preset_have_no_next_one() -> None:
