@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from hashlib import sha256
 from itertools import chain
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tlcli.core.data.image_folder import ImageFile
+from tlcli.core.parts.part_file import FORMAT
 from tlcli.shards.planning import Shard, plan, share
 
 
@@ -85,6 +88,26 @@ def test_label_split_root_backbone_and_options_change_the_key() -> None:
 
 def test_the_key_is_stable() -> None:
     assert planned([image("a/1.jpg")])[0].key == "39794a29487c65931192941055898d5f"
+
+
+rows = st.lists(
+    st.tuples(
+        st.text(st.characters(codec=None), min_size=1, max_size=4),
+        st.sampled_from(["rose", "튤립", 'a "b"']),
+        st.sampled_from([None, "testing"]),
+    ),
+    min_size=1,
+    max_size=6,
+)
+
+
+@given(rows)
+def test_the_key_is_a_hash_of_json(found: list[tuple[str, str, str | None]]) -> None:
+    """As in the document of shards, so that other programs can compute it."""
+    images = [ImageFile("/p", label, f"x/{name}", label, split) for name, label, split in found]
+    (shard,) = plan(images, "f", "{}", 2**31)
+    text = json.dumps(["/p", [(image.name, image.label, image.split) for image in images]])
+    assert shard.key == sha256(f"{FORMAT}|f|{{}}\n{text}".encode()).hexdigest()[:32]
 
 
 def test_shares_are_the_whole() -> None:

@@ -16,6 +16,7 @@ import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from hashlib import blake2b, sha256
+from json.encoder import encode_basestring_ascii as _text
 
 from tlcli.core.data.image_folder import ImageFile
 from tlcli.core.parts.part_file import FORMAT
@@ -72,6 +73,8 @@ def plan(
     number = 0
     current: list[ImageFile] = []
     top, root, ended = "", None, True
+    # A copy takes less time than a new object with its options.
+    new_hash = blake2b(digest_size=4).copy
     for image in images:
         if image.root is None:
             continue
@@ -83,7 +86,9 @@ def plan(
             top, root = f"{name.partition('/')[0]}/" if "/" in name else name, image.root
         current.append(image)
         # Not a checksum such as CRC-32, which is regular on numbered names.
-        ended = blake2b(name.encode("utf-8", "surrogatepass"), digest_size=4).digest() < bound
+        hashed = new_hash()
+        hashed.update(name.encode("utf-8", "surrogatepass"))
+        ended = hashed.digest() < bound
     if current:
         yield _shard(number, current, start)
 
@@ -91,10 +96,25 @@ def plan(
 def _shard(number: int, images: list[ImageFile], start: str) -> Shard:
     root = images[0].root
     assert root is not None
-    # As JSON, two different lists are never the same text.
-    text = json.dumps([root, [(image.name, image.label, image.split) for image in images]])
-    key = sha256((start + text).encode()).hexdigest()[:32]
+    key = sha256((start + _json(root, images)).encode()).hexdigest()[:32]
     return Shard(number, key, root, tuple(images))
+
+
+def _json(root: str, images: Iterable[ImageFile]) -> str:
+    """Return ``[root, [[name, label, split], ...]]`` as `json.dumps` does, in half the time.
+
+    As JSON, two different lists are never the same text.
+    """
+    rows: list[str] = []
+    label = end = ""
+    split: str | None = None
+    for image in images:
+        # Neighbours mostly have the same label.
+        if not end or image.label != label or image.split != split:
+            label, split = image.label, image.split
+            end = f", {_text(label)}, {json.dumps(split)}]"
+        rows.append(f"[{_text(image.name)}{end}")
+    return f"[{_text(root)}, [{', '.join(rows)}]]"
 
 
 def share(shards: Iterable[Shard], count: int, index: int) -> Iterator[Shard]:

@@ -136,6 +136,24 @@ def test_contents_are_found_by_file(tmp_path: Path) -> None:
     assert index.failures("another") == {}
 
 
+def test_only_parts_with_missing_names_are_read(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With ten million images there are thousands of parts, and names come in thousands."""
+    for number in range(4):
+        written(tmp_path / f"{number}.parquet", 5 * number, 5 * number + 5)
+    index = PartIndex(sorted(tmp_path.glob("*.parquet")))
+    for number in (0, 1, 3):  # one that is read from now on is reported
+        path = tmp_path / f"{number}.parquet"
+        path.write_bytes(path.read_bytes()[:100])
+    asked = [f"/photos/rose/{number:04}.jpg" for number in (14, 12, 10)]
+    assert index.known(asked) == {
+        path: ("10-20-30-7", content(number))
+        for path, number in zip(asked, (14, 12, 10), strict=True)
+    }
+    assert not caplog.records
+
+
 def test_a_part_is_closed_when_the_next_is_asked_for(tmp_path: Path) -> None:
     written(tmp_path / "a.parquet", 0, 2)
     opened = open_parts([tmp_path / "a.parquet"])

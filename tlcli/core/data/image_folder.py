@@ -8,6 +8,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import takewhile
+from operator import attrgetter
 from pathlib import Path
 
 from tlcli.core.data.image_objects import ObjectName, list_objects
@@ -238,7 +239,11 @@ def with_imported(
 
 def sorted_images(images: Iterable[ImageFile]) -> tuple[ImageFile, ...]:
     """Return images by name, in the form that macOS and Linux have in common."""
-    return tuple(sorted(images, key=lambda image: (sort_key(image.name), image.name)))
+    found = list(images)
+    if all(image.name.isascii() for image in found):
+        # Most names are, and then no keys are held in memory.
+        return tuple(sorted(found, key=attrgetter("name")))
+    return tuple(sorted(found, key=lambda image: (sort_key(image.name), image.name)))
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:

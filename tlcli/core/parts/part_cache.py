@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+from bisect import bisect_left, bisect_right
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
@@ -176,6 +177,9 @@ class PartIndex:
         self.parts: list[tuple[Path, PartFacts]] = [
             (part.path, part.facts) for part in open_parts(files)
         ]
+        self._of_root: dict[str, list[tuple[Path, PartFacts]]] = {}
+        for path, facts in self.parts:
+            self._of_root.setdefault(facts.root, []).append((path, facts))
         self._loaded: OrderedDict[Path, dict[str, tuple[str, str]]] = OrderedDict()
 
     def known(self, paths: Iterable[str]) -> dict[str, tuple[str, str]]:
@@ -186,16 +190,17 @@ class PartIndex:
         """
         found: dict[str, tuple[str, str]] = {}
         missing = {_usual(path): path for path in paths} if self.parts else {}
-        for path, facts in self.parts:
-            if not missing:
-                break
-            names = _below(facts.root, missing)
-            names = {name: key for name, key in names.items() if facts.first <= name <= facts.last}
-            if not names:
-                continue
-            rows = self._rows(path)
-            for name in names.keys() & rows.keys():
-                found[missing.pop(names[name])] = rows[name]
+        for root, parts in self._of_root.items():
+            below = _below(root, missing)
+            names = sorted(below)
+            for path, facts in parts:
+                # There may be thousands of parts: few have any of these names.
+                low, high = bisect_left(names, facts.first), bisect_right(names, facts.last)
+                wanted = [name for name in names[low:high] if below[name] in missing]
+                rows = self._rows(path) if wanted else {}
+                for name in wanted:
+                    if name in rows:
+                        found[missing.pop(below[name])] = rows[name]
         return found
 
     def _rows(self, path: Path) -> Mapping[str, tuple[str, str]]:
