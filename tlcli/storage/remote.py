@@ -10,7 +10,7 @@ from contextlib import contextmanager, nullcontext, suppress
 from typing import Any
 
 from tlcli.errors import OutputError, StorageError
-from tlcli.storage import web
+from tlcli.storage import s3_pages, web
 from tlcli.storage.failures import as_storage_error, explain, no_bucket, quiet
 from tlcli.storage.locations import Entry, bucket_and_key, shown
 
@@ -269,6 +269,7 @@ def _of_process(scheme: str, process: int) -> Any:
         }
         # An image is one request; s3fs would otherwise ask for its size before each.
         options["max_concurrency"] = 1
+        options["session"] = s3_pages.session()
     if scheme == "gs":
         # The registered class asks for the kind of each bucket first, by another client.
         from gcsfs.core import GCSFileSystem
