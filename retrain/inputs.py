@@ -22,7 +22,8 @@ from retrain.sources import (
     warn_of_few,
 )
 from tlcli.backbone import Backbone, FeatureBlock
-from tlcli.core.data.image_folder import Dataset, ImageFile
+from tlcli.core.data.image_folder import Dataset
+from tlcli.core.data.image_list import ImageFile
 from tlcli.core.data.splits import SPLITS, cross_label_duplicates
 from tlcli.errors import DataError, ImageError, UsageError
 from tlcli.progress import Progress, Watcher

@@ -16,7 +16,8 @@ from retrain.arguments.options import DEFAULT_MODULE, RetrainOptions
 from tlcli.backbone import Backbone
 from tlcli.core.bottlenecks.text_files import TextImport, import_folder
 from tlcli.core.data.archives import as_folder
-from tlcli.core.data.image_folder import Dataset, ImageFile, scan_folder, with_imported
+from tlcli.core.data.image_folder import Dataset, scan_folder, with_imported
+from tlcli.core.data.image_list import ImageFile
 from tlcli.core.data.manifest import read_manifest
 from tlcli.core.data.splits import SPLITS, assign_splits, complete_splits, drawn_splits, sort_key
 from tlcli.errors import DataError, UsageError

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from retrain.arguments.options import RetrainOptions
 from retrain.sources import Sources
 from retrain.testing import results
-from tlcli.core.data.image_folder import ImageFile
+from tlcli.core.data.image_list import ImageFile
 from tlcli.core.data.splits import assign_splits
 from tlcli.errors import UsageError
 from tlcli.progress import Watcher

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from retrain.arguments.options import RetrainOptions
 from retrain.sources import Sources, find_backbone, find_images
-from tlcli.core.data.image_folder import ImageFile
+from tlcli.core.data.image_list import ImageFile
 from tlcli.core.parts.part_cache import PartIndex, part_files, part_folder
 from tlcli.core.parts.part_file import import_pyarrow
 from tlcli.errors import BackboneError, DataError

@@ -13,7 +13,7 @@ from retrain.fitting import Observers, cross_validate_fit, fit, training_samples
 from retrain.inputs import Inputs
 from tests.core.final_layer.test_sgd import make_samples
 from tlcli.backbone import FeatureBlock
-from tlcli.core.data.image_folder import ImageFile
+from tlcli.core.data.image_list import ImageFile
 from tlcli.core.evaluation.metrics import evaluate_layer
 from tlcli.core.final_layer.samples import Samples
 from tlcli.core.final_layer.sgd import fit_sgd

@@ -11,7 +11,7 @@ from retrain.arguments.options import RetrainOptions
 from retrain.heat_maps import heat_maps
 from retrain.inputs import Inputs
 from tlcli.backbone import Backbone, BackboneGraph
-from tlcli.core.data.image_folder import ImageFile
+from tlcli.core.data.image_list import ImageFile
 from tlcli.core.final_layer.sgd import FinalLayer
 from tlcli.core.heat_maps.activation_maps import ActivationMapper
 from tlcli.graph.nodes import const, new_graph, node, placeholder

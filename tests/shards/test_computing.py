@@ -12,7 +12,7 @@ import pytest
 from tests.core.bottlenecks.fake_backbone import FakeEngine, backbone, picture
 from tlcli.core.bottlenecks import extraction
 from tlcli.core.bottlenecks.cache import BottleneckStore
-from tlcli.core.data.image_folder import ImageFile
+from tlcli.core.data.image_list import ImageFile
 from tlcli.core.images.augmentation import Augmentation
 from tlcli.core.parts.part_cache import part_path
 from tlcli.core.parts.part_file import Part

@@ -17,7 +17,7 @@ from tlcli.backbone import Backbone
 from tlcli.core.bottlenecks.cache import reader
 from tlcli.core.bottlenecks.extraction import Request, compute
 from tlcli.core.data.content_hashes import FileState, hash_files, object_state
-from tlcli.core.data.image_folder import ImageFile
+from tlcli.core.data.image_list import ImageFile
 from tlcli.core.data.splits import hash_percentage, split_of
 from tlcli.core.images.augmentation import Augmentation
 from tlcli.core.parts.part_cache import Parts, open_parts, part_path

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from hashlib import blake2b, sha256
 from json.encoder import encode_basestring_ascii as _text
 
-from tlcli.core.data.image_folder import ImageFile
+from tlcli.core.data.image_list import ImageFile
 from tlcli.core.parts.part_file import FORMAT
 
 USUAL_SIZE = 4096

@@ -18,7 +18,8 @@ from tlcli.backbones.probe.comparison import (
 from tlcli.backbones.probe.operation_count import multiplications
 from tlcli.backbones.probe.ranking import Candidate, ModuleComparison, faster, order
 from tlcli.backbones.probe.sample import MOST_LABELS, draw
-from tlcli.core.data.image_folder import ImageFile, scan_folder
+from tlcli.core.data.image_folder import scan_folder
+from tlcli.core.data.image_list import ImageFile
 from tlcli.core.evaluation.metrics import Proportion
 from tlcli.errors import BackboneError, DataError
 from tlcli.graph.nodes import const, new_graph, node, shape_message

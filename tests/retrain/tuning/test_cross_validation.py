@@ -7,7 +7,7 @@ import numpy as np
 from retrain.inputs import Inputs
 from retrain.tuning.cross_validation import expected_time, fold_inputs
 from retrain.tuning.fine_tuning import FineTuning
-from tlcli.core.data.image_folder import ImageFile
+from tlcli.core.data.image_list import ImageFile
 
 SPLITS = ("training",) * 6 + ("validation",) * 3 + ("testing",) * 3
 # Label 2 has no training image but the last.

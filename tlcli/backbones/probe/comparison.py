@@ -23,7 +23,7 @@ from tlcli.backbones.resolve import resolve
 from tlcli.core.bottlenecks.cache import BottleneckStore
 from tlcli.core.bottlenecks.engine_choice import backbone_engine
 from tlcli.core.bottlenecks.extraction import Request, compute
-from tlcli.core.data.image_folder import ImageFile
+from tlcli.core.data.image_list import ImageFile
 from tlcli.core.evaluation.metrics import Proportion, wilson_interval
 from tlcli.core.final_layer.samples import INNER_FOLDS, Samples, inner_folds
 from tlcli.core.final_layer.sampling import philox

@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 import os
 import unicodedata
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import takewhile
-from operator import attrgetter
 from pathlib import Path
 
-from tlcli.core.data.image_objects import ObjectName, list_objects
+from tlcli.core.data.image_list import Group, ImageFile, images_of, sorted_images
+from tlcli.core.data.image_objects import ObjectName, ObjectNames, list_objects
 from tlcli.core.data.split_folders import find_splits, split_named
 from tlcli.core.data.splits import sort_key
 from tlcli.core.images.formats import IMAGE_SUFFIXES
@@ -29,46 +30,6 @@ _SYSTEM_NAMES = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class ImageFile:
-    """One image of a dataset; small, as there may be a million.
-
-    Attributes:
-        root: the folder that ``name`` begins in; None where only an imported vector exists.
-        folder: name of the label's folder, unchanged; of a manifest: the label.
-        name: "FOLDER/NAME.jpg" or "FOLDER/sub/NAME.jpg", relative, "/" on every system; in a
-            bucket an `ObjectName`. It begins with the folder of the split where folders give the
-            split, and may be any path, also an absolute one, where a manifest gives it.
-        label: as printed and exported.
-        split: "training", "validation" or "testing" where the data give it, else None.
-    """
-
-    root: str | None
-    folder: str
-    name: str
-    label: str
-    split: str | None = None
-
-    @property
-    def path(self) -> Path | None:
-        """Where the file is on this machine; None where only an imported vector exists."""
-        return None if self.root is None else Path(self.root, self.name)
-
-    @property
-    def file(self) -> str | None:
-        """Where the file is: a path, or an `Entry`; None where only an imported vector exists."""
-        if self.root is None:
-            return None
-        if isinstance(self.name, ObjectName):
-            return self.name.entry(self.root)
-        return os.path.join(self.root, self.name)  # noqa: PTH118 - a Path takes much longer
-
-    @property
-    def shown(self) -> str:
-        """Where the file is, for people; without it, the name."""
-        return self.name if self.file is None else shown(self.file)
-
-
 @dataclass(frozen=True)
 class Dataset:
     """The images of a folder or a manifest.
@@ -82,7 +43,7 @@ class Dataset:
             "folders" (train, val, test) or "manifest" (its column ``split``).
     """
 
-    images: tuple[ImageFile, ...]
+    images: Sequence[ImageFile]
     labels: tuple[str, ...]
     ignored: tuple[str, ...] = ()
     source: str = ""
@@ -135,6 +96,7 @@ def scan_folder(
         UsageError: its folders resemble splits, see `find_splits`.
     """
     image_dir = Path(image_dir)
+    files: Mapping[str, Sequence[str]]
     if is_url(image_dir):
         files, ignored = list_objects(image_dir, _is_ignored)
     else:
@@ -144,15 +106,17 @@ def scan_folder(
     if splits is not None:
         dataset = _with_splits(image_dir, files, splits, keep_label_names)
         return replace(dataset, source=named)
-    root = text_of(image_dir)
-    images: list[ImageFile] = []
-    for folder, names in files.items():
-        label = _label(folder, keep_label_names)
-        images += [ImageFile(root, folder, name, label) for name in names]
+    images = images_of(
+        text_of(image_dir),
+        [
+            Group(folder, _label(folder, keep_label_names), names, f"{folder}/")
+            for folder, names in files.items()
+        ],
+    )
     labels = _labels(files, keep_label_names)
     if len(labels) < minimum_labels:
         raise DataError(_too_few_labels(named, labels, ignored) + _deeper(image_dir, images))
-    return Dataset(sorted_images(images), labels, tuple(ignored), named)
+    return Dataset(images, labels, tuple(ignored), named)
 
 
 def _list_files(image_dir: Path, *, warns: bool) -> tuple[dict[str, list[str]], list[str]]:
@@ -190,14 +154,27 @@ def _with_splits(
     label_of = {folder: _label(folder, keep_label_names) for folder in own}
     # A split may write the folder of a label in another way.
     plain = {label_from_folder(folder): label for folder, label in label_of.items()}
-    images: list[ImageFile] = []
+    groups: list[Group] = []
     for folder, split in splits.items():
-        for name in files[folder]:
-            if name.count("/") > 1:
-                inner = name.split("/")[1]
-                label = label_of.get(inner) or plain[label_from_folder(inner)]
-                images.append(ImageFile(root, inner, name, label, split))
-    return Dataset(sorted_images(images), labels, (), shown(root), "folders")
+        for inner, names in _by_inner_folder(files[folder]).items():
+            label = label_of.get(inner) or plain[label_from_folder(inner)]
+            groups.append(Group(inner, label, names, f"{folder}/{inner}/", split))
+    return Dataset(images_of(root, groups), labels, (), shown(root), "folders")
+
+
+def _by_inner_folder(names: Sequence[str]) -> dict[str, Sequence[str]]:
+    """Return the names "SPLIT/LABEL/..." by LABEL, without those directly in SPLIT."""
+    paths: defaultdict[str, list[str]] = defaultdict(list)
+    objects: defaultdict[str, ObjectNames] = defaultdict(ObjectNames)
+    for name in names:
+        if name.count("/") < 2:
+            continue
+        inner = name.split("/", 2)[1]
+        if isinstance(name, ObjectName):
+            objects[inner].append(name, name.size, name.change)
+        else:
+            paths[inner].append(name)
+    return {**paths, **objects}
 
 
 def with_imported(
@@ -235,15 +212,6 @@ def with_imported(
     if len(labels) < 2:
         raise DataError(_too_few_labels("the folder of imported bottlenecks", labels, ()))
     return Dataset(sorted_images(images), labels, dataset.ignored if dataset is not None else ())
-
-
-def sorted_images(images: Iterable[ImageFile]) -> tuple[ImageFile, ...]:
-    """Return images by name, in the form that macOS and Linux have in common."""
-    found = list(images)
-    if all(image.name.isascii() for image in found):
-        # Most names are, and then no keys are held in memory.
-        return tuple(sorted(found, key=attrgetter("name")))
-    return tuple(sorted(found, key=lambda image: (sort_key(image.name), image.name)))
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:

@@ -15,7 +15,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from tlcli.core.data.image_folder import Dataset, ImageFile, sorted_images
+from tlcli.core.data.image_folder import Dataset
+from tlcli.core.data.image_list import ImageFile, sorted_images
 from tlcli.core.data.image_objects import ObjectName
 from tlcli.core.data.split_folders import KNOWN_NAMES, split_named
 from tlcli.core.data.splits import sort_key

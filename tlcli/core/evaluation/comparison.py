@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from tlcli.core.classifier.classifier import Classifier
-from tlcli.core.data.image_folder import Dataset, ImageFile, label_from_folder
+from tlcli.core.data.image_folder import Dataset, label_from_folder
+from tlcli.core.data.image_list import ImageFile
 from tlcli.core.evaluation.graph_accuracy import GraphAccuracy, summarise
 from tlcli.core.evaluation.labelled_folder import Answer, GraphPredictions, LabelledFolder
 from tlcli.errors import DataError

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from tlcli.core.classifier.classifier import Classifier
-from tlcli.core.data.image_folder import Dataset, ImageFile
+from tlcli.core.data.image_folder import Dataset
+from tlcli.core.data.image_list import ImageFile
 from tlcli.core.evaluation.confusion import ConfusionMatrix
 from tlcli.core.evaluation.label_averages import AveragesByName, LabelAverages, label_averages
 from tlcli.core.evaluation.labelled_folder import GraphPredictions, LabelledFolder

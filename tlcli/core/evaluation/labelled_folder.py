@@ -14,7 +14,8 @@ from tlcli.core.classifier.classifier import Classifier
 from tlcli.core.data.content_hashes import hash_file
 from tlcli.core.data.held_out import images_to_evaluate
 from tlcli.core.data.image_files import NamedBytes, NoImage
-from tlcli.core.data.image_folder import Dataset, ImageFile, label_from_folder
+from tlcli.core.data.image_folder import Dataset, label_from_folder
+from tlcli.core.data.image_list import ImageFile
 from tlcli.core.evaluation.training_images import TrainingImages
 from tlcli.errors import DataError, ImageError, StorageError
 from tlcli.progress import Progress
@@ -102,7 +103,7 @@ class LabelledFolder:
         dataset = source if isinstance(source, Dataset) else images_to_evaluate(source)
         self._dataset = dataset
         self.source = dataset.source
-        self.images: tuple[ImageFile, ...] = dataset.images
+        self.images: Sequence[ImageFile] = dataset.images
         # SHA-256 of each image; None where it was not needed yet.
         self._contents: list[str | None] = [None] * len(self.images)
 
