@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import kubernetes_validate
 import pytest
 import yaml
@@ -49,6 +50,40 @@ def test_the_pods_of_the_ray_job_are_valid_and_its_command_too() -> None:
         assert all(isinstance(value, str) for value in group["rayStartParams"].values())
     options = parsed(shlex.split(job["spec"]["entrypoint"]))
     assert (options["runner"], options["address"]) == ("ray", "auto")
+
+
+def strict(schema: Any) -> Any:
+    """Return a schema that refuses fields it does not know, as KubeRay's API server does."""
+    if isinstance(schema, list):
+        return [strict(each) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    made = {name: strict(each) for name, each in schema.items()}
+    if "properties" in made and "x-kubernetes-preserve-unknown-fields" not in made:
+        made.setdefault("additionalProperties", False)
+    return made
+
+
+def test_the_ray_job_is_valid_by_kuberays_schema() -> None:
+    """The schema has 1.4 MB, and no package index has it."""
+    path = os.environ.get("KUBERAY_SCHEMA")
+    if path is None:
+        pytest.skip(
+            "set KUBERAY_SCHEMA to helm-chart/kuberay-operator/crds/ray.io_rayjobs.yaml of KubeRay"
+        )
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    definition = yaml.load(Path(path).read_text(encoding="utf-8"), loader)
+    (version,) = [each for each in definition["spec"]["versions"] if each["name"] == "v1"]
+    validator = jsonschema.Draft7Validator(strict(version["schema"]["openAPIV3Schema"]))
+    job = document("kuberay_job.yaml")
+    validator.validate(job)
+    # It does look at all depths.
+    worker = job["spec"]["rayClusterSpec"]["workerGroupSpecs"][0]
+    worker["template"]["spec"]["containers"][0]["imagee"] = ""
+    assert [list(error.path)[-2:] for error in validator.iter_errors(job)] == [["containers", 0]]
+    del worker["template"]["spec"]["containers"][0]["imagee"]
+    worker["replicas"] = "20"
+    assert not validator.is_valid(job)
 
 
 def test_slurm_reads_the_options_of_the_array() -> None:
