@@ -70,10 +70,14 @@ def test_results_and_failures_come_from_the_cluster(nodes: Any) -> None:
 
 
 def running(folder: Path, nodes: int) -> dict[str, list[str]]:
-    """Return the process and the node of each piece at work, once so many nodes are at work."""
+    """Return the process and the node of each piece at work, once so many nodes are at work.
+
+    The piece that began last comes first: it will be at work for longest.
+    """
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
-        lines = {path.name: path.read_text().splitlines() for path in folder.iterdir()}
+        files = sorted(folder.iterdir(), key=lambda path: -path.stat().st_mtime_ns)
+        lines = {path.name: path.read_text().splitlines() for path in files}
         found = {name: own[-1].split() for name, own in lines.items() if own and own[-1] != "done"}
         if len({node for _, node in found.values()}) >= nodes:
             return found
@@ -82,7 +86,7 @@ def running(folder: Path, nodes: int) -> dict[str, list[str]]:
 
 
 def test_a_worker_and_a_node_are_lost_and_the_work_is_done(nodes: Any, tmp_path: Path) -> None:
-    found = run_on_ray(Slow(tmp_path, 0.8), range(40), Cluster(nodes.address))
+    found = run_on_ray(Slow(tmp_path, 1.5), range(12), Cluster(nodes.address))
     done = [next(found).value]
     killed, (process, _) = next(iter(running(tmp_path, 2).items()))
     os.kill(int(process), signal.SIGKILL)
@@ -92,7 +96,7 @@ def test_a_worker_and_a_node_are_lost_and_the_work_is_done(nodes: Any, tmp_path:
         next(each for each in nodes.two if each.node_id == node), allow_graceful=False
     )
     done += [each.value for each in found]
-    assert sorted(done) == list(range(40))
+    assert sorted(done) == list(range(12))
     # Both pieces were begun again.
     for name in (killed, lost):
         lines = (tmp_path / name).read_text().splitlines()
