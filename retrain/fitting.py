@@ -355,6 +355,6 @@ def _summarise_step(
     summaries.layer(step, layer.weights, layer.biases)
     batches: dict[Kind, Samples] = {"train": training, "validation": validation}
     for kind, samples in batches.items():
-        shown = samples.vectors[spread(len(samples), _HISTOGRAM_IMAGES)]
+        shown = samples.at(np.array(spread(len(samples), _HISTOGRAM_IMAGES))).gathered()
         if len(shown):
             summaries.activations(kind, step, layer.logits(shown), layer.probabilities(shown))

@@ -11,12 +11,14 @@ import numpy as np
 import numpy.typing as npt
 
 from retrain.arguments.options import RetrainOptions
+from retrain.large.rows import allocator, check_large, final_order, take_rows
 from retrain.sources import (
     GivenSplit,
     Sources,
     Vectors,
     divide,
     in_its_precision,
+    log_split,
     report_skipped,
     warn_of_duplicates,
     warn_of_few,
@@ -35,11 +37,10 @@ from tlcli.text import counted
 
 if TYPE_CHECKING:
     from tlcli.core.bottlenecks.cache import BottleneckStore
+    from tlcli.core.bottlenecks.vector_store import Allocate
 
 # Content of an empty file.
 _EMPTY = sha256_bytes(b"")
-# What sorting the rows of a matrix in its own memory takes in addition.
-_REORDERED_BYTES = 128 << 20
 
 
 @dataclass(frozen=True)
@@ -139,7 +140,11 @@ def gather(
     # Imported vectors alone need neither the cache nor what decodes images.
     from tlcli.core.bottlenecks.cache import BottleneckStore
 
-    with BottleneckStore(options.bottleneck_dir) as store, contextlib.closing(recent):
+    fingerprints = [each.fingerprint for each in backbone.parts or (backbone,)]
+    with (
+        BottleneckStore(options.bottleneck_dir, fingerprints) as store,
+        contextlib.closing(recent),
+    ):
         return _with_store(options, sources, backbone, store, watcher)
 
 
@@ -169,6 +174,7 @@ def _with_store(
     watcher: Watcher,
 ) -> Inputs:
     from tlcli.core.bottlenecks.extraction import Request, compute
+    from tlcli.core.bottlenecks.vector_store import in_memory
 
     dataset = sources.dataset
     from_text: dict[int, Vectors] = {}
@@ -178,15 +184,22 @@ def _with_store(
             from_text[number] = vector
     contents, unreadable = _contents(dataset, store, from_text, watcher)
     watcher.end(_read_line(sources))
-    numbers, requests = [], []
-    for number, (image, content) in enumerate(zip(dataset.images, contents, strict=True)):
-        if image.file is not None and content is not None and number not in from_text:
-            numbers.append(number)
-            requests.append(Request(image.file, content))
+    numbers = [
+        number
+        for number, (image, content) in enumerate(zip(dataset.images, contents, strict=True))
+        if image.root is not None and content is not None and number not in from_text
+    ]
+    allocate = in_memory if from_text else allocator(options, backbone, len(numbers), store)
+    if allocate is not in_memory:
+        numbers = final_order(options, dataset, numbers, contents)
+    requests = [
+        Request(dataset.images[number].file or "", contents[number] or "") for number in numbers
+    ]
     watcher.begin("bottlenecks", backbone.name)
     backbone = in_its_precision(options, backbone, requests, store)
-    plain = compute(backbone, requests, store, progress=watcher)
+    plain = compute(backbone, requests, store, progress=watcher, allocate=allocate)
     watcher.end(_vectors_line(backbone, plain.hits, plain.computed))
+    check_large(options, plain.vectors)
     unreadable.update(plain.failures)
     skipped = tuple(SkippedFile(path, reason) for path, reason in sorted(unreadable.items()))
     report_skipped(options, skipped)
@@ -209,7 +222,7 @@ def _with_store(
     counts = {"hits": plain.hits, "computed": plain.computed, "imported": len(from_text)}
     inputs = _assemble(options, sources, found, counts, skipped)
     inputs = replace(inputs, backbone=backbone, blocks=backbone.blocks)
-    return _with_views(options, inputs, store, watcher) if options.distorts else inputs
+    return _with_views(options, inputs, store, watcher, allocate) if options.distorts else inputs
 
 
 def _contents(
@@ -274,21 +287,6 @@ def _address(array: Vectors) -> int:
     return int(array.__array_interface__["data"][0])
 
 
-def _take_rows(
-    matrix: Vectors, rows: npt.NDArray[np.int64], block_bytes: int = _REORDERED_BYTES
-) -> Vectors:
-    """Return ``matrix[rows]`` in the matrix's own memory, which it overwrites.
-
-    ``rows`` has at most as many numbers as the matrix has rows.
-    """
-    result = matrix[: len(rows)]
-    width = max(1, block_bytes // (4 * max(1, len(rows))))
-    for start in range(0, matrix.shape[1], width):
-        columns = slice(start, start + width)
-        result[:, columns] = matrix[rows, columns]
-    return result
-
-
 @gc_paused()
 def _assemble(
     options: RetrainOptions,
@@ -303,6 +301,8 @@ def _assemble(
     names = [image.name for image in images]
     labels = [image.label for image in images]
     splits, given = divide(options, dataset, images, contents)
+    if given is not None:
+        log_split(options, given, splits)
     duplicates = cross_label_duplicates(names, labels, contents)
     warn_of_duplicates(duplicates)
     index = {label: position for position, label in enumerate(dataset.labels)}
@@ -313,7 +313,7 @@ def _assemble(
         contents=tuple(contents[row] for row in order),
         targets=np.array([index[labels[row]] for row in order], np.int64),
         splits=tuple(splits[row] for row in order),
-        vectors=_take_rows(found.vectors, found.rows[order]),
+        vectors=take_rows(found.vectors, found.rows[order]),
         views=np.zeros((0, found.vectors.shape[1]), np.float32),
         view_rows=np.zeros(0, np.int64),
         skipped=(*sources.skipped, *skipped),
@@ -349,6 +349,7 @@ def _with_views(
     inputs: Inputs,
     store: BottleneckStore,
     watcher: Watcher,
+    allocate: Allocate,
 ) -> Inputs:
     """Add the distorted views of the images that something is trained on."""
     from tlcli.core.bottlenecks.extraction import Request, compute
@@ -377,7 +378,7 @@ def _with_views(
     assert inputs.backbone is not None
     what = "image" if everything else "training image"
     watcher.begin("views", f"{options.distortion_views} of each {what}")
-    found = compute(inputs.backbone, requests, store, distortions=distortions, progress=watcher)
+    found = compute(inputs.backbone, requests, store, distortions, watcher, allocate=allocate)
     watcher.end(_vectors_line(inputs.backbone, found.hits, found.computed))
     if found.failures:
         changed, reason = next(iter(found.failures.items()))

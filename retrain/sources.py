@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -270,7 +270,6 @@ def divide(
         splits.count(""),
         None not in given,
     )
-    _log_split(facts, splits, percentages)
     return splits, facts
 
 
@@ -292,11 +291,14 @@ def _check_percentages(options: RetrainOptions, dataset: Dataset) -> None:
             )
 
 
-def _log_split(facts: GivenSplit, splits: Sequence[str], percentages: Mapping[str, float]) -> None:
+def log_split(options: RetrainOptions, facts: GivenSplit, splits: Sequence[str]) -> None:
+    """Log the sizes of a split that the data give, and what was drawn."""
     counts = [f"{splits.count(split)} {split}" for split in SPLITS]
     line = f"The split of {facts.source}: {joined(counts)} images"
     if facts.drawn:
-        shares = joined([f"{percentages[split]}% {split}" for split in facts.drawn])
+        shares = joined(
+            [f"{getattr(options, f'{split}_percentage')}% {split}" for split in facts.drawn]
+        )
         line += f" ({shares} drawn from {facts.divided})"
     logger.info("%s", line)
     if facts.copies:

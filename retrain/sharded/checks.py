@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tlcli.errors import UsageError
-from tlcli.storage.locations import is_url
+from tlcli.storage.locations import scheme_of, text_of
 
 if TYPE_CHECKING:
     from retrain.arguments.options import RetrainOptions
@@ -36,10 +36,10 @@ def check_shards(options: RetrainOptions) -> None:
     if not options.by_shards:
         return
     asked = "--runner ray" if options.runner == "ray" else "--num_shards"
-    if options.bottleneck_dir is not None and is_url(options.bottleneck_dir):
+    if options.bottleneck_dir is not None and scheme_of(text_of(options.bottleneck_dir)) == "http":
         raise UsageError(
-            f"{asked} writes part files to a folder that all machines share, and "
-            "--bottleneck_dir is a URL; give a folder on a shared drive"
+            f"{asked} writes part files, and --bottleneck_dir is on a web server, which is read "
+            "only; give a folder on a shared drive, s3://, gs:// or hdfs://"
         )
     if options.import_bottlenecks is not None:
         raise UsageError(

@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING
 from retrain.arguments.options import RetrainOptions
 from retrain.sources import Sources, find_backbone, find_images
 from tlcli.core.data.image_list import ImageFile
-from tlcli.core.parts.part_cache import PartIndex, part_files, part_folder
+from tlcli.core.parts.part_cache import PartIndex, key_of, part_files
 from tlcli.core.parts.part_file import import_pyarrow
 from tlcli.errors import BackboneError, DataError
 from tlcli.progress import Watcher
 from tlcli.report.data import SkippedFile
 from tlcli.shards.planning import Shard, plan, share
-from tlcli.storage.locations import is_url
+from tlcli.storage.locations import Location, is_url, shown
+from tlcli.storage.objects import check_writable
 from tlcli.system.cache_folders import bottleneck_folder
 from tlcli.text import counted
 
@@ -139,7 +140,7 @@ def compute_parts(
     from tlcli.shards.computing import options_text
 
     begun = time.monotonic()
-    folder = Path(options.bottleneck_dir or bottleneck_folder()).absolute()
+    folder = _folder(options)
     views = _views(options)
     jobs = 1 if options.shard_index is None else options.num_shards or 1
     watcher.begin(STAGE, backbone.name)
@@ -148,17 +149,31 @@ def compute_parts(
     for number, single in enumerate(singles):
         make = functools.partial(_make, _Recipe(_portable(options), number, folder, views), single)
         shards = functools.partial(_plan, sources, single.fingerprint, options_text(views))
-        works = _works(options, shards, part_folder(folder, single.fingerprint), totals)
+        there = part_files(folder, single.fingerprint).get(single.fingerprint, ())
+        works = _works(options, shards, there, totals)
         for finished in _run(options, make, works):
             totals.add(finished)
             watcher(STAGE, min(totals.done, totals.images), totals.images)
-    result = totals.result(str(folder), time.monotonic() - begun)
+    result = totals.result(shown(folder), time.monotonic() - begun)
     watcher.end(
         f"{counted(result.shards, 'shard')}, {result.kept} cached, {result.computed} new vectors"
     )
     for each in result.set_aside[:_LISTED]:
         logger.error("Set aside: %s", each.sentence())
     return result
+
+
+def _folder(options: RetrainOptions) -> Path:
+    """Return the folder of the parts, the same for all processes of this machine.
+
+    Raises:
+        OutputError: it is in a bucket that cannot be written.
+    """
+    folder = Path(options.bottleneck_dir or bottleneck_folder())
+    if not is_url(folder):
+        return folder.absolute()
+    check_writable(folder)
+    return folder
 
 
 def check_complete(result: PartsResult) -> None:
@@ -244,12 +259,15 @@ def _run(
 
 
 def _works(
-    options: RetrainOptions, shards: Callable[[], Iterable[Shard]], folder: Path, totals: _Totals
+    options: RetrainOptions,
+    shards: Callable[[], Iterable[Shard]],
+    parts: Iterable[Location],
+    totals: _Totals,
 ) -> Iterator[Work]:
-    """Yield the shards of this job, each with the older parts that have images of it."""
+    """Yield the shards of this job, each with the older ones of ``parts`` that have its images."""
     from tlcli.shards.computing import Work
 
-    there = {path.stem: path for path in part_files(folder.parents[1]).get(folder.name, ())}
+    there = {key_of(path): path for path in parts}
     older: PartIndex | None = None
     if there:
         # Parts of no planned shard: its images are in others since some were added.
@@ -258,7 +276,7 @@ def _works(
     count, index = options.num_shards or 1, options.shard_index
     chosen = totals.counted(shards())
     for shard in chosen if index is None else share(chosen, count, index):
-        earlier: Sequence[Path] = ()
+        earlier: Sequence[Location] = ()
         if older is not None and shard.key not in there:
             earlier = older.overlapping(shard.first, shard.last)
         yield Work(shard, tuple(earlier))

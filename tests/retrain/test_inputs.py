@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from retrain.arguments.options import RetrainOptions
 from retrain.fitting import cross_validate_fit, samples, training_samples
-from retrain.inputs import Inputs, _stack, _take_rows, gather
+from retrain.inputs import Inputs, _stack, gather
+from retrain.large.rows import take_rows
 from retrain.sources import find_images
 from tlcli.backbone import Backbone, BackboneGraph
 from tlcli.core.bottlenecks.cache import BottleneckStore
@@ -154,7 +155,7 @@ def test_rows_are_taken_in_the_matrixs_own_memory(
         data.draw(st.lists(st.integers(0, count - 1), max_size=count, unique=True)), np.int64
     )
     expected = matrix[rows]
-    result = _take_rows(matrix, rows, room)
+    result = take_rows(matrix, rows, room)
     np.testing.assert_array_equal(result, expected)
     assert not len(rows) or np.shares_memory(result, matrix)
 

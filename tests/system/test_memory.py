@@ -60,3 +60,34 @@ def test_the_bound_is_that_of_the_container(monkeypatch: pytest.MonkeyPatch) -> 
     assert memory.bound_memory() is None
     expected = [int(0.9 * (20 << 30)), int(0.9 * (40 << 30)), 32 << 30, memory.LOWEST_BOUND]
     assert asked == [(bound, -1) for bound in expected]
+
+
+def test_the_limit_is_the_lowest_of_the_groups_that_a_process_is_in(tmp_path: Path) -> None:
+    groups, own = tmp_path / "groups", tmp_path / "own"
+    for group, limit in (("a", "max"), ("a/job", "7000"), ("a/job/step", "9000"), ("b", "5")):
+        (groups / group).mkdir(parents=True)
+        (groups / group / "memory.max").write_text(f"{limit}\n")
+    for text, expected in (
+        ("0::/a/job/step\n", 7000),
+        ("0::/a\n", None),
+        ("0::/\n", None),
+        ("nothing", None),
+    ):
+        own.write_text(text)
+        assert memory.memory_limit(groups, own) == expected
+    # The older interface.
+    (groups / "memory" / "a").mkdir(parents=True)
+    (groups / "memory" / "memory.limit_in_bytes").write_text(str((1 << 63) - 4096))
+    (groups / "memory" / "a" / "memory.limit_in_bytes").write_text("300")
+    own.write_text("9:name=systemd:/\n4:memory:/a\n0::/\n")
+    assert memory.memory_limit(groups, own) == 300
+
+
+def test_the_bound_of_ulimit_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "memory", lambda: {"total": 9, "available": 8, "limit": 6})
+    monkeypatch.setattr(resource, "getrlimit", lambda kind: (-1, -1))
+    assert memory.usable_memory() == 6
+    monkeypatch.setattr(
+        resource, "getrlimit", lambda kind: (5, 9) if kind == resource.RLIMIT_AS else (-1, -1)
+    )
+    assert memory.usable_memory() == 5

@@ -24,7 +24,7 @@ from tlcli.core.parts.part_cache import Parts, open_parts, part_path
 from tlcli.core.parts.part_file import PartFacts, PartRows, Unreadable, write_part
 from tlcli.errors import ImageError
 from tlcli.shards.planning import Shard
-from tlcli.storage.locations import below, is_url, shown
+from tlcli.storage.locations import Location, below, is_url, shown
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class Work:
     """
 
     shard: Shard
-    earlier: tuple[Path, ...] = ()
+    earlier: tuple[Location, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ class ShardComputer:
 
     Args:
         backbone: a single one; its ``load_graph`` should remember its result.
-        folder: of the cache.
+        folder: of the cache, on a drive or in a bucket.
         views: to compute too.
     """
 
@@ -112,6 +112,7 @@ class ShardComputer:
         Raises:
             BackboneError: the backbone cannot be loaded or run.
             OutputError: the part cannot be written.
+            StorageError: a bucket cannot be read at this time.
             CacheError: pyarrow is missing.
         """
         begun, shard = time.monotonic(), work.shard
@@ -125,7 +126,7 @@ class ShardComputer:
         contents = hash_files(files, {}, [shown(file) for file in files], hashed)
         images, requests = self._requests(shard.images, files, contents)
         views = self._views
-        store = ShardStore(Parts([each for each in (path, *work.earlier) if each.is_file()]))
+        store = ShardStore(Parts([each for each in (path, *work.earlier) if _may_be(each)]))
         found = compute(
             self._backbone, requests, store, None if views is None else views.distortions
         )
@@ -254,7 +255,7 @@ def _paths(root: str, unreadable: Iterable[Unreadable]) -> tuple[tuple[str, str]
 
 def _as_it_is(path: Path, shard: Shard) -> Done | None:
     """Return the result of a part that is there and whose files are unchanged, else None."""
-    for part in open_parts([path] if path.is_file() else ()):
+    for part in open_parts([path] if _may_be(path) else ()):
         facts = part.facts
         if facts.key != shard.key or facts.reader != reader():
             return None
@@ -267,6 +268,11 @@ def _as_it_is(path: Path, shard: Shard) -> Done | None:
                 return None
         return Done(shard.key, len(shard.images), 0, True, _paths(shard.root, facts.unreadable))
     return None
+
+
+def _may_be(path: Location) -> bool:
+    # Whether an object is there is known once it is read.
+    return is_url(path) or Path(path).is_file()
 
 
 def _state(file: str) -> str:

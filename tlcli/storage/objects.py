@@ -103,6 +103,21 @@ def read(location: Location, limit: int = LARGEST, *, keep: bool = False) -> byt
         raise _unreadable(text, error) from error
 
 
+def read_end(location: Entry, count: int) -> bytes:
+    """Return the last bytes of an object, at most ``count``.
+
+    Args:
+        location: a URL that can be listed, as `entries` yields it, with its size.
+        count: above 0.
+
+    Raises:
+        StorageError: they cannot be read, or did not arrive whole.
+    """
+    from tlcli.storage import remote
+
+    return remote.read_end(location, scheme_of(location), count)
+
+
 def write(location: Location, content: bytes | Iterable[bytes]) -> None:
     """Write a file or an object so that it appears whole, or not at all.
 

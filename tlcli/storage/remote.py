@@ -130,6 +130,25 @@ def read(entry_of: Entry, scheme: str, limit: int) -> bytes:
         if size > limit:
             raise StorageError(shown(location), f"it is larger than {limit >> 20} MB")
         content: bytes = files.cat_file(path) if size else b""
+    return _whole(location, content, size)
+
+
+def read_end(entry_of: Entry, scheme: str, count: int) -> bytes:
+    """Return the last bytes of an object; see `objects.read_end`."""
+    location, size = entry_of.location, entry_of.size or 0
+    start = max(0, size - count)
+    with _explained(location):
+        files, path = _opened(location, scheme)
+        content: bytes = files.cat_file(path, start=start, end=size) if size else b""
+    return _whole(location, content, size - start)
+
+
+def _whole(location: str, content: bytes, size: int) -> bytes:
+    """Return what arrived of ``size`` bytes.
+
+    Raises:
+        StorageError: it is not all.
+    """
     if len(content) != size:
         raise StorageError(
             shown(location), f"{len(content)} of {size} bytes arrived, or it was changed meanwhile"

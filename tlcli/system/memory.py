@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 # More memory is mapped than used: a lower bound would refuse models that fit.
 LOWEST_BOUND = 4 << 30
@@ -37,17 +37,55 @@ def memory() -> dict[str, int | None]:
     if total is None and hasattr(os, "sysconf"):
         with contextlib.suppress(OSError, ValueError):
             total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return {"total": total, "available": available, "limit": _memory_limit()}
+    return {"total": total, "available": available, "limit": memory_limit()}
 
 
-def _memory_limit() -> int | None:
-    """Return the memory limit of the container in bytes, None without one."""
-    for name in ("memory.max", "memory/memory.limit_in_bytes"):
-        with contextlib.suppress(OSError, ValueError):
-            limit = int(Path("/sys/fs/cgroup", name).read_text(encoding="ascii"))
-            # Without a limit the older interface reports a number beyond any memory.
-            return limit if limit < 1 << 60 else None
-    return None
+def memory_limit(root: Path = Path("/sys/fs/cgroup"), own: Path | None = None) -> int | None:
+    """Return the memory limit of the control group in bytes, None without one.
+
+    Args:
+        root: where control groups are mounted.
+        own: the file that names the groups of this process.
+    """
+    found = []
+    for group in _groups(own or Path("/proc/self/cgroup")):
+        for name in ("memory.max", "memory/memory.limit_in_bytes"):
+            # The older interface has a tree for each resource.
+            head, _, tail = name.rpartition("/")
+            with contextlib.suppress(OSError, ValueError):
+                limit = int((root / head / group / tail).read_text(encoding="ascii"))
+                # Without a limit the older interface reports a number beyond any memory.
+                if limit < 1 << 60:
+                    found.append(limit)
+    return min(found, default=None)
+
+
+def _groups(own: Path) -> set[str]:
+    """Return the control groups of this process and those that they are in, below the root."""
+    groups = {"."}
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        for line in own.read_text(encoding="utf-8").splitlines():
+            parts = PurePosixPath(line.split(":", 2)[2]).parts[1:]
+            groups |= {"/".join(parts[:end]) for end in range(1, len(parts) + 1)}
+    return groups
+
+
+def usable_memory() -> int | None:
+    """Return the bytes that this process may use now, None where that is unknown.
+
+    It is what is free, or less: the limit of a container or of a batch system's job, or the bound
+    of ``ulimit``.
+    """
+    known = memory()
+    found = [each for each in (known["available"], known["limit"]) if each is not None]
+    with contextlib.suppress(ImportError, OSError, ValueError):
+        import resource
+
+        for kind in (resource.RLIMIT_DATA, resource.RLIMIT_AS):
+            bound = resource.getrlimit(kind)[0]
+            if bound != resource.RLIM_INFINITY:
+                found.append(bound)
+    return min(found, default=None)
 
 
 def bound_memory(hidden_gpu: bool = False) -> int | None:

@@ -30,7 +30,7 @@ FAST = ("--how_many_training_steps", 50, "--no_report", "--format", "json")
         ({"runner": "ray", "import_bottlenecks": "texts"}, "--import_bottlenecks"),
         ({"num_shards": 2, "precision": "bfloat16"}, "float32"),
         ({"num_shards": 2, "module": "auto"}, "--module auto"),
-        ({"num_shards": 2, "bottleneck_dir": "s3://bucket/parts"}, "shared drive"),
+        ({"num_shards": 2, "bottleneck_dir": "https://host/parts"}, "read only"),
     ],
 )
 def test_options_that_contradict_each_other_are_refused(

@@ -24,13 +24,15 @@ from tlcli.core.bottlenecks.cache_database import CHUNK, StoreDatabase, select_i
 from tlcli.core.bottlenecks.cache_files import file_contents
 from tlcli.core.bottlenecks.cache_usage import mark_used
 from tlcli.core.images.preprocessing import PREPROCESSING_VERSION
-from tlcli.core.parts.part_cache import PartIndex, Parts, part_files, part_folder
+from tlcli.core.parts.part_cache import PartIndex, Parts, part_files
+from tlcli.core.parts.part_copies import copies
 from tlcli.errors import ImageError
 from tlcli.progress import Progress
-from tlcli.storage.locations import is_url, shown
+from tlcli.storage.locations import Location, is_url, shown
 from tlcli.system.cache_folders import bottleneck_folder
 from tlcli.system.closing import Closing
 from tlcli.system.gc_pause import gc_paused
+from tlcli.system.mapped_arrays import touched
 
 _log = logging.getLogger("tlcli")
 _LARGEST_VECTOR = 1 << 24
@@ -42,7 +44,8 @@ def _on_this_machine(folder: Path) -> Path:
     if not is_url(folder):
         return folder
     _log.info(
-        "--bottleneck_dir %s is in a bucket, where no SQLite file can be: the cache is %s here",
+        "--bottleneck_dir %s is in a bucket, where no SQLite file can be: that and copies of part "
+        "files are in %s here",
         *(shown(folder), bottleneck_folder()),
     )
     return bottleneck_folder()
@@ -64,17 +67,26 @@ class BottleneckStore(Closing):
     """The cache in one folder; a context manager, usable from several threads and processes.
 
     Args:
-        folder: of the database file, made where missing; None takes the default folder.
+        folder: of the database file, made where missing; None takes the default folder. In a
+            bucket it has part files alone.
+        fingerprints: of the backbones whose part files are read from a bucket; None: all.
 
     Raises:
         CacheError: the folder or file cannot be opened or written.
+        StorageError: a bucket cannot be listed or read.
     """
 
-    def __init__(self, folder: Path | None = None) -> None:
+    def __init__(
+        self, folder: Path | None = None, fingerprints: Iterable[str] | None = None
+    ) -> None:
         self.folder = bottleneck_folder() if folder is None else _on_this_machine(Path(folder))
         self._database = StoreDatabase(self.folder)
         self.path = self._database.path
-        self._parts = part_files(self.folder)
+        self._parts: Mapping[str, Sequence[Location]] = (
+            part_files(self.folder)
+            if folder is None or not is_url(folder)
+            else copies(Path(folder), fingerprints, self.folder)
+        )
         self._index: PartIndex | None = None
 
     def close(self) -> None:
@@ -103,7 +115,7 @@ class BottleneckStore(Closing):
         return self._index
 
     def _parts_of(self, fingerprint: str) -> Parts:
-        return Parts(self._parts.get(part_folder(self.folder, fingerprint).name, ()))
+        return Parts(self._parts.get(fingerprint, ()))
 
     # -- vectors
 
@@ -168,6 +180,7 @@ class BottleneckStore(Closing):
                         for index in positions[content]:
                             matrix[index if rows is None else rows[index]] = vector
                             found[index] = True
+                touched(matrix, len(positions) * size)
 
         self._database.run(read)
         parts = self._parts_of(fingerprint)

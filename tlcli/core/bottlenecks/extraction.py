@@ -11,11 +11,11 @@ from __future__ import annotations
 import contextlib
 import functools
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import compress
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +25,7 @@ from tlcli.backbone import Backbone
 from tlcli.core.bottlenecks.decode_jobs import Job, Unreadable, decode, with_contents
 from tlcli.core.bottlenecks.engine_choice import backbone_engine
 from tlcli.core.bottlenecks.engines import BATCH_SIZE, BackboneEngine, Bfloat16Backbone
+from tlcli.core.bottlenecks.vector_store import Allocate, VectorStore, in_memory, vector_size
 from tlcli.core.images.augmentation import Augmentation
 from tlcli.core.images.preprocessing import Preprocessing
 from tlcli.errors import BackboneError, CacheError, GraphError
@@ -32,6 +33,7 @@ from tlcli.progress import Progress
 from tlcli.runtime.prefetch import Prefetcher
 from tlcli.storage.locations import shown
 from tlcli.system.cpus import available_cpus
+from tlcli.system.mapped_arrays import touched
 
 STAGE = "bottlenecks"
 # Vectors in one transaction, and how long the first of them may wait for the others.
@@ -53,35 +55,6 @@ class Request(NamedTuple):
     path: Path | str
     content: str
     view: int | None = None
-
-
-class VectorStore(Protocol):
-    """What `compute` asks of a store; `BottleneckStore` says what the methods do."""
-
-    def mark_used(self, fingerprint: str, name: str) -> None:
-        """See `BottleneckStore.mark_used`."""
-
-    def bottleneck_size(self, fingerprint: str) -> int | None:
-        """See `BottleneckStore.bottleneck_size`."""
-
-    def fill(
-        self,
-        fingerprint: str,
-        view: str | None,
-        contents: Sequence[str],
-        matrix: Array,
-        rows: Sequence[int] | None = None,
-    ) -> npt.NDArray[np.bool_]:
-        """See `BottleneckStore.fill`."""
-
-    def put(self, fingerprint: str, view: str | None, vectors: Mapping[str, Array]) -> None:
-        """See `BottleneckStore.put`."""
-
-    def failures(self, contents: Iterable[str]) -> dict[str, str]:
-        """See `BottleneckStore.failures`."""
-
-    def record_failure(self, content: str, reason: str) -> None:
-        """See `BottleneckStore.record_failure`."""
 
 
 @dataclass
@@ -118,6 +91,8 @@ def compute(
     store: VectorStore,
     distortions: Augmentation | None = None,
     progress: Progress | None = None,
+    *,
+    allocate: Allocate = in_memory,
 ) -> Bottlenecks:
     """Return the vectors of all requests, computing only what the store lacks.
 
@@ -128,20 +103,19 @@ def compute(
         store: the cache of vectors.
         distortions: needed for requests with a view.
         progress: called with ("bottlenecks", done, total), in distinct vectors.
+        allocate: makes the matrix of the vectors, such as one in a file.
 
     Raises:
         BackboneError: the backbone cannot be loaded or run, or returns no valid vectors.
         CacheError: the store cannot be read or written.
     """
     if backbone.parts:
-        return _compute_parts(backbone, requests, store, distortions, progress or _silent)
+        inputs = _PartInputs(requests, store, distortions, progress or _silent)
+        return _compute_parts(backbone, inputs, allocate)
     store.mark_used(backbone.fingerprint, backbone.name)
     size = backbone.bottleneck_size or store.bottleneck_size(backbone.fingerprint) or 0
-    result = Bottlenecks(
-        # Untouched rows of zeros take no memory.
-        np.zeros((len(requests), size), np.float32),
-        np.zeros(len(requests), np.bool_),
-    )
+    found = np.zeros(len(requests), np.bool_)
+    result = Bottlenecks(allocate((len(requests), size)), found)
     _look_up(backbone, requests, store, distortions, result)
     jobs = _missing(requests, result)
     total = result.hits + len(jobs)
@@ -158,29 +132,48 @@ def compute(
     return result
 
 
-def _compute_parts(
-    backbone: Backbone,
-    requests: Sequence[Request],
-    store: VectorStore,
-    distortions: Augmentation | None,
-    progress: Progress,
-) -> Bottlenecks:
+@dataclass(frozen=True)
+class _PartInputs:
+    """What `compute` was given, for each part of a joined backbone."""
+
+    requests: Sequence[Request]
+    store: VectorStore
+    distortions: Augmentation | None
+    progress: Progress
+
+
+def _compute_parts(backbone: Backbone, inputs: _PartInputs, allocate: Allocate) -> Bottlenecks:
     """Return the vectors of a joined backbone, which are those of its parts side by side.
 
     ``hits`` counts what needed no part, ``computed`` the images of the part that missed most.
     """
     found: list[Bottlenecks] = []
+    whole: Array | None = None
+    if allocate is not in_memory:  # such a matrix is not joined from others
+        widths = [vector_size(part, inputs.store) for part in backbone.parts]
+        whole = allocate((len(inputs.requests), sum(widths)))
+        ends = np.cumsum(widths)
     for number, part in enumerate(backbone.parts):
 
         def report(stage: str, done: int, total: int, number: int = number) -> None:
-            progress(stage, number * total + done, len(backbone.parts) * total)
+            inputs.progress(stage, number * total + done, len(backbone.parts) * total)
 
-        found.append(compute(part, requests, store, distortions, report))
+        own = in_memory
+        if whole is not None:
+            columns = whole[:, ends[number] - widths[number] : ends[number]]
+
+            def own(shape: tuple[int, int], columns: Array = columns) -> Array:
+                return columns
+
+        given = (inputs.requests, inputs.store, inputs.distortions, report)
+        found.append(compute(part, *given, allocate=own))
     failures: dict[str, str] = {}
     for each in reversed(found):
         failures.update(each.failures)
+    if whole is None:
+        whole = np.concatenate([each.vectors for each in found], axis=1)
     return Bottlenecks(
-        np.concatenate([each.vectors for each in found], axis=1),
+        whole,
         np.logical_and.reduce([each.found for each in found]),
         failures,
         hits=min(each.hits for each in found),
@@ -377,13 +370,14 @@ class _Extraction:
         size = len(vectors[0])
         # D was unknown before the network ran, or the store had a wrong one.
         if result.vectors.shape[1] != size and not result.found.any():
-            result.vectors = np.zeros((len(result.found), size), np.float32)
+            result.vectors = in_memory((len(result.found), size))
         by_view: dict[int | None, dict[str, Array]] = {}
         for job, vector in zip(jobs, vectors, strict=True):
             by_view.setdefault(job.view, {})[job.content] = vector
             rows = list(job.rows)
             result.vectors[rows] = vector
             result.found[rows] = True
+        touched(result.vectors, 4 * size * len(jobs))
         for view, found in by_view.items():
             self._store.put(self._backbone.fingerprint, _view_key(self._distortions, view), found)
         result.computed += len(jobs)

@@ -78,10 +78,7 @@ class Batch:
             return
         drawn = self._sampler.at(step)
         self.labels = self._samples.labels.take(drawn)
-        if self._samples.rows is not None:
-            drawn = self._samples.rows.take(drawn)
-        # mode="clip" lets NumPy write straight into the buffer.
-        self._samples.vectors.take(drawn, 0, self._vectors, "clip")
+        self._samples.read(drawn, self._vectors)
 
     def logits(self, weights: Floats, biases: Floats) -> Floats:
         """Return logits [L, rows] for weights [L, D], contiguous, and biases [L]."""

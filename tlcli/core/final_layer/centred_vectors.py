@@ -110,9 +110,5 @@ def row_blocks(samples: Samples, block_bytes: int) -> Iterator[tuple[slice, Floa
     for start in range(0, len(samples), height):
         stop = min(start + height, len(samples))
         block = buffer[: stop - start]
-        if samples.rows is None:
-            np.copyto(block, samples.vectors[start:stop])
-        else:
-            # mode="clip" lets NumPy write straight into the buffer.
-            samples.vectors.take(samples.rows[start:stop], 0, block, "clip")
+        samples.read(slice(start, stop), block)
         yield slice(start, stop), block

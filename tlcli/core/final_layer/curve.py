@@ -102,17 +102,16 @@ class _Split:
 
     def __init__(self, samples: Samples, label_count: int) -> None:
         self.count = len(samples)
-        rows = max(1, min(_ROWS_AT_ONCE, _SCORES_AT_ONCE // label_count))
-        self._parts = [
-            Samples(samples.gathered(start, start + rows), samples.labels[start : start + rows])
-            for start in range(0, self.count, rows)
-        ]
+        self._samples = samples
+        self._rows = max(1, min(_ROWS_AT_ONCE, _SCORES_AT_ONCE // label_count))
 
     def measure(self, layer: FinalLayer) -> tuple[float, float]:
         """Return the proportion of right rows and the mean cross entropy in nats."""
         weights = np.ascontiguousarray(layer.weights.T)
         right, losses = 0, 0.0
-        for part in self._parts:
+        for start in range(0, self.count, self._rows):
+            stop = start + self._rows
+            part = Samples(self._samples.gathered(start, stop), self._samples.labels[start:stop])
             # A batch has products as small as a training step's: on a busy machine, waking BLAS's
             # threads takes longer than the fit.
             batch = Batch(part, LabelSampler(part.labels, -1, 0, 0), len(layer.biases))

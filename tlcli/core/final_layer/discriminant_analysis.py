@@ -119,7 +119,7 @@ def fit_lda(
     if not len(training):
         raise DataError("there is no training image; add images to the labels' folders")
     present, labels = np.unique(training.labels, return_inverse=True)
-    samples = Samples(training.vectors, labels, training.rows, training.groups)
+    samples = training.with_labels(labels)
     origin = _origin(samples, settings.blocks)
     use_products = len(samples) <= min(samples.size, settings.most_products)
     make = _with_products if use_products else _with_sums
@@ -150,9 +150,7 @@ def fit_lda(
 def _origin(samples: Samples, blocks: BlockLimits) -> Doubles:
     """Return a point amid the vectors, [D], representable in float32."""
     rows = np.linspace(0, len(samples) - 1, min(len(samples), _ROWS_OF_ORIGIN)).astype(np.intp)
-    chosen = rows if samples.rows is None else samples.rows[rows]
-    some = Samples(samples.vectors, samples.labels[rows], chosen)
-    return mean_vector(some, blocks).astype(np.float32).astype(np.float64)
+    return mean_vector(samples.at(rows), blocks).astype(np.float32).astype(np.float64)
 
 
 def _held_out(samples: Samples, settings: LdaSettings) -> list[Indices]:
@@ -185,8 +183,7 @@ def _with_products(
     samples: Samples, origin: Doubles, settings: LdaSettings
 ) -> tuple[Callable[[], _Model], list[_Fold]]:
     order = np.argsort(samples.labels, kind="stable")
-    rows = order if samples.rows is None else samples.rows[order]
-    vectors, labels = samples.vectors[rows], samples.labels[order]
+    vectors, labels = samples.at(order).gathered(), samples.labels[order]
     vectors -= origin.astype(np.float32)
     groups = None if samples.groups is None else samples.groups[order]
     products = vectors @ vectors.T

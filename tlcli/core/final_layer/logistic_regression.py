@@ -9,7 +9,7 @@ each vector by its length, was measured and is no better; see docs/accuracy.md.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -238,18 +238,21 @@ class _Problem:
         known = self._present[where] == labels
         if not known.any():
             return 0.0
-        scores, where = self._scores(point, vectors)[:, known], where[known]
-        scores = scores - scores.max(axis=0)
-        losses = np.log(np.exp(scores).sum(axis=0)) - scores[where, np.arange(len(where))]
-        return float(losses.mean(dtype=np.float64))
+        total = 0.0
+        for part, scores in self._scores(point, vectors):
+            own, right = scores[:, known[part]], where[part][known[part]]
+            own = own - own.max(axis=0)
+            losses = np.log(np.exp(own).sum(axis=0)) - own[right, np.arange(len(right))]
+            total += float(losses.sum(dtype=np.float64))
+        return total / int(np.count_nonzero(known))
 
-    def _scores(self, point: Doubles, vectors: CentredVectors) -> Floats:
-        result = np.empty((len(point), len(vectors)), np.float32)
+    def _scores(self, point: Doubles, vectors: CentredVectors) -> Iterator[tuple[slice, Floats]]:
+        """Yield ranges of rows with their scores, [L, n]."""
         weights = point[:, :-1].astype(np.float32)
         for part, block in vectors.blocks():
-            result[:, part] = label_scores(weights, block)
-        result += point[:, -1:].astype(np.float32)
-        return result
+            scores = label_scores(weights, block)
+            scores += point[:, -1:].astype(np.float32)
+            yield part, scores
 
     def value_and_gradient(self, point: Doubles, l2_strength: float) -> tuple[float, Doubles]:
         """Return the objective and its gradient, shaped like ``point``."""
@@ -298,12 +301,14 @@ class _Problem:
         self, start: Doubles, l2_strength: float
     ) -> Callable[[Doubles], Doubles]:
         """Return a rough inverse Hessian: exact in shape along the main axes, flat elsewhere."""
-        scores = self._scores(start, self._vectors)
-        scores -= scores.max(axis=0)
-        np.exp(scores, out=scores)
-        scores /= scores.sum(axis=0)
         # Of each label, [L, 1]: the more certain, the flatter.
-        spread = (scores * (1 - scores)).mean(axis=1, keepdims=True, dtype=np.float64)
+        spread = np.zeros((len(start), 1))
+        for _, scores in self._scores(start, self._vectors):
+            scores -= scores.max(axis=0)
+            np.exp(scores, out=scores)
+            scores /= scores.sum(axis=0)
+            spread += (scores * (1 - scores)).sum(axis=1, keepdims=True, dtype=np.float64)
+        spread /= len(self._vectors)
         curvatures = spread * self._variances + l2_strength
         # Variances keep falling beyond the last known axis; half of its variance stands for them.
         flat = 0.5 * spread * float(self._variances[-1]) + l2_strength

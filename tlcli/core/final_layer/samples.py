@@ -2,19 +2,39 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from tlcli.arrays import Floats, Indices
+from tlcli.system.mapped_arrays import touched
 
 INNER_FOLDS = 5
 
 
 @dataclass(frozen=True)
+class RowScale:
+    """What rows become when they are read.
+
+    Attributes:
+        mean: subtracted, float32 [D].
+        factors: multiplied by, float32 [D].
+    """
+
+    mean: Floats
+    factors: Floats
+
+    def apply(self, rows: Floats) -> Floats:
+        """Scale rows [N, D] in their own memory, and return them."""
+        rows -= self.mean
+        rows *= self.factors
+        return rows
+
+
+@dataclass(frozen=True)
 class Samples:
-    """Vectors with their labels.
+    """Vectors with their labels; they may be in a file, see `tlcli.system.mapped_arrays`.
 
     Attributes:
         vectors: float32 [M, D], all finite.
@@ -23,12 +43,14 @@ class Samples:
             no copy of it; None: row k is sample k.
         groups: samples with the same number, [N], such as views of one image, are never on both
             sides where some are held out; None: each sample is a group of its own.
+        scale: what is made of the vectors whenever they are read; None: nothing.
     """
 
     vectors: Floats
     labels: Indices
     rows: Indices | None = None
     groups: Indices | None = None
+    scale: RowScale | None = None
 
     def __post_init__(self) -> None:
         vectors = np.ascontiguousarray(self.vectors, dtype=np.float32)
@@ -56,20 +78,49 @@ class Samples:
     def gathered(self, start: int = 0, stop: int | None = None) -> Floats:
         """Return the vectors of the samples, or of a range of them, in their order, [N, D].
 
-        It is a copy only where rows are given.
+        It is a copy only where rows or a scale are given.
         """
-        if self.rows is None:
-            return self.vectors[start:stop]
-        return self.vectors[self.rows[start:stop]]
+        found = self.vectors[start:stop]
+        if self.rows is not None:
+            found = self.vectors[self.rows[start:stop]]
+        touched(self.vectors, found.nbytes)
+        if self.scale is None:
+            return found
+        return self.scale.apply(found.copy() if self.rows is None else found)
+
+    def read(self, samples: Indices | slice, rows: Floats) -> None:
+        """Write the vectors of some samples, by number or a range, into ``rows`` [n, D]."""
+        touched(self.vectors, rows.nbytes)
+        if isinstance(samples, slice):
+            if self.rows is None:
+                np.copyto(rows, self.vectors[samples])
+                samples = self.labels[:0]
+            else:
+                samples = self.rows[samples]
+        elif self.rows is not None:
+            samples = self.rows.take(samples)
+        if len(samples):
+            # mode="clip" lets NumPy write straight into the buffer.
+            self.vectors.take(samples, 0, rows, "clip")
+        if self.scale is not None:
+            self.scale.apply(rows)
+
+    def with_labels(self, labels: Indices) -> Samples:
+        """Return the same samples with other labels [N]."""
+        return replace(self, labels=labels)
 
     def subset(self, chosen: npt.NDArray[np.bool_]) -> Samples:
         """Return the samples where ``chosen`` [N] is true, without a copy of their vectors."""
-        rows = np.flatnonzero(chosen)
+        return self.at(np.flatnonzero(chosen))
+
+    def at(self, numbers: Indices) -> Samples:
+        """Return the samples of some numbers, in their order, without a copy of their vectors."""
         return Samples(
             self.vectors,
-            self.labels[rows],
-            rows if self.rows is None else self.rows[rows],
-            None if self.groups is None else self.groups[rows],
+            self.labels[numbers],
+            numbers if self.rows is None else self.rows[numbers],
+            None if self.groups is None else self.groups[numbers],
+            self.scale,
         )
 
 
@@ -89,13 +140,13 @@ def inner_folds(
         folds: Indices = inner_folds(labels[first], None, count)[group_of]
         return folds
     folds = np.full(len(labels), -1, np.intp)
-    offset = 0
-    for label in np.unique(labels):
-        rows = np.flatnonzero(labels == label)
-        if len(rows) < 2:
-            continue
-        folds[rows] = (np.arange(len(rows)) + offset) % count
-        offset += len(rows)
+    order = np.argsort(labels, kind="stable")
+    counts = np.unique(labels, return_counts=True)[1]
+    starts = np.cumsum(counts) - counts
+    # The folds of a label go on where those of the one before ended; single rows are skipped.
+    offsets = np.cumsum(np.where(counts < 2, 0, counts)) - counts
+    dealt = np.arange(len(labels)) - np.repeat(starts - offsets, counts)
+    folds[order] = np.where(np.repeat(counts, counts) < 2, -1, dealt % count)
     return folds
 
 

@@ -17,9 +17,10 @@ import numpy as np
 from tlcli.arrays import Doubles, Floats
 from tlcli.backbone import FeatureBlock
 from tlcli.core.final_layer.centred_vectors import BlockLimits, row_blocks
-from tlcli.core.final_layer.samples import Samples
+from tlcli.core.final_layer.samples import RowScale, Samples
 from tlcli.core.final_layer.sgd import FinalLayer
 from tlcli.errors import DataError
+from tlcli.system.mapped_arrays import is_mapped
 
 # Mean squared length of a scaled vector: about that of the plain vectors of usual networks, so
 # that a learning rate means the same for both.
@@ -90,7 +91,12 @@ class FeatureScaling:
         return cls(mean, factors)
 
     def apply(self, samples: Samples) -> Samples:
-        """Return samples with scaled vectors, in a matrix of their own."""
+        """Return samples with scaled vectors, in a matrix of their own.
+
+        Those in a file are scaled whenever they are read instead.
+        """
+        if is_mapped(samples.vectors):
+            return replace(samples, scale=RowScale(self.mean.astype(np.float32), self.factors))
         vectors = samples.gathered() - self.mean.astype(np.float32)
         vectors *= self.factors
         return Samples(vectors, samples.labels, groups=samples.groups)

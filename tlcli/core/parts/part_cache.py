@@ -19,8 +19,18 @@ import numpy as np
 import numpy.typing as npt
 
 from tlcli.arrays import Array
-from tlcli.core.parts.part_file import SUFFIX, Contents, DamagedPartError, Part, PartFacts
-from tlcli.storage.locations import is_url
+from tlcli.core.parts.part_file import (
+    SUFFIX,
+    Contents,
+    DamagedPartError,
+    Part,
+    PartFacts,
+    part_facts,
+)
+from tlcli.errors import StorageError
+from tlcli.storage.locations import Location, below, is_url, name_of
+from tlcli.storage.objects import entries
+from tlcli.system.mapped_arrays import touched
 
 logger = logging.getLogger("tlcli")
 
@@ -29,27 +39,46 @@ PARTS = "parts"
 _OPEN = 8
 
 
-def part_folder(folder: Path, fingerprint: str) -> Path:
-    """Return where the parts of a backbone are in the folder of a cache."""
-    return folder / PARTS / fingerprint
-
-
 def part_path(folder: Path, fingerprint: str, key: str) -> Path:
-    """Return where the part of a shard is."""
-    return part_folder(folder, fingerprint) / f"{key}{SUFFIX}"
+    """Return where the part of a shard is; the folder may be in a bucket."""
+    return folder / PARTS / fingerprint / f"{key}{SUFFIX}"
 
 
-def part_files(folder: Path) -> dict[str, list[Path]]:
-    """Return the part files in the folder of a cache, sorted, by the folder of their backbone."""
-    found: dict[str, list[Path]] = {}
+def key_of(path: Location) -> str:
+    """Return the key of the shard that a part file is named after."""
+    return name_of(path).removesuffix(SUFFIX)
+
+
+def part_files(folder: Path, fingerprint: str | None = None) -> dict[str, list[Location]]:
+    """Return the part files in the folder of a cache, sorted, by the fingerprint of their backbone.
+
+    Args:
+        folder: of the cache, also in a bucket, where parts are objects with the facts of a listing.
+        fingerprint: of the only backbone that is asked for.
+
+    Raises:
+        StorageError: the bucket cannot be listed.
+    """
+    if is_url(folder):
+        return _objects(below(folder, PARTS), fingerprint)
+    found: dict[str, list[Location]] = {}
     with suppress(OSError):
         for each in sorted((folder / PARTS).iterdir()):
-            if files := _files(each):
+            if fingerprint in (None, each.name) and (files := _files(each)):
                 found[each.name] = files
     return found
 
 
-def _files(folder: Path) -> list[Path]:
+def _objects(prefix: str, fingerprint: str | None) -> dict[str, list[Location]]:
+    found: dict[str, list[Location]] = {}
+    for each in entries(prefix if fingerprint is None else below(prefix, fingerprint)):
+        own, _, name = each[len(prefix) + 1 :].partition("/")
+        if name.endswith(SUFFIX) and "/" not in name:
+            found.setdefault(own, []).append(each)
+    return found
+
+
+def _files(folder: Path) -> list[Location]:
     try:
         with os.scandir(folder) as found:
             names = sorted(entry.name for entry in found if entry.name.endswith(SUFFIX))
@@ -58,19 +87,42 @@ def _files(folder: Path) -> list[Path]:
     return [folder / name for name in names if not name.startswith(".")]
 
 
-def open_parts(files: Iterable[Path]) -> Iterator[Part]:
-    """Yield each part that can be read, open until the next is asked for."""
+def open_parts(files: Iterable[Location]) -> Iterator[Part]:
+    """Yield each part that can be read, open until the next is asked for.
+
+    Raises:
+        StorageError: a server gives none at this time. An object that is absent is left out.
+    """
     for path in files:
         try:
             part = Part(path)
         except DamagedPartError as error:
             _warn(error)
             continue
+        except StorageError as error:
+            if error.is_passing:
+                raise
+            if not error.is_absent:
+                _warn(error)
+            continue
         with closing(part):
             yield part
 
 
-def _warn(error: DamagedPartError) -> None:
+def _all_facts(files: Iterable[Location]) -> Iterator[tuple[Location, PartFacts]]:
+    """Yield the facts of each part that can be read; see `open_parts`."""
+    for path in files:
+        try:
+            yield path, part_facts(path)
+        except DamagedPartError as error:
+            _warn(error)
+        except StorageError as error:
+            if error.is_passing:
+                raise
+            _warn(error)
+
+
+def _warn(error: DamagedPartError | StorageError) -> None:
     logger.warning("The part %s; its vectors are computed again where they are needed", error)
 
 
@@ -81,7 +133,7 @@ class Parts:
         files: of the parts, in any order.
     """
 
-    def __init__(self, files: Sequence[Path]) -> None:
+    def __init__(self, files: Sequence[Location]) -> None:
         self.files = files
 
     def fill(
@@ -108,6 +160,7 @@ class Parts:
                 for place, vectors in part.vectors(numbers):
                     matrix[places[owners[place]]] = vectors
                     wanted.found[owners[place]] = True
+                    touched(matrix, vectors.nbytes)
             except DamagedPartError as error:
                 _warn(error)
             if wanted.found.all():
@@ -173,14 +226,12 @@ class PartIndex:
         files: of the parts.
     """
 
-    def __init__(self, files: Iterable[Path]) -> None:
-        self.parts: list[tuple[Path, PartFacts]] = [
-            (part.path, part.facts) for part in open_parts(files)
-        ]
-        self._of_root: dict[str, list[tuple[Path, PartFacts]]] = {}
+    def __init__(self, files: Iterable[Location]) -> None:
+        self.parts = list(_all_facts(files))
+        self._of_root: dict[str, list[tuple[Location, PartFacts]]] = {}
         for path, facts in self.parts:
             self._of_root.setdefault(facts.root, []).append((path, facts))
-        self._loaded: OrderedDict[Path, dict[str, tuple[str, str]]] = OrderedDict()
+        self._loaded: OrderedDict[Location, dict[str, tuple[str, str]]] = OrderedDict()
 
     def known(self, paths: Iterable[str]) -> dict[str, tuple[str, str]]:
         """Return the mark and the content of those files that some part has.
@@ -203,7 +254,7 @@ class PartIndex:
                         found[missing.pop(below[name])] = rows[name]
         return found
 
-    def _rows(self, path: Path) -> Mapping[str, tuple[str, str]]:
+    def _rows(self, path: Location) -> Mapping[str, tuple[str, str]]:
         if path in self._loaded:
             self._loaded.move_to_end(path)
             return self._loaded[path]
@@ -222,7 +273,7 @@ class PartIndex:
             self._loaded.popitem(last=False)
         return rows
 
-    def overlapping(self, first: str, last: str) -> list[Path]:
+    def overlapping(self, first: str, last: str) -> list[Location]:
         """Return the parts that have names between two, both included."""
         return [path for path, facts in self.parts if facts.first <= last and first <= facts.last]
 
