@@ -4,7 +4,7 @@
 
 Writes part files of EfficientNet-Lite0's fingerprint (D = 1280, 5 KB for each image) with drawn
 vectors, and images that are links to a few files, as no image is read. Then each of --solvers is
-fitted by `tlcli retrain` in a process of its own, whose address space may be bounded by --data_gb.
+fitted by `tlcli retrain` in a process of its own, whose data may be bounded by --data_gb.
 Prints a Markdown table: seconds of wall and CPU time, the largest memory of the process's own and
 with what it had mapped, and the accuracy. --folder is kept for a further call; remove it yourself.
 """
@@ -27,7 +27,7 @@ SIZE, MODULE = 1280, "efficientnet_lite0"
 # A file has no more links than that on usual drives.
 LINKS = 60_000
 # Distance of the labels' means from one another, in deviations of a value.
-APART = 0.07
+APART = 0.12
 
 
 def main() -> None:
@@ -38,8 +38,8 @@ def main() -> None:
     parser.add_argument("--solvers", nargs="*", default=["lda", "sgd"])
     parser.add_argument("--steps", type=int, default=4000, help="of SGD")
     parser.add_argument("--data_gb", type=float, help="as by `ulimit -d`")
-    parser.add_argument("--options", nargs="*", default=[], help="further ones of retrain")
-    options = parser.parse_args()
+    # What is not known here is an option of retrain.
+    options, options.more = parser.parse_known_args()
     draw(options.folder, options.images, options.labels)
     print("| solver | wall s | CPU s | own memory MB | with mapped files MB | accuracy | stages |")
     print("|---|---|---|---|---|---|---|", flush=True)
@@ -131,7 +131,7 @@ def fitted(options: argparse.Namespace, solver: str) -> Iterator[str]:
         *(sys.executable, "-m", "tlcli", "retrain", "--image_dir", str(folder / "photos")),
         *("--bottleneck_dir", str(folder / "parts"), "--num_shards", "1", "--module", MODULE),
         *("--output_graph", str(folder / "out" / f"{solver}.pb"), "--format", "json"),
-        *("--solver", solver, "--layers", "head", *steps, *options.options),
+        *("--solver", solver, "--layers", "head", *steps, *options.more),
     ]
     bound = None if options.data_gb is None else int(options.data_gb * 1e9)
 

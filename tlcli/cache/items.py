@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tlcli.errors import CacheError
+from tlcli.storage.locations import Entry, Location, is_url
+from tlcli.storage.objects import remove
 from tlcli.system.cache_folders import cache_folder
 
 VECTORS, MAPS, WEIGHTS, EXPORTED = (
@@ -70,12 +72,12 @@ def items() -> Iterator[Item]:
 
 
 def bottleneck_items(folder: Path) -> Iterator[Item]:
-    """Yield what the folder of a bottleneck cache holds: vectors by backbone, and part files."""
-    from tlcli.core.bottlenecks.cache_usage import StoredVectors, remove_vectors, stored_vectors
-    from tlcli.core.parts.part_cache import part_files
+    """Yield what the folder of a bottleneck cache holds: vectors by backbone, and part files.
 
-    stored = stored_vectors(folder)
-    names = {each.fingerprint: each.name for each in stored}
+    Raises:
+        StorageError: it is in a bucket that cannot be listed.
+    """
+    from tlcli.core.bottlenecks.cache_usage import StoredVectors, remove_vectors, stored_vectors
 
     def vectors(each: StoredVectors) -> Item:
         def keep(count: int) -> bool:
@@ -86,19 +88,59 @@ def bottleneck_items(folder: Path) -> Iterator[Item]:
         kind = MAPS if each.is_maps else VECTORS
         return Item(kind, name, each.count, each.size, each.used, lambda: keep(0), keep)
 
-    yield from map(vectors, stored)
-    for fingerprint, files in part_files(folder).items():
-        name = names.get(fingerprint) or _backbone_of(files) or f"unknown ({fingerprint[:8]})"
+    if not is_url(folder):
+        yield from map(vectors, stored_vectors(folder))
+    for name, used, files in _parts(folder):
         for path in files:
-            yield _file_item(PARTS, name, path)
+            yield _part_item(name, used, path)
 
 
-def _backbone_of(files: Sequence[Path]) -> str:
+def obsolete_items(folder: Path) -> Iterator[Item]:
+    """Yield the part files of a bottleneck cache that others replace.
+
+    Raises:
+        CacheError: pyarrow is missing.
+        StorageError: the folder is in a bucket that cannot be read.
+    """
+    from tlcli.core.parts.obsolete import obsolete_parts
+
+    for name, used, files in _parts(folder):
+        for path in obsolete_parts(files):
+            yield _part_item(name, used, path)
+
+
+def _parts(folder: Path) -> Iterator[tuple[str, float, Sequence[Location]]]:
+    """Yield the name and the last use of each backbone that has part files, and these."""
+    from tlcli.core.bottlenecks.cache_usage import stored_vectors
+    from tlcli.core.parts.part_cache import part_files
+
+    stored = [] if is_url(folder) else stored_vectors(folder)
+    known = {each.fingerprint: (each.name, each.used) for each in stored}
+    for fingerprint, files in part_files(folder).items():
+        name, used = known.get(fingerprint, ("", 0.0))
+        yield name or _backbone_of(files) or f"unknown ({fingerprint[:8]})", used, files
+
+
+def _part_item(name: str, used: float, path: Location) -> Item:
+    if not isinstance(path, Entry):
+        found = _file_item(PARTS, name, Path(path))
+        # Reading leaves no trace in a file: those of a backbone count as used when it was.
+        return replace(found, used=max(found.used, used))
+
+    def remove_object() -> bool:
+        remove(path)
+        return True
+
+    # A listing does not tell when an object was read.
+    return Item(PARTS, name, 1, path.size or 0, 0.0, remove_object)
+
+
+def _backbone_of(files: Sequence[Location]) -> str:
     """Return the name of the backbone that computed some parts; "" where it cannot be read."""
-    from tlcli.core.parts.part_cache import open_parts
+    from tlcli.core.parts.part_cache import all_facts
 
     try:
-        return next((part.facts.backbone for part in open_parts(files)), "")
+        return next((facts.backbone for _, facts in all_facts(files)), "")
     except CacheError:  # without pyarrow
         return ""
 

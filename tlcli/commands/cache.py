@@ -5,18 +5,19 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import click
 
-from tlcli.cache.items import Item, bottleneck_items, items
+from tlcli.cache.items import Item, bottleneck_items, items, obsolete_items
 from tlcli.cache.limit import make_room, store_limit, stored_limit
 from tlcli.commands.completion import complete_backbones
 from tlcli.commands.options import ANY_PATH, format_option
-from tlcli.system.cache_folders import CACHE_VARIABLE, cache_folder
+from tlcli.storage.locations import shown
+from tlcli.system.cache_folders import CACHE_VARIABLE, bottleneck_folder, cache_folder
 from tlcli.terminal import CONTEXT_SETTINGS, set_up_logging
 from tlcli.text import byte_size, table
 
@@ -60,13 +61,13 @@ def command() -> None:
 @_FORMAT
 def show_command(bottleneck_dir: Path | None, output_format: str) -> None:
     """Show the size of the cache by kind and backbone."""
-    shown = cache_folder() if bottleneck_dir is None else bottleneck_dir
+    folder = shown(cache_folder() if bottleneck_dir is None else bottleneck_dir)
     limit = stored_limit() if bottleneck_dir is None else None
-    found = list(items() if bottleneck_dir is None else bottleneck_items(bottleneck_dir))
+    found = list(_items(bottleneck_dir))
     rows = _grouped(found)
     if output_format == "json":
         facts = {
-            "folder": str(shown),
+            "folder": folder,
             "bytes": sum(item.size for item in found),
             "limit": limit,
             "entries": rows,
@@ -75,7 +76,7 @@ def show_command(bottleneck_dir: Path | None, output_format: str) -> None:
         return
     total = sum(item.size for item in found)
     bound = "no limit" if limit is None else f"limit {byte_size(limit)}"
-    lines = [f"{shown}: {byte_size(total)}, {bound}"]
+    lines = [f"{folder}: {byte_size(total)}, {bound}"]
     if rows:
         cells = [("kind", "backbone", "count", "size", "last used")]
         cells += [
@@ -94,6 +95,17 @@ def show_command(bottleneck_dir: Path | None, output_format: str) -> None:
 
 @command.command("clear")
 @click.option(
+    "--bottleneck_dir",
+    type=ANY_PATH,
+    metavar="DIR",
+    help="The vectors and part files in this folder of retrain, in place of the whole cache.",
+)
+@click.option(
+    "--obsolete",
+    is_flag=True,
+    help="Only part files whose vectors are in newer ones too, as after images were added.",
+)
+@click.option(
     "--module",
     metavar="NAME",
     shell_complete=complete_backbones,
@@ -101,19 +113,32 @@ def show_command(bottleneck_dir: Path | None, output_format: str) -> None:
 )
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @_FORMAT
-def clear_command(module: str | None, yes: bool, output_format: str) -> None:
+def clear_command(
+    bottleneck_dir: Path | None, obsolete: bool, module: str | None, yes: bool, output_format: str
+) -> None:
     """Remove what is cached; backbones that you placed there by hand stay.
 
     What a running process uses stays too, or is computed again by it.
     """
-    found = [item for item in items() if module is None or item.name == _name(module)]
+    folder = cache_folder() if bottleneck_dir is None else bottleneck_dir
+    what = "the cache" if bottleneck_dir is None else f"the vectors in {shown(folder)}"
+    everything = _items(bottleneck_dir)
+    if obsolete:
+        what = f"the obsolete part files in {shown(folder)}"
+        everything = obsolete_items(bottleneck_dir or bottleneck_folder())
+    if module is not None:
+        what = f"what is cached for {module}" if bottleneck_dir is None else f"{what} for {module}"
+    found = [item for item in everything if module is None or item.name == _name(module)]
     total = sum(item.size for item in found)
-    what = "the cache" if module is None else f"what is cached for {module}"
     if found and not yes:
         if not sys.stdin.isatty():
             raise click.UsageError(f"this removes {what}, {byte_size(total)}; add --yes")
         click.confirm(f"Remove {what}, {byte_size(total)}?", abort=True, err=True)
-    _report(_removed(found), output_format)
+    _report(_removed(found), output_format, bottleneck_dir)
+
+
+def _items(bottleneck_dir: Path | None) -> Iterator[Item]:
+    return items() if bottleneck_dir is None else bottleneck_items(bottleneck_dir)
 
 
 @command.command("limit")
@@ -137,7 +162,7 @@ def limit_command(size: str | None, once: bool, output_format: str) -> None:
         click.echo(f"{bound} ({cache_folder()}).")
         if not removed:
             return
-    _report(removed, output_format, limit)
+    _report(removed, output_format, limit=limit)
 
 
 def parse_size(text: str) -> int | None:
@@ -183,17 +208,23 @@ def _grouped(found: Sequence[Item]) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: -row["bytes"])
 
 
-def _report(removed: list[Item], output_format: str, limit: int | None = None) -> None:
+def _report(
+    removed: list[Item],
+    output_format: str,
+    bottleneck_dir: Path | None = None,
+    limit: int | None = None,
+) -> None:
     rows = _grouped(removed)
+    folder = shown(cache_folder() if bottleneck_dir is None else bottleneck_dir)
     if output_format == "json":
-        facts: dict[str, Any] = {"folder": str(cache_folder()), "removed": rows}
+        facts: dict[str, Any] = {"folder": folder, "removed": rows}
         click.echo(json.dumps({**facts, "limit": limit}, ensure_ascii=False, indent=2))
         return
     for row in rows:
         of = f" of {row['backbone']}" if row["backbone"] else ""
         click.echo(f"Removed: {row['kind']}{of}, {byte_size(row['bytes'])}")
-    left = sum(item.size for item in items())
-    click.echo(f"{byte_size(left)} are left in {cache_folder()}.")
+    left = sum(item.size for item in _items(bottleneck_dir))
+    click.echo(f"{byte_size(left)} are left in {folder}.")
 
 
 def _day(seconds: float) -> str:

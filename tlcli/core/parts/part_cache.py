@@ -109,7 +109,7 @@ def open_parts(files: Iterable[Location]) -> Iterator[Part]:
             yield part
 
 
-def _all_facts(files: Iterable[Location]) -> Iterator[tuple[Location, PartFacts]]:
+def all_facts(files: Iterable[Location]) -> Iterator[tuple[Location, PartFacts]]:
     """Yield the facts of each part that can be read; see `open_parts`."""
     for path in files:
         try:
@@ -227,7 +227,7 @@ class PartIndex:
     """
 
     def __init__(self, files: Iterable[Location]) -> None:
-        self.parts = list(_all_facts(files))
+        self.parts = list(all_facts(files))
         self._of_root: dict[str, list[tuple[Location, PartFacts]]] = {}
         for path, facts in self.parts:
             self._of_root.setdefault(facts.root, []).append((path, facts))
