@@ -31,6 +31,7 @@ from retrain.report import (
     check_summaries,
     curves,
     open_summaries,
+    prepare_report,
     summarise_result,
     write_report,
 )
@@ -168,6 +169,8 @@ def _retrain(
         with clock.stage("shards"):
             check_complete(compute_parts(chosen, sources, backbone, watcher))
         chosen = replace(chosen, precision="float32")
+    if chosen.report_path is not None:
+        prepare_report()
     with clock.stage("bottlenecks"):
         inputs = gather(chosen, sources, backbone, watcher)
     if "fine_tune" in decided and not inputs.counts("validation").any():

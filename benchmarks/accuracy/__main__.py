@@ -130,6 +130,13 @@ def _verdict(name: str, found: dict[Key, Difference]) -> str:
     return f"{text} the standard error: {'; '.join(worse) or 'nowhere'}."
 
 
+def _keep(path: Path, outcomes: dict[Key, Outcome]) -> None:
+    """Write what was measured so that a run that is killed leaves the file whole."""
+    beside = path.with_name(f"{path.name}.part")
+    beside.write_bytes(pickle.dumps(outcomes))
+    beside.replace(path)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, default=Path("../shared"))
@@ -146,12 +153,13 @@ def main() -> None:
         outcomes = pickle.loads(options.results.read_bytes())
     known = recipes()
     with BottleneckStore(options.bottleneck_dir) as store, tempfile.TemporaryDirectory() as folder:
-        for name in options.sets:
-            collection = load(name, options.data, store, Path(folder))
-            for recipe in (known[each] for each in options.recipes):
+        collections = [load(name, options.data, store, Path(folder)) for name in options.sets]
+        # One recipe after the other, so that a run that ends early has whole columns.
+        for recipe in (known[each] for each in options.recipes):
+            for collection in collections:
                 for text in options.per_label:
                     per_label = None if text == "all" else int(text)
-                    key = (name, per_label, recipe.name)
+                    key = (collection.name, per_label, recipe.name)
                     if key in outcomes:
                         continue
                     seeds = 1 if len(collection.labels) > _MANY_ROWS else options.seeds
@@ -159,9 +167,9 @@ def main() -> None:
                     if outcome is None:
                         continue
                     outcomes[key] = outcome
-                    print(f"{name}, {text}, {recipe.name}: {outcome.accuracy:.1f}", file=sys.stderr)
+                    print(f"{', '.join(map(str, key))}: {outcome.accuracy:.1f}", file=sys.stderr)
                     if options.results is not None:
-                        options.results.write_bytes(pickle.dumps(outcomes))
+                        _keep(options.results, outcomes)
     print(report(outcomes, options.recipes))
 
 

@@ -99,12 +99,15 @@ def recipes() -> dict[str, Recipe]:
         layers = preset.settings.get("layers", "head")
         fit = _by_solver(preset.settings["solver"])
         found[name] = Recipe(name, module, layers, fit, on_stored=name in ("original", "standard"))
-    logistic = "scikit-learn LogisticRegression, head"
-    found[logistic] = Recipe(logistic, DEFAULT_MODULE, "head", _scikit_logistic)
-    analysis = "scikit-learn LDA (lsqr, auto), head"
-    found[analysis] = Recipe(
-        analysis, DEFAULT_MODULE, "head", _scikit_analysis, largest=_LARGEST_ANALYSIS, most_seeds=1
+    for layers in ("head", "ms"):
+        name = f"scikit-learn, logistic regression, {layers}"
+        seeds = None if layers == "head" else 1
+        on_stored = layers == "head"
+        found[name] = Recipe(
+            name, DEFAULT_MODULE, layers, _scikit_logistic, most_seeds=seeds, on_stored=on_stored
+        )
+    name = "scikit-learn, LDA, head"
+    found[name] = Recipe(
+        name, DEFAULT_MODULE, "head", _scikit_analysis, largest=_LARGEST_ANALYSIS, most_seeds=1
     )
-    logistic = "scikit-learn LogisticRegression, ms"
-    found[logistic] = Recipe(logistic, DEFAULT_MODULE, "ms", _scikit_logistic, on_stored=False)
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 import shlex
@@ -25,6 +26,8 @@ LIST_SHOWN = 50
 MATRIX_NUMBERS = 20
 MATRIX_SQUARES = 120
 PAIRS_SHOWN = 10
+# What the templates include.
+_INCLUDED = ("parts.html", "head.html", "style.css")
 # That of the examples in the documentation.
 THRESHOLD = 0.8
 
@@ -62,6 +65,20 @@ def filled(template: str, context: Mapping[str, Any]) -> str:
         template: name of a file next to this module, which may include others.
         context: its values.
     """
+    page: str = _environment().get_template(template).render(**context)
+    # A file name that is no valid text must not keep the page from being UTF-8.
+    return _SURROGATES.sub("�", page)
+
+
+def prepare(template: str = "template.html") -> None:
+    """Compile a template ahead of `filled`, as another thread can while a fit computes products."""
+    environment = _environment()
+    for name in (template, *_INCLUDED):
+        environment.get_template(name)
+
+
+@functools.cache
+def _environment() -> Any:
     import jinja2
 
     environment = jinja2.Environment(
@@ -82,9 +99,7 @@ def filled(template: str, context: Mapping[str, Any]) -> str:
         with_option=with_option,
         shades=figures.shades,
     )
-    page: str = environment.get_template(template).render(**context)
-    # A file name that is no valid text must not keep the page from being UTF-8.
-    return _SURROGATES.sub("�", page)
+    return environment
 
 
 def json_for_html(content: Any) -> str:

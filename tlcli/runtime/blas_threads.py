@@ -1,5 +1,9 @@
 """How many threads NumPy's matrix products use, where the OpenBLAS of its wheels computes them.
 
+Threads of OpenBLAS wait for each other by spinning, which a busy machine answers with products that
+take a hundred times as long, and the bits of a product depend on their number. Threads of our own,
+which take one part after another and compute each in one thread, do neither.
+
 The package threadpoolctl does this for every library of a process, also MKL and BLIS. pip installs
 NumPy with OpenBLAS alone, for which it would be one more package to install, to import and to keep
 up with, and it examines the hundreds of libraries that TensorFlow loads.
@@ -10,9 +14,14 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import functools
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+from tlcli.system.cpus import available_cpus
+
+Item = TypeVar("Item")
 
 # The wheels of NumPy name their OpenBLAS's functions so, older ones without the "scipy_".
 _NAMES = tuple(
@@ -33,13 +42,86 @@ def one_blas_thread() -> Iterator[None]:
     if found is None:
         yield
         return
-    get, put = found
-    before = get()
-    put(1)
+    _lower(*found)
     try:
         yield
     finally:
-        put(before)
+        _restore(found[1])
+
+
+def in_parallel(work: Callable[[Item], object], items: Sequence[Item]) -> None:
+    """Call ``work`` with each item, on all processors, products within it in one thread.
+
+    Where NumPy's threads cannot be limited, one item follows the other.
+
+    Args:
+        work: may write to arrays, each call to a part of its own.
+        items: any number; those that take longest should come first.
+
+    Raises:
+        Exception: the first that ``work`` raised; what had begun is finished.
+    """
+    if len(items) < 2:
+        for item in items:
+            work(item)
+        return
+    workers = 1 if _functions() is None else min(available_cpus(), len(items))
+    # A list's iterator gives each item to one thread only.
+    following = iter(list(items))
+    failed: list[BaseException] = []
+    settings = _error_settings()
+
+    def run() -> None:
+        try:
+            with settings():
+                for item in following:
+                    if failed:
+                        return
+                    work(item)
+        except BaseException as error:  # raised again below
+            failed.append(error)
+
+    with one_blas_thread():
+        threads = [threading.Thread(target=run, name="tlcli-blas") for _ in range(workers - 1)]
+        for thread in threads:
+            thread.start()
+        run()
+        for thread in threads:
+            thread.join()
+    if failed:
+        raise failed[0]
+
+
+def _error_settings() -> Callable[[], contextlib.AbstractContextManager[Any]]:
+    """Return what gives another thread the caller's rules for overflows: each has its own."""
+    import numpy as np
+
+    rules = np.geterr()
+    return lambda: np.errstate(**rules)
+
+
+_lock = threading.Lock()
+_lowered = 0
+_before = 1
+
+
+def _lower(get: Callable[[], int], put: Callable[[int], Any]) -> None:
+    """Ask for one thread; the first of several that ask at once notes how many there were."""
+    global _lowered, _before
+    with _lock:
+        if not _lowered:
+            _before = get()
+            put(1)
+        _lowered += 1
+
+
+def _restore(put: Callable[[int], Any]) -> None:
+    """Ask for as many threads as before, once the last is done that asked for one."""
+    global _lowered
+    with _lock:
+        _lowered -= 1
+        if not _lowered:
+            put(_before)
 
 
 @functools.cache

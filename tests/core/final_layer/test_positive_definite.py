@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tlcli.core.final_layer.discriminant.products import products_of_rows
 from tlcli.core.final_layer.positive_definite import factorise, solution, solve
 from tlcli.core.final_layer.sampling import philox
 
@@ -45,3 +46,21 @@ def test_an_exact_solution_has_the_digits_of_double_precision(count: int, diagon
     whole = matrix + diagonal * np.eye(count)
     left_over = np.abs(whole @ found - right).max(axis=0)
     assert (left_over <= 1e-5 * np.abs(right).max(axis=0)).all()
+
+
+def test_the_bits_do_not_depend_on_the_number_of_processors(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rows = np.random.Generator(philox(6, 0, 0)).standard_normal((900, 40)).astype(np.float32)
+    found = []
+    for cpus in (1, 3):
+        monkeypatch.setattr("os.cpu_count", lambda cpus=cpus: cpus)
+        monkeypatch.setattr(
+            "os.sched_getaffinity", lambda _, cpus=cpus: set(range(cpus)), raising=False
+        )
+        matrix = products_of_rows(rows)
+        np.testing.assert_allclose(matrix, rows @ rows.T, atol=1e-4)
+        matrix[np.diag_indices(900)] += 10
+        factorise(matrix)
+        found.append(np.tril(matrix))
+    np.testing.assert_array_equal(*found)

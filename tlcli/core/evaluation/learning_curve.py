@@ -23,10 +23,11 @@ import numpy.typing as npt
 from tlcli.arrays import Doubles, Floats, Indices
 from tlcli.backbone import FeatureBlock
 from tlcli.core.evaluation.metrics import Z95, Proportion
+from tlcli.core.final_layer.positive_definite import row_parts
 from tlcli.core.final_layer.samples import Samples, inner_folds
 from tlcli.core.final_layer.sampling import philox
 from tlcli.core.fitting.feature_scaling import scaling_for
-from tlcli.runtime.blas_threads import one_blas_thread
+from tlcli.runtime.blas_threads import in_parallel, one_blas_thread
 
 FOLDS = 5
 PARTS = 5
@@ -267,7 +268,12 @@ def _on_main_axes(vectors: Floats) -> Floats:
     # Of as many rows as axes, the last variance is rounding.
     largest = largest[values[largest] > 1e-6 * values.max()]
     axes = some.T @ (turned[:, largest] / np.sqrt(values[largest])).astype(np.float32)
-    found: Floats = centred @ axes
+    found = np.empty((count, axes.shape[1]), np.float32)
+
+    def turn(part: slice) -> None:
+        np.matmul(centred[part], axes, out=found[part])
+
+    in_parallel(turn, row_parts(count))
     return found
 
 

@@ -20,7 +20,7 @@ import numpy as np
 
 from tlcli.arrays import Array, Doubles, Floats, Indices
 from tlcli.core.final_layer.centred_vectors import BlockLimits, mean_vector
-from tlcli.core.final_layer.discriminant.products import RowProducts
+from tlcli.core.final_layer.discriminant.products import RowProducts, products_of_rows
 from tlcli.core.final_layer.discriminant.sums import Covariance, LabelSums
 from tlcli.core.final_layer.discriminant.temperature import best_temperature
 from tlcli.core.final_layer.samples import Samples, held_out_rows
@@ -186,7 +186,7 @@ def _with_products(
     vectors, labels = samples.at(order).gathered(), samples.labels[order]
     vectors -= origin.astype(np.float32)
     groups = None if samples.groups is None else samples.groups[order]
-    products = vectors @ vectors.T
+    products = products_of_rows(vectors)
     folds = []
     for rows in _held_out(Samples(vectors, labels, groups=groups), settings):
         kept = np.delete(np.arange(len(labels)), rows)

@@ -1,14 +1,17 @@
 """Linear equations with a symmetric positive definite matrix, by products of matrices.
 
 NumPy's own Cholesky factor is copied between orders of memory, and its equations are solved by a
-general method; halving the matrix leaves products, which take all cores, and small factors.
+general method; halving the matrix leaves products, in parts for all processors, and small factors.
 """
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 
 from tlcli.arrays import Array, Doubles, Floats
+from tlcli.runtime.blas_threads import in_parallel, one_blas_thread
 
 # A solution in float32 is corrected until what is left is this share of the right side.
 _RESIDUAL = 1e-9
@@ -18,6 +21,8 @@ _ROWS_AT_ONCE = 512
 _FEW_ROWS = 400
 # Of so few rows NumPy's own factor is the fastest.
 _SMALL = 128
+# Rows of a product that one thread computes: fewer would make it slower than a whole.
+_ROWS_OF_PART = 384
 
 
 def factorise(matrix: Array) -> None:
@@ -36,9 +41,21 @@ def factorise(matrix: Array) -> None:
     half = count // 2
     upper, crossing, lower = matrix[:half, :half], matrix[half:, :half], matrix[half:, half:]
     factorise(upper)
-    _divide_rows(upper, crossing)
-    lower -= crossing @ crossing.T
+    parts = row_parts(len(crossing))
+    in_parallel(lambda part: _divide_rows(upper, crossing[part]), parts)
+
+    def subtract(part: slice) -> None:
+        lower[part, : part.stop] -= crossing[part] @ crossing[: part.stop].T
+
+    in_parallel(subtract, parts[::-1])  # the last is the widest
     factorise(lower)
+
+
+def row_parts(count: int, rows: int = _ROWS_OF_PART) -> list[slice]:
+    """Return ranges of up to ``rows`` that cover ``count`` rows, all of much the same length."""
+    parts = -(-count // rows)
+    ends = [count * number // parts for number in range(parts + 1)]
+    return [slice(*pair) for pair in itertools.pairwise(ends)]
 
 
 def solve(factor: Array, right: Array) -> None:
@@ -83,6 +100,7 @@ def _divide_transposed(factor: Array, right: Array) -> None:
     _divide_transposed(factor[:half, :half], right[:half])
 
 
+@one_blas_thread()
 def solution(matrix: Floats, diagonal: float, right: Doubles, exact: bool) -> Doubles:
     """Solve the equations of a positive definite matrix with more on its diagonal.
 

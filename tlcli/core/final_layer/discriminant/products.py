@@ -6,10 +6,28 @@ import numpy as np
 
 from tlcli.arrays import Doubles, Floats, Indices
 from tlcli.core.final_layer.discriminant.sums import mean_variance
-from tlcli.core.final_layer.positive_definite import solution
+from tlcli.core.final_layer.positive_definite import row_parts, solution
+from tlcli.runtime.blas_threads import in_parallel
 
-# Rows that are converted to another type at once.
+# Rows that are converted to another type, or multiplied by as many others, at once.
 _ROWS_AT_ONCE = 512
+
+
+def products_of_rows(vectors: Floats) -> Floats:
+    """Return the products [N, N] of rows [N, D] with one another, the same on any machine."""
+    count = len(vectors)
+    products = np.empty((count, count), np.float32)
+    parts = row_parts(count, _ROWS_AT_ONCE)
+
+    def multiply(pair: tuple[int, int]) -> None:
+        rows, columns = parts[pair[0]], parts[pair[1]]
+        block = products[rows, columns]
+        np.matmul(vectors[rows], vectors[columns].T, out=block)
+        if rows != columns:
+            products[columns, rows] = block.T
+
+    in_parallel(multiply, [(row, column) for row in range(len(parts)) for column in range(row + 1)])
+    return products
 
 
 class RowProducts:
@@ -33,8 +51,12 @@ class RowProducts:
         self._with_means /= self._counts
         between = self._means(self._with_means)
         half = (self._with_means - between[labels] / 2).astype(np.float32)
-        products -= half[:, labels]
-        products -= half.T[labels]
+
+        def centre(part: slice) -> None:
+            products[part] -= half.T[labels[part]]
+            products[part] -= half[part].take(labels, axis=1)
+
+        in_parallel(centre, row_parts(len(products), _ROWS_AT_ONCE))
         self._within = products
         within = float(np.trace(products, dtype=np.float64)) / values
         self._variance = mean_variance(within, overall)
