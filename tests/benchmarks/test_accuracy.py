@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from benchmarks.accuracy.comparison import Difference, Outcome, difference, is_worse
+from benchmarks.accuracy.comparison import Difference, Outcome, difference, is_worse, joined
 from benchmarks.accuracy.draws import draws
 
 LABELS = np.repeat([0, 1], 10)
@@ -18,9 +18,10 @@ def outcome(right: list[float]) -> Outcome:
 
 
 def test_every_image_is_tested_once_per_seed() -> None:
-    tested = [draw.testing for draw in draws(LABELS, GROUPS, None, 5, 2)]
-    assert len(tested) == 10
-    assert sorted(np.concatenate(tested)) == sorted([*range(20)] * 2)
+    for seed in range(2):
+        tested = [draw.testing for draw in draws(LABELS, GROUPS, None, 5, seed)]
+        assert len(tested) == 5
+        assert sorted(np.concatenate(tested)) == [*range(20)]
 
 
 def test_few_images_are_drawn_from_the_other_folds() -> None:
@@ -48,6 +49,13 @@ def test_images_that_one_of_both_did_not_test_do_not_count() -> None:
     assert difference(outcome([1, np.nan, 1, 0]), outcome([1, 0, 1, 1])).points == pytest.approx(
         -100 / 3
     )
+
+
+def test_divisions_are_joined_and_compared_seed_by_seed() -> None:
+    better = joined([outcome([1, 1]), outcome([1, 0])])
+    assert better.accuracy == 75
+    assert better.right.shape == (2, 2)
+    assert difference(better, outcome([1, 0])).points == 50  # of the seed that both have
 
 
 @pytest.mark.parametrize(("points", "error", "worse"), [(-3, 1, True), (-3, 1.3, False)])
