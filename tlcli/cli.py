@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 COMMANDS = {
     "retrain": ("retrain.command", "Fit a new final layer on folders of images and export it."),
     "label": ("label.command", "Label images with a retrained graph."),
+    "check": ("tlcli.check.command", "Find wrong labels, copies and odd photos among your own."),
     "evaluate": ("tlcli.commands.evaluate", "Measure a graph's accuracy on labelled images."),
     "serve": ("tlcli.commands.serve", "Serve a page and a REST API for a graph."),
     "modules": ("tlcli.commands.modules", "List, download or compare backbones."),

@@ -1,0 +1,76 @@
+"""Which photos probably have a wrong label, and which label they look like.
+
+Two views are joined, as each errs on other photos: how sure a classifier that has not seen a photo
+is of its label (self-confidence: C. G. Northcutt and others, Confident Learning: Estimating
+Uncertainty in Dataset Labels, 2021), and which labels its nearest photos have (edited nearest
+neighbours: D. L. Wilson, Asymptotic Properties of Nearest Neighbor Rules Using Edited Data, 1972).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from tlcli.arrays import Doubles, Floats, Indices
+from tlcli.core.photos.held_out_scores import fit_held_out
+from tlcli.core.photos.main_axes import directions
+from tlcli.core.photos.neighbours import Neighbours, nearest
+
+NEIGHBOURS = 10
+"""Nearest photos that vote; fewer where a label has few."""
+WEIGHT = 0.5
+"""How much their votes, between 0 and 1, count beside the classifier's scores."""
+PROBABLY_WRONG = 2 / 3
+"""Scores from here on are reported: below, photos on the border of two labels are the most."""
+
+
+@dataclass(frozen=True)
+class Suspicions:
+    """How much each photo's label is doubted.
+
+    Attributes:
+        scores: float64 [N], 0 to 1: above 0.5 another label suits the photo better; rank by it.
+        proposed: the label that suits best among the others, [N].
+        neighbours: the nearest photos of each.
+        votes: how many of these have the proposed label, [N].
+    """
+
+    scores: Doubles
+    proposed: Indices
+    neighbours: Neighbours
+    votes: Indices
+
+    def ranked(self) -> Indices:
+        """Return all rows, the most doubtful first."""
+        return np.argsort(-self.scores, kind="stable")
+
+
+def suspicions(turned: Floats, labels: Indices, label_count: int) -> Suspicions:
+    """Return how much the label of each photo is doubted.
+
+    Args:
+        turned: vectors on their main axes, float32 [N, A], without copies of one photo, which
+            would confirm each other's label.
+        labels: index of each label, [N].
+        label_count: L, at least 2.
+    """
+    counts = np.bincount(labels, minlength=label_count)
+    usual = int(np.median(counts[counts > 0]))
+    found = nearest(directions(turned), min(NEIGHBOURS, max(1, usual - 1)))
+    around = labels[found.rows]
+    near = np.maximum(found.cosines.astype(np.float64), 0.0) ** 2
+    near /= np.maximum(near.sum(axis=1, keepdims=True), np.finfo(np.float64).tiny)
+    margins, proposed = np.zeros(len(labels)), np.zeros(len(labels), np.intp)
+    for rows, scores in fit_held_out(turned, labels, label_count).blocks():
+        row = np.arange(len(scores))
+        for column in range(around.shape[1]):
+            scores[row, around[rows, column]] += WEIGHT * near[rows, column]
+        own = labels[rows]
+        confidence = scores[row, own].copy()
+        scores[row, own] = -np.inf
+        proposed[rows] = scores.argmax(axis=1)
+        margins[rows] = confidence - scores[row, proposed[rows]]
+    votes = (around == proposed[:, np.newaxis]).sum(axis=1)
+    doubts = np.clip((1 - margins / (1 + WEIGHT)) / 2, 0.0, 1.0)
+    return Suspicions(doubts, proposed, found, votes)
