@@ -31,7 +31,6 @@ from retrain.report import (
     check_summaries,
     curves,
     open_summaries,
-    prepare_report,
     summarise_result,
     write_report,
 )
@@ -46,6 +45,8 @@ from tlcli.core.evaluation.label_averages import label_averages
 from tlcli.core.export.frozen_graph import check_final_tensor_name
 from tlcli.errors import UsageError
 from tlcli.progress import Progress, Watcher, watcher_of
+from tlcli.report.page import prepare
+from tlcli.runtime.ahead import Ahead
 from tlcli.storage.locations import shown
 from tlcli.storage.outputs import Outputs
 from tlcli.text import counted
@@ -169,8 +170,6 @@ def _retrain(
         with clock.stage("shards"):
             check_complete(compute_parts(chosen, sources, backbone, watcher))
         chosen = replace(chosen, precision="float32")
-    if chosen.report_path is not None:
-        prepare_report()
     with clock.stage("bottlenecks"):
         inputs = gather(chosen, sources, backbone, watcher)
     if "fine_tune" in decided and not inputs.counts("validation").any():
@@ -182,7 +181,12 @@ def _retrain(
         *(int(inputs.counts(split).sum()) for split in SPLITS),
     )
     builder = ClassifierBuilder(chosen, inputs)
-    with open_summaries(chosen) as summaries:
+    with open_summaries(chosen) as summaries, Ahead() as ahead:
+        if chosen.report_path is not None:
+            ahead.begin(prepare)
+        # Steps of SGD are too short to share a processor; products are computed beside others.
+        if chosen.solver != "sgd" and chosen.fine_tune == "none":
+            ahead.begin(measure_forecast, inputs, chosen)
         watcher.begin("fitting", f"{int(inputs.counts('training').sum())} images")
         with clock.stage("fit"):
             observers = Observers(
@@ -208,7 +212,7 @@ def _retrain(
             cross = _cross_validate(frozen, chosen, tuned, clock, watcher)
         with clock.stage("evaluation"):
             # Vectors of a network that was trained on the same images promise too much.
-            forecast = None if tuned.kept else measure_forecast(inputs, chosen)
+            forecast = None if tuned.kept else ahead.result(measure_forecast, inputs, chosen)
             run = Run(chosen, inputs, fitted, tests, cross, forecast)
         if summaries is not None:
             with clock.stage("summaries"):

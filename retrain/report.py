@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import platform
 import shlex
-import threading
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime, timezone
@@ -45,7 +43,7 @@ from tlcli.report.data import (
     ReportData,
     TestImage,
 )
-from tlcli.report.page import prepare, render
+from tlcli.report.page import render
 from tlcli.storage.locations import name_of
 from tlcli.system.atomic_files import write_text
 
@@ -94,16 +92,6 @@ def _fewest_distinct(inputs: Inputs) -> int:
     for image, content, target in zip(inputs.images, inputs.contents, inputs.targets, strict=True):
         different[target].add(content or image.name)
     return min(map(len, different))
-
-
-def prepare_report() -> None:
-    """Start to compile the report's templates, in a thread that nothing waits for."""
-
-    def run() -> None:
-        with contextlib.suppress(Exception):  # it comes again when the report is written
-            prepare()
-
-    threading.Thread(target=run, name="tlcli-templates", daemon=True).start()
 
 
 def write_report(path: Path, result: RetrainResult, run: Run) -> dict[str, Any]:

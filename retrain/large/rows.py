@@ -33,8 +33,6 @@ logger = logging.getLogger("tlcli")
 
 PART_OF_MEMORY = 0.5
 """Vectors, their views and a scaled copy of them are in memory up to this part of what is free."""
-# What sorting the rows of a matrix in its own memory takes in addition.
-_REORDERED_BYTES = 128 << 20
 
 
 def allocator(
@@ -101,27 +99,37 @@ def final_order(
     ]
 
 
-def take_rows(
-    matrix: Floats, rows: npt.NDArray[np.int64], block_bytes: int = _REORDERED_BYTES
-) -> Floats:
+def take_rows(matrix: Floats, rows: npt.NDArray[np.int64]) -> Floats:
     """Return ``matrix[rows]`` in the matrix's own memory, which it overwrites.
 
-    ``rows`` has at most as many numbers as the matrix has rows.
+    Row by row, so that a matrix of gigabytes needs no second one.
+
+    Args:
+        matrix: [M, D].
+        rows: different rows of it, [N]; N is at most M.
     """
-    result = matrix[: len(rows)]
-    if (np.diff(rows) > 0).all():
-        if len(rows) and rows[-1] >= len(rows):
-            height = max(1, block_bytes // (4 * max(1, matrix.shape[1])))
-            for start in range(0, len(rows), height):
-                # What is read later lies behind.
-                part = slice(start, start + height)
-                result[part] = matrix[rows[part]]
-        return result
-    width = max(1, block_bytes // (4 * max(1, len(rows))))
-    for start in range(0, matrix.shape[1], width):
-        columns = slice(start, start + width)
-        result[:, columns] = matrix[rows, columns]
-    return result
+    source: list[int] = rows.tolist()
+    waits = np.asarray(rows != np.arange(len(rows)))
+    is_needed = np.zeros(len(matrix), np.bool_)
+    is_needed[rows] = True
+    # First chains, from a row that no other place needs, then circles.
+    free = np.flatnonzero(~is_needed[: len(rows)]).tolist()
+    kept = np.empty_like(matrix[:1])
+    for start in (*free, *np.flatnonzero(waits).tolist()):
+        if not waits[start]:
+            continue
+        kept[0] = matrix[start]
+        place, follows = start, source[start]
+        while follows != start:
+            matrix[place] = matrix[follows]
+            waits[place] = False
+            if follows >= len(rows):
+                break
+            place, follows = follows, source[follows]
+        else:
+            matrix[place] = kept[0]
+            waits[place] = False
+    return matrix[: len(rows)]
 
 
 def check_large(options: RetrainOptions, vectors: Floats) -> None:

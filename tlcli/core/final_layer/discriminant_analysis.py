@@ -19,7 +19,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from tlcli.arrays import Array, Doubles, Floats, Indices
-from tlcli.core.final_layer.centred_vectors import BlockLimits, mean_vector
+from tlcli.core.final_layer.centred_vectors import BlockLimits, mean_vector, row_blocks
 from tlcli.core.final_layer.discriminant.products import RowProducts, products_of_rows
 from tlcli.core.final_layer.discriminant.sums import Covariance, LabelSums
 from tlcli.core.final_layer.discriminant.temperature import best_temperature
@@ -38,6 +38,8 @@ _MIDDLE = SHRINKAGES.index(0.1)
 _ABSENT = 30.0
 # Rows that tell where the vectors lie; sums around that point keep their digits.
 _ROWS_OF_ORIGIN = 1024
+# Zero serves as origin where the mean's squared length is no more than this part of the vectors'.
+_AMID = 0.01
 # Held-out rows of a label, where labels are so many that their number decides.
 _HELD_OUT_PER_LABEL = 4
 
@@ -148,9 +150,16 @@ def fit_lda(
 
 
 def _origin(samples: Samples, blocks: BlockLimits) -> Doubles:
-    """Return a point amid the vectors, [D], representable in float32."""
+    """Return a point amid the vectors, [D], representable in float32; zero where that is amid."""
     rows = np.linspace(0, len(samples) - 1, min(len(samples), _ROWS_OF_ORIGIN)).astype(np.intp)
-    return mean_vector(samples.at(rows), blocks).astype(np.float32).astype(np.float64)
+    some = samples.at(rows)
+    squared = 0.0
+    for _, block in row_blocks(some, blocks.block_bytes):
+        squared += float(np.einsum("nd,nd->n", block, block).sum(dtype=np.float64))
+    mean = mean_vector(some, blocks).astype(np.float32).astype(np.float64)
+    if mean @ mean <= _AMID * squared / len(rows):
+        return np.zeros(samples.size)
+    return mean
 
 
 def _held_out(samples: Samples, settings: LdaSettings) -> list[Indices]:
@@ -182,10 +191,11 @@ def _with_sums(
 def _with_products(
     samples: Samples, origin: Doubles, settings: LdaSettings
 ) -> tuple[Callable[[], _Model], list[_Fold]]:
-    order = np.argsort(samples.labels, kind="stable")
-    vectors, labels = samples.at(order).gathered(), samples.labels[order]
-    vectors -= origin.astype(np.float32)
-    groups = None if samples.groups is None else samples.groups[order]
+    if (np.diff(samples.labels) < 0).any():
+        samples = samples.at(np.argsort(samples.labels, kind="stable"))
+    vectors, labels, groups = samples.gathered(), samples.labels, samples.groups
+    if origin.any():
+        vectors = vectors - origin.astype(np.float32)
     products = products_of_rows(vectors)
     folds = []
     for rows in _held_out(Samples(vectors, labels, groups=groups), settings):
