@@ -37,6 +37,7 @@ from tlcli.core.fitting.fit_layer import (
 from tlcli.core.fitting.label_weights import label_weights, shifted
 from tlcli.progress import Progress
 from tlcli.report.collect import spread
+from tlcli.system.memory import usable_memory
 
 if TYPE_CHECKING:
     from tlcli.report.tensorboard import Kind, Summaries
@@ -174,6 +175,7 @@ def fit_settings(inputs: Inputs, options: RetrainOptions) -> FitSettings:
         str(options.solver),
         sgd_settings(options),
         label_weights(options.label_weights, inputs.labels),
+        memory=usable_memory(),
     )
 
 

@@ -103,7 +103,7 @@ def show_command(bottleneck_dir: Path | None, output_format: str) -> None:
 @click.option(
     "--obsolete",
     is_flag=True,
-    help="Only part files whose vectors are in newer ones too, as after images were added.",
+    help="Only part files whose images are all in newer ones, as after images were added.",
 )
 @click.option(
     "--module",

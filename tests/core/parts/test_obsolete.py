@@ -12,7 +12,9 @@ from tlcli.core.parts.part_file import PartFacts, PartRows, write_part
 from tlcli.system.digests import sha256_bytes
 
 
-def written(folder: Path, age: int, names: list[str], views: tuple[str, ...] = ("",)) -> Path:
+def written(
+    folder: Path, age: int, names: list[str], views: tuple[str, ...] = ("",), content: str = ""
+) -> Path:
     """Write a part of images that is so many hours old."""
     rows = [(name, view) for name in names for view in views]
     path = folder / f"{age:02}.parquet"
@@ -22,7 +24,7 @@ def written(folder: Path, age: int, names: list[str], views: tuple[str, ...] = (
         PartRows(
             [name for name, _ in rows],
             [""] * count,
-            [sha256_bytes(name.encode()) for name, _ in rows],
+            [sha256_bytes((content or name).encode()) for name, _ in rows],
             ["rose"] * count,
             [""] * count,
             [view for _, view in rows],
@@ -73,3 +75,9 @@ def test_what_cannot_be_read_is_not_obsolete(tmp_path: Path) -> None:
     damaged.write_bytes(b"PAR1")
     assert obsolete_parts([damaged, written(tmp_path, 1, ["a"])]) == []
     assert obsolete_parts([]) == []
+
+
+def test_copies_of_images_keep_their_own_parts(tmp_path: Path) -> None:
+    first = written(tmp_path, 9, ["rose/a", "rose/b"], content="the same")
+    second = written(tmp_path, 8, ["tulip/a", "tulip/b", "tulip/c"], content="the same")
+    assert obsolete_parts([first, second]) == []

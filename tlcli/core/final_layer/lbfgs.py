@@ -70,6 +70,14 @@ def norm(values: Doubles) -> float:
     return math.sqrt(dot(values, values))
 
 
+def lbfgs_bytes(labels: int, values: int) -> int:
+    """Return the memory that a search takes for weights of L labels and D values, in bytes.
+
+    That is its history, twice, the point and the gradient before and after a step.
+    """
+    return 8 * labels * (values + 1) * (2 * _HISTORY + 4)
+
+
 def minimise_lbfgs(
     function: Callable[[Doubles], tuple[float, Doubles]],
     start: Doubles,

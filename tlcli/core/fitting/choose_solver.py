@@ -18,6 +18,7 @@ import numpy as np
 
 from tlcli.arrays import Doubles, Floats, Indices
 from tlcli.core.final_layer.discriminant_analysis import fit_lda
+from tlcli.core.final_layer.lbfgs import lbfgs_bytes
 from tlcli.core.final_layer.logistic_regression import fit_lbfgs
 from tlcli.core.final_layer.samples import INNER_FOLDS, Samples, inner_folds
 from tlcli.core.final_layer.sgd import FinalLayer, SgdSettings, fit_sgd
@@ -56,6 +57,7 @@ class ComparisonLimits:
         few_rows: up to so many rows are held out in three parts, more in two (in five where images
             per label are few), so that fits see enough of few rows and need not be many.
         rows_of_layers: in place of ``rows`` for vectors of several layers, which are long.
+        memory: bytes; logistic regression, which would need more, is left out. None: no bound.
     """
 
     rows: int = 1000
@@ -63,6 +65,7 @@ class ComparisonLimits:
     most_rows: int = 2000
     few_rows: int = 600
     rows_of_layers: int = 400
+    memory: int | None = None
 
 
 @dataclass(frozen=True)
@@ -176,6 +179,8 @@ def choose_solver(
         "lda": lambda rows: fit_lda(_rows(some, rows), label_count).layer,
         "lbfgs": regression.fit,
     }
+    if limits.memory is not None and limits.memory < lbfgs_bytes(label_count, training.size):
+        del fits["lbfgs"]
     if sgd is not None and not few:
         fits["sgd"] = lambda rows: fit_sgd(_rows(spanned, rows), label_count, sgd)
     losses: dict[str, list[Doubles]] = {name: [] for name in PLAINEST_FIRST}

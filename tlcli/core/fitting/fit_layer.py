@@ -9,12 +9,15 @@ from typing import Any
 from tlcli.arrays import Doubles
 from tlcli.backbone import FeatureBlock
 from tlcli.core.final_layer.discriminant_analysis import fit_lda
+from tlcli.core.final_layer.lbfgs import lbfgs_bytes
 from tlcli.core.final_layer.logistic_regression import fit_lbfgs
 from tlcli.core.final_layer.samples import Samples
 from tlcli.core.final_layer.sgd import FinalLayer, SgdSettings, fit_sgd
-from tlcli.core.fitting.choose_solver import SolverChoice, choose_solver
+from tlcli.core.fitting.choose_solver import ComparisonLimits, SolverChoice, choose_solver
 from tlcli.core.fitting.feature_scaling import scaling_for
 from tlcli.core.fitting.label_weights import LabelWeights, prior_shift, shifted
+from tlcli.errors import DataError
+from tlcli.text import byte_size, counted
 
 SOLVERS = ("sgd", "lbfgs", "lda", "auto")
 """Solvers by name, the original's first; "auto" is one of the others."""
@@ -31,6 +34,7 @@ class FitSettings:
         label_weights: how much the images of a label count; None: "balanced" for SGD, which draws
             every label equally often, and "none" for all others.
         l2_strength: of the solver "lbfgs"; None: chosen.
+        memory: bytes that are free; None: unknown. "lbfgs" needs some for each label and value.
     """
 
     label_count: int
@@ -38,6 +42,7 @@ class FitSettings:
     sgd: SgdSettings = field(default_factory=SgdSettings)
     label_weights: LabelWeights | None = None
     l2_strength: float | None = None
+    memory: int | None = None
 
 
 @dataclass(frozen=True)
@@ -72,7 +77,7 @@ def fit_layer(
         settings: the solver and what it needs.
 
     Raises:
-        DataError: no training rows, or vectors too large to square.
+        DataError: no training rows, vectors too large to square, or too little memory for lbfgs.
         TlcliError: the fit diverged.
     """
     scaling = scaling_for(training, blocks)
@@ -102,7 +107,8 @@ def chosen_settings(
         return settings, None
     weights: LabelWeights = settings.label_weights or "none"
     sgd = None if len(blocks) > 1 else settings.sgd
-    choice = choose_solver(training, settings.label_count, sgd, weights)
+    limits = ComparisonLimits(memory=settings.memory)
+    choice = choose_solver(training, settings.label_count, sgd, weights, limits)
     chosen = replace(
         settings, solver=choice.solver, label_weights=weights, l2_strength=choice.strength
     )
@@ -141,6 +147,12 @@ def _fit(training: Samples, validation: Samples | None, settings: FitSettings) -
         }
         return FittedLayer(analysis.layer, "lda", details)
     if settings.solver == "lbfgs":
+        needed = lbfgs_bytes(label_count, training.size)
+        if settings.memory is not None and settings.memory < needed:
+            raise DataError(
+                f"--solver lbfgs needs {byte_size(needed)} for {counted(label_count, 'label')}, "
+                f"and {byte_size(settings.memory)} are free; use --solver lda or sgd"
+            )
         regression = fit_lbfgs(
             training, label_count, validation=validation, l2_strength=settings.l2_strength
         )

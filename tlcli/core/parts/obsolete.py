@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from hashlib import blake2b
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,6 @@ import numpy.typing as npt
 from tlcli.core.parts.part_cache import open_parts
 from tlcli.core.parts.part_file import DamagedPartError
 from tlcli.storage.locations import Location, is_url
-from tlcli.system.digests import sha256_bytes
 
 Keys = npt.NDArray[np.uint64]
 
@@ -20,7 +20,7 @@ Keys = npt.NDArray[np.uint64]
 def obsolete_parts(files: Sequence[Location]) -> list[Location]:
     """Return the parts of one backbone that nothing is lost with.
 
-    All of their vectors are in newer parts too, except for those of files that are gone.
+    Newer parts have the same images and views, except for files that are gone.
 
     Args:
         files: all parts of the backbone. Of objects, those with fewer vectors count as older.
@@ -60,21 +60,23 @@ def _age(path: Location) -> tuple[float, str]:
 
 
 def _rows(files: Sequence[Location]) -> list[tuple[Location, Keys]]:
-    """Return what tells the vectors of each part from others: hashes of content and view, [N]."""
+    """Return what tells the rows of each part from others: hashes of image and view, [N]."""
     found = []
     for part in open_parts(files):
         try:
-            contents, views = part.contents(), part.texts("view")
+            columns = part.texts("name"), part.texts("view"), part.contents()
         except DamagedPartError:  # read as a miss, and written again
             continue
-        keys = np.ascontiguousarray(contents[:, :8]).view(np.uint64).reshape(-1)
-        marks = {view: _mark(view) for view in set(views)}
-        found.append((part.path, keys ^ np.array([marks[view] for view in views], np.uint64)))
+        # A copy of an image has a row of its own: parts take over vectors by name.
+        keys = [
+            blake2b(
+                f"{part.facts.root}|{name}|{view}".encode("utf-8", "surrogatepass") + bytes(content)
+            )
+            for name, view, content in zip(*columns, strict=True)
+        ]
+        digests = b"".join(key.digest()[:8] for key in keys)
+        found.append((part.path, np.frombuffer(digests, np.uint64)))
     return found
-
-
-def _mark(view: str) -> int:
-    return int(sha256_bytes(view.encode())[:16], 16) if view else 0
 
 
 def _are_gone(path: Location, own: npt.NDArray[np.bool_]) -> bool:
