@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from collections import Counter
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +17,7 @@ import click
 from tlcli.commands.completion import complete_files
 from tlcli.commands.options import (
     ANY_PATH,
+    FILE_PATH,
     GRAPH_GROUP,
     LOGGING_GROUP,
     SCORE,
@@ -49,7 +52,7 @@ GROUPS = {
     "Input": ("images",),
     "Output": (
         *("top_k", "threshold", "output_format", "spreadsheet"),
-        *("sort_into", "link", "explain"),
+        *("sort_into", "link", "explain", "suggest", "output_list"),
     ),
     "Graph": (*GRAPH_GROUP, "describe"),
     "Logging": LOGGING_GROUP,
@@ -109,6 +112,19 @@ GROUPS = {
     "contributed to its best label, and the scores.",
 )
 @click.option(
+    "--suggest",
+    type=WholeNumber(min=1),
+    metavar="N",
+    help="Print only the N images that a person should label next, the most useful first: those "
+    "of which the graph is unsure, in different ways.",
+)
+@click.option(
+    "--output_list",
+    type=FILE_PATH,
+    metavar="FILE",
+    help="With --suggest: write the paths of these images to FILE, one per line.",
+)
+@click.option(
     "--describe",
     is_flag=True,
     help="Print what the graph takes and returns, and where each part is known from; no image is "
@@ -126,6 +142,8 @@ def command(
     sort_into: Path | None,
     link: bool,
     explain: Path | None,
+    suggest: int | None,
+    output_list: Path | None,
     describe: bool,
     logging_verbosity: str,
     quiet: bool,
@@ -138,6 +156,7 @@ def command(
       tlcli label new.jpg
       tlcli label photos --graph old/graph.pb --format csv > scores.csv
       tlcli label photos --sort_into sorted --threshold 80%
+      tlcli label unlabelled --suggest 50
       tlcli label --describe --graph model.tflite
     """
     if describe:
@@ -154,6 +173,13 @@ def command(
         raise click.UsageError("--spreadsheet is for --format csv")
     if link and sort_into is None:
         raise click.UsageError("--link is for --sort_into DIR")
+    if output_list is not None and suggest is None:
+        raise click.UsageError("--output_list is for --suggest N")
+    if suggest is not None and (sort_into is not None or explain is not None):
+        raise click.UsageError(
+            "--suggest chooses among all images, which --sort_into and --explain would write one "
+            "by one; run them on --output_list FILE afterwards, as @FILE"
+        )
     set_up_logging(logging_verbosity, quiet)
     if sys.stdout is None:
         raise OutputError(
@@ -195,9 +221,13 @@ def command(
             classifier,
             found,
             sys.stdout,
-            OutputStyle(output_format, top_k, threshold, takes_colour(sys.stdout), spreadsheet),
+            OutputStyle(
+                output_format, top_k, threshold, takes_colour(sys.stdout), spreadsheet, suggest
+            ),
             tally.add,
         )
+    if output_list is not None:
+        _write_list(output_list, outcome.suggested)
     total = outcome.labelled + outcome.failed
     if sorter is not None or explainer is not None or (total > 1 and not is_plain(sys.stderr)):
         tally.report()
@@ -210,6 +240,17 @@ def command(
     if sorter is not None and sorter.failed:
         click.echo(f"Error: {counted(sorter.failed, 'image')} could not be sorted", err=True)
     return 1 if outcome.failed or (sorter is not None and sorter.failed) else 0
+
+
+def _write_list(path: Path, images: Sequence[str]) -> None:
+    """Write paths, one per line, as ``@LIST`` reads them.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    from tlcli.storage.objects import write
+
+    write(path, b"".join(os.fsencode(image) + b"\n" for image in images))
 
 
 def _describe(graph: Path | None, output_format: str, options: dict[str, Any]) -> None:

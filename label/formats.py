@@ -25,6 +25,7 @@ class OutputStyle:
         threshold: lower scores are not written; None: all are.
         colour: "text" is for a terminal with colours.
         spreadsheet: "csv" is for a spreadsheet; see `tlcli.spreadsheet`.
+        suggest: only so many images are written, those to label next; None: all are.
     """
 
     format: str = "text"
@@ -32,6 +33,7 @@ class OutputStyle:
     threshold: float | None = None
     colour: bool = False
     spreadsheet: bool = False
+    suggest: int | None = None
 
 
 class Writer:

@@ -41,11 +41,14 @@ class Outcome:
         labelled: number of images with scores.
         failed: number of images without.
         reason: path and reason of the first image without scores.
+        suggested: paths of the images to label next, the most important first, where the style
+            asks for them.
     """
 
     labelled: int
     failed: int
     reason: str | None = None
+    suggested: tuple[str, ...] = ()
 
 
 class Images:
@@ -191,6 +194,8 @@ def label_images(
 ) -> Outcome:
     """Label images and write the predictions to ``output`` as they come.
 
+    Where images to label next are asked for, only these are written, after all were labelled.
+
     Args:
         classifier: see `tlcli.core.classifier.loading.load`.
         images: to label.
@@ -210,6 +215,11 @@ def label_images(
         single = len(first) == 1
         paths = chain(first, drawn)
     writer = FORMATS[style.format](output, style, single)
+    suggester = None
+    if style.suggest is not None:
+        from label.suggesting import Suggester
+
+        suggester = Suggester(classifier.labels, style.suggest)
     labelled = failed = 0
     reason = None
     for prediction in classifier.stream(paths):
@@ -220,10 +230,17 @@ def label_images(
             sentence = f"{prediction.image}: {prediction.error}"
             reason = reason or sentence
             # Text output has no errors; the caller prints that of a single image.
-            if style.format == "text" and not single:
+            if (style.format == "text" or suggester is not None) and not single:
                 _log.warning("%s", sentence)
-        writer.write(prediction.top(style.top_k, style.threshold))
+        shown = prediction.top(style.top_k, style.threshold)
+        if suggester is None:
+            writer.write(shown)
+        else:
+            suggester.add(prediction, shown)
         if on_prediction is not None:
             on_prediction(prediction)
+    suggested = () if suggester is None else suggester.chosen()
+    for shown in suggested:
+        writer.write(shown)
     writer.close()
-    return Outcome(labelled, failed, reason)
+    return Outcome(labelled, failed, reason, tuple(each.image for each in suggested))
