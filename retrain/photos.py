@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
+from retrain.arguments.options import RetrainOptions
 from retrain.inputs import Inputs
-from tlcli.core.photos.findings import Findings, Photos, find
+from tlcli.core.photos.checking import Photos, find
+from tlcli.core.photos.findings import Findings
+from tlcli.progress import Progress
 
 
-def check_photos(inputs: Inputs) -> Findings:
+def check_photos(
+    inputs: Inputs, options: RetrainOptions, progress: Progress | None = None
+) -> Findings:
     """Return what a check finds in the photos of a run.
 
     Raises:
         DataError: vectors too large to square.
+        CacheError: the cache cannot be read.
     """
+    files = [image.file for image in inputs.images]
+    facts = None
+    if any(files):
+        # Imported vectors alone need neither the cache nor what decodes images.
+        from tlcli.core.bottlenecks.cache import BottleneckStore
+        from tlcli.core.photos.facts import gather_facts
+
+        with BottleneckStore(options.bottleneck_dir) as store:
+            facts = gather_facts(files, inputs.contents, store, progress)
     photos = Photos(
         [image.shown for image in inputs.images],
         inputs.labels,
@@ -19,5 +34,7 @@ def check_photos(inputs: Inputs) -> Findings:
         inputs.contents,
         inputs.vectors,
         inputs.blocks,
+        inputs.splits,
+        facts,
     )
     return find(photos, [(each.path, each.reason) for each in inputs.skipped])

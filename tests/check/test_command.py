@@ -1,14 +1,17 @@
-"""The installed command: what a user sees of wrong labels, and the exit codes."""
+"""The installed command: what a user sees, the files it writes and moves, and the exit codes."""
 
 from __future__ import annotations
 
 import csv
 import io
+import json
+import re
 import shutil
 from pathlib import Path
 
 import pytest
 
+from tests.report.pages import Page
 from tests.support import Run, Trained, tlcli
 
 
@@ -19,6 +22,8 @@ def mixed(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(trained.photos, folder / "photos")
     for photo in sorted((folder / "photos" / "house_with_pool").glob("*.jpg"))[:2]:
         photo.rename(folder / "photos" / "house_without_pool" / f"moved_{photo.name}")
+    last = sorted((folder / "photos" / "house_with_pool").glob("aerial*.jpg"))[-1]
+    shutil.copy(last, last.with_name(f"same_{last.name}"))
     return folder
 
 
@@ -57,6 +62,40 @@ def test_text_and_csv_have_the_same_findings(mixed: Path, trained: Trained) -> N
     wrong = [row for row in rows if row["kind"] == "wrong label"]
     assert all(row["path"] in text.out and row["reason"] in text.out for row in wrong)
     assert rows[-1]["kind"] == "unreadable"
+    (copy,) = (row for row in rows if row["kind"] == "copy")
+    assert "same_" in copy["path"]
+    assert "same file" in copy["reason"]
+
+
+@pytest.mark.slow
+def test_a_page_has_the_pictures_and_nothing_from_a_network(mixed: Path, trained: Trained) -> None:
+    run = check(mixed, trained, "--output", "check.html")
+    assert run.code == 0
+    text = (mixed / "check.html").read_text("utf-8")
+    page = Page(text)
+    assert "Probably wrong labels" in page.text
+    assert "Near copies" in page.text
+    assert "tlcli check --image_dir photos" in page.text
+    images = [dict(found) for name, found in page.elements if name == "img"]
+    assert images
+    assert all(str(image["src"]).startswith("data:") for image in images)
+    assert all(image["alt"] for image in images)
+    found = re.search(r'id="check-data">(.*?)</script>', text)
+    assert found is not None
+    assert json.loads(found[1])["copies"][0][2] == "same file"
+
+
+@pytest.mark.slow
+def test_what_was_found_is_listed_and_moved(mixed: Path, trained: Trained, tmp_path: Path) -> None:
+    shutil.copytree(mixed / "photos", tmp_path / "photos")
+    options = ("--output_list", "list.txt", "--move_to", "found")
+    run = check(tmp_path, trained, *options)
+    assert run.code == 0
+    listed = (tmp_path / "list.txt").read_text().splitlines()
+    assert "photos/house_with_pool/broken.jpg" in listed
+    assert (tmp_path / "found" / "house_with_pool" / "broken.jpg").exists()
+    assert not any((tmp_path / file).exists() for file in listed)
+    assert len((tmp_path / "found" / "moved.jsonl").read_text().splitlines()) == len(listed)
 
 
 def test_images_are_required() -> None:

@@ -14,6 +14,7 @@ from tlcli.core.evaluation.label_averages import LabelAverages
 from tlcli.core.evaluation.learning_curve import Forecast
 from tlcli.core.evaluation.metrics import Proportion
 from tlcli.core.evaluation.thresholds import threshold_figures
+from tlcli.core.photos.findings import CopyPair, Findings, Note, Odd, WrongLabel
 from tlcli.report.collect import data_uri, file_link
 from tlcli.report.data import (
     Advice,
@@ -160,3 +161,21 @@ def confusion_of(matrix: npt.ArrayLike) -> ConfusionMatrix:
     counts = np.asarray(matrix, np.int64)
     truth, predicted = (np.repeat(each, counts[counts.nonzero()]) for each in counts.nonzero())
     return ConfusionMatrix.of(truth, predicted, len(counts))
+
+
+def findings() -> Findings:
+    """Return findings of every kind, with hostile names."""
+    near = ("photos/tulips/2.jpg", HOSTILE)
+    wrong = WrongLabel(QUOTED, "roses", "tulips", 0.93, 9, 10, near)
+    pair = CopyPair((HOSTILE, "b.jpg"), ("roses", CLOSING), ("training", "testing"), "mirrored")
+    return Findings(
+        photos=120,
+        labels=3,
+        wrong_labels=(wrong,) * 3,
+        copies=(pair,),
+        odd=(Odd("photos/roses/black.jpg", "roses", "almost black"),),
+        groups=((HOSTILE, "b.jpg"),),
+        films=(("f1.jpg", "f2.jpg", "f3.jpg"),),
+        notes=(Note("few", "roses", "roses has 5 photos; 30 are a workable minimum."),),
+        unreadable=(("broken.jpg", "empty file"),),
+    )

@@ -9,7 +9,9 @@ from typing import Any
 import click
 
 from retrain.command import command as retrain_command
+from tlcli.commands.again import command_line
 from tlcli.commands.options import (
+    ANY_PATH,
     FILE_PATH,
     LOGGING_GROUP,
     ImageDirCommand,
@@ -20,8 +22,9 @@ from tlcli.commands.options import (
 )
 from tlcli.commands.stages import watching
 from tlcli.errors import BELOW_MINIMUM
-from tlcli.storage.locations import shown
-from tlcli.terminal import CONTEXT_SETTINGS, set_up_logging, write_any_name
+from tlcli.storage.locations import is_url, name_of, shown
+from tlcli.terminal import CONTEXT_SETTINGS, is_plain, set_up_logging, write_any_name
+from tlcli.text import counted
 
 # They mean the same as for retrain, so that its vectors are found in the cache.
 _IMAGES = ("image_dir", "manifest", "keep_label_names")
@@ -32,19 +35,19 @@ _BACKBONE = (
 )
 GROUPS = {
     "Input": _IMAGES,
-    "Output": ("output_format", "output", "max_issues"),
+    "Output": ("output_format", "output", "max_issues", "output_list", "move_to"),
     "Backbone, as for retrain": _BACKBONE,
     "Logging": LOGGING_GROUP,
 }
-_BY_SUFFIX = {".json": "json", ".csv": "csv"}
+_BY_SUFFIX = {".json": "json", ".csv": "csv", ".html": "html", ".htm": "html"}
 
 
 @click.command(cls=ImageDirCommand, groups=GROUPS, context_settings=CONTEXT_SETTINGS)
 @format_option(
-    *("text", "json", "csv"),
+    *("text", "json", "csv", "html"),
     default=None,
-    text="Output format; csv has one finding per row.  [default: by the suffix of --output, else "
-    "text]",
+    text="Output format; csv has one finding per row, html is one page with pictures that needs "
+    "no network.  [default: by the suffix of --output, else text]",
 )
 @click.option(
     "--output",
@@ -58,25 +61,49 @@ _BY_SUFFIX = {".json": "json", ".csv": "csv"}
     metavar="N",
     help="Exit with code 3 if there are more findings.",
 )
+@click.option(
+    "--output_list",
+    type=FILE_PATH,
+    metavar="FILE",
+    help="Write the paths that were found, one per line; of copies, all but the first.",
+)
+@click.option(
+    "--move_to",
+    type=ANY_PATH,
+    metavar="DIR",
+    help="Move these files below DIR, with a journal (moved.jsonl); refused where one would be "
+    "overwritten.",
+)
 @log_options
 def command(
     output_format: str | None,
     output: Path | None,
     max_issues: int | None,
+    output_list: Path | None,
+    move_to: Path | None,
     logging_verbosity: str,
     quiet: bool,
     **options: Any,
 ) -> int:
     """Check labelled photos: which labels are probably wrong, and what else is odd.
 
-    No photo is changed. The vectors of a retraining with the same backbone are reused.
+    No photo is changed, and none is moved without --move_to. The vectors of a retraining with the
+    same backbone are reused.
 
     \b
     Examples:
       tlcli check --image_dir photos
+      tlcli check --image_dir photos --output check.html
       tlcli check --image_dir photos --format csv --output findings.csv
     """
     output_format = output_format or (_BY_SUFFIX.get(output.suffix.lower()) if output else None)
+    if output_format == "html" and output is None and not is_plain(sys.stdout):
+        raise click.UsageError(
+            "a page is no reading for a terminal; name a file, as in --output check.html"
+        )
+    source = options["image_dir"] or options["manifest"]
+    if move_to is not None and (is_url(move_to) or (source is not None and is_url(source))):
+        raise click.UsageError("--move_to moves files on this machine, not in buckets")
     set_up_logging(logging_verbosity, quiet)
     if options["module"]:
         options["module"] = from_home(options["module"])
@@ -90,12 +117,18 @@ def command(
     from tlcli.cache.limit import keep_limit
     from tlcli.check.formats import to_csv, to_json, to_text
     from tlcli.check.job import check
+    from tlcli.check.moving import move, plan
     from tlcli.storage.objects import write
 
     with watching(quiet, ()) as stages:
         found = check(given, stages)
         keep_limit()
-    if output_format == "json":
+    if output_format == "html":
+        from tlcli.report.your_photos import render
+
+        name = name_of(source if is_url(source) else source.resolve())
+        text = render(found, name, command_line(context), output)
+    elif output_format == "json":
         text = to_json(found) + "\n"
     else:
         text = to_csv(found) if output_format == "csv" else to_text(found) + "\n"
@@ -104,7 +137,15 @@ def command(
         click.echo(text, nl=False)
     else:
         write(output, text.encode("utf-8", "surrogateescape"))
-        click.echo(f"{found.issues} findings\nWritten: {shown(output)}")
+        click.echo(f"{counted(found.issues, 'finding')}\nWritten: {shown(output)}")
+    if output_list is not None:
+        lines = "".join(f"{path}\n" for path in found.files())
+        write(output_list, lines.encode("utf-8", "surrogateescape"))
+    if move_to is not None:
+        folder = source if options["image_dir"] else source.parent
+        moves = plan(found.files(), folder, move_to)
+        journal = move(moves, move_to)
+        click.echo(f"Moved {counted(len(moves), 'file')}; see {journal}", err=True)
     if max_issues is not None and found.issues > max_issues:
         click.echo(
             f"Error: {found.issues} findings are more than --max_issues {max_issues}.", err=True

@@ -36,6 +36,13 @@ def _rows(found: Findings) -> Iterator[tuple[str, ...]]:
             *("wrong label", wrong.path, wrong.label, wrong.proposed),
             *(f"{wrong.score:.4f}", wrong.reason),
         )
+    for pair in found.copies:
+        # The second one is the one to remove.
+        yield "copy", pair.paths[1], pair.labels[1], "", "", f"{pair.paths[0]}: {pair.reason}"
+    for odd in found.odd:
+        yield "odd", odd.path, odd.label, "", "", odd.reason
+    for note in found.notes:
+        yield note.kind, "", note.label, "", "", note.text
     for path, reason in found.unreadable:
         yield "unreadable", path, "", "", "", reason
 
@@ -52,6 +59,25 @@ def to_text(found: Findings) -> str:
             for each in found.wrong_labels[:_SHOWN]
         ]
         lines += _section("Probably wrong labels", len(found.wrong_labels), table(rows, right=[0]))
+    if found.copies:
+        pairs = [("photo", "same picture", "how")]
+        pairs += [(*each.paths, each.reason) for each in found.copies[:_SHOWN]]
+        heading = "Near copies"
+        if found.straddling:
+            heading += f" ({found.straddling} of them in two splits)"
+        lines += _section(heading, len(found.copies), table(pairs, right=[]))
+    if found.odd:
+        odd = [(each.path, each.reason) for each in found.odd[:_SHOWN]]
+        lines += _section("Odd photos", len(found.odd), table(odd, right=[]))
+    if found.notes:
+        notes = [printable(each.text) for each in found.notes[:_SHOWN]]
+        lines += _section("Labels", len(found.notes), notes)
+    if found.films:
+        films = [
+            f"{printable(each[0])} to {printable(each[-1])} ({len(each)} photos)"
+            for each in found.films[:_SHOWN]
+        ]
+        lines += _section("Perhaps frames of one film", len(found.films), films)
     if found.unreadable:
         unreadable = [f"{printable(path)}: {why}" for path, why in found.unreadable[:_SHOWN]]
         lines += _section("Unreadable files", len(found.unreadable), unreadable)

@@ -37,6 +37,6 @@ def check(given: Mapping[str, Any], watcher: Watcher | None = None) -> Findings:
     backbone = find_backbone(options, may_have_no_maps="layers" in decided)
     inputs = gather(options, sources, backbone, watcher)
     watcher.begin("checking", f"{len(inputs.images)} images")
-    found = check_photos(inputs)
+    found = check_photos(inputs, options, watcher)
     watcher.end(f"{found.issues} findings")
     return found

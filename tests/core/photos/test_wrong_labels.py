@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from tests.core.photos.clouds import clouds
-from tlcli.core.photos.findings import Photos, find
+from tlcli.core.photos.checking import Photos, find
 from tlcli.core.photos.main_axes import AXES, on_main_axes
 from tlcli.core.photos.wrong_labels import PROBABLY_WRONG, suspicions
 
@@ -42,7 +42,7 @@ def test_copies_do_not_confirm_each_others_label() -> None:
     assert (wrong.path, wrong.label, wrong.proposed) == ("30.jpg", "b", "a")
     assert wrong.reason == f"{wrong.votes} of the {wrong.voters} nearest photos are a"
     assert len(wrong.nearest) == 3
-    assert found.issues == 1
+    assert found.counts()["wrong_labels"] == 1
 
 
 def test_two_photos_are_enough_to_say_nothing() -> None:

@@ -2,46 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
-
-import numpy as np
-
-from tlcli.arrays import Floats, Indices
-from tlcli.backbone import FeatureBlock
-from tlcli.core.photos.main_axes import on_main_axes
-from tlcli.core.photos.wrong_labels import PROBABLY_WRONG, suspicions
-
-NEAREST_SHOWN = 3
-
-
-@dataclass(frozen=True)
-class Photos:
-    """Labelled photos with their vectors; rows of all fields belong together.
-
-    Attributes:
-        paths: where each is, for people, [N].
-        labels: label names, [L].
-        targets: index of each photo's label, [N].
-        contents: SHA-256 of each file, None where it is unknown, [N].
-        vectors: float32 [N, D].
-        blocks: the layers that a vector joins; empty for one layer.
-    """
-
-    paths: Sequence[str]
-    labels: Sequence[str]
-    targets: Indices
-    contents: Sequence[str | None]
-    vectors: Floats
-    blocks: Sequence[FeatureBlock] = ()
-
-    def distinct(self) -> Indices:
-        """Return the first row of each content and label, rising."""
-        first: dict[tuple[str, int], int] = {}
-        for row, (content, target) in enumerate(zip(self.contents, self.targets, strict=True)):
-            first.setdefault((content or f"row {row}", int(target)), row)
-        return np.array(list(first.values()), np.intp)
 
 
 @dataclass(frozen=True)
@@ -77,6 +39,62 @@ class WrongLabel:
 
 
 @dataclass(frozen=True)
+class CopyPair:
+    """Two photos with the same picture.
+
+    Attributes:
+        paths: of both.
+        labels: of both.
+        splits: "training", "validation" or "testing" of both.
+        kind: "same file", "copy", "crop", "mirrored" or "mirrored crop".
+    """
+
+    paths: tuple[str, str]
+    labels: tuple[str, str]
+    splits: tuple[str, str]
+    kind: str
+
+    @property
+    def straddles(self) -> bool:
+        """Whether the two are in different splits, so that a test has seen its photo."""
+        return self.splits[0] != self.splits[1]
+
+    @property
+    def reason(self) -> str:
+        """What is wrong beside the copy, in a few words."""
+        parts = [self.kind]
+        if self.labels[0] != self.labels[1]:
+            parts.append(f"labels {self.labels[0]} and {self.labels[1]}")
+        if self.straddles:
+            parts.append(f"in {self.splits[0]} and {self.splits[1]}")
+        return ", ".join(parts)
+
+
+@dataclass(frozen=True)
+class Odd:
+    """A photo that is odd, and why."""
+
+    path: str
+    label: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Note:
+    """Something about a label, or about all of them.
+
+    Attributes:
+        kind: "few", "imbalance" or "shortcut".
+        label: its name; "" for all.
+        text: one sentence.
+    """
+
+    kind: str
+    label: str
+    text: str
+
+
+@dataclass(frozen=True)
 class Findings:
     """All that was found, each kind with the most serious first.
 
@@ -84,18 +102,44 @@ class Findings:
         photos: how many were checked.
         labels: how many labels they have.
         wrong_labels: photos whose label is probably wrong.
+        copies: pairs of photos with the same picture.
+        odd: odd photos.
+        groups: paths that copies join.
+        films: paths of photos that may be frames of one film each.
+        notes: on labels.
         unreadable: (path, reason) of files that could not be read.
     """
 
     photos: int
     labels: int
     wrong_labels: tuple[WrongLabel, ...] = ()
-    unreadable: tuple[tuple[str, str], ...] = field(default=())
+    copies: tuple[CopyPair, ...] = ()
+    odd: tuple[Odd, ...] = ()
+    groups: tuple[tuple[str, ...], ...] = ()
+    films: tuple[tuple[str, ...], ...] = ()
+    notes: tuple[Note, ...] = ()
+    unreadable: tuple[tuple[str, str], ...] = ()
 
     @property
     def issues(self) -> int:
-        """How many findings there are of all kinds."""
-        return len(self.wrong_labels) + len(self.unreadable)
+        """How many findings there are of all kinds; films are proposals and do not count."""
+        kinds = (self.wrong_labels, self.copies, self.odd, self.notes, self.unreadable)
+        return sum(map(len, kinds))
+
+    @property
+    def straddling(self) -> int:
+        """How many pairs of copies are in two splits."""
+        return sum(each.straddles for each in self.copies)
+
+    def counts(self) -> dict[str, int]:
+        """Return the number of findings by kind."""
+        return {
+            "wrong_labels": len(self.wrong_labels),
+            "copies": len(self.copies),
+            "odd": len(self.odd),
+            "notes": len(self.notes),
+            "unreadable": len(self.unreadable),
+        }
 
     def to_dict(self) -> dict[str, Any]:
         """Return the values for JSON."""
@@ -104,48 +148,28 @@ class Findings:
             "labels": self.labels,
             "issues": self.issues,
             "wrong_labels": [each.to_dict() for each in self.wrong_labels],
+            "copies": [[*each.paths, each.kind] for each in self.copies],
+            "straddling": [
+                [path for pair in zip(each.paths, each.splits, strict=True) for path in pair]
+                for each in self.copies
+                if each.straddles
+            ],
+            "odd": [vars(each) for each in self.odd],
+            "groups": [list(each) for each in self.groups],
+            "films": [list(each) for each in self.films],
+            "notes": [vars(each) for each in self.notes],
             "unreadable": [{"path": path, "reason": why} for path, why in self.unreadable],
         }
 
+    def files(self) -> list[str]:
+        """Return the files that were found, each once: of copies, all but the first of a group.
 
-def find(photos: Photos, unreadable: Sequence[tuple[str, str]] = ()) -> Findings:
-    """Return what is found in photos.
-
-    Args:
-        photos: of at least two labels.
-        unreadable: (path, reason) of files that could not be read.
-
-    Raises:
-        DataError: vectors too large to square.
-    """
-    distinct = photos.distinct()
-    turned = on_main_axes(photos.vectors, photos.blocks)
-    return Findings(
-        len(photos.paths),
-        len(photos.labels),
-        wrong_labels=_wrong_labels(photos, turned[distinct], distinct),
-        unreadable=tuple(unreadable),
-    )
-
-
-def _wrong_labels(photos: Photos, turned: Floats, rows: Indices) -> tuple[WrongLabel, ...]:
-    targets = photos.targets[rows]
-    found = suspicions(turned, targets, len(photos.labels))
-    listed = []
-    for row in found.ranked().tolist():
-        if found.scores[row] < PROBABLY_WRONG:
-            break
-        proposed = found.proposed[row]
-        alike = [near for near in found.neighbours.rows[row] if targets[near] == proposed]
-        listed.append(
-            WrongLabel(
-                photos.paths[rows[row]],
-                photos.labels[targets[row]],
-                photos.labels[proposed],
-                float(found.scores[row]),
-                int(found.votes[row]),
-                found.neighbours.rows.shape[1],
-                tuple(photos.paths[rows[near]] for near in alike[:NEAREST_SHOWN]),
-            )
-        )
-    return tuple(listed)
+        Photos of films and of notes are not among them.
+        """
+        found = [
+            *(each.path for each in self.wrong_labels),
+            *(path for group in self.groups for path in group[1:]),
+            *(each.path for each in self.odd),
+            *(path for path, _ in self.unreadable),
+        ]
+        return list(dict.fromkeys(found))

@@ -46,7 +46,9 @@ class Suspicions:
         return np.argsort(-self.scores, kind="stable")
 
 
-def suspicions(turned: Floats, labels: Indices, label_count: int) -> Suspicions:
+def suspicions(
+    turned: Floats, labels: Indices, label_count: int, near: Neighbours | None = None
+) -> Suspicions:
     """Return how much the label of each photo is doubted.
 
     Args:
@@ -54,23 +56,26 @@ def suspicions(turned: Floats, labels: Indices, label_count: int) -> Suspicions:
             would confirm each other's label.
         labels: index of each label, [N].
         label_count: L, at least 2.
+        near: the nearest rows by direction; None: they are looked for.
     """
     counts = np.bincount(labels, minlength=label_count)
     usual = int(np.median(counts[counts > 0]))
-    found = nearest(directions(turned), min(NEIGHBOURS, max(1, usual - 1)))
+    near = nearest(directions(turned), NEIGHBOURS) if near is None else near
+    voters = min(NEIGHBOURS, max(1, usual - 1))
+    found = Neighbours(near.rows[:, :voters], near.cosines[:, :voters])
     around = labels[found.rows]
-    near = np.maximum(found.cosines.astype(np.float64), 0.0) ** 2
-    near /= np.maximum(near.sum(axis=1, keepdims=True), np.finfo(np.float64).tiny)
+    votes = np.maximum(found.cosines.astype(np.float64), 0.0) ** 2
+    votes /= np.maximum(votes.sum(axis=1, keepdims=True), np.finfo(np.float64).tiny)
     margins, proposed = np.zeros(len(labels)), np.zeros(len(labels), np.intp)
     for rows, scores in fit_held_out(turned, labels, label_count).blocks():
         row = np.arange(len(scores))
         for column in range(around.shape[1]):
-            scores[row, around[rows, column]] += WEIGHT * near[rows, column]
+            scores[row, around[rows, column]] += WEIGHT * votes[rows, column]
         own = labels[rows]
         confidence = scores[row, own].copy()
         scores[row, own] = -np.inf
         proposed[rows] = scores.argmax(axis=1)
         margins[rows] = confidence - scores[row, proposed[rows]]
-    votes = (around == proposed[:, np.newaxis]).sum(axis=1)
+    agreeing = (around == proposed[:, np.newaxis]).sum(axis=1)
     doubts = np.clip((1 - margins / (1 + WEIGHT)) / 2, 0.0, 1.0)
-    return Suspicions(doubts, proposed, found, votes)
+    return Suspicions(doubts, proposed, found, agreeing)

@@ -1,0 +1,170 @@
+"""All findings about labelled photos, from their vectors and facts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from tlcli.arrays import Floats, Indices
+from tlcli.backbone import FeatureBlock
+from tlcli.core.photos.facts import Facts
+from tlcli.core.photos.films import films
+from tlcli.core.photos.findings import CopyPair, Findings, Note, Odd, WrongLabel
+from tlcli.core.photos.main_axes import directions, on_main_axes
+from tlcli.core.photos.near_copies import Copy, groups_of, near_copies, thumbnail_rows
+from tlcli.core.photos.neighbours import nearest
+from tlcli.core.photos.odd import odd_photos
+from tlcli.core.photos.shortcuts import shortcuts
+from tlcli.core.photos.wrong_labels import NEIGHBOURS, PROBABLY_WRONG, Suspicions, suspicions
+
+NEAREST_SHOWN = 3
+FEW = 30
+"""Photos of a label, below which more are asked for."""
+UNEVEN = 10
+"""Times that the largest label has the photos of the smallest one, from which on it is reported."""
+_SPLITS = ("training", "validation", "testing")
+
+
+@dataclass(frozen=True)
+class Photos:
+    """Labelled photos with their vectors; rows of all fields belong together.
+
+    Attributes:
+        paths: where each is, for people, [N].
+        labels: label names, [L].
+        targets: index of each photo's label, [N].
+        contents: SHA-256 of each file, None where it is unknown, [N].
+        vectors: float32 [N, D].
+        blocks: the layers that a vector joins; empty for one layer.
+        splits: "training", "validation" or "testing" of each, [N]; empty: all in one.
+        facts: of the images; None where there are vectors alone.
+    """
+
+    paths: Sequence[str]
+    labels: Sequence[str]
+    targets: Indices
+    contents: Sequence[str | None]
+    vectors: Floats
+    blocks: Sequence[FeatureBlock] = ()
+    splits: Sequence[str] = ()
+    facts: Facts | None = None
+
+    def same(self) -> dict[tuple[str, int], list[int]]:
+        """Return the rows of each content and label."""
+        found: dict[tuple[str, int], list[int]] = {}
+        for row, (content, target) in enumerate(zip(self.contents, self.targets, strict=True)):
+            found.setdefault((content or f"row {row}", int(target)), []).append(row)
+        return found
+
+    def split(self, row: int) -> str:
+        """Return the split of a row."""
+        return self.splits[row] if self.splits else _SPLITS[0]
+
+
+def find(photos: Photos, unreadable: Sequence[tuple[str, str]] = ()) -> Findings:
+    """Return what is found in photos.
+
+    Args:
+        photos: of at least two labels.
+        unreadable: (path, reason) of files that could not be read.
+
+    Raises:
+        DataError: vectors too large to square.
+    """
+    same = list(photos.same().values())
+    rows = np.array([each[0] for each in same], np.intp)
+    turned = on_main_axes(photos.vectors, photos.blocks)[rows]
+    near = nearest(directions(turned), NEIGHBOURS)
+    doubts = suspicions(turned, photos.targets[rows], len(photos.labels), near)
+    pairs = [(each[0], other, "same file") for each in same for other in each[1:]]
+    frames: list[Indices] = []
+    odd: tuple[Odd, ...] = ()
+    if photos.facts is not None:
+        facts = Facts(photos.facts.table[rows])
+        thumbnails = facts.thumbnails()
+        found = near_copies(thumbnails, directions(turned), near)
+        pairs += [_pair(photos, rows, each) for each in found]
+        paths = [photos.paths[row] for row in rows]
+        coarse = thumbnail_rows(thumbnails, 16)
+        frames = films(paths, photos.targets[rows], directions(turned), coarse)
+        odd = tuple(
+            Odd(paths[row], photos.labels[photos.targets[rows[row]]], reason)
+            for row, reason in odd_photos(facts, near.cosines)
+        )
+    copies = [
+        CopyPair(
+            (photos.paths[one], photos.paths[other]),
+            (photos.labels[photos.targets[one]], photos.labels[photos.targets[other]]),
+            (photos.split(one), photos.split(other)),
+            kind,
+        )
+        for one, other, kind in pairs
+    ]
+    copies.sort(key=lambda each: (each.labels[0] == each.labels[1], not each.straddles))
+    joined = groups_of([(one, other) for one, other, _ in pairs])
+    return Findings(
+        len(photos.paths),
+        len(photos.labels),
+        wrong_labels=tuple(_wrong_labels(photos, rows, doubts)),
+        copies=tuple(copies),
+        odd=odd,
+        groups=tuple(tuple(photos.paths[row] for row in group) for group in joined),
+        films=tuple(tuple(photos.paths[rows[row]] for row in frame) for frame in frames),
+        notes=tuple(_notes(photos)),
+        unreadable=tuple(unreadable),
+    )
+
+
+def _pair(photos: Photos, rows: Indices, found: Copy) -> tuple[int, int, str]:
+    one, other = int(rows[found.first]), int(rows[found.second])
+    content = photos.contents[one]
+    is_same = content is not None and content == photos.contents[other]
+    return one, other, "same file" if is_same else found.kind
+
+
+def _wrong_labels(photos: Photos, rows: Indices, found: Suspicions) -> Iterator[WrongLabel]:
+    targets = photos.targets[rows]
+    for row in found.ranked().tolist():
+        if found.scores[row] < PROBABLY_WRONG:
+            break
+        proposed = found.proposed[row]
+        alike = [near for near in found.neighbours.rows[row] if targets[near] == proposed]
+        yield WrongLabel(
+            photos.paths[rows[row]],
+            photos.labels[targets[row]],
+            photos.labels[proposed],
+            float(found.scores[row]),
+            int(found.votes[row]),
+            found.neighbours.rows.shape[1],
+            tuple(photos.paths[rows[near]] for near in alike[:NEAREST_SHOWN]),
+        )
+
+
+def _notes(photos: Photos) -> Iterator[Note]:
+    counts = np.bincount(photos.targets, minlength=len(photos.labels))
+    smallest, largest = int(counts.argmin()), int(counts.argmax())
+    if counts[largest] >= UNEVEN * counts[smallest]:
+        yield Note(
+            "imbalance",
+            "",
+            f"{photos.labels[largest]} has {counts[largest]} photos and {photos.labels[smallest]} "
+            f"{counts[smallest]}; add photos of the small labels, or see --label_weights.",
+        )
+    for label in np.argsort(counts, kind="stable").tolist():
+        if counts[label] >= FEW:
+            break
+        name, count = photos.labels[label], int(counts[label])
+        yield Note("few", name, f"{name} has {count} photos; {FEW} are a workable minimum.")
+    if photos.facts is None:
+        return
+    for each in shortcuts(photos.facts, photos.targets, len(photos.labels)):
+        name = photos.labels[each.label]
+        yield Note(
+            "shortcut",
+            name,
+            f"The {each.feature} alone finds {each.recall:.0%} of {name}, and is right in "
+            f"{each.precision:.0%} of what it finds: these labels may differ by how their photos "
+            "were taken or stored.",
+        )
