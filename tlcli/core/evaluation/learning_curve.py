@@ -23,6 +23,8 @@ import numpy.typing as npt
 from tlcli.arrays import Doubles, Floats, Indices
 from tlcli.backbone import FeatureBlock
 from tlcli.core.evaluation.metrics import Z95, Proportion
+from tlcli.core.final_layer.centred_vectors import BlockLimits
+from tlcli.core.final_layer.discriminant.sums import Covariance, LabelSums
 from tlcli.core.final_layer.positive_definite import row_parts
 from tlcli.core.final_layer.samples import Samples, inner_folds
 from tlcli.core.final_layer.sampling import philox
@@ -38,8 +40,9 @@ _STREAM = 6
 # Vectors are turned to so many axes, found on so many of them: more changed no prediction.
 _AXES = 256
 _ROWS_FOR_AXES = 256
-# Relative to the whole variance within the labels: what a shrinkage of 0.7 adds to 1,280 values.
-_RIDGE = 1 / 550
+# Of D values the shrinkage is D / (D + this), 0.7 of 1,280: the same is added to each variance,
+# however many axes there are.
+_SHRINKING = 550
 # Of a power law, two points show nothing of how well it fits.
 _FEWEST_POINTS = 3
 _MOST_REPEATS = 8
@@ -182,9 +185,9 @@ def measure_learning_curve(
         for turn in range(FOLDS):
             rows = np.flatnonzero(fold_of == turn if kept_out is None else kept_out)
             for number, found in enumerate(_growing(sums, turn, kept_out is None)):
-                guesses = found.fit_and_label(vectors[rows])
+                guesses = _fit_and_label(found, vectors[rows])
                 wrong[rows, number] += guesses != samples.labels[rows]
-                images[number] += found.count
+                images[number] += found.counts.sum()
     images /= repeats * FOLDS
     wrong /= repeats * (1 if kept_out is None else FOLDS)
     return _curve(images, wrong[tested], label_count)
@@ -267,6 +270,8 @@ def _on_main_axes(vectors: Floats) -> Floats:
     largest = np.argsort(-values)[:_AXES]
     # Of as many rows as axes, the last variance is rounding.
     largest = largest[values[largest] > 1e-6 * values.max()]
+    if not len(largest):  # all vectors are the same
+        return np.zeros((count, 1), np.float32)
     axes = some.T @ (turned[:, largest] / np.sqrt(values[largest])).astype(np.float32)
     found = np.empty((count, axes.shape[1]), np.float32)
 
@@ -277,60 +282,35 @@ def _on_main_axes(vectors: Floats) -> Floats:
     return found
 
 
-@dataclass(frozen=True)
-class _Sums:
-    """Sums over images: how many of each label [L], their vectors [L, D], and products [D, D].
-
-    In float32, which takes half the time and is exact enough beside a ridge of `_RIDGE`.
-    """
-
-    counts: Doubles
-    sums: Floats
-    products: Floats
-
-    @property
-    def count(self) -> float:
-        return float(self.counts.sum())
-
-    def plus(self, other: _Sums) -> _Sums:
-        return _Sums(
-            self.counts + other.counts, self.sums + other.sums, self.products + other.products
-        )
-
-    def fit_and_label(self, vectors: Floats) -> Indices:
-        """Return the labels that a discriminant analysis of these sums gives to vectors, [N]."""
-        present = np.flatnonzero(self.counts > 0.5)
-        counts, sums = self.counts[present], self.sums[present]
-        means = (sums / counts[:, None]).astype(np.float32)
-        within = self.products - sums.T @ means
-        size = len(within)
-        ridge = max(float(np.trace(within)), 1e-6 * float(np.trace(self.products)), 1e-30) * _RIDGE
-        within[np.diag_indices(size)] += ridge
-        weights = np.linalg.solve(within, means.T) * np.float32(self.count)
-        lengths = np.einsum("ld,dl->l", means, weights)
-        scores = vectors @ weights + (np.log(counts / self.count) - lengths / 2)
-        labels: Indices = present[scores.argmax(axis=1)]
-        return labels
+def _fit_and_label(sums: LabelSums, vectors: Floats) -> Indices:
+    """Return the labels that a discriminant analysis of sums gives to vectors, [N]."""
+    present, own = sums.of_present()
+    size = vectors.shape[1]
+    weights, at_origin = Covariance(own).solve(size / (size + _SHRINKING), exact=False)
+    scores = vectors @ weights.astype(np.float32) + at_origin.astype(np.float32)
+    labels: Indices = present[scores.argmax(axis=1)]
+    return labels
 
 
 def _sums_of_parts(
     samples: Samples, label_count: int, fold_of: Indices, part_of: Indices
-) -> list[list[_Sums]]:
+) -> list[list[LabelSums]]:
     """Return the sums by part and by fold; the last fold of a part has what is never tested."""
-    found = []
-    for part in range(PARTS):
-        row = []
-        for fold in (*range(FOLDS), -1):
-            rows = np.flatnonzero((part_of == part) & (fold_of == fold))
-            vectors, labels = samples.vectors[rows], samples.labels[rows]
-            is_label = (labels == np.arange(label_count)[:, None]).astype(np.float32)
-            counts = is_label.sum(axis=1, dtype=np.float64)
-            row.append(_Sums(counts, is_label @ vectors, vectors.T @ vectors))
-        found.append(row)
-    return found
+    origin, blocks = np.zeros(samples.size), BlockLimits()
+    return [
+        [
+            LabelSums.of(
+                samples.subset((part_of == part) & (fold_of == fold)), origin, label_count, blocks
+            )
+            for fold in (*range(FOLDS), -1)
+        ]
+        for part in range(PARTS)
+    ]
 
 
-def _growing(sums: Sequence[Sequence[_Sums]], turn: int, holds_out: bool) -> Iterator[_Sums]:
+def _growing(
+    sums: Sequence[Sequence[LabelSums]], turn: int, holds_out: bool
+) -> Iterator[LabelSums]:
     """Yield the sums of one part, of two ..., from another first part in each turn.
 
     Args:
@@ -338,7 +318,7 @@ def _growing(sums: Sequence[Sequence[_Sums]], turn: int, holds_out: bool) -> Ite
         turn: its number, which is that of the fold that is held out.
         holds_out: leave that fold out; otherwise all folds are summed.
     """
-    together: _Sums | None = None
+    together: LabelSums | None = None
     for number in range(PARTS):
         folds = sums[(number + turn) % PARTS]
         for fold, each in enumerate(folds):

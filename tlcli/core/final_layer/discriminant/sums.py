@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tlcli.arrays import Doubles
+from tlcli.arrays import Doubles, Indices
 from tlcli.core.final_layer.centred_vectors import BlockLimits, row_blocks
 from tlcli.core.final_layer.positive_definite import solution
 from tlcli.core.final_layer.samples import Samples
@@ -40,6 +40,17 @@ class LabelSums(NamedTuple):
             own, starts = np.unique(samples.labels[part][order], return_index=True)
             sums[own] += np.add.reduceat(block[order], starts, dtype=np.float64)
         return cls(counts, sums, products)
+
+    def plus(self, other: LabelSums) -> LabelSums:
+        """Return the sums over the rows of both."""
+        return LabelSums(
+            self.counts + other.counts, self.sums + other.sums, self.products + other.products
+        )
+
+    def of_present(self) -> tuple[Indices, LabelSums]:
+        """Return the labels that have rows, and the sums of those alone, in memory of their own."""
+        present = np.flatnonzero(self.counts > 0.5)
+        return present, LabelSums(self.counts[present], self.sums[present], self.products.copy())
 
     def without(self, other: LabelSums) -> LabelSums:
         """Return the sums over the rows that ``other`` lacks."""
