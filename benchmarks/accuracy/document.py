@@ -90,8 +90,8 @@ class Report:
             for place in self._places
             if (*place, name) in self._found and is_worse(self._found[(*place, name)])
         ]
-        where = "; ".join(worse) or "in no row"
-        return f"{text}; worse by more than half a point beyond twice the standard error: {where}."
+        where = f"in {'; '.join(worse)}" if worse else "in no row"
+        return f"{text}; worse by more than half a point beyond twice the standard error {where}."
 
     def _times(self) -> str:
         rows = []

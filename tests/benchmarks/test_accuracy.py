@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from benchmarks.accuracy.comparison import Difference, Outcome, difference, is_worse, joined
+from benchmarks.accuracy.document import Report, write_tables
 from benchmarks.accuracy.draws import draws
+from benchmarks.accuracy.results import Results
 
 LABELS = np.repeat([0, 1], 10)
 GROUPS = [str(row) for row in range(20)]
@@ -61,3 +65,33 @@ def test_divisions_are_joined_and_compared_seed_by_seed() -> None:
 @pytest.mark.parametrize(("points", "error", "worse"), [(-3, 1, True), (-3, 1.3, False)])
 def test_worse_only_beyond_twice_the_error(points: float, error: float, worse: bool) -> None:
     assert is_worse(Difference(points, error)) is worse
+
+
+def test_a_later_run_goes_on_from_what_was_kept(tmp_path: Path) -> None:
+    key = ("food", None, "original")
+    for seed in (0, 2):  # the second is missing, and the third waits for it
+        Results(tmp_path / "kept").add(key, seed, outcome([1, 0]))
+    results = Results(tmp_path / "kept")
+    assert (key, 2) in results
+    assert (key, 1) not in results
+    assert results.outcomes()[key].right.shape == (1, 2)
+
+
+def test_the_tables_are_written_into_the_document(tmp_path: Path) -> None:
+    pytest.importorskip("sklearn")
+    outcomes = {
+        ("plates, MobileNet v1", 5, "original"): outcome([1, 0, 0, 0]),
+        ("food", None, "original"): outcome([1, 0, 1, 0]),
+        ("food", None, "standard"): outcome([1, 1, 1, 0]),
+    }
+    page = tmp_path / "page.md"
+    page.write_text("before\n<!-- presets:begin -->\nearlier table\n<!-- presets:end -->\nafter\n")
+    write_tables(page, str(Report(outcomes, ["original", "standard", "best"])))
+    text = page.read_text()
+    assert "| food | all | 50.0 | +25.0 (50.0) |" in text
+    assert "| plates, MobileNet v1 | 5 | 25.0 |  |" in text
+    assert "| **mean of the photos** | all | 50.0 | +25.0 (50.0) |" in text
+    assert "`best`" not in text
+    assert text.startswith("before\n")
+    assert text.endswith("after\n")
+    assert "earlier table" not in text

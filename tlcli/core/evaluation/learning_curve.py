@@ -14,6 +14,7 @@ alone.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -295,17 +296,18 @@ def _fit_and_label(sums: LabelSums, vectors: Floats) -> Indices:
 def _sums_of_parts(
     samples: Samples, label_count: int, fold_of: Indices, part_of: Indices
 ) -> list[list[LabelSums]]:
-    """Return the sums by part and by fold; the last fold of a part has what is never tested."""
+    """Return the sums by part and by fold; the last of a part are of all its images."""
     origin, blocks = np.zeros(samples.size), BlockLimits()
-    return [
-        [
+    found = []
+    for part in range(PARTS):
+        row = [
             LabelSums.of(
                 samples.subset((part_of == part) & (fold_of == fold)), origin, label_count, blocks
             )
             for fold in (*range(FOLDS), -1)
         ]
-        for part in range(PARTS)
-    ]
+        found.append([*row[:FOLDS], functools.reduce(LabelSums.plus, row)])
+    return found
 
 
 def _growing(
@@ -314,15 +316,14 @@ def _growing(
     """Yield the sums of one part, of two ..., from another first part in each turn.
 
     Args:
-        sums: by part and fold.
+        sums: by part and fold, those of all folds last.
         turn: its number, which is that of the fold that is held out.
         holds_out: leave that fold out; otherwise all folds are summed.
     """
     together: LabelSums | None = None
     for number in range(PARTS):
-        folds = sums[(number + turn) % PARTS]
-        for fold, each in enumerate(folds):
-            if not (holds_out and fold == turn):
-                together = each if together is None else together.plus(each)
-        assert together is not None
+        *folds, own = sums[(number + turn) % PARTS]
+        if holds_out:
+            own = own.without(folds[turn])
+        together = own if together is None else together.plus(own)
         yield together
