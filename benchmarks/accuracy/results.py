@@ -1,4 +1,4 @@
-"""What was measured, kept in a file from which a later run goes on."""
+"""What was measured, kept in a file from which a later run resumes."""
 
 from __future__ import annotations
 
