@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchmarks.machines.entries import STEPS
 from benchmarks.machines.simulation import Costs, curve, planned_sizes, simulate, table
+from tests.support import ROOT
 
 FREE = Costs(*[0.0] * 13, image_bytes=0.0, worker_bandwidth=1.0, store_bandwidth=1.0)
 ONE_SECOND = replace(FREE, engine=0.75, decode=0.25)
@@ -94,3 +99,33 @@ def test_the_table_names_what_holds_a_run_up() -> None:
     assert first[5] == "computing |"
     assert second[:2] == ["| 20,000", "50"]
     assert second[5].startswith("last shards (")
+
+
+def command(*words: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.machines", *words],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout
+
+
+def test_the_command_simulates() -> None:
+    out = command("simulate", "--images", "5000", "20000", "--workers", "1", "10")
+    assert [line.split(" | ")[:2] for line in out.splitlines()[2:]] == [
+        ["| 5,000", "1"],
+        ["| 5,000", "10"],
+        ["| 20,000", "1"],
+        ["| 20,000", "10"],
+    ]
+
+
+@pytest.mark.slow
+def test_the_command_measures_every_step(tmp_path: Path) -> None:
+    out = command("entries", "--entries", "5000", "--width", "4", "--folder", str(tmp_path))
+    rows = out.splitlines()[2:]
+    assert len(rows) == len(STEPS)
+    assert all(" | 5,000 | " in row for row in rows)
+    assert list(tmp_path.iterdir()) == []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -94,6 +95,22 @@ def test_slurm_reads_the_options_of_the_array() -> None:
         "job-name", "array", "cpus-per-task", "mem", "time",
     ]  # fmt: skip
     assert subprocess.run(["bash", "-n", FOLDER / "slurm_array.sh"], check=True)
+
+
+def test_slurm_accepts_the_array() -> None:
+    """Where there is a Slurm: its own check of a batch script, which starts nothing."""
+    if shutil.which("sbatch") is None:
+        pytest.skip("Slurm is not installed")
+    if subprocess.run(["scontrol", "ping"], capture_output=True, check=False).returncode:
+        pytest.skip("no controller of Slurm answers")
+    done = subprocess.run(
+        ["sbatch", "--test-only", FOLDER / "slurm_array.sh"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "to start at" in done.stderr
 
 
 @pytest.mark.slow
