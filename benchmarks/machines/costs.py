@@ -6,11 +6,13 @@ it, 50 MB per second reach a worker, and the store gives 10 GB per second to all
 
 from __future__ import annotations
 
+import functools
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -103,13 +105,12 @@ def _of_a_worker(files: list[Path], work: Path) -> dict[str, float]:
 
 def computer_of(files: list[Path], folder: Path) -> Callable[[], Any]:
     """Return what computes a shard of some files with the default backbone."""
-    from tlcli.backbones.resolve import resolve
     from tlcli.core.data.image_list import ImageFile
     from tlcli.shards.computing import ShardComputer, Work
     from tlcli.shards.planning import plan
 
     root = str(files[0].parents[1].absolute())
-    backbone = _backbones.setdefault("", resolve("efficientnet_lite0"))
+    backbone = _backbone()
     found = [
         ImageFile(root, "flowers", f"{file.parent.name}/{file.name}", "flowers") for file in files
     ]
@@ -118,8 +119,13 @@ def computer_of(files: list[Path], folder: Path) -> Callable[[], Any]:
     return lambda: [computer(each) for each in works]
 
 
-# Its graph is loaded once.
-_backbones: dict[str, Any] = {}
+@functools.cache
+def _backbone() -> Any:
+    """Return the default backbone; its graph is loaded once, as in a worker."""
+    from tlcli.backbones.resolve import resolve
+
+    found = resolve("efficientnet_lite0")
+    return replace(found, load_graph=functools.cache(found.load_graph))
 
 
 def _submit() -> float:

@@ -7,10 +7,11 @@ workers together is divided by what each was doing, so that the parts add up to 
 
 from __future__ import annotations
 
+import functools
 import heapq
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
-from itertools import chain, cycle
+from itertools import cycle
 
 from benchmarks.machines.names import PER_LABEL, images
 
@@ -120,16 +121,19 @@ def planned_sizes(count: int, labels: int = 100) -> Iterator[int]:
 
     It plans the first ``labels`` folders; further ones repeat their shards.
     """
-    from tlcli.shards.planning import plan
-
-    known = min(count, labels * PER_LABEL)
-    sizes = [len(shard.images) for shard in plan(images(known), "", "{}")]
     left = count
-    for size in chain(sizes, cycle(sizes)):
-        if left <= 0:
-            return
+    for size in cycle(_sizes(min(count, labels * PER_LABEL))):
         yield min(size, left)
         left -= size
+        if left <= 0:
+            return
+
+
+@functools.cache
+def _sizes(count: int) -> list[int]:
+    from tlcli.shards.planning import plan
+
+    return [len(shard.images) for shard in plan(images(count), "", "{}")]
 
 
 def simulate(sizes: Iterable[int], workers: int, costs: Costs) -> Run:
