@@ -7,9 +7,11 @@
 ``entries`` prints what planning, listing, opening and merging take in one process; Linux only. The
 images do not exist, the listing is sent over HTTP by a server on loopback, and the vectors are
 random: 16 values each, unless --width says otherwise. ``costs`` measures the stages of a run here,
-on one core, and prints them as JSON: ``benchmarks/machines/costs.json`` is what it printed on two
-virtual cores. ``simulate`` prints the hours of runs with such costs (--costs FILE), and what holds
-each of them up.
+on one core, and prints them as JSON. ``simulate`` prints the hours of runs with such costs (--costs
+FILE), and what holds each of them up. Without a file the costs are those of
+``benchmarks/machines/costs.json``, measured on two busy cores; its ``read`` and ``fit`` come
+from a whole training on a million images by ``benchmarks/large_fit.py``, which takes longer than
+its parts.
 """
 
 from __future__ import annotations

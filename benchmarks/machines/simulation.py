@@ -116,7 +116,7 @@ class Run:
         return max(self.waits, key=lambda name: self.waits[name])
 
 
-def planned_sizes(count: int, labels: int = 100) -> Iterator[int]:
+def planned_sizes(count: int, labels: int = 20) -> Iterator[int]:
     """Yield the images of the shards of a run, by the real planner.
 
     It plans the first ``labels`` folders; further ones repeat their shards.
