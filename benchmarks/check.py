@@ -1,10 +1,14 @@
-"""Measure what ``tlcli check`` finds: flipped labels, beside confident learning by cleanlab.
+"""Measure what ``tlcli check`` finds: flipped labels, beside cleanlab, and near copies by kind.
 
     python -m benchmarks.check --data ../shared
 
 Prints Markdown tables. One label in twenty is flipped to another one at random, several times; the
 figure is the proportion of these that are in the first 7% of the list. cleanlab ranks the same
 held-out scores, made probabilities (pip install 'tlcli[bench]'); without it, its columns are empty.
+
+Then copies of some photos are made by each kind and added to all photos; the figures are the
+proportion of copies that are found with their photo, and the pairs that are found among the photos
+themselves.
 """
 
 from __future__ import annotations
@@ -15,17 +19,24 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+from PIL import Image, ImageEnhance, ImageOps
 
-from benchmarks.accuracy.data import Collection, load
+from benchmarks.accuracy.data import PHOTOS, Collection, load
 from benchmarks.accuracy.recipes import recipes
 from benchmarks.tables import table
 from tlcli.core.bottlenecks.cache import BottleneckStore
+from tlcli.core.bottlenecks.extraction import Request, compute
+from tlcli.core.data.image_folder import scan_folder
 from tlcli.core.final_layer.discriminant.temperature import best_temperature
+from tlcli.core.photos.facts import gather_facts
 from tlcli.core.photos.held_out_scores import fit_held_out
-from tlcli.core.photos.main_axes import on_main_axes
+from tlcli.core.photos.main_axes import directions, on_main_axes
+from tlcli.core.photos.near_copies import near_copies
+from tlcli.core.photos.neighbours import nearest
 from tlcli.core.photos.wrong_labels import PROBABLY_WRONG, suspicions
 
 SETS = ("flowers", "aerial", "food", "textures", "digits", "flowers, Inception-v3")
+COPIED = ("flowers", "aerial", "food", "textures")
 FLIPPED, LISTED = 0.05, 0.07
 CLEANLAB = {
     "cleanlab, self-confidence": {"method": "self_confidence"},
@@ -92,6 +103,62 @@ def measure(collection: Collection, store: BottleneckStore, seeds: int) -> list[
     return [collection.name, f"{len(turned):,}", *means]
 
 
+def copies(image: Image.Image, seed: int) -> dict[str, tuple[Image.Image, int]]:
+    """Return copies of a photo by kind, with the JPEG quality to store them in."""
+    width, height = image.size
+    draw = np.random.default_rng(seed)
+
+    def crop(whole: Image.Image, part: float) -> Image.Image:
+        left, top = (int(draw.uniform(0, 1 - part) * side) for side in (width, height))
+        return whole.crop((left, top, left + int(part * width), top + int(part * height)))
+
+    mirror = ImageOps.mirror(image)
+    return {
+        "half size": (image.resize((width // 2, height // 2)), 88),
+        "third": (image.resize((width // 3, height // 3)), 88),
+        "quality 30": (image, 30),
+        "brighter": (ImageEnhance.Brightness(image).enhance(1.3), 88),
+        "grey": (ImageOps.grayscale(image), 88),
+        "crop of 90%": (crop(image, 0.9), 88),
+        "crop of 80%": (crop(image, 0.8), 88),
+        "mirrored": (mirror, 88),
+        "mirrored crop of 90%": (crop(mirror, 0.9), 88),
+    }
+
+
+def measure_copies(name: str, data: Path, store: BottleneckStore, scratch: Path) -> dict[str, str]:
+    """Return the figures of a set by kind of copy, and its pairs among the photos themselves."""
+    files = [str(image.file) for image in scan_folder(data / PHOTOS[name]).images]
+    sample = np.unique(np.linspace(0, len(files) - 1, 40).astype(int)).tolist()
+    made: dict[str, list[str]] = {}
+    for row in sample:
+        with Image.open(files[row]) as opened:
+            image = ImageOps.exif_transpose(opened).convert("RGB")
+        for kind, (copy, quality) in copies(image, row).items():
+            path = scratch / f"{name} {kind} {row}.jpg"
+            copy.save(path, quality=quality)
+            made.setdefault(kind, []).append(str(path))
+    everything = [*files, *(path for paths in made.values() for path in paths)]
+    contents = [str(content) for content in store.contents(everything)]
+    backbone = recipes()["standard"].backbone()
+    rows = [Request(*row) for row in zip(everything, contents, strict=True)]
+    vectors = compute(backbone, rows, store).vectors
+    thumbnails = gather_facts(everything, contents, store).thumbnails()
+    figures, start = {}, len(files)
+    for kind, paths in {"": [], **made}.items():
+        chosen = [*range(len(files)), *range(start, start + len(paths))]
+        start += len(paths)
+        turned = directions(on_main_axes(vectors[chosen], backbone.blocks))
+        found = near_copies(thumbnails[chosen], turned, nearest(turned, 10))
+        pairs = {(each.first, each.second) for each in found}
+        if kind:
+            right = sum((row, len(files) + n) in pairs for n, row in enumerate(sample))
+            figures[kind] = f"{right / len(sample):.0%}"
+        else:
+            figures["pairs among the photos"] = str(len(pairs))
+    return figures
+
+
 def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -108,7 +175,15 @@ def main() -> None:
         for name in options.sets:
             collection = load(name, options.data, store, Path(scratch))
             rows.append(measure(collection, store, options.seeds))
-    print(table(headings, rows))
+        print(table(headings, rows))
+        found = {
+            name: measure_copies(name, options.data, store, Path(scratch))
+            for name in COPIED
+            if name in options.sets
+        }
+        kinds = next(iter(found.values()), {})
+        lines = [[kind, *(each[kind] for each in found.values())] for kind in kinds]
+        print("\n" + table(["copies found", *found], lines))
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ from retrain.outputs import (
     intermediate_writer,
     write_classifier,
 )
+from retrain.photos import findings_for_report
 from retrain.presets.auto_module import AUTO, check_auto, choose_module
 from retrain.presets.choice import choose
 from retrain.presets.costs import Timing, Usage, usage, why_frozen
@@ -254,11 +255,14 @@ def _retrain(
         )
         if chosen.report_path is not None:
             watcher.begin("report", shown(chosen.report_path))
+            with clock.stage("photos"):
+                found = findings_for_report(frozen, chosen, watcher)
             with clock.stage("report"):
                 outputs["report"] = chosen.report_path
                 staged = files.stage(chosen.report_path)
-                page = write_report(staged, result, run)
-                result = replace(result, report=page)
+                page = write_report(staged, result, run, found)
+                counts = None if found is None else found.counts()
+                result = replace(result, report=page, your_photos=counts)
             watcher.end(shown(chosen.report_path))
         else:
             outdated = earlier_report(chosen.output_graph)

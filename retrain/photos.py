@@ -7,6 +7,26 @@ from retrain.inputs import Inputs
 from tlcli.core.photos.checking import Photos, find
 from tlcli.core.photos.findings import Findings
 from tlcli.progress import Progress
+from tlcli.storage.locations import is_url
+
+MOST_FOR_A_REPORT = 10_000
+"""Images up to which a report has the findings; `tlcli check` takes more, and its time."""
+
+
+def findings_for_report(
+    inputs: Inputs, options: RetrainOptions, progress: Progress | None = None
+) -> Findings | None:
+    """Return what a report says about the photos of a run; None where that would take long.
+
+    That is with very many images, under ``--preset fast``, and where the images would have to be
+    fetched once more.
+    """
+    files = [image.file for image in inputs.images if image.file is not None]
+    if len(inputs.images) > MOST_FOR_A_REPORT or options.preset == "fast":
+        return None
+    if not files or any(map(is_url, files)):
+        return None
+    return check_photos(inputs, options, progress)
 
 
 def check_photos(

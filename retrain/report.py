@@ -7,6 +7,7 @@ import platform
 import shlex
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ from tlcli.core.evaluation.label_averages import label_averages
 from tlcli.core.evaluation.thresholds import THRESHOLDS, threshold_figures
 from tlcli.core.export.model_card import recorded_versions
 from tlcli.core.final_layer.sgd import StepStatistics
+from tlcli.core.photos.findings import Findings
 from tlcli.progress import Progress
 from tlcli.report.advice import CERTAIN, Facts, advise
 from tlcli.report.collect import (
@@ -44,6 +46,7 @@ from tlcli.report.data import (
     TestImage,
 )
 from tlcli.report.page import render
+from tlcli.report.your_photos import your_photos
 from tlcli.storage.locations import name_of
 from tlcli.system.atomic_files import write_text
 
@@ -52,6 +55,8 @@ if TYPE_CHECKING:
 
 # A confusion picture has at least three pixels per label; of 10,000 labels it would take gigabytes.
 PICTURE_LABELS = 1000
+# Findings of each kind that have pictures, and pictures beside each; `tlcli check` shows more.
+_FINDINGS_SHOWN, _NEAREST_SHOWN = 8, 2
 # Every hundredth, for the curve; the table shows those of the core.
 _THRESHOLDS = sorted({*THRESHOLDS, *(hundredth / 100 for hundredth in range(100))})
 
@@ -94,13 +99,24 @@ def _fewest_distinct(inputs: Inputs) -> int:
     return min(map(len, different))
 
 
-def write_report(path: Path, result: RetrainResult, run: Run) -> dict[str, Any]:
+def write_report(
+    path: Path, result: RetrainResult, run: Run, found: Findings | None
+) -> dict[str, Any]:
     """Write the report page and return its content as JSON types.
+
+    Args:
+        path: to write to.
+        result: of the run.
+        run: with all that the result leaves out.
+        found: what a check found in the photos; None: nothing was checked.
 
     Raises:
         OutputError: it cannot be written.
     """
     data = _data(result, run)
+    if found is not None:
+        shown = your_photos(found, run.options.report_path, _FINDINGS_SHOWN, _NEAREST_SHOWN)
+        data = replace(data, your_photos=shown)
     write_text(path, render(data))
     return data.to_dict()
 

@@ -70,6 +70,7 @@ class RetrainResult(AveragesByName):
         report: the content of the report page as JSON types, None without a page.
         example: an image to try the graph on, a test image where there is one.
         advice: what to do next, the most useful first, at most five.
+        your_photos: number of findings about the photos by kind, None where none were looked for.
         usage: the preset that the run followed, and what the next one would take.
         fine_tuned: "kept", the validation cross entropy "before" and "after", and how the network
             was trained, where a fine-tuning was asked for.
@@ -106,6 +107,7 @@ class RetrainResult(AveragesByName):
     report: dict[str, Any] | None = None
     example: str | None = None
     advice: tuple[Advice, ...] = ()
+    your_photos: dict[str, int] | None = None
     usage: Usage = field(default=Usage("original"))
     fine_tuned: dict[str, Any] | None = None
     fine_tuning: str = ""
@@ -169,6 +171,8 @@ class RetrainResult(AveragesByName):
                 "seconds": None if seconds is None else round(seconds, 1),
             }
         found["advice"] = [vars(each) for each in self.advice]
+        if self.your_photos is not None:
+            found["your_photos"] = self.your_photos
         if self.cross_validation is not None:
             found["cross_validation"] = vars(self.cross_validation)
         if self.module_comparison is not None:

@@ -30,6 +30,7 @@ from tlcli.report.data import (
     SkippedFile,
     TestImage,
 )
+from tlcli.report.your_photos import your_photos
 
 FORECAST = Forecast(
     points=((80, 0.82), (160, 0.85), (240, 0.87), (320, 0.875), (400, 0.88)),
@@ -83,6 +84,7 @@ def usual(**changes: Any) -> ReportData:
             Advice("skipped", "1 file was skipped: replace it."),
         ],
         copies=1,
+        your_photos=your_photos(findings(), None, 2, 1),
         training_curve=Curve([0, 10], [0.5, 0.9], [0.7, 0.2]),
         validation_curve=Curve([0, 10], [0.5, 0.8], [0.7, 0.4]),
         misclassified=[image],

@@ -14,7 +14,7 @@ import pytest
 
 from tests.report import samples
 from tests.report.test_browser import browser, run
-from tlcli.report import your_photos
+from tlcli.report import check_page
 from tlcli.report.page import render
 
 __all__ = ["browser"]
@@ -103,7 +103,7 @@ def test_axe_finds_nothing(
 
 @pytest.mark.slow
 def test_axe_finds_nothing_on_the_page_of_a_check(browser: str, axe: str, tmp_path: Path) -> None:
-    page = your_photos.render(samples.findings(), "photos", "tlcli check --image_dir photos", None)
+    page = check_page.render(samples.findings(), "photos", "tlcli check --image_dir photos", None)
     views = [("light", 360), ("light", 1280), ("dark", 800)]
     for key, (passed, violations) in findings(browser, axe, tmp_path, page, views).items():
         assert violations == [], key

@@ -10,7 +10,8 @@ from PIL import Image
 from tests.report import samples
 from tests.report.pages import Page
 from tlcli.core.photos.findings import Findings
-from tlcli.report.your_photos import render, your_photos
+from tlcli.report.check_page import render
+from tlcli.report.your_photos import your_photos
 
 
 def test_every_kind_is_on_the_page_and_names_are_text() -> None:

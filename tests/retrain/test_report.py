@@ -55,6 +55,10 @@ def test_the_report_agrees_with_the_result(trained: Trained, shown: dict[str, An
     assert shown["cache"] == result["cache"]
     assert shown["outputs"] == result["outputs"]
     assert shown["misclassified_count"] == len(result["misclassified"])
+    assert shown["your_photos"]["counts"] == result["your_photos"]
+    # The unreadable file of the fixture, and two labels of fewer than 30 photos.
+    assert result["your_photos"]["unreadable"] == 1
+    assert result["your_photos"]["notes"] == 2
     for stage, seconds in shown["seconds"].items():
         assert result["seconds"][stage] == pytest.approx(seconds, abs=1e-3)
     for key, value in result["backbone"].items():

@@ -124,7 +124,7 @@ def command(
         found = check(given, stages)
         keep_limit()
     if output_format == "html":
-        from tlcli.report.your_photos import render
+        from tlcli.report.check_page import render
 
         name = name_of(source if is_url(source) else source.resolve())
         text = render(found, name, command_line(context), output)

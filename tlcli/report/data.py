@@ -10,6 +10,7 @@ from tlcli.core.evaluation.confusion import ConfusionMatrix
 from tlcli.core.evaluation.label_averages import LabelAverages
 from tlcli.core.evaluation.learning_curve import Forecast
 from tlcli.core.evaluation.thresholds import ThresholdFigures
+from tlcli.report.your_photos import YourPhotos
 
 Interval = tuple[float, float]
 """Low and high end of a 95% interval, both in [0, 1]."""
@@ -243,6 +244,7 @@ class ReportData:
         preset: sentences on the preset of the run and what the next one would take.
         fine_tuning: a sentence on what a fine-tuning of the network gave, "" without one.
         copies: number of images that are copies of another one with the same label.
+        your_photos: what a check found in the photos, or None where it was not run.
         given_split: a sentence on a split that folders or a manifest give, or None.
         settings: every option with its value.
         seconds: stage to seconds, in order.
@@ -287,6 +289,7 @@ class ReportData:
     fine_tuning: str = ""
     copies: int = 0
     given_split: str | None = None
+    your_photos: YourPhotos | None = None
     skipped: list[SkippedFile] = field(default_factory=list)
     duplicates: list[Duplicate] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)

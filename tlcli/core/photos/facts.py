@@ -170,10 +170,10 @@ def _facts(source: Source) -> Array:
         upright.thumbnail((_SIDE, _SIDE), Image.Resampling.BOX)
         grey = upright.convert("L")
         values = np.asarray(grey, np.float32)
-        red, green, blue = np.asarray(upright, np.float32).mean(axis=(0, 1))
+        mean = np.asarray(upright.resize((1, 1), Image.Resampling.BOX), np.float32)[0, 0]
         small = np.asarray(grey.resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX))
     camera_number = zlib.crc32(camera.encode("utf-8", "replace")) % (1 << 24) if camera else 0
-    numbers = [width, height, red, green, blue, values.std(), _sharpness(values)]
+    numbers = [width, height, *mean, values.std(), _sharpness(values)]
     pixels = np.zeros(3 * _PIXELS, np.int64)
     pixels[: THUMBNAIL**2] = small.reshape(-1)
     packed = pixels.reshape(-1, 3) @ np.array([1, 1 << 8, 1 << 16])

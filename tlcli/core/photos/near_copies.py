@@ -85,6 +85,17 @@ def _normalised(rows: Floats) -> Floats:
     return result
 
 
+def _lengths(rows: Floats) -> Floats:
+    """Return the lengths of rows without their means, [N, 1]; infinite for those without contrast.
+
+    Templates sum to zero, so that the means of rows need not be subtracted.
+    """
+    squares = np.einsum("nd,nd->n", rows, rows) - rows.sum(axis=1) ** 2 / rows.shape[1]
+    flat = squares < _LEAST_DEVIATION**2 * rows.shape[1]
+    result: Floats = np.where(flat, np.float32(np.inf), np.sqrt(np.maximum(squares, 1)))
+    return result[:, np.newaxis]
+
+
 def _whole(thumbnails: Array, directions: Floats) -> Iterator[Copy]:
     coarse, fine = (thumbnail_rows(thumbnails, side) for side in (_COARSE, _SIDE))
     step = max(1, _PRODUCTS // max(1, len(coarse)))
@@ -127,7 +138,7 @@ class _Matcher:
     def __init__(self) -> None:
         self._half = _resampling(0, THUMBNAIL, _SIDE)
         self._templates = {
-            scale: _resampling(0, THUMBNAIL, round(scale * _SIDE)) for scale in (1.0, *_SCALES)
+            scale: _resampling(0, _SIDE, round(scale * _SIDE), _SIDE) for scale in (1.0, *_SCALES)
         }
 
     def match(self, whole: Array, others: Array) -> list[tuple[float, bool, float]]:
@@ -138,8 +149,9 @@ class _Matcher:
             others: uint8 [K, 64, 64].
         """
         picture = whole.astype(np.float32)
-        small = self._half @ picture @ self._half.T
-        straight = others.astype(np.float32)
+        # Around zero, so that sums of squares keep their digits.
+        small = self._half @ (picture - picture.mean()) @ self._half.T
+        straight = self._half @ others.astype(np.float32) @ self._half.T
         both = np.concatenate([straight, straight[:, :, ::-1]])
         best = np.full(len(both), -1.0)
         places: list[tuple[float, int, int]] = [(1.0, 0, 0)] * len(both)
@@ -147,9 +159,11 @@ class _Matcher:
             side = len(resampling)
             windows = np.lib.stride_tricks.sliding_window_view(small, (side, side))
             positions = windows.shape[1]
-            rows = _normalised(windows.reshape(-1, side * side))
-            templates = _normalised((resampling @ both @ resampling.T).reshape(len(both), -1))
-            correlations = rows @ templates.T
+            rows = windows.reshape(-1, side * side)
+            resized = resampling @ straight @ resampling.T
+            mirrored_too = np.concatenate([resized, resized[:, :, ::-1]])
+            templates = _normalised(mirrored_too.reshape(len(both), -1))
+            correlations = (rows @ templates.T) / _lengths(rows)
             where = correlations.argmax(axis=0)
             for number, position in enumerate(where.tolist()):
                 if correlations[position, number] > best[number]:
@@ -167,9 +181,9 @@ class _Matcher:
         return found
 
     def _refined(self, picture: Floats, other: Floats, place: tuple[float, int, int]) -> float:
-        """Return the best correlation near a coarse place."""
+        """Return the best correlation of a picture with another one [32, 32] near a place."""
         scale, top, left = place
-        target = _normalised((self._half @ other @ self._half.T).reshape(-1))
+        target = _normalised(other.reshape(-1))
         step, best = THUMBNAIL / _SIDE, 0.0
         size, centre = scale, (step * top, step * left)
         for scalings, shifts in _REFINEMENTS:
@@ -190,18 +204,19 @@ class _Matcher:
         return best
 
 
-def _resampling(start: float, length: float, side: int) -> Floats:
-    """Return what takes pixels to means over ``side`` equal parts of a range, [side, 64].
+def _resampling(start: float, length: float, side: int, pixels: int = THUMBNAIL) -> Floats:
+    """Return what takes pixels to means over ``side`` equal parts of a range, [side, pixels].
 
     Args:
         start: of the range, in pixels; what lies outside of the picture counts as its edge.
         length: of the range, in pixels.
         side: number of parts.
+        pixels: of the picture.
     """
-    edges = np.clip(start + length * np.arange(side + 1) / side, 0, THUMBNAIL)
-    pixels = np.arange(THUMBNAIL)
-    low = np.maximum(edges[:-1, np.newaxis], pixels)
-    high = np.minimum(edges[1:, np.newaxis], pixels + 1)
+    edges = np.clip(start + length * np.arange(side + 1) / side, 0, pixels)
+    numbers = np.arange(pixels)
+    low = np.maximum(edges[:-1, np.newaxis], numbers)
+    high = np.minimum(edges[1:, np.newaxis], numbers + 1)
     weights = np.maximum(high - low, 0.0) + 1e-9
     result: Floats = (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
     return result
