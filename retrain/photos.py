@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import logging
+
 from retrain.arguments.options import RetrainOptions
 from retrain.inputs import Inputs
 from tlcli.core.photos.checking import Photos, find
 from tlcli.core.photos.findings import Findings
+from tlcli.errors import TlcliError
 from tlcli.progress import Progress
 from tlcli.storage.locations import is_url
+
+logger = logging.getLogger("tlcli")
 
 MOST_FOR_A_REPORT = 10_000
 """Images up to which a report has the findings; `tlcli check` takes more, and its time."""
@@ -26,7 +31,12 @@ def findings_for_report(
         return None
     if not files or any(map(is_url, files)):
         return None
-    return check_photos(inputs, options, progress)
+    try:
+        return check_photos(inputs, options, progress)
+    except TlcliError as error:
+        # The graph must not be lost for it.
+        logger.warning("The photos were not checked: %s", error)
+        return None
 
 
 def check_photos(

@@ -98,6 +98,19 @@ def test_what_was_found_is_listed_and_moved(mixed: Path, trained: Trained, tmp_p
     assert len((tmp_path / "found" / "moved.jsonl").read_text().splitlines()) == len(listed)
 
 
+@pytest.mark.slow
+def test_files_are_moved_neither_into_the_photos_nor_out_of_an_archive(tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos.zip").write_bytes(b"")
+    for source, target, message in (
+        ("photos", "photos/doubtful", "would become a label"),
+        ("photos.zip", "doubtful", "is an archive"),
+    ):
+        run = tlcli("check", "--image_dir", source, "--move_to", target, cwd=tmp_path)
+        assert run.code == 2
+        assert message in run.err
+
+
 def test_images_are_required() -> None:
     run = tlcli("check")
     assert run.code == 2

@@ -104,6 +104,8 @@ def command(
     source = options["image_dir"] or options["manifest"]
     if move_to is not None and (is_url(move_to) or (source is not None and is_url(source))):
         raise click.UsageError("--move_to moves files on this machine, not in buckets")
+    if move_to is not None and options["image_dir"] is not None:
+        _check_target(move_to, options["image_dir"])
     set_up_logging(logging_verbosity, quiet)
     if options["module"]:
         options["module"] = from_home(options["module"])
@@ -152,6 +154,19 @@ def command(
         )
         return BELOW_MINIMUM
     return 0
+
+
+def _check_target(move_to: Path, image_dir: Path) -> None:
+    """Refuse to move files of an archive, or into a folder that would become a label."""
+    if image_dir.is_file():
+        raise click.UsageError(
+            f"--move_to moves files of a folder, and {image_dir} is an archive; unpack it first"
+        )
+    if move_to.resolve().is_relative_to(image_dir.resolve()):
+        raise click.UsageError(
+            f"--move_to {move_to} lies in {image_dir}, where it would become a label; name a "
+            "folder outside of it"
+        )
 
 
 command.params[:0] = [
