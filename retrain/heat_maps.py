@@ -59,7 +59,7 @@ def heat_maps(
 
     job = _Job(inputs, backbone, layer, shown)
     try:
-        with BottleneckStore(options.bottleneck_dir) as store:
+        with BottleneckStore(options.bottleneck_dir, ()) as store:
             return _maps(job, store)
     except NoActivationMapError as error:
         return HeatMaps(missing=f"No heat maps of this backbone: {error}.")

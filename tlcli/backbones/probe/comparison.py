@@ -100,7 +100,7 @@ def compare_modules(
     chosen = [
         image for image in draw(images, settings.seed, settings.images) if image.file is not None
     ]
-    with BottleneckStore(settings.bottleneck_dir) as store:
+    with BottleneckStore(settings.bottleneck_dir, ()) as store:
         files = [image.file for image in chosen if image.file is not None]
         contents = store.contents(files, None)
         requests, targets, names, skipped = [], [], [], []
