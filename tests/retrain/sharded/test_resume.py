@@ -22,7 +22,8 @@ FAST = ("--how_many_training_steps", 50, "--no_report", "--format", "json")
 
 def parts_of(folder: Path) -> dict[str, tuple[int, bytes]]:
     """Return time and content of each part by its name."""
-    found = {path.name: path for path in folder.rglob("*.parquet") if path.name[0] != "."}
+    # What is being written is in a hidden folder.
+    found = {path.name: path for path in folder.glob("parts/*/*.parquet") if path.name[0] != "."}
     return {name: (path.stat().st_mtime_ns, path.read_bytes()) for name, path in found.items()}
 
 
