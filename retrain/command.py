@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 import logging
-import shlex
-import shutil
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from retrain.presets.choice import DEFAULT_PRESET, PRESETS
-from tlcli.commands.again import program
 from tlcli.commands.completion import complete_backbones
 from tlcli.commands.options import (
     ACCURACY,
@@ -27,22 +23,17 @@ from tlcli.commands.options import (
     log_options,
     whole,
 )
-from tlcli.commands.stages import link, shows_summary, watching
+from tlcli.commands.stages import shows_summary, watching
 from tlcli.core.fine_tuning.choices import FINE_TUNES
-from tlcli.errors import BELOW_MINIMUM
-from tlcli.storage.locations import shown
 from tlcli.terminal import (
     CONTEXT_SETTINGS,
     naming_what_is_kept,
-    say_below_minimum,
     set_up_logging,
 )
-from tlcli.text import harmless, wrapped
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from retrain.result import RetrainResult
 
 logger = logging.getLogger("tlcli")
 
@@ -324,40 +315,34 @@ def command(
         return _compute_share(given, output_format, quiet)
     from retrain.fitting import STEP_LINES
     from retrain.job import retrain
+    from retrain.printing import print_result
     from retrain.testing import RESULT_LINES
+    from retrain.tuning.fine_tuning import InterruptedRun
     from tlcli.cache.limit import keep_limit
     from tlcli.system.cache_folders import bottleneck_folder
 
     at_terminal = shows_summary(output_format)
     # The summary has the same figures.
     replaced = (STEP_LINES, RESULT_LINES) if at_terminal else (STEP_LINES,)
-    with watching(quiet, replaced) as stages:
-        cache, graph = options["bottleneck_dir"] or bottleneck_folder(), options["output_graph"]
-        before = _state(graph)
+    cache, graph = options["bottleneck_dir"] or bottleneck_folder(), options["output_graph"]
+    before = _state(graph)
+    try:
+        with watching(quiet, replaced) as stages:
 
-        def kept() -> str:
-            # Outputs that are being renamed are renamed to the end.
-            written = "No graph was" if _state(graph) == before else "The graph was"
-            return f"{stages.kept(cache, options['checkpoint_path'])} {written} written.".strip()
+            def kept() -> str:
+                # Outputs that are being renamed are renamed to the end.
+                written = "No graph was" if _state(graph) == before else "The graph was"
+                return (
+                    f"{stages.kept(cache, options['checkpoint_path'])} {written} written.".strip()
+                )
 
-        with naming_what_is_kept(kept):
-            result = retrain(progress=stages, **given)
-            keep_limit()
-    # An explicit request, so --quiet does not hide it.
-    if options["print_misclassified_test_images"] and not logger.isEnabledFor(logging.INFO):
-        from retrain.testing import misclassified_lines
-
-        for line in misclassified_lines(result.misclassified):
-            click.echo(harmless(line), err=True)
-    if output_format == "json":
-        click.echo(result.to_json())
-    else:
-        click.echo(summary(result) if at_terminal else result.to_text(program=program()))
-    if result.passed:
-        return 0
-    assert result.min_accuracy is not None
-    say_below_minimum("test accuracy", result.test_accuracy, result.min_accuracy)
-    return BELOW_MINIMUM
+            with naming_what_is_kept(kept):
+                result = retrain(progress=stages, **given)
+                keep_limit()
+    except InterruptedRun as stop:
+        print_result(stop.result, output_format, options["print_misclassified_test_images"])
+        raise
+    return print_result(result, output_format, options["print_misclassified_test_images"])
 
 
 def _compute_share(given: dict[str, Any], output_format: str, quiet: bool) -> int:
@@ -381,26 +366,3 @@ def _state(path: Path) -> tuple[int, int] | None:
     except OSError:
         return None
     return found.st_ino, found.st_mtime_ns
-
-
-def summary(result: RetrainResult) -> str:
-    """Return the summary for a terminal: the figures, the report's address, the next commands.
-
-    The accuracy comes last of the figures: what is above may be off the screen.
-    """
-    from retrain.result import next_command
-
-    accuracy, _, details = result.figures().partition("\n\n")
-    figures = f"{details}\n\n{accuracy}"
-    lines = ["", wrapped(figures, max(_NARROW, shutil.get_terminal_size().columns))]
-    report = result.outputs.get("report")
-    if report is not None:
-        lines += ["", f"Report: {link(report)}"]
-    following = next_command(result, program())
-    if following is not None:
-        lines += ["", f"Next:   {following}"]
-        # The page needs an extra.
-        if importlib.util.find_spec("uvicorn") is not None:
-            graph = shlex.quote(f"--graph={shown(result.outputs['graph'])}")
-            lines.append(f"        {program()} serve {graph}")
-    return "\n".join(lines)

@@ -39,7 +39,12 @@ from retrain.result import CrossValidationSummary, RetrainResult
 from retrain.sources import find_backbone, find_images, needs_backbone
 from retrain.testing import Run, Tests, evaluate_fit, label_figures, measure_forecast, results
 from retrain.tuning.cross_validation import cross_validate_tuned, expected_time
-from retrain.tuning.fine_tuning import FineTuning, check_fine_tuning, fine_tune_fit
+from retrain.tuning.fine_tuning import (
+    FineTuning,
+    InterruptedRun,
+    check_fine_tuning,
+    fine_tune_fit,
+)
 from tlcli.commands.other_names import meant
 from tlcli.core.data.splits import SPLITS
 from tlcli.core.evaluation.label_averages import label_averages
@@ -102,6 +107,8 @@ def retrain(
     Raises:
         UsageError: options that cannot work.
         TlcliError: anything else that stands in the way, in one sentence.
+        InterruptedRun: Ctrl-C during the fine-tuning; the classifier of the frozen network is
+            written, and the error contains the result.
     """
     named = {"tfhub_module": tfhub_module, "architecture": architecture}
     chosen, decided = options_of({"image_dir": image_dir, **named, **options})
@@ -272,7 +279,7 @@ def _retrain(
         files.commit(outputs["model_card"], dependent=[chosen.labels_path])
     if tuned.interrupted:
         logger.warning("Interrupted: the written graph has the frozen network")
-        raise KeyboardInterrupt
+        raise InterruptedRun(result)
     return result
 
 

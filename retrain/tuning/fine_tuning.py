@@ -21,10 +21,23 @@ from tlcli.progress import Watcher
 from tlcli.text import counted
 
 if TYPE_CHECKING:
+    from retrain.result import RetrainResult
     from tlcli.core.fine_tuning.fine_tune import FineTuneData
     from tlcli.core.fine_tuning.fine_tuned import FineTuned
 
 logger = logging.getLogger("tlcli")
+
+
+class InterruptedRun(KeyboardInterrupt):
+    """Ctrl-C ended the fine-tuning of a run, whose outputs contain the frozen network.
+
+    Args:
+        result: of the run.
+    """
+
+    def __init__(self, result: RetrainResult) -> None:
+        super().__init__()
+        self.result = result
 
 
 @dataclass(frozen=True)
