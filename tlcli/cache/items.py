@@ -19,6 +19,7 @@ VECTORS, MAPS, WEIGHTS, EXPORTED = (
     "exported backbones",
 )
 CONVERTED, TRIALS, IMAGES = "converted graphs", "trial runs", "unpacked archives"
+TUNED = "fine-tuned weights"
 PARTS = "parts of shards"
 
 
@@ -55,9 +56,13 @@ def items() -> Iterator[Item]:
     folder = cache_folders.bottleneck_folder()
     names = {each.fingerprint: each.name for each in stored_vectors(folder)}
     yield from bottleneck_items(folder)
-    for path in _entries(cache_folders.compiled_folder()):
-        name = names.get(str(stored_facts(path).get("fingerprint")), "")
-        yield _file_item(EXPORTED, name, path)
+    for kind, files in (
+        (EXPORTED, cache_folders.compiled_folder()),
+        (TUNED, cache_folders.tuned_folder()),
+    ):
+        for path in _entries(files):
+            name = names.get(str(stored_facts(path).get("fingerprint")), "")
+            yield _file_item(kind, name, path)
     for kind, own in ((CONVERTED, "converted"), (TRIALS, "trials"), (IMAGES, "archives")):
         for path in _entries(cache_folder() / own):
             yield _file_item(kind, "", path)

@@ -45,6 +45,11 @@ def compiled_folder() -> Path:
     return cache_folder() / "graphs"
 
 
+def tuned_folder() -> Path:
+    """Return the folder of fine-tunings in progress, and of the weights of finished ones."""
+    return cache_folder() / "fine_tuned"
+
+
 def trial_folder() -> Path:
     """Return the folder of what is known about models that were run on trial."""
     return cache_folder() / "trials"

@@ -77,7 +77,7 @@ def test_an_interrupted_training_goes_on_to_the_same_bytes(
 
     data = striped_photos(tmp_path, 60)
     whole = tuned(data)
-    # A save after every step, as the real pause is longer than this training.
+    # Saves as often as their share of the time allows; the real pause is longer than this training.
     monkeypatch.setattr(checkpoint, "SAVE_SECONDS", 0.0)
     seen: list[int] = []
 
@@ -90,7 +90,7 @@ def test_an_interrupted_training_goes_on_to_the_same_bytes(
         tuned(data, watched=Watched(interrupt), keep=True)
     seen.clear()
     again = tuned(data, watched=Watched(lambda stage, done, total: seen.append(done)), keep=True)
-    assert seen[0] == 6
+    assert 1 <= seen[0] <= 6
     assert same(again, whole)
     seen.clear()
     finished = tuned(data, watched=Watched(lambda stage, done, total: seen.append(done)), keep=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,10 +27,14 @@ from tlcli.core.fine_tuning.averaging import (
 from tlcli.core.fine_tuning.checkpoint import FineTuningCheckpoint, State, training_digest
 from tlcli.core.fine_tuning.fine_tune import check_trainable
 from tlcli.core.fine_tuning.pictures import Pictures
+from tlcli.core.fine_tuning.pointwise import as_matrix_products
 from tlcli.core.fine_tuning.trainable_network import averaged
 from tlcli.core.fine_tuning.trained_part import trained_part
 from tlcli.core.fine_tuning.training import Schedule
+from tlcli.core.fine_tuning.untrained_part import Maps, UntrainedPart
 from tlcli.errors import BackboneError, DataError
+from tlcli.graph.shapes import infer_shapes
+from tlcli.runtime.tensorflow import GraphEngine
 
 
 @pytest.mark.parametrize(
@@ -53,7 +58,8 @@ def test_where_no_border_lies_near_the_share_the_layers_beyond_it_are_trained() 
     assert found.weights == ("c2/weights", "c3/weights")
     assert found.biases == ("c2/biases", "c3/biases")
     assert found.boundary == ("c1/Relu",)
-    assert found.sizes == (8 * 8 * 6,)
+    assert found.shapes == ((8, 8, 6),)
+    assert found.size == 8 * 8 * 6
 
 
 def test_a_network_without_weights_cannot_be_trained() -> None:
@@ -184,13 +190,58 @@ def test_a_checkpoint_comes_back_and_one_of_another_training_does_not(tmp_path: 
     values = [np.float32([[1, 2]]), np.float32([3])]
     state = State(5, values, [*values, *values])
     digest = training_digest(["seed", 0], [values[0]])
-    FineTuningCheckpoint(digest, tmp_path).save(state)
-    found = FineTuningCheckpoint(digest, tmp_path).load(values)
+    FineTuningCheckpoint(digest, folder=tmp_path).save(state)
+    found = FineTuningCheckpoint(digest, folder=tmp_path).load(values)
     assert found is not None
     assert found.steps_done == 5
     assert [each.tolist() for each in found.moments] == [[[1, 2]], [3], [[1, 2]], [3]]
+    done = State(8, values, [])
+    FineTuningCheckpoint(digest, folder=tmp_path).save(done)
+    finished = FineTuningCheckpoint(digest, folder=tmp_path).load(values)
+    assert finished is not None
+    assert (finished.steps_done, finished.moments) == (8, [])
+    assert [each.tolist() for each in finished.values] == [[[1, 2]], [3]]
     other = training_digest(["seed", 1], [values[0]])
-    assert FineTuningCheckpoint(other, tmp_path).load(values) is None
+    assert FineTuningCheckpoint(other, folder=tmp_path).load(values) is None
     for file in tmp_path.iterdir():
         file.write_bytes(file.read_bytes()[:-1])
-    assert FineTuningCheckpoint(digest, tmp_path).load(values) is None
+    assert FineTuningCheckpoint(digest, folder=tmp_path).load(values) is None
+
+
+@pytest.mark.slow
+def test_maps_at_the_border_are_those_of_the_network_and_computed_once(tmp_path: Path) -> None:
+    data, graph = striped_photos(tmp_path, 6), small_graph()
+    part = trained_part(graph, SIDE, SIDE, "head_blocks")
+    with (
+        Pictures(data.photos, (SIDE, SIDE), seed=1) as pictures,
+        UntrainedPart(graph, part, (SIDE, SIDE), 6) as untrained,
+        GraphEngine(graph.graph, "Placeholder", "c1/Relu") as engine,
+    ):
+        maps = Maps(untrained, pictures)
+        rows = np.array([4, 1, 4])
+        (found,) = maps.of(rows, [0, 0, 2])
+        plain, view = pictures.plain(rows[:2]), pictures.view(rows[2:], 2)
+        np.testing.assert_allclose(found[:2], engine.run(plain), atol=1e-5)
+        np.testing.assert_allclose(found[2:], engine.run(view), atol=1e-5)
+        assert maps.views_that_fit == 6
+        few = Maps(untrained, pictures, largest=2 * 6 * part.size * 4)
+        assert few.views_that_fit == 2
+        # The files are not needed again.
+        for photo in data.photos:
+            Path(photo.path).unlink()
+        assert (maps.of(rows, [0, 0, 2])[0] == found).all()
+        assert (maps.plain(rows[:1])[0] == found[:1]).all()
+
+
+@pytest.mark.slow
+def test_convolutions_of_single_pixels_become_matrix_products_of_the_same_result() -> None:
+    found = efficientnet_lite.find("efficientnet_lite0").load_graph()
+    changed = as_matrix_products(found.graph, infer_shapes(found.graph, "Placeholder"))
+    counts = Counter(node.op for node in changed.node)
+    assert (counts["Conv2D"], counts["MatMul"]) == (1, 32)
+    pixels = np.random.Generator(np.random.PCG64(0)).random((2, 224, 224, 3), np.float32)
+    with (
+        GraphEngine(found.graph, "Placeholder", found.output) as before,
+        GraphEngine(changed, "Placeholder", found.output) as after,
+    ):
+        np.testing.assert_allclose(after.run(pixels), before.run(pixels), atol=1e-4)

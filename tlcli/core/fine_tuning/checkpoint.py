@@ -1,4 +1,4 @@
-"""A fine-tuning in progress, in the cache folder: the same command goes on where it stopped."""
+"""A fine-tuning in progress or done, in the cache: the same command goes on where it stopped."""
 
 from __future__ import annotations
 
@@ -13,11 +13,13 @@ import numpy as np
 
 from tlcli.arrays import Array
 from tlcli.core.fine_tuning.trainable_network import Values
-from tlcli.system.cache_folders import compiled_folder
+from tlcli.system.cache_folders import tuned_folder
 from tlcli.system.file_cache import FileCache
 
-SAVE_SECONDS = 10.0
-"""Seconds between saves; one takes a fraction of a second."""
+SAVE_SECONDS = 1.0
+"""Least seconds between saves; they are farther apart where a save takes long."""
+# Part of the time that saves may take.
+_SAVING = 0.05
 # What decides how a training goes on.
 _SOURCES = ("core/fine_tuning",)
 
@@ -29,7 +31,7 @@ class State:
     Attributes:
         steps_done: how many.
         values: of the network's variables.
-        moments: of the optimiser.
+        moments: of the optimiser; empty after the last step, which makes the file a third as large.
     """
 
     steps_done: int
@@ -51,6 +53,7 @@ class FineTuningCheckpoint:
 
     Args:
         digest: of all that decides it; see `training_digest`.
+        fingerprint: of the backbone, by which `tlcli cache` finds its name.
         folder: where the file is or will be; None: in the cache folder.
         clock: seconds.
     """
@@ -58,13 +61,14 @@ class FineTuningCheckpoint:
     def __init__(
         self,
         digest: str,
+        fingerprint: str = "",
         folder: Path | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._files = FileCache(compiled_folder() if folder is None else folder, _SOURCES)
-        self._key = ("fine-tuning", digest)
+        self._files = FileCache(tuned_folder() if folder is None else folder, _SOURCES)
+        self._key, self._fingerprint = ("fine-tuning", digest), fingerprint
         self._clock = clock
-        self._saved_at = clock()
+        self._saved_at, self._took = clock(), 0.0
 
     @property
     def steps_done(self) -> int:
@@ -79,23 +83,26 @@ class FineTuningCheckpoint:
             return None
         content = np.frombuffer(found.content, "<f4")
         count = sum(each.size for each in like)
-        if content.size != 3 * count or not np.isfinite(content).all():
+        if content.size not in (count, 3 * count) or not np.isfinite(content).all():
             return None
         arrays: Values = []
         start = 0
-        for each in (*like, *like, *like):
+        for each in (*like, *like, *like)[: len(like) * content.size // count]:
             arrays.append(content[start : start + each.size].reshape(each.shape).copy())
             start += each.size
         return State(int(found.facts["steps"]), arrays[: len(like)], arrays[len(like) :])
 
     def is_due(self) -> bool:
-        """Return whether the last save is `SAVE_SECONDS` ago."""
-        return self._clock() - self._saved_at >= SAVE_SECONDS
+        """Return whether the last save is `SAVE_SECONDS` ago, or longer, as saves take time."""
+        return self._clock() - self._saved_at >= max(SAVE_SECONDS, self._took / _SAVING)
 
     def save(self, state: State) -> None:
         """Keep a state; where the cache cannot be written, nothing happens."""
+        begun = self._clock()
         parts = [
             np.ascontiguousarray(each, "<f4").tobytes() for each in (*state.values, *state.moments)
         ]
-        self._files.store(self._key, {"steps": state.steps_done}, *parts)
+        facts = {"steps": state.steps_done, "fingerprint": self._fingerprint}
+        self._files.store(self._key, facts, *parts)
         self._saved_at = self._clock()
+        self._took = self._saved_at - begun

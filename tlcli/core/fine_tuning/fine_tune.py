@@ -38,14 +38,12 @@ from tlcli.core.fine_tuning.trainable_network import (
 from tlcli.core.fine_tuning.trained_part import trained_part
 from tlcli.core.fine_tuning.training import (
     Batches,
-    CachedViews,
     Lesson,
     Schedule,
     Watched,
-    features_of,
     train,
-    views_in_memory,
 )
+from tlcli.core.fine_tuning.untrained_part import BATCH_SIZE, PLAIN, VIEWS, Maps, UntrainedPart
 from tlcli.errors import BackboneError
 from tlcli.system.closing import Closing
 from tlcli.system.cpus import available_cpus
@@ -231,33 +229,45 @@ class _Job(Closing):
         few = len(data.validation) < FEWEST_IMAGES
         rows, steps = data.training if few else data.validation, StepSettings()
         self._layer = softened(layer, data.vectors[rows], data.labels[rows], steps.label_smoothing)
-        self._network = TrainableNetwork(self._graph, part, self._layer, steps)
         self._pictures = Pictures(data.photos, size, settings.schedule.seed)
+        # Before TensorFlow is imported, LiteRT needs no comparison with it.
+        count = VIEWS * len(data.photos)
+        self._untrained = UntrainedPart(self._graph, part, size, count)
+        self._maps = Maps(self._untrained, self._pictures)
+        self._network = TrainableNetwork(self._graph, part, self._layer, steps)
 
     def close(self) -> None:
         self._pictures.close()
+        self._untrained.close()
         self._network.close()
 
     def train(self) -> tuple[Values, float | None]:
         """Return the values at the end, and the seconds of an epoch where any was trained."""
         network, rows = self._network, self._data.training
-        views = 0
-        if self._part == "head_blocks":
-            views = views_in_memory(network, len(rows))
+        views = self._maps.views_that_fit if self._part == "head_blocks" else 0
         checkpoint = None
         if self._settings.checkpoints:
-            checkpoint = FineTuningCheckpoint(self._digest(views))
-        batches: Batches = self._pictures.view
+            checkpoint = FineTuningCheckpoint(self._digest(views), self._backbone.fingerprint)
         done = 0 if checkpoint is None else checkpoint.steps_done
         _log.info("Fine-tuning %s: step %d of %d", PARTS[self._part], done, self._steps)
-        if views and done < self._steps:
-            progress = self._watched.progress
-            batches = CachedViews(network, self._pictures, rows, views, progress).batch
         schedule, begun = self._settings.schedule, time.monotonic()
-        lesson = Lesson(batches, self._data.labels, rows, schedule)
+        lesson = Lesson(self._batches(views), self._data.labels, rows, schedule)
         values = train(network, lesson, self._watched, checkpoint)
         epochs = (self._steps - done) / schedule.steps_per_epoch(len(rows))
         return values, (time.monotonic() - begun) / epochs if epochs >= 1 else None
+
+    def _batches(self, views: int) -> Batches:
+        """Return what gives a step its photos: in so many views, or with 0 in new ones each time.
+
+        The photos of one step are in different views.
+        """
+
+        def batch(rows: Indices, epoch: int) -> list[Floats]:
+            if not views:
+                return self._maps.of(rows, [PLAIN + 1 + epoch] * len(rows), keep=False)
+            return self._maps.of(rows, ((rows + epoch) % views).tolist())
+
+        return batch
 
     @property
     def _steps(self) -> int:
@@ -282,7 +292,7 @@ class _Job(Closing):
         values = averaged(network.start, end, share)
         network.restore(values)
         everything = np.arange(len(data.photos))
-        vectors = features_of(network, self._pictures, everything)
+        vectors = self._features(everything)
         layer, refitted = final_layer(values), False
         before: Tempered | None = None
         after: Tempered | None = None
@@ -334,7 +344,12 @@ class _Job(Closing):
         """Return the final layer of an average, and its vectors of some photos."""
         values = averaged(self._network.start, end, share)
         self._network.restore(values)
-        return final_layer(values), features_of(self._network, self._pictures, rows)
+        return final_layer(values), self._features(rows)
+
+    def _features(self, rows: Indices) -> Floats:
+        """Return the vectors of plain photos, [n, D], with the present values."""
+        batches = [rows[at : at + BATCH_SIZE] for at in range(0, len(rows), BATCH_SIZE)]
+        return np.concatenate([self._network.features(self._maps.plain(each)) for each in batches])
 
     def _best_share(self, end: Values) -> float:
         """Return the share of the end with the lowest validation cross entropy."""

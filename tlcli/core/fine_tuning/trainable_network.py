@@ -1,4 +1,4 @@
-"""A frozen backbone whose last layers are variables, in a TensorFlow session of its own."""
+"""The last layers of a frozen backbone as variables, in a TensorFlow session of its own."""
 
 from __future__ import annotations
 
@@ -10,13 +10,15 @@ from typing import Any
 
 import numpy as np
 
-from tlcli.arrays import Array, Floats
+from tlcli.arrays import Floats, Indices
 from tlcli.backbone import INPUT, BackboneGraph
 from tlcli.core.final_layer.sgd import FinalLayer
+from tlcli.core.fine_tuning.pointwise import as_matrix_products
 from tlcli.core.fine_tuning.trained_part import TrainedPart
 from tlcli.errors import BackboneError, GraphError
 from tlcli.graph.messages import GraphDef
 from tlcli.graph.nodes import array_to_tensor, tensor_to_array
+from tlcli.graph.shapes import infer_shapes
 from tlcli.graph.surgery import nodes_by_name
 from tlcli.runtime.native_stderr import quiet_stderr
 from tlcli.runtime.tensorflow import import_tensorflow
@@ -51,7 +53,9 @@ class StepSettings:
 
 
 class TrainableNetwork(Closing):
-    """A backbone and its final layer, of which the last layers can be trained.
+    """The last layers of a backbone and its final layer, which can be trained.
+
+    What they read of photos comes from `untrained_part`.
 
     Args:
         backbone: frozen; takes any number of images at once.
@@ -105,22 +109,15 @@ class TrainableNetwork(Closing):
                 for each in self.start
             ]
             read = [variable.value() for variable in self._variables]
-            message = v1.GraphDef()
-            message.ParseFromString(backbone.graph.SerializeToString())
-            v1.import_graph_def(message, name="lower")
-
-            def tensor(scope: str, name: str) -> Any:
-                return holder.get_tensor_by_name(f"{scope}/{_full(name)}")
-
-            # Imported twice: TensorFlow's own optimisation looks through a tensor that is fed.
-            self._pixels = tensor("lower", INPUT)
-            self._boundary = [tensor("lower", name) for name in self.part.boundary]
-            self._between = [v1.placeholder(tf.float32, each.shape) for each in self._boundary]
+            self._between = [v1.placeholder(tf.float32, [None, *each]) for each in self.part.shapes]
             mapped = {f"{name}:0": value for name, value in zip(self._names, read, strict=False)}
-            crossing = map(_full, self.part.boundary)
-            mapped.update(zip(crossing, self._between, strict=True))
-            v1.import_graph_def(message, input_map=mapped, name="upper")
-            self._features = tensor("upper", backbone.output)
+            mapped.update(zip(map(_full, self.part.boundary), self._between, strict=True))
+            message = v1.GraphDef()
+            graph = as_matrix_products(backbone.graph, infer_shapes(backbone.graph, INPUT))
+            message.ParseFromString(graph.SerializeToString())
+            # What lies before the border is imported with the rest, and never run.
+            v1.import_graph_def(message, input_map=mapped, name="network")
+            self._features = holder.get_tensor_by_name(f"network/{_full(backbone.output)}")
             logits = tf.matmul(self._features, read[-2]) + read[-1]
             self._labels = v1.placeholder(tf.int64, [None])
             self._rate = v1.placeholder(tf.float32, [])
@@ -187,29 +184,25 @@ class TrainableNetwork(Closing):
                     )
         return updates
 
-    def boundary(self, pixels: Array) -> list[Floats]:
-        """Return what the trained part reads for images, float32 [n, height, width, 3] in [0, 1].
+    def features(self, tensors: Sequence[Floats]) -> Floats:
+        """Return the vectors [n, D] of what the trained part reads of n images.
 
-        That is one array [n, ...] for each tensor of `TrainedPart.boundary`.
+        Args:
+            tensors: float32 [n, ...], one for each of `TrainedPart.boundary`.
         """
-        found: list[Floats] = self._run(self._boundary, {self._pixels: pixels})
+        found: Floats = self._run(self._features, self._feeds(tensors))
         return found
 
-    def features(self, batch: Array | Sequence[Array]) -> Floats:
-        """Return the vectors [n, D] of pixels, or of arrays that `boundary` returned."""
-        found: Floats = self._run(self._features, self._feeds(batch))
-        return found
-
-    def train(self, batch: Array | Sequence[Array], labels: Array, rate: float, step: int) -> float:
+    def train(self, tensors: Sequence[Floats], labels: Indices, rate: float, step: int) -> float:
         """Take a step and return the loss before it.
 
         Args:
-            batch: pixels, or arrays that `boundary` returned.
+            tensors: as for `features`.
             labels: index of each image's label, [n].
             rate: the learning rate.
             step: its number, 1 for the first.
         """
-        feeds = self._feeds(batch)
+        feeds = self._feeds(tensors)
         feeds.update({self._labels: labels, self._rate: rate, self._count: step})
         _, loss = self._run([self._step, self._loss], feeds)
         return float(loss)
@@ -242,9 +235,8 @@ class TrainableNetwork(Closing):
         """Release the session."""
         self._session.close()
 
-    def _feeds(self, batch: Array | Sequence[Array]) -> dict[Any, Any]:
-        arrays = self.boundary(batch) if isinstance(batch, np.ndarray) else batch
-        return dict(zip(self._between, arrays, strict=True))
+    def _feeds(self, tensors: Sequence[Floats]) -> dict[Any, Any]:
+        return dict(zip(self._between, tensors, strict=True))
 
     def _run(self, fetched: Any, feeds: dict[Any, Any]) -> Any:
         try:

@@ -9,7 +9,7 @@ from typing import Any
 
 from tlcli.backbone import INPUT, BackboneGraph
 from tlcli.errors import BackboneError
-from tlcli.graph.nodes import DataType
+from tlcli.graph.nodes import DataType, Shape
 from tlcli.graph.shapes import infer_shapes
 from tlcli.graph.surgery import (
     constant_behind,
@@ -26,8 +26,9 @@ _WEIGHTED = frozenset({"Conv2D", "DepthwiseConv2dNative", "MatMul"})
 _ADDING = frozenset({"BiasAdd", "Add", "AddV2"})
 # How far from the wanted share the border may lie where the tensors that cross it are smaller.
 _BEFORE, _AFTER = 0.12, 0.03
-# Of a tensor whose size is unknown: it loses against every known one.
-_UNKNOWN = 1 << 40
+# How much larger than the smallest the tensors across a border may be for its position to count:
+# averages of maps beside a block's output are next to nothing.
+_AS_SMALL = 1.1
 
 
 @dataclass(frozen=True)
@@ -37,14 +38,20 @@ class TrainedPart:
     Attributes:
         weights: names of the constants of convolutions and matrix products, in their order.
         biases: names of the constants that are added to their results.
-        boundary: tensors of the untrained part that the trained part reads.
-        sizes: values of each of these tensors for one image; None where unknown.
+        boundary: tensors of the untrained part that the trained part reads; where the shape of
+            one is unknown, the input alone.
+        shapes: of each of these tensors for one image, without the batch.
     """
 
     weights: tuple[str, ...]
     biases: tuple[str, ...]
     boundary: tuple[str, ...]
-    sizes: tuple[int | None, ...]
+    shapes: tuple[tuple[int, ...], ...]
+
+    @property
+    def size(self) -> int:
+        """Values that the trained part reads of one image."""
+        return sum(map(math.prod, self.shapes))
 
 
 def trained_part(backbone: BackboneGraph, height: int, width: int, part: str) -> TrainedPart:
@@ -52,8 +59,8 @@ def trained_part(backbone: BackboneGraph, height: int, width: int, part: str) ->
 
     The border is drawn by depth: each layer has a position between 0 and 1, the weighted layers
     before it as a share of all on the longest path through it. So networks that are joined side by
-    side are each cut at the same share. Near the wanted share, the border with the fewest values
-    across it is taken, which is one between blocks.
+    side are each cut at the same share. Near the wanted share, a border with few values across it
+    is taken, which is one between blocks.
 
     Args:
         backbone: frozen, its batch norms folded.
@@ -72,12 +79,9 @@ def trained_part(backbone: BackboneGraph, height: int, width: int, part: str) ->
         for border in sorted(set(network.positions.values()))
         if wanted - _BEFORE <= border <= wanted + _AFTER
     ] or [wanted]
-    found: list[tuple[int, float, TrainedPart]] = []
-    for border in borders:
-        chosen = network.part(border, shapes)
-        size = sum(_UNKNOWN if each is None else each for each in chosen.sizes)
-        found.append((size, abs(border - wanted), chosen))
-    chosen = min(found, key=lambda each: each[:2])[2]
+    found = {abs(border - wanted): network.part(border, shapes) for border in borders}
+    most = _AS_SMALL * min(each.size for each in found.values())
+    chosen = found[min(distance for distance, each in found.items() if each.size <= most)]
     if not chosen.weights:
         raise BackboneError(
             "the backbone cannot be fine-tuned: its graph has no convolution or matrix product "
@@ -118,8 +122,11 @@ class _Network:
             crossing.update(
                 (spell_tensor(*tensor), None) for tensor in self._inputs(node) if tensor[0] in still
             )
-        sizes = tuple(_size(shapes.get(tensor)) for tensor in crossing)
-        return TrainedPart(tuple(weights), tuple(biases), tuple(crossing), sizes)
+        found = [_of_one(shapes.get(tensor)) for tensor in crossing]
+        known = tuple(each for each in found if each is not None)
+        if len(known) < len(found):
+            crossing, known = {INPUT: None}, (_of_one(shapes[INPUT]) or (),)
+        return TrainedPart(tuple(weights), tuple(biases), tuple(crossing), known)
 
     def _depths(self) -> dict[str, float]:
         before = {INPUT: 0}
@@ -164,7 +171,9 @@ def _is_bias(tensor: Any) -> bool:
     return bool(dims) and dims[-1] > 1 and math.prod(dims) == dims[-1]
 
 
-def _size(shape: Any) -> int | None:
-    if shape is None or any(size is None for size in shape[1:]):
+def _of_one(shape: Shape | None) -> tuple[int, ...] | None:
+    """Return the shape without the batch of one image; None: unknown, or no batch comes first."""
+    if not shape or shape[0] != 1:
         return None
-    return int(math.prod(shape[1:]))
+    known = tuple(size for size in shape[1:] if size is not None)
+    return known if len(known) == len(shape) - 1 else None

@@ -8,21 +8,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tlcli.arrays import Array, Floats, Indices
+from tlcli.arrays import Floats, Indices
 from tlcli.core.final_layer.sampling import philox
 from tlcli.core.fine_tuning.checkpoint import FineTuningCheckpoint, State
-from tlcli.core.fine_tuning.pictures import Pictures
 from tlcli.core.fine_tuning.trainable_network import TrainableNetwork, Values
 from tlcli.errors import TlcliError
 
 STAGE = "fine-tuning"
-BATCH_SIZE = 32
-"""Images at once where nothing is trained."""
-VIEWS = 6
-"""Views of each photo that are cached where the trained part is small."""
-CACHED_BYTES = 1 << 30
-"""Bytes that these views may take; with more photos there are fewer views of each, or none."""
-
 _ORDER = 102
 
 
@@ -61,8 +53,8 @@ class Schedule:
         return self.learning_rate * risen * 0.5 * (1 + math.cos(math.pi * step / steps))
 
 
-Batches = Callable[[Indices, int], "Array | list[Floats]"]
-"""Returns what a step reads: of rows, in an epoch."""
+Batches = Callable[[Indices, int], list[Floats]]
+"""Returns what the trained part reads: of rows, in an epoch."""
 
 
 @dataclass(frozen=True)
@@ -143,67 +135,7 @@ def train(
         if checkpoint is not None and checkpoint.is_due():
             checkpoint.save(State(done, network.values(), network.moments()))
     values = network.values()
-    if checkpoint is not None:
-        checkpoint.save(State(done, values, network.moments()))
+    # One that was found done is not written again.
+    if checkpoint is not None and (found is None or found.steps_done < steps):
+        checkpoint.save(State(done, values, []))
     return values
-
-
-class CachedViews:
-    """What the trained part reads for a few views of each photo, computed once.
-
-    The first view of a photo is the plain one.
-
-    Args:
-        network: whose untrained part is run.
-        pictures: the photos.
-        rows: those that are trained on.
-        views: how many of each.
-        progress: called with (stage, done, total), in views.
-    """
-
-    def __init__(
-        self,
-        network: TrainableNetwork,
-        pictures: Pictures,
-        rows: Indices,
-        views: int,
-        progress: Callable[[str, int, int], None],
-    ) -> None:
-        self._place = {row: place for place, row in enumerate(rows.tolist())}
-        self._views: list[list[Floats]] = []
-        total = views * len(rows)
-        for view in range(views):
-            parts: list[list[Floats]] = []
-            for start in range(0, len(rows), BATCH_SIZE):
-                batch = rows[start : start + BATCH_SIZE]
-                pixels = pictures.plain(batch) if view == 0 else pictures.view(batch, view)
-                parts.append(network.boundary(pixels))
-                progress("views", view * len(rows) + start + len(batch), total)
-            self._views.append([np.concatenate(each) for each in zip(*parts, strict=True)])
-
-    def batch(self, rows: Indices, epoch: int) -> list[Floats]:
-        """Return the arrays of a step; the photos of one step are in different views."""
-        places = [self._place[row] for row in rows.tolist()]
-        chosen = [(place + epoch) % len(self._views) for place in places]
-        count = len(self._views[0])
-        return [
-            np.stack([self._views[view][each][p] for p, view in zip(places, chosen, strict=True)])
-            for each in range(count)
-        ]
-
-
-def views_in_memory(network: TrainableNetwork, count: int, largest: int = CACHED_BYTES) -> int:
-    """Return how many views of so many photos fit, up to `VIEWS`; 0: not even one of each."""
-    sizes = network.part.sizes
-    if any(size is None for size in sizes):
-        return 0
-    return min(VIEWS, largest // max(1, 4 * count * sum(size or 0 for size in sizes)))
-
-
-def features_of(network: TrainableNetwork, pictures: Pictures, rows: Indices) -> Floats:
-    """Return the vectors of plain photos, [n, D]."""
-    found = [
-        network.features(pictures.plain(rows[start : start + BATCH_SIZE]))
-        for start in range(0, len(rows), BATCH_SIZE)
-    ]
-    return np.concatenate(found)
