@@ -16,7 +16,7 @@ from tlcli.core.fine_tuning.trainable_network import Values
 from tlcli.system.cache_folders import tuned_folder
 from tlcli.system.file_cache import FileCache
 
-SAVE_SECONDS = 1.0
+SAVE_SECONDS = 0.2
 """Least seconds between saves; they are farther apart where a save takes long."""
 # Part of the time that saves may take.
 _SAVING = 0.05
