@@ -66,6 +66,7 @@ def accuracy_and_cross_entropy(logits: np.ndarray, labels: np.ndarray) -> tuple[
         (2048, 2, 103),
         (5000, 3, 50),
         (301, 90, 60),
+        (30, 600, 60),
     ],
 )
 def test_equals_plain_gradient_descent(size: int, labels: int, batch: int) -> None:

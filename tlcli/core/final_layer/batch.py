@@ -25,6 +25,8 @@ _FEW_LABELS = 5
 # Of fewer rows the calls cost more than the copy. It is also how many rows OpenBLAS takes at
 # once: what is left over of a block is multiplied at half the speed.
 _FEWEST_ROWS = 4
+# Of more labels, only the scores of the true ones are changed.
+_MANY_LABELS = 512
 # Bytes of a cache line.
 _LINE = 64
 # Beyond this many pieces the calls cost more than the threads.
@@ -52,7 +54,7 @@ class Batch:
         # All rows need no gathering: the matrix itself is the batch.
         self._vectors = samples.gathered() if sampler.everything else _buffer(rows, samples.vectors)
         self._scores = np.empty((label_count, rows), np.float32)
-        self._targets = np.empty_like(self._scores)
+        self._targets = np.empty((min(label_count, _MANY_LABELS), rows), np.float32)
         self._row_values = np.empty(rows, np.float32)
         self._numbers = np.arange(rows)
         self._gradient = np.empty((label_count, size), np.float32)
@@ -108,7 +110,8 @@ class Batch:
             rate: above 0.
         """
         share = np.float32(rate / len(self._row_values))
-        if rate != self._rate:
+        many = len(biases) > _MANY_LABELS
+        if rate != self._rate and not many:
             self._unit, self._rate = np.eye(len(biases), dtype=np.float32) * share, rate
         scores, row_values = self.logits(weights, biases), self._row_values
         np.maximum.reduce(scores, axis=0, out=row_values)
@@ -117,8 +120,11 @@ class Batch:
         np.add.reduce(scores, axis=0, out=row_values)
         np.divide(share, row_values, out=row_values)
         scores *= row_values
-        self._unit.take(self.labels, 1, self._targets, "clip")
-        scores -= self._targets
+        if many:  # a matrix of all labels by all labels would have gigabytes
+            scores[self.labels, self._numbers] -= share
+        else:
+            self._unit.take(self.labels, 1, self._targets, "clip")
+            scores -= self._targets
         np.matmul(scores, self._stacked, out=self._stack(self._gradient))
         tail = self._pieces * self._width
         if tail < weights.shape[1]:
