@@ -37,7 +37,7 @@ class ObjectName(str):
         cls, name: str, size: int | None = None, change: str = "", location: str = ""
     ) -> ObjectName:
         """Return the name with its facts."""
-        made = super().__new__(cls, name)
+        made = str.__new__(cls, name)  # quicker than by super()
         made.size, made.change, made.location = size, change, location
         return made
 
@@ -63,33 +63,34 @@ class ObjectNames(Sequence[str]):
 
     def __init__(self) -> None:
         self._blocks: list[_Block] = []
-        self._waiting: list[ObjectName] = []
+        # Name, size and mark of those that fill no block yet.
+        self._waiting: list[tuple[str, int | None, str]] = []
         self._last = ""
         self._in_order = True
 
     @property
     def in_order(self) -> bool:
         """Whether the names are in the order of `tlcli.core.data.image_list.sorted_images`."""
-        return self._in_order and self._are_in_order(self._waiting)
+        return self._in_order and self._are_in_order([each[0] for each in self._waiting])
 
     def append(self, name: str, size: int | None, change: str) -> None:
         """Add an object; the arguments are the attributes of `ObjectName`."""
-        self._waiting.append(ObjectName(name, size, change))
+        self._waiting.append((name, size, change))
         if len(self._waiting) == _BLOCK:
             self._pack()
 
     def _pack(self) -> None:
-        names, self._waiting = self._waiting, []
+        names, sizes, changes = zip(*self._waiting, strict=True)
+        self._waiting = []
         self._in_order = self._in_order and self._are_in_order(names)
         self._last = names[-1]
-        changes = [name.change for name in names]
         lengths = array("I", map(len, names))
         self._blocks.append(
             _Block(
                 "".join(chain.from_iterable(zip(names, changes, strict=True))),
                 array("I", accumulate(map(add, lengths, map(len, changes)))),
                 lengths,
-                array("q", [-1 if name.size is None else name.size for name in names]),
+                array("q", [-1 if size is None else size for size in sizes]),
             )
         )
 
@@ -109,7 +110,8 @@ class ObjectNames(Sequence[str]):
                 known = None if size < 0 else size
                 yield ObjectName(text[start:middle], known, text[middle:end])
                 start = end
-        yield from self._waiting
+        for each in self._waiting:
+            yield ObjectName(*each)
 
     @overload
     def __getitem__(self, index: int) -> ObjectName: ...
@@ -120,7 +122,7 @@ class ObjectNames(Sequence[str]):
             return [self[number] for number in range(*index.indices(len(self)))]
         place, number = divmod(range(len(self))[index], _BLOCK)
         if place == len(self._blocks):
-            return self._waiting[number]
+            return ObjectName(*self._waiting[number])
         text, ends, lengths, sizes = self._blocks[place]
         start = ends[number - 1] if number else 0
         middle = start + lengths[number]
