@@ -19,10 +19,10 @@ from tlcli.backbone import Backbone, BackboneGraph, FeatureBlock
 from tlcli.core.bottlenecks.cache import BottleneckStore
 from tlcli.core.parts.part_cache import part_path
 from tlcli.core.parts.part_file import PartFacts, PartRows, write_part
-from tlcli.errors import CacheError, UsageError
+from tlcli.errors import UsageError
 from tlcli.shards.planning import plan
 from tlcli.system.digests import sha256_bytes
-from tlcli.system.mapped_arrays import is_mapped, mapped_zeros, touched
+from tlcli.system.mapped_arrays import is_mapped
 
 SIZE, LABELS, PER_LABEL = 12, ("daisy", "rose", "tulip"), 40
 
@@ -165,18 +165,3 @@ def test_what_needs_all_vectors_at_once_is_refused(
     write_parts(photos, photos.parent / "cache", 20, 0)
     with pytest.raises(UsageError, match=sentence):
         gathered(photos, "cache", **options)
-
-
-def test_pages_of_a_file_are_released_and_nothing_is_lost(tmp_path: Path) -> None:
-    matrix = mapped_zeros((3000, 64), tmp_path / "new")
-    for start in range(0, 3000, 100):
-        matrix[start : start + 100] = start
-        touched(matrix, 1 << 30)
-    assert list(matrix[::100, 5]) == list(range(0, 3000, 100))
-    assert not list((tmp_path / "new").iterdir())
-    touched(np.zeros(3, np.float32), 1 << 40)
-
-
-def test_a_file_without_room_is_one_sentence(tmp_path: Path) -> None:
-    with pytest.raises(CacheError, match=r"need a file of [0-9.]+ TB in .*; make room, or give"):
-        mapped_zeros((1 << 30, 1 << 30), tmp_path)
