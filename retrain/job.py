@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from retrain.arguments.keywords import RetrainKeywords, takes_options
 from retrain.arguments.options import RetrainOptions
+from retrain.evidence.photos import findings_for_report
 from retrain.fitting import CrossValidated, Fitted, Observers, cross_validate_fit, fit
 from retrain.inputs import Inputs, gather
 from retrain.outputs import (
@@ -23,7 +24,6 @@ from retrain.outputs import (
     intermediate_writer,
     write_classifier,
 )
-from retrain.photos import findings_for_report
 from retrain.presets.auto_module import AUTO, check_auto, choose_module
 from retrain.presets.choice import choose
 from retrain.presets.costs import Timing, Usage, usage, why_frozen

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from retrain.arguments.options import RetrainOptions
-from retrain.heat_maps import HeatMaps, heat_maps
+from retrain.evidence.heat_maps import HeatMaps, heat_maps
 from retrain.inputs import Inputs
 from retrain.presets.choice import DEFAULT_PRESET
 from retrain.result import RetrainResult

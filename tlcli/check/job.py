@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from retrain.evidence.photos import check_photos
 from retrain.inputs import gather
 from retrain.job import options_of
-from retrain.photos import check_photos
 from retrain.presets.auto_module import AUTO, choose_module
 from retrain.sources import find_backbone, find_images
 from tlcli.core.photos.findings import Findings

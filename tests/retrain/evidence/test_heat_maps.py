@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from retrain.arguments.options import RetrainOptions
-from retrain.heat_maps import heat_maps
+from retrain.evidence.heat_maps import heat_maps
 from retrain.inputs import Inputs
 from tlcli.backbone import Backbone, BackboneGraph
 from tlcli.core.data.image_list import ImageFile
