@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tlcli.commands.completion import complete_files
+from tlcli.commands.machines.options import cluster_options, shard_options
 from tlcli.commands.options import (
     ANY_PATH,
     FILE_PATH,
@@ -31,6 +32,8 @@ from tlcli.commands.options import (
     log_options,
 )
 from tlcli.errors import OutputError
+from tlcli.runners.machines import Machines
+from tlcli.storage.locations import text_of
 from tlcli.terminal import (
     CONTEXT_SETTINGS,
     is_plain,
@@ -43,17 +46,20 @@ from tlcli.text import counted, printable, table
 
 if TYPE_CHECKING:
     from label.explaining import Explainer
+    from label.sharded.job import Call
     from label.sorting import Sorter
     from tlcli.core.classifier.outputs import Prediction
 
-# Those of `label.formats`, which is not imported to show the help.
+# Those of `label.formats` and `label.sharded.part_files`, which are not imported to show the help.
 FORMATS = ("text", "json", "jsonl", "csv")
+PART_FORMATS = ("jsonl", "parquet")
 GROUPS = {
     "Input": ("images",),
     "Output": (
         *("top_k", "threshold", "output_format", "spreadsheet"),
         *("sort_into", "link", "explain", "suggest", "output_list"),
     ),
+    "Many machines": ("output", "runner", "address", "num_shards", "shard_index"),
     "Graph": (*GRAPH_GROUP, "describe"),
     "Logging": LOGGING_GROUP,
 }
@@ -82,7 +88,11 @@ GROUPS = {
     metavar="N",
     help="Labels per image, best first.",
 )
-@format_option(*FORMATS)
+@format_option(
+    *(*FORMATS, "parquet"),
+    default=None,
+    text="Output format; with --output jsonl or parquet.  [default: text, with --output jsonl]",
+)
 @click.option(
     "--threshold",
     type=SCORE,
@@ -130,13 +140,25 @@ GROUPS = {
     help="Print what the graph takes and returns, and where each part is known from; no image is "
     "needed.",
 )
+@click.option(
+    "--output",
+    type=ANY_PATH,
+    metavar="DIR",
+    help="Write the predictions into part files in DIR, also in a bucket (s3://, gs://); what is "
+    "there is not labelled again.",
+)
+@cluster_options("images are labelled")
+@shard_options(
+    "Number of jobs that share the images; without --shard_index, label what has no part yet.",
+    "Label the images of this job, 0 to --num_shards - 1.",
+)
 @log_options
 def command(
     images: tuple[str, ...],
     more_images: tuple[str, ...],
     graph: Path | None,
     top_k: int,
-    output_format: str,
+    output_format: str | None,
     threshold: float | None,
     spreadsheet: bool,
     sort_into: Path | None,
@@ -145,6 +167,11 @@ def command(
     suggest: int | None,
     output_list: Path | None,
     describe: bool,
+    output: Path | None,
+    runner: str,
+    address: str | None,
+    num_shards: int | None,
+    shard_index: int | None,
     logging_verbosity: str,
     quiet: bool,
     **options: Any,
@@ -158,10 +185,11 @@ def command(
       tlcli label photos --sort_into sorted --threshold 80%
       tlcli label unlabelled --suggest 50
       tlcli label --describe --graph model.tflite
+      tlcli label s3://bucket/photos --output s3://bucket/labels --runner ray
     """
     if describe:
         set_up_logging(logging_verbosity, quiet)
-        _describe(graph, output_format, options)
+        _describe(graph, output_format or "text", options)
         return 0
     if not images and not more_images:
         raise click.UsageError(
@@ -180,7 +208,37 @@ def command(
             "--suggest chooses among all images, which --sort_into and --explain would write one "
             "by one; run them on --output_list FILE afterwards, as @FILE"
         )
+    machines = Machines(runner, address, num_shards, shard_index)
+    machines.check()
+    if output is None:
+        if machines.by_shards:
+            asked = "--runner ray" if runner == "ray" else "--num_shards"
+            raise click.UsageError(f"{asked} writes part files; name their folder by --output DIR")
+        if output_format == "parquet":
+            raise click.UsageError("--format parquet is for part files; add --output DIR")
+    elif output_format not in (None, *PART_FORMATS):
+        raise click.UsageError(
+            f"part files are written as jsonl or parquet, and --format is {output_format}"
+        )
+    elif (sort_into, explain, suggest) != (None, None, None):
+        raise click.UsageError(
+            "--output writes part files alone; leave --sort_into, --explain and --suggest out, or "
+            "run the command twice"
+        )
     set_up_logging(logging_verbosity, quiet)
+    # @LIST: the path of a list follows the sign.
+    arguments = [
+        f"@{from_home(each[1:])}" if each.startswith("@") else from_home(each)
+        for each in (*images, *more_images)
+    ]
+    if output is not None:
+        from label.formats import OutputStyle
+        from label.sharded.job import Call
+        from label.sharded.labelling import Target
+
+        style = OutputStyle(output_format or "jsonl", top_k, threshold)
+        target = Target(text_of(output), style)
+        return _label_shards(Call(find_graph(graph), options, target, machines), arguments, quiet)
     if sys.stdout is None:
         raise OutputError(
             "standard output is closed, and predictions are written there; redirect it, as in "
@@ -191,11 +249,6 @@ def command(
     from tlcli.core.classifier.loading import load
 
     write_any_name(sys.stdout)
-    # @LIST: the path of a list follows the sign.
-    arguments = [
-        f"@{from_home(each[1:])}" if each.startswith("@") else from_home(each)
-        for each in (*images, *more_images)
-    ]
     for option, folder in (("--sort_into", sort_into), ("--explain", explain)):
         if folder is not None:
             from label.sorting import check_output_folder
@@ -222,7 +275,12 @@ def command(
             found,
             sys.stdout,
             OutputStyle(
-                output_format, top_k, threshold, takes_colour(sys.stdout), spreadsheet, suggest
+                output_format or "text",
+                top_k,
+                threshold,
+                takes_colour(sys.stdout),
+                spreadsheet,
+                suggest,
             ),
             tally.add,
         )
@@ -251,6 +309,27 @@ def _write_list(path: Path, images: Sequence[str]) -> None:
     from tlcli.storage.objects import write
 
     write(path, b"".join(os.fsencode(image) + b"\n" for image in images))
+
+
+def _label_shards(call: Call, arguments: list[str], quiet: bool) -> int:
+    from label.sharded.job import label_shards
+
+    with progress_bars(quiet) as progress:
+        result = label_shards(call, arguments, progress)
+    click.echo("\n".join(map(printable, result.to_text().splitlines())))
+    if result.set_aside:
+        click.echo(
+            f"Error: {len(result.set_aside)} of {counted(result.shards, 'shard')} could not be "
+            "labelled; run the command again once the cause is removed: the other parts are kept",
+            err=True,
+        )
+    if result.errors:
+        click.echo(
+            f"Error: {result.errors} of {result.images} images could not be labelled; the parts "
+            "with their reasons have errors in the name",
+            err=True,
+        )
+    return 1 if result.set_aside or result.errors else 0
 
 
 def _describe(graph: Path | None, output_format: str, options: dict[str, Any]) -> None:

@@ -10,6 +10,7 @@ import click
 
 from retrain.presets.choice import DEFAULT_PRESET, PRESETS
 from tlcli.commands.completion import complete_backbones
+from tlcli.commands.machines.options import cluster_options, shard_options
 from tlcli.commands.options import (
     ACCURACY,
     ANY_PATH,
@@ -178,29 +179,10 @@ def _option(
     help="Number type of the backbone: float32, bfloat16, or auto, which is bfloat16 where that "
     "saves time.",
 )
-@click.option(
-    "--runner",
-    type=click.Choice(["local", "ray"], case_sensitive=False),
-    default="local",
-    show_default=True,
-    help="Where bottlenecks are computed: in this process, or on a Ray cluster, of whose machines "
-    "some may be lost on the way.",
-)
-@_option(
-    "--address",
-    "NAME",
-    "Running Ray cluster, such as HOST:6379 or auto.  [default: RAY_ADDRESS, else one on this "
-    "machine]",
-)
-@_option(
-    "--num_shards",
-    "N",
+@cluster_options("bottlenecks are computed")
+@shard_options(
     "Number of jobs that compute the bottlenecks as part files in --bottleneck_dir; without "
     "--shard_index, compute the parts that are missing and train on all.",
-)
-@_option(
-    "--shard_index",
-    "N",
     "Compute the parts of this job, 0 to --num_shards - 1, and train nothing.",
 )
 @_option("--how_many_training_steps", "N", "Training steps of SGD.", 4000)

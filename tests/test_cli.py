@@ -129,7 +129,7 @@ def test_an_unknown_option_is_a_usage_error_with_a_suggestion() -> None:
             ["retrain", "--model", "x"],
             "Did you mean '--module'?",
         ),
-        (["label", "--output", "x"], "Did you mean '--output_layer'?"),
+        (["label", "--spreadshet"], "Did you mean '--spreadsheet'?"),
         (["retrain", "photos"], "'photos' belongs to no option; the folder that holds"),
         (["retrain", "--image_dir", "a", "b", "c"], "'b' and 1 more belong to no option"),
         (["evaluate", "--image_dir", "a", "b"], "given as --image_dir DIR"),

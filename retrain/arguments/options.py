@@ -13,6 +13,7 @@ from tlcli.core.export.model_card import card_path
 from tlcli.core.fine_tuning.choices import FINE_TUNES
 from tlcli.core.fitting.label_weights import read_label_weights
 from tlcli.errors import UsageError
+from tlcli.runners.machines import Machines
 from tlcli.storage.locations import is_url, shown
 
 DEFAULT_MODULE = "efficientnet_lite0"
@@ -265,7 +266,12 @@ class RetrainOptions:
     @property
     def by_shards(self) -> bool:
         """Whether part files are computed before anything is fitted."""
-        return self.runner == "ray" or self.num_shards is not None
+        return self.machines.by_shards
+
+    @property
+    def machines(self) -> Machines:
+        """Who computes the part files."""
+        return Machines(self.runner, self.address, self.num_shards, self.shard_index)
 
     @property
     def distorts(self) -> bool:

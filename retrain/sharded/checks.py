@@ -17,22 +17,7 @@ def check_shards(options: RetrainOptions) -> None:
     Raises:
         UsageError: they cannot be used together.
     """
-    if options.runner not in ("local", "ray"):
-        raise UsageError(f"--runner is {options.runner!r}; choose local or ray")
-    if options.address is not None and options.runner != "ray":
-        raise UsageError("--address is that of a Ray cluster; add --runner ray")
-    if options.shard_index is not None and options.num_shards is None:
-        raise UsageError("--shard_index is one of --num_shards jobs; give that number too")
-    jobs, index = options.num_shards or 1, options.shard_index
-    if index is not None and not 0 <= index < jobs:
-        raise UsageError(
-            f"--shard_index is {index}; with --num_shards {jobs} give a number from 0 to {jobs - 1}"
-        )
-    if options.shard_index is not None and options.runner == "ray":
-        raise UsageError(
-            "--shard_index is the share of one of several jobs without a cluster, and --runner "
-            "ray computes all; leave one of the two out"
-        )
+    options.machines.check()
     if not options.by_shards:
         return
     asked = "--runner ray" if options.runner == "ray" else "--num_shards"

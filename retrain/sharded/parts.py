@@ -21,7 +21,8 @@ from tlcli.core.parts.part_file import import_pyarrow
 from tlcli.errors import BackboneError, DataError
 from tlcli.progress import Watcher
 from tlcli.report.data import SkippedFile
-from tlcli.shards.planning import Shard, plan, share
+from tlcli.shards.planning import Shard, plan
+from tlcli.shards.set_aside import SetAside, listed
 from tlcli.storage.locations import Location, is_url, shown
 from tlcli.storage.objects import check_writable
 from tlcli.system.cache_folders import bottleneck_folder
@@ -35,31 +36,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger("tlcli")
 
 STAGE = "shards"
-_LISTED = 20
-
-
-@dataclass(frozen=True)
-class SetAside:
-    """A shard that could not be computed.
-
-    Attributes:
-        shard: its number in the plan.
-        first: name of its first image.
-        last: name of its last image.
-        images: how many it has.
-        reason: why.
-    """
-
-    shard: int
-    first: str
-    last: str
-    images: int
-    reason: str
-
-    def sentence(self) -> str:
-        """Return the shard and the reason."""
-        images = counted(self.images, "image")
-        return f"shard {self.shard} ({images}, {self.first} to {self.last}): {self.reason}"
 
 
 @dataclass(frozen=True)
@@ -101,7 +77,7 @@ class PartsResult:
             f"{counted(len(self.skipped), 'image')} skipped)."
         )
         lines = [line, *(f"Skipped: {each.path}: {each.reason}" for each in self.skipped)]
-        return "\n".join([*lines, *(f"Set aside: {each.sentence()}" for each in self.set_aside)])
+        return "\n".join([*lines, *listed(self.set_aside)])
 
 
 def compute_share(
@@ -158,8 +134,8 @@ def compute_parts(
     watcher.end(
         f"{counted(result.shards, 'shard')}, {result.kept} cached, {result.computed} new vectors"
     )
-    for each in result.set_aside[:_LISTED]:
-        logger.error("Set aside: %s", each.sentence())
+    for line in listed(result.set_aside):
+        logger.error("%s", line)
     return result
 
 
@@ -247,15 +223,10 @@ def _run(
     options: RetrainOptions, make: functools.partial[ShardComputer], works: Iterable[Work]
 ) -> Iterator[Finished[Work, Done]]:
     if options.runner == "ray":
-        from tlcli.runners.ray_cluster import Cluster, run_on_ray
-
         recipe, backbone = make.args
         elsewhere = replace(recipe, working_folder=str(Path.cwd()))
-        remote = functools.partial(_make_elsewhere, elsewhere, backbone.fingerprint)
-        return run_on_ray(remote, works, Cluster(options.address))
-    from tlcli.runners.local import run_locally
-
-    return run_locally(make, works)
+        make = functools.partial(_make_elsewhere, elsewhere, backbone.fingerprint)
+    return options.machines.run(make, works)
 
 
 def _works(
@@ -273,9 +244,9 @@ def _works(
         # Parts of no planned shard: its images are in others since some were added.
         keys = {shard.key for shard in shards()}
         older = PartIndex(path for key, path in there.items() if key not in keys)
-    count, index = options.num_shards or 1, options.shard_index
-    chosen = totals.counted(shards())
-    for shard in chosen if index is None else share(chosen, count, index):
+    for shard in totals.counted(shards()):
+        if not options.machines.has(shard.number):
+            continue
         earlier: Sequence[Location] = ()
         if older is not None and shard.key not in there:
             earlier = older.overlapping(shard.first, shard.last)

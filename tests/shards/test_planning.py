@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tlcli.core.data.image_list import ImageFile
 from tlcli.core.parts.part_file import FORMAT
-from tlcli.shards.planning import Shard, plan, share
+from tlcli.shards.planning import Shard, plan
 
 
 def image(name: str, label: str = "rose", root: str = "/photos") -> ImageFile:
@@ -110,13 +110,6 @@ def test_the_key_is_a_hash_of_json(found: list[tuple[str, str, str | None]]) -> 
     assert shard.key == sha256(f"{FORMAT}|f|{{}}\n{text}".encode()).hexdigest()[:32]
 
 
-def test_shares_are_the_whole() -> None:
-    shards = planned(folder("rose", 300))
-    parts = [list(share(iter(shards), 3, index)) for index in range(3)]
-    assert sorted(chain(*parts), key=lambda shard: shard.number) == shards
-    assert max(map(len, parts)) - min(map(len, parts)) <= 1
-
-
 def test_a_plan_is_streamed() -> None:
     taken = 0
 
@@ -128,3 +121,8 @@ def test_a_plan_is_streamed() -> None:
 
     next(plan(images(), "f", "{}", 8))  # type: ignore[arg-type]
     assert taken <= 17
+
+
+def test_images_without_a_folder_are_cut_by_hashes_alone() -> None:
+    shards = planned([image(f"{number:05}.jpg") for number in range(200)])
+    assert 10 < len(shards) < 60

@@ -25,9 +25,10 @@ def test_commands_on_buckets(bucket: Bucket, trained: Trained, tmp_path: Path) -
             named.put(f"new_photos/{name}", path.read_bytes())
     named.put("photos.csv", "\n".join(rows).encode())
     lines = commands(ROOT / "docs" / "storage.md")
-    assert len(lines) == 5
+    assert len(lines) == 6
     for line in lines:
         program, *arguments = shlex.split(line.partition(" > ")[0])
         run = tlcli(*arguments, cwd=tmp_path, cache=trained.cache)
         assert (program, run.code) == ("tlcli", 0), run.err
     assert {"models/output_graph.pb", "models/from_table.pb"} <= set(named.names())
+    assert len(named.names("labels/")) == 1

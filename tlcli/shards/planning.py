@@ -17,9 +17,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from hashlib import blake2b, sha256
 from json.encoder import encode_basestring_ascii as _text
+from typing import TypeVar
 
 from tlcli.core.data.image_list import ImageFile
 from tlcli.core.parts.part_file import FORMAT
+
+Item = TypeVar("Item")
 
 USUAL_SIZE = 4096
 """Images of a shard on average: 21 MB of vectors of EfficientNet-Lite0, and half a minute of work
@@ -66,31 +69,45 @@ def plan(
         options: all else that decides what a part contains, as text.
         usual_size: images of a shard on average; none has more than twice as many.
     """
+    start = f"{FORMAT}|{fingerprint}|{options}\n"
+    placed = (
+        (image, (image.root, image.name[: image.name.find("/") + 1]), image.name)
+        for image in images
+        if image.root is not None
+    )
+    for number, current in enumerate(cut(placed, usual_size)):
+        yield _shard(number, current, start)
+
+
+def cut(
+    items: Iterable[tuple[Item, object, str]], usual_size: int = USUAL_SIZE
+) -> Iterator[list[Item]]:
+    """Yield lists of items that follow one another.
+
+    Args:
+        items: each with its group and its name; where the group changes is a cut.
+        usual_size: items of a list on average; none has more than twice as many.
+    """
     # Digests are compared as bytes, the most significant first.
     bound = ((2**32 - 1) // usual_size).to_bytes(4, "big")
     largest = _LARGEST * usual_size
-    start = f"{FORMAT}|{fingerprint}|{options}\n"
-    number = 0
-    current: list[ImageFile] = []
-    top, root, ended = "", None, True
     # A copy takes less time than a new object with its options.
     new_hash = blake2b(digest_size=4).copy
-    for image in images:
-        if image.root is None:
-            continue
-        name = image.name
-        if ended or not name.startswith(top) or image.root != root or len(current) >= largest:
-            if current:
-                yield _shard(number, current, start)
-                number, current = number + 1, []
-            top, root = f"{name.partition('/')[0]}/" if "/" in name else name, image.root
-        current.append(image)
+    current: list[Item] = []
+    last: object = None
+    ended = False
+    for item, group, name in items:
+        if current and (ended or group != last or len(current) >= largest):
+            yield current
+            current = []
+        current.append(item)
+        last = group
         # Not a checksum such as CRC-32, which is regular on numbered names.
         hashed = new_hash()
         hashed.update(name.encode("utf-8", "surrogatepass"))
         ended = hashed.digest() < bound
     if current:
-        yield _shard(number, current, start)
+        yield current
 
 
 def _shard(number: int, images: list[ImageFile], start: str) -> Shard:
@@ -115,8 +132,3 @@ def _json(root: str, images: Iterable[ImageFile]) -> str:
             end = f", {_text(label)}, {json.dumps(split)}]"
         rows.append(f"[{_text(image.name)}{end}")
     return f"[{_text(root)}, [{', '.join(rows)}]]"
-
-
-def share(shards: Iterable[Shard], count: int, index: int) -> Iterator[Shard]:
-    """Yield each ``count``-th shard from ``index`` on: the work of one of ``count`` jobs."""
-    return (shard for shard in shards if shard.number % count == index)

@@ -21,15 +21,18 @@ from tlcli.core.export import model_card
 from tlcli.core.export.embedded_card import read_embedded_card
 from tlcli.core.export.model_card import ModelCard, card_path
 from tlcli.core.images.preprocessing import Channels
+from tlcli.core.model_spec.adjacent_files import NAMES as ADJACENT_FILES
 from tlcli.core.model_spec.input_spec import InputOverrides
 from tlcli.core.model_spec.kinds import ModelKind, kind_of
 from tlcli.core.model_spec.labels_file import NAMES as LABELS_FILES
+from tlcli.core.model_spec.labels_file import OTHER_NAMES as OTHER_LABELS_FILES
 from tlcli.core.model_spec.labels_file import Labels, as_labels
 from tlcli.errors import GraphError, StorageError, TlcliError, UsageError
 from tlcli.runtime.tensorflow import import_tensorflow
 from tlcli.runtime.watchdog import unusable
 from tlcli.storage.copies import copy_here
 from tlcli.storage.locations import is_url, text_of
+from tlcli.storage.packages import Package, pack
 from tlcli.system.digests import sha256_file
 
 _log = logging.getLogger("tlcli")
@@ -112,6 +115,26 @@ def _copied(graph: Path | str) -> Path:
         return copy_here(graph, [card_path(Path(name)).name, *LABELS_FILES, f"{name}.txt"])
     except StorageError as error:
         raise GraphError(f"{error}; check --graph") from error
+
+
+def packed(graph: Path) -> Package:
+    """Return a graph with all that `load` may read beside it, for another machine.
+
+    Args:
+        graph: as for `load`; of one in a bucket, the copy in the cache is packed.
+
+    Raises:
+        GraphError: it cannot be read.
+    """
+    here = _copied(graph) if is_url(graph) else graph
+    beside = (
+        *(card_path(here).name, f"{here.stem}.tflite", f"{here.name}.txt"),
+        *(*LABELS_FILES, *OTHER_LABELS_FILES, *ADJACENT_FILES),
+    )
+    try:
+        return pack(here, beside)
+    except StorageError as error:
+        raise GraphError(f"there is no graph at {graph}: {error.reason}; check --graph") from error
 
 
 def load_untried(

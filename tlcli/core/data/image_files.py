@@ -53,6 +53,9 @@ class NoImage(str):
         made.reason = reason
         return made
 
+    def __getnewargs__(self) -> tuple[str, str]:  # type: ignore[override]
+        return str(self), self.reason
+
 
 def as_list(images: ImageLike | Iterable[ImageLike]) -> Iterable[ImageLike]:
     """Return images that may be a single one as an iterable.

@@ -7,11 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tlcli.core.model_spec.ultralytics import UltralyticsMetadata, find_ultralytics
+from tlcli.core.model_spec.ultralytics import (
+    ADJACENT_NAME,
+    UltralyticsMetadata,
+    find_ultralytics,
+)
 
 LOBE_SIGNATURE = "signature.json"
 CUSTOM_VISION_MANIFEST = "cvexport.manifest"
 AUTOML_LABELS = "dict.txt"
+NAMES = (LOBE_SIGNATURE, CUSTOM_VISION_MANIFEST, AUTOML_LABELS, ADJACENT_NAME)
+"""Names of all these files."""
 
 _LARGEST = 4 << 20
 
