@@ -55,7 +55,7 @@ def check_photos(
         from tlcli.core.bottlenecks.cache import BottleneckStore
         from tlcli.core.photos.facts import gather_facts
 
-        with BottleneckStore(options.bottleneck_dir) as store:
+        with BottleneckStore(options.bottleneck_dir, ()) as store:
             facts = gather_facts(files, inputs.contents, store, progress)
     photos = Photos(
         [image.shown for image in inputs.images],
