@@ -16,6 +16,7 @@ from tests import lowest_versions
 from tests.storage.s3_server import CREDENTIALS, Bucket, Faults, proxy, s3_server
 from tests.support import ROOT, Trained, tlcli
 
+NODE_BYTES = 100_000_000
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 NO_SHARED = (
     f"these tests need the reference data at {SHARED}: photos and graphs of other projects under "
@@ -112,6 +113,27 @@ def bucket(_s3: tuple[int, str, Faults], monkeypatch: pytest.MonkeyPatch) -> Buc
     name = f"photos-{uuid.uuid4().hex[:12]}"
     client.create_bucket(Bucket=name)
     return Bucket(name, client, faults)
+
+
+@pytest.fixture
+def nodes(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """Return a cluster of a head without CPUs and two nodes with one each."""
+    ray = pytest.importorskip("ray")
+    from ray.cluster_utils import Cluster as Nodes
+
+    # Workers import the module of the work.
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    made = Nodes(
+        initialize_head=True,
+        head_node_args={"num_cpus": 0, "object_store_memory": NODE_BYTES},
+    )
+    try:
+        made.two = [made.add_node(num_cpus=1, object_store_memory=NODE_BYTES) for _ in range(2)]
+        yield made
+    finally:
+        ray.shutdown()
+        made.shutdown()
 
 
 @pytest.fixture(autouse=True)

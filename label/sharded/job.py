@@ -12,20 +12,19 @@ from pathlib import Path
 from typing import Any
 
 from label.formats import OutputStyle
-from label.sharded.labelling import Model, ShardLabeller, Target, make_labeller
+from label.sharded.labelling import ShardLabeller, Target, make_labeller
 from label.sharded.part_files import check_format
 from label.sharded.planning import LabelShard, PartName, plan
-from tlcli.core.classifier.loading import load, packed
+from tlcli.commands.machines.model import Model
+from tlcli.core.classifier.loading import load
 from tlcli.core.data.image_files import NoImage
 from tlcli.errors import OutputError, StorageError
 from tlcli.progress import Progress
 from tlcli.runners.local import Finished
 from tlcli.runners.machines import Machines
 from tlcli.shards.set_aside import SetAside, listed
-from tlcli.storage.copies import copy_here
 from tlcli.storage.locations import below, is_url, shown
 from tlcli.storage.objects import check_writable, entries, remove
-from tlcli.storage.packages import pack
 from tlcli.system.atomic_files import output_error
 from tlcli.text import counted
 
@@ -105,7 +104,7 @@ def label_shards(
     begun = time.monotonic()
     check_format(call.target.style.format)
     there = _parts(call.target.folder)
-    model = _model(call)
+    model = Model.of(call.graph, call.options)
     result = LabelledShards(call.target.folder)
     planned = _Planned(result, call.machines, {part.key: part for part in there.values()})
     shards = planned.missing(plan(arguments, _settings(model, call.target.style)))
@@ -134,19 +133,8 @@ def _make_here(call: Call, stack: ExitStack) -> ShardLabeller:
     return ShardLabeller(stack.enter_context(load(call.graph, **call.options)), call.target)
 
 
-def _model(call: Call) -> Model:
-    """Return the graph as it travels; it also names the parts."""
-    options = dict(call.options)
-    given = options.pop("labels", None)
-    labels = None
-    if given is not None:
-        labels = pack(copy_here(given) if is_url(given) else Path(given))
-    return Model(packed(call.graph), labels, options, str(Path.cwd()))
-
-
 def _settings(model: Model, style: OutputStyle) -> str:
-    labels = model.labels and model.labels.digest
-    return json.dumps([model.graph.digest, labels, model.options, asdict(style)])
+    return json.dumps([model.digest, asdict(style)])
 
 
 def _parts(folder: str) -> dict[str, PartName]:

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
 
 from label.formats import OutputStyle
 from label.sharded.part_files import part_content
 from label.sharded.planning import LabelShard
+from tlcli.commands.machines.model import Model
 from tlcli.core.classifier.classifier import Classifier
-from tlcli.core.classifier.loading import load
 from tlcli.core.data.image_files import NamedBytes, NoImage
 from tlcli.storage.ahead import read_ahead
 from tlcli.storage.locations import below, is_url, shown
 from tlcli.storage.objects import write
-from tlcli.storage.packages import Package
 
 
 @dataclass(frozen=True)
@@ -31,34 +27,6 @@ class Target:
 
     folder: str
     style: OutputStyle
-
-
-@dataclass(frozen=True)
-class Model:
-    """A graph as it travels to a process of a cluster.
-
-    Attributes:
-        graph: with what belongs to it.
-        labels: a labels file, where one was given.
-        options: of `load`.
-        working_folder: in which relative paths of images begin.
-    """
-
-    graph: Package
-    labels: Package | None
-    options: dict[str, Any]
-    working_folder: str
-
-    def load(self) -> Classifier:
-        """Load the graph in this process.
-
-        Raises:
-            TlcliError: as `load`.
-        """
-        with suppress(OSError):  # images in buckets need no folder
-            os.chdir(self.working_folder)
-        labels = None if self.labels is None else self.labels.unpack()
-        return load(self.graph.unpack(), labels=labels, **self.options)
 
 
 class ShardLabeller:

@@ -7,14 +7,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.runners.work import Slow, doubling, dying_at_three, failing_at_three, missing
-from tests.support import ROOT, Trained, tlcli
+from tests.support import Trained, tlcli
 from tlcli.errors import TlcliError, UsageError
 from tlcli.runners import ray_cluster
 from tlcli.runners.ray_cluster import Cluster, WorkerError, run_on_ray
@@ -26,29 +25,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::FutureWarning"),
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
-
-SHARED_BYTES = 100_000_000
-
-
-@pytest.fixture
-def nodes(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """Return a cluster of a head without CPUs and two nodes with one each."""
-    ray = pytest.importorskip("ray")
-    from ray.cluster_utils import Cluster as Nodes
-
-    # Workers import the module of the work.
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-    made = Nodes(
-        initialize_head=True,
-        head_node_args={"num_cpus": 0, "object_store_memory": SHARED_BYTES},
-    )
-    try:
-        made.two = [made.add_node(num_cpus=1, object_store_memory=SHARED_BYTES) for _ in range(2)]
-        yield made
-    finally:
-        ray.shutdown()
-        made.shutdown()
 
 
 def test_results_and_failures_come_from_the_cluster(nodes: Any) -> None:

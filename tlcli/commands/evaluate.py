@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tlcli.commands.again import command_line, program
+from tlcli.commands.machines.options import cluster_options
 from tlcli.commands.options import (
     ACCURACY,
     ANY_PATH,
@@ -26,6 +27,7 @@ from tlcli.commands.options import (
     log_options,
 )
 from tlcli.errors import BELOW_MINIMUM, GraphError
+from tlcli.runners.machines import Machines
 from tlcli.storage.locations import is_url, name_of, shown
 from tlcli.terminal import (
     CONTEXT_SETTINGS,
@@ -49,6 +51,7 @@ GROUPS = {
     "Output": ("output_format", "output", "spreadsheet"),
     "Measuring": ("compare", "compare_labels", "min_accuracy", "gate"),
     "Graph": GRAPH_GROUP,
+    "Many machines": ("runner", "address"),
     "Logging": LOGGING_GROUP,
 }
 
@@ -109,6 +112,7 @@ GROUPS = {
     help="Output file; standard output then has the accuracy only.  [default: standard output]",
 )
 @SPREADSHEET
+@cluster_options("images are labelled")
 @log_options
 def command(
     image_dir: Path | None,
@@ -121,6 +125,8 @@ def command(
     output_format: str | None,
     output: Path | None,
     spreadsheet: bool,
+    runner: str,
+    address: str | None,
     logging_verbosity: str,
     quiet: bool,
     **options: Any,
@@ -145,6 +151,16 @@ def command(
         raise click.UsageError(
             "name the labelled images by one of the two: --image_dir DIR or --manifest FILE"
         )
+    machines = Machines(runner, address)
+    machines.check()
+    if runner == "ray":
+        if compare is not None:
+            raise click.UsageError("--compare runs on one machine; leave --runner ray out")
+        if image_dir is not None and not is_url(image_dir) and image_dir.is_file():
+            raise click.UsageError(
+                "--runner ray reads images on several machines, and --image_dir is an archive; "
+                "unpack it on a drive that all share"
+            )
     set_up_logging(logging_verbosity, quiet)
     from tlcli.core.classifier.loading import load
     from tlcli.core.data.held_out import images_to_evaluate
@@ -158,7 +174,14 @@ def command(
         first = stack.enter_context(load(find_graph(graph), **options))
         graphs = [first]
         images = images_to_evaluate(image_dir, manifest)
-        if compare is None:
+        if machines.by_shards:
+            from tlcli.commands.machines.evaluating import measure_on
+            from tlcli.commands.machines.model import Model
+
+            model = Model.of(find_graph(graph), options)
+            with progress_bars(quiet) as progress:
+                accuracy = measure_on(machines, model, first, images, progress)
+        elif compare is None:
             from tlcli.core.evaluation.graph_accuracy import measure_accuracy
 
             with progress_bars(quiet) as progress:

@@ -39,6 +39,10 @@ _NO_CREDENTIALS = frozenset(
         *("SSOTokenLoadError", "UnauthorizedSSOTokenError"),
     }
 )
+_NO_HADOOP = (
+    "the Hadoop client is missing; install Hadoop and Java, and set HADOOP_HOME, JAVA_HOME and "
+    "CLASSPATH, the latter to what `hadoop classpath --glob` prints"
+)
 _THROTTLED = (errno.EBUSY, getattr(errno, "EREMOTEIO", errno.EIO))
 _silence = logging.NullHandler()
 _LOGIN = {
@@ -72,6 +76,8 @@ def explain(error: BaseException, location: str) -> Failure:
     if any(isinstance(each, ImportError) for each in causes):
         need = f"{scheme}:// needs another package: {_EXTRAS.get(scheme, scheme)}"
         return Failure(need, is_passing=True)
+    if scheme == "hdfs" and ("libhdfs" in text or "libjvm" in text):
+        return Failure(_NO_HADOOP, is_passing=True)
     if names & _NO_CREDENTIALS:
         login = _LOGIN.get(scheme, "log in")
         return Failure(f"no valid credentials are found; {login}", is_passing=True)

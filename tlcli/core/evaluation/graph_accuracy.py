@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from tlcli.arrays import Indices
 from tlcli.core.classifier.classifier import Classifier
 from tlcli.core.data.image_folder import Dataset
 from tlcli.core.data.image_list import ImageFile
 from tlcli.core.evaluation.confusion import ConfusionMatrix
 from tlcli.core.evaluation.label_averages import AveragesByName, LabelAverages, label_averages
 from tlcli.core.evaluation.labelled_folder import GraphPredictions, LabelledFolder
-from tlcli.core.evaluation.metrics import Evaluation, Proportion, evaluate
+from tlcli.core.evaluation.metrics import Bools, Evaluation, Proportion, evaluate
 from tlcli.notebook import ROWS_SHOWN, block, data_frame, percent
 from tlcli.progress import Progress
 
@@ -174,42 +178,45 @@ def _percent(proportion: Proportion | None) -> str:
     return percent(None if proportion is None else proportion.value)
 
 
-def summarise(
-    found: GraphPredictions, images: Sequence[ImageFile], rows: Sequence[int] | None = None
-) -> GraphAccuracy:
-    """Return the accuracy of predictions; images without one are not counted.
+@dataclass(frozen=True)
+class Outcomes:
+    """What a graph predicted for some images; small, so that it may come from another machine.
+
+    Attributes:
+        predicted: numbers of the labels of N images that could be read, [N].
+        truth: numbers of their true labels, [N].
+        trained: whether each of them trained the graph, [N]; None where that is unknown.
+        misclassified: those of them that are wrong.
+        skipped: (path, reason) of the other images.
+    """
+
+    predicted: Indices
+    truth: Indices
+    trained: Bools | None
+    misclassified: tuple[Misclassified, ...]
+    skipped: tuple[tuple[str, str], ...]
+
+
+def outcomes(
+    found: GraphPredictions, images: Sequence[ImageFile], rows: Iterable[int] | None = None
+) -> Outcomes:
+    """Return the outcomes of predictions.
 
     Args:
         found: the predictions.
         images: of the folder.
         rows: those to count; None: all.
     """
-    rows = range(len(images)) if rows is None else rows
-    accuracy = _summary(found, images, rows)
-    if found.trained is None:
-        return accuracy
-    trained = {row for row in rows if found.trained[row] and found.answer(row) is not None}
-    unseen = None
-    if 0 < len(trained) < accuracy.evaluation.count:
-        unseen = _summary(found, images, [row for row in rows if row not in trained])
-    return replace(accuracy, trained=len(trained), unseen=unseen)
-
-
-def _summary(
-    found: GraphPredictions, images: Sequence[ImageFile], rows: Sequence[int]
-) -> GraphAccuracy:
     names = found.classifier.labels
-    predicted: list[int] = []
-    wanted: list[int] = []
+    counted_rows: list[int] = []
     wrong: list[Misclassified] = []
     skipped: list[tuple[str, str]] = []
-    for row in rows:
+    for row in range(len(images)) if rows is None else rows:
         path, right, prediction = images[row].shown, found.truth[row], found.predictions[row]
         if prediction.label is None:
             skipped.append((path, prediction.error))
             continue
-        predicted.append(prediction.label)
-        wanted.append(right)
+        counted_rows.append(row)
         if prediction.label != right:
             wrong.append(
                 Misclassified(
@@ -218,13 +225,62 @@ def _summary(
                     None if found.trained is None else found.trained[row],
                 )
             )
-    return GraphAccuracy(
-        graph=str(found.classifier.graph),
-        labels=names,
-        evaluation=evaluate(predicted, wanted, len(names)),
-        misclassified=tuple(wrong),
-        skipped=tuple(skipped),
+    return Outcomes(
+        np.array([found.predictions[row].label for row in counted_rows], np.intp),
+        np.array([found.truth[row] for row in counted_rows], np.intp),
+        None
+        if found.trained is None
+        else np.array([found.trained[row] for row in counted_rows], np.bool_),
+        tuple(wrong),
+        tuple(skipped),
     )
+
+
+def accuracy_of(classifier: Classifier, parts: Sequence[Outcomes]) -> GraphAccuracy:
+    """Return the accuracy of a graph on the images of several outcomes, in their order.
+
+    Args:
+        classifier: the graph.
+        parts: at least one.
+    """
+    predicted, truth = (
+        np.concatenate([getattr(part, name) for part in parts]) for name in ("predicted", "truth")
+    )
+    whole = Outcomes(
+        predicted,
+        truth,
+        None,
+        tuple(chain.from_iterable(part.misclassified for part in parts)),
+        tuple(chain.from_iterable(part.skipped for part in parts)),
+    )
+    accuracy = _accuracy(classifier, whole)
+    known = [part.trained for part in parts if part.trained is not None]
+    if len(known) < len(parts):
+        return accuracy
+    trained = np.concatenate(known)
+    unseen = None
+    if 0 < trained.sum() < len(trained):
+        others = tuple(each for each in whole.misclassified if not each.trained)
+        rest = Outcomes(predicted[~trained], truth[~trained], None, others, whole.skipped)
+        unseen = _accuracy(classifier, rest)
+    return replace(accuracy, trained=int(trained.sum()), unseen=unseen)
+
+
+def _accuracy(classifier: Classifier, found: Outcomes) -> GraphAccuracy:
+    return GraphAccuracy(
+        graph=str(classifier.graph),
+        labels=classifier.labels,
+        evaluation=evaluate(found.predicted, found.truth, len(classifier.labels)),
+        misclassified=found.misclassified,
+        skipped=found.skipped,
+    )
+
+
+def summarise(
+    found: GraphPredictions, images: Sequence[ImageFile], rows: Iterable[int] | None = None
+) -> GraphAccuracy:
+    """Return the accuracy of predictions, with the arguments of `outcomes`."""
+    return accuracy_of(found.classifier, [outcomes(found, images, rows)])
 
 
 def measure_accuracy(

@@ -150,6 +150,27 @@ class LabelledFolder:
         stage: str,
         progress: Progress | None = None,
     ) -> GraphPredictions:
+        """Return what `predict` returns, where that is anything at all.
+
+        Raises:
+            DataError: no image could be labelled.
+            GraphError: the graph cannot be run.
+        """
+        found = self.predict(classifier, truth, stage, progress)
+        if all(prediction.label is None for prediction in found.predictions):
+            raise DataError(
+                f"no image of {self._dataset.source} could be read; the first: "
+                f"{found.predictions[0].error}"
+            )
+        return found
+
+    def predict(
+        self,
+        classifier: Classifier,
+        truth: Sequence[int],
+        stage: str,
+        progress: Progress | None = None,
+    ) -> GraphPredictions:
         """Return what a graph predicts for each image.
 
         Args:
@@ -159,7 +180,6 @@ class LabelledFolder:
             progress: called after each image.
 
         Raises:
-            DataError: no image could be labelled.
             GraphError: the graph cannot be run.
         """
         card = classifier.card
@@ -178,11 +198,6 @@ class LabelledFolder:
                     self._hash(row)
             if progress is not None:
                 progress(stage, row + 1, len(self.images))
-        if all(prediction.label is None for prediction in predictions):
-            raise DataError(
-                f"no image of {self._dataset.source} could be read; the first: "
-                f"{predictions[0].error}"
-            )
         trained = None if training is None else training.contain(self._contents)
         return GraphPredictions(classifier, list(truth), predictions, trained)
 
