@@ -32,7 +32,7 @@ def findings_for_report(
     if not files or any(map(is_url, files)):
         return None
     try:
-        return check_photos(inputs, options, progress)
+        return check_photos(inputs, options, progress, crops=False)
     except TlcliError as error:
         # The graph must not be lost for it.
         logger.warning("The photos were not checked: %s", error)
@@ -40,7 +40,7 @@ def findings_for_report(
 
 
 def check_photos(
-    inputs: Inputs, options: RetrainOptions, progress: Progress | None = None
+    inputs: Inputs, options: RetrainOptions, progress: Progress | None = None, crops: bool = True
 ) -> Findings:
     """Return what a check finds in the photos of a run.
 
@@ -67,4 +67,4 @@ def check_photos(
         inputs.splits,
         facts,
     )
-    return find(photos, [(each.path, each.reason) for each in inputs.skipped])
+    return find(photos, [(each.path, each.reason) for each in inputs.skipped], crops=crops)

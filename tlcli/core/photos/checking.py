@@ -63,12 +63,15 @@ class Photos:
         return self.splits[row] if self.splits else _SPLITS[0]
 
 
-def find(photos: Photos, unreadable: Sequence[tuple[str, str]] = ()) -> Findings:
+def find(
+    photos: Photos, unreadable: Sequence[tuple[str, str]] = (), *, crops: bool = True
+) -> Findings:
     """Return what is found in photos.
 
     Args:
         photos: of at least two labels.
         unreadable: (path, reason) of files that could not be read.
+        crops: look for crops and mirror images too, which takes most of the time.
 
     Raises:
         DataError: vectors too large to square.
@@ -84,7 +87,8 @@ def find(photos: Photos, unreadable: Sequence[tuple[str, str]] = ()) -> Findings
     if photos.facts is not None:
         facts = Facts(photos.facts.table[rows])
         thumbnails = facts.thumbnails()
-        found = near_copies(thumbnails, directions(turned), near)
+        matched = near if crops else nearest(directions(turned), 0)
+        found = near_copies(thumbnails, directions(turned), matched)
         pairs += [_pair(photos, rows, each) for each in found]
         paths = [photos.paths[row] for row in rows]
         coarse = thumbnail_rows(thumbnails, 16)
