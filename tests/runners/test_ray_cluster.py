@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.runners.work import Slow, doubling, dying_at_three, failing_at_three, missing
-from tests.support import Trained, tlcli
+from tests.support import ROOT, Trained, tlcli
 from tlcli.errors import TlcliError, UsageError
 from tlcli.runners import ray_cluster
 from tlcli.runners.ray_cluster import Cluster, WorkerError, run_on_ray
@@ -113,6 +113,22 @@ def test_a_retraining_on_the_cluster_gives_the_bits_of_a_local_one(
         tmp_path / "plain" / "graph.pb"
     ).read_bytes()
     assert {path: path.stat().st_mtime_ns for path in there} == there
+
+
+def test_a_piece_that_needs_too_much_memory_is_set_aside() -> None:
+    """On a cluster that ends each process: it calls a hundredth of the memory too much."""
+    code = """
+from tests.runners.work import sleeping
+from tlcli.runners.ray_cluster import Cluster, run_on_ray
+print([found.reason for found in run_on_ray(sleeping, [20.0], Cluster(retries=1))])
+"""
+    limits = {"RAY_memory_usage_threshold": "0.01", "RAY_memory_monitor_refresh_ms": "100"}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True, text=True, check=False, timeout=120,
+        env={**os.environ, **limits, "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    assert done.stdout.startswith("['OutOfMemoryError: "), done.stderr
 
 
 def test_an_address_without_a_cluster_is_refused_at_once() -> None:

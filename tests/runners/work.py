@@ -37,6 +37,14 @@ def dying_at_three() -> Callable[[int], int]:
     return work
 
 
+def sleeping() -> Callable[[float], float]:
+    def work(seconds: float) -> float:
+        time.sleep(seconds)
+        return seconds
+
+    return work
+
+
 class Slow:
     """Writes the process and the node that it runs on, and takes its time."""
 

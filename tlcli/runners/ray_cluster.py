@@ -30,6 +30,13 @@ _SHARED_BYTES = 200_000_000
 # What waits in Ray: enough for a cluster that adds machines as work waits for them.
 _LEAST_WAITING = 64
 _CONNECT_SECONDS = 10.0
+# What Ray reads when it is imported, unless the person has set it.
+_SETTINGS = {
+    # It would report its use to its makers.
+    "RAY_USAGE_STATS_ENABLED": "0",
+    # It would print what befalls the cluster to standard output, where results are.
+    "RAY_DEDUP_LOGS_SKIP_REGEX": ".",
+}
 
 # In the processes of the cluster: what `make` returned, by the run.
 _made: dict[str, Callable[[Any], Any]] = {}
@@ -43,8 +50,8 @@ class Cluster:
         address: of a running cluster ("auto", "HOST:6379", "ray://HOST:10001"); None: that in
             ``RAY_ADDRESS``, else one is started on this machine and ended afterwards.
         cpus: that a piece of work takes, at least 1.
-        retries: of a piece whose process or machine was lost, or to which the system refused a
-            file.
+        retries: of a piece whose process or machine was lost, to which the system refused a
+            file, or for which there was too little memory.
         patience: seconds to wait for a cluster without any CPU before the work ends.
     """
 
@@ -84,6 +91,9 @@ def run_on_ray(
             after Ray's retries, sets this piece aside.
     """
     check_ray()
+    # By default a piece that needs more memory than there is would be tried for ever.
+    for name, value in {**_SETTINGS, "RAY_task_oom_retries": str(cluster.retries)}.items():
+        os.environ.setdefault(name, value)
     import ray
 
     with _connected(cluster):
@@ -212,8 +222,6 @@ def _unusable(where: str, reason: str) -> TlcliError:
 @contextmanager
 def _connected(cluster: Cluster) -> Iterator[None]:
     """Connect to the cluster, or start one; end what was started."""
-    # Ray reports its use to its makers unless this is 0; who wants that sets it.
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     import ray
 
     if ray.is_initialized():

@@ -1,11 +1,20 @@
-"""Images evaluated on a real Ray cluster."""
+"""Images labelled and evaluated on a real Ray cluster, of which a worker and a node are lost."""
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.conftest import NODE_BYTES
 from tests.support import Trained, tlcli
 
 pytestmark = [
@@ -15,6 +24,76 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::FutureWarning"),
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
+
+FOLDERS, COPIES = 9, 40
+
+
+@pytest.fixture
+def folders(trained: Trained, tmp_path: Path) -> list[Path]:
+    """Return folders of photos, each of which is a shard."""
+    photos = sorted(trained.photos.rglob("aerial*.jpg"))
+    made = [tmp_path / f"photos_{number}" for number in range(FOLDERS)]
+    for folder in made:
+        folder.mkdir()
+        for copy in range(COPIES):
+            (folder / f"{copy:03}.jpg").hardlink_to(photos[copy])
+    return made
+
+
+def parts(folder: Path) -> dict[str, bytes]:
+    found = folder.glob("labels-*.jsonl") if folder.is_dir() else ()
+    return {path.name: path.read_bytes() for path in found}
+
+
+def waited(folder: Path, count: int, driver: subprocess.Popen[str]) -> None:
+    """Wait until there are so many parts."""
+    end = time.monotonic() + 120
+    while len(parts(folder)) < count:
+        assert driver.poll() is None, driver.stderr and driver.stderr.read()
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def workers(node: Any) -> Iterator[int]:
+    """Yield the processes of a node that are at work."""
+    (raylet,) = (each.process.pid for each in node.all_processes["raylet"])
+    for path in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            parent = int((path / "stat").read_text().rpartition(")")[2].split()[1])
+            if parent == raylet and (path / "cmdline").read_bytes().startswith(b"ray::_work"):
+                yield int(path.name)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks for processes as Linux lists them")
+def test_a_worker_and_a_node_are_lost_and_the_parts_are_those_of_one_process(
+    nodes: Any, trained: Trained, folders: list[Path], tmp_path: Path
+) -> None:
+    three = [*nodes.two, nodes.add_node(num_cpus=1, object_store_memory=NODE_BYTES)]
+    usual = ["label", *map(str, folders), "--graph", str(trained.graph)]
+    out = tmp_path / "ray"
+    command = [
+        *(str(Path(sys.executable).parent / "tlcli"), *usual, "--output", str(out), "--quiet"),
+        *("--runner", "ray", "--address", nodes.address),
+    ]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as driver:
+        waited(out, 1, driver)
+        busy = {node.node_id: next(workers(node), 0) for node in three}
+        killed = next(node for node in three if busy[node.node_id])
+        os.kill(busy[killed.node_id], signal.SIGKILL)
+        waited(out, 2, driver)
+        lost = next(node for node in three if node is not killed and busy[node.node_id])
+        nodes.remove_node(lost, allow_graceful=False)
+        said, errors = driver.communicate(timeout=120)
+    assert driver.returncode == 0, errors
+    assert (
+        said == f"Parts in {out}: {FOLDERS} of {FOLDERS} ({FOLDERS * COPIES} images, 0 cached).\n"
+    )
+    here = tlcli(*usual, "--output", tmp_path / "here", "--quiet")
+    assert here.code == 0, here.err
+    assert len(parts(out)) == FOLDERS
+    assert parts(out) == parts(tmp_path / "here")
 
 
 def test_an_evaluation_on_the_cluster_has_the_figures_of_one_here(
