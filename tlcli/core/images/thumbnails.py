@@ -34,6 +34,10 @@ def _pixels(source: Source, side: int, upright: bool) -> NDArray[np.uint8]:
     with open_image(source) as image:
         opened: Any = image
         opened.draft("RGB", (2 * side, 2 * side))
+        if opened.mode in ("L", "RGB") and "transparency" not in opened.info:
+            # Small before it is turned and converted: copies of a large photo take hundreds of
+            # megabytes each.
+            opened.thumbnail((side, side), Image.Resampling.BILINEAR)
         small: Image.Image = ImageOps.exif_transpose(opened) if upright else opened
         if small.mode in _WITH_ALPHA or "transparency" in small.info:
             layer = small.convert("RGBA")

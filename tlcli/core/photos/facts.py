@@ -29,7 +29,7 @@ from tlcli.system.cpus import available_cpus
 THUMBNAIL = 64
 """Side of the stored grey thumbnail, in pixels."""
 # To be changed with anything below that changes a value.
-_KEY = "facts of photos 1"
+_KEY = "facts of photos 2"
 # Long side of the image whose sharpness is measured: of large photos the noise is left out.
 _SIDE = 256
 _NAMES = (
@@ -163,11 +163,14 @@ def _facts(source: Source) -> Array:
         camera = f"{exif.get(_MAKE, '')} {exif.get(_MODEL, '')}".strip()
         quality = _quality(getattr(opened, "quantization", None))
         opened.draft("RGB", (_SIDE, _SIDE))
+        # Made small in place first: each copy of a large photo takes hundreds of megabytes.
+        if opened.mode not in ("L", "LA", "RGB", "RGBA"):
+            opened = opened.convert("RGBA" if "transparency" in opened.info else "RGB")
+        opened.thumbnail((_SIDE, _SIDE), Image.Resampling.BOX)
         upright: Image.Image = ImageOps.exif_transpose(opened)
         if (upright.width > upright.height) != (width > height):
             width, height = height, width
         upright = _opaque(upright)
-        upright.thumbnail((_SIDE, _SIDE), Image.Resampling.BOX)
         grey = upright.convert("L")
         values = np.asarray(grey, np.float32)
         mean = np.asarray(upright.resize((1, 1), Image.Resampling.BOX), np.float32)[0, 0]
