@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import logging
+from typing import TYPE_CHECKING
 
 from retrain.arguments.options import RetrainOptions
 from retrain.inputs import Inputs
-from tlcli.core.photos.checking import Photos, find
-from tlcli.core.photos.findings import Findings
 from tlcli.errors import TlcliError
 from tlcli.progress import Progress
 from tlcli.storage.locations import is_url
+
+if TYPE_CHECKING:
+    from tlcli.core.photos.findings import Findings
 
 logger = logging.getLogger("tlcli")
 
@@ -48,10 +50,12 @@ def check_photos(
         DataError: vectors too large to square.
         CacheError: the cache cannot be read.
     """
+    # Imported vectors alone need neither what decodes images nor the cache.
+    from tlcli.core.photos.checking import Photos, find
+
     files = [image.file for image in inputs.images]
     facts = None
     if any(files):
-        # Imported vectors alone need neither the cache nor what decodes images.
         from tlcli.core.bottlenecks.cache import BottleneckStore
         from tlcli.core.photos.facts import gather_facts
 
