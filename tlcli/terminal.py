@@ -248,18 +248,18 @@ def run(command: click.Command, program: str) -> NoReturn:
 
 
 def _with_suggestions(error: click.ClickException) -> click.ClickException:
-    """Return the error; for an unknown option, with those that have its name in theirs.
+    """Return the error; for an unknown option, with similar ones and those that contain its name.
 
-    click suggests similar names, and for ``--steps`` that is ``--help``.
+    click suggests less similar names too, and for ``--steps`` that is ``--help``.
     """
     if not isinstance(error, click.NoSuchOption) or error.ctx is None:
         return error
     part = error.option_name.lstrip("-").replace("-", "_")
     options = [name for each in error.ctx.command.params for name in each.opts if "--" in name]
     found = [name for name in options if part in name] if len(part) > 2 else []
-    if not found:
-        return error
     alike = difflib.get_close_matches(error.option_name, options, cutoff=0.8)
+    if not (alike or found):
+        return error
     names = ", ".join(repr(name) for name in dict.fromkeys([*alike, *found]))
     return click.UsageError(f"{error.message} Did you mean {names}?", error.ctx)
 
