@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from retrain.arguments.options import RetrainOptions
 from retrain.inputs import Inputs
-from tlcli.errors import TlcliError
 from tlcli.progress import Progress
+from tlcli.runtime.watchdog import first_line
 from tlcli.storage.locations import is_url
 
 if TYPE_CHECKING:
@@ -35,9 +35,10 @@ def findings_for_report(
         return None
     try:
         return check_photos(inputs, options, progress, crops=False)
-    except TlcliError as error:
-        # The graph must not be lost for it.
-        logger.warning("The photos were not checked: %s", error)
+    except Exception as error:
+        # The graph must not be lost for it, whatever a library makes of odd numbers or little
+        # memory.
+        logger.warning("The photos were not checked: %s", first_line(error))
         return None
 
 
