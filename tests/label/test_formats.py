@@ -9,7 +9,7 @@ import re
 
 import pytest
 
-import label.command
+import label.arguments.options
 from label.formats import FORMATS, OutputStyle, Writer
 from tlcli.core.classifier.outputs import Prediction, Score
 
@@ -167,4 +167,4 @@ def test_csv_keeps_a_row_a_row(name: str) -> None:
 
 
 def test_the_command_offers_every_format() -> None:
-    assert tuple(FORMATS) == label.command.FORMATS
+    assert tuple(FORMATS) == label.arguments.options.FORMATS
