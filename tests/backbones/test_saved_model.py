@@ -8,9 +8,12 @@ import numpy as np
 import pytest
 
 from tests.backbones import modules
+from tlcli.backbone import INPUT
 from tlcli.backbones import saved_model
+from tlcli.backbones.layers.pooled_maps import with_pooled_maps
 from tlcli.backbones.model_options import ModelOptions
 from tlcli.errors import BackboneError, GraphError, UsageError
+from tlcli.runtime.tensorflow import GraphEngine
 
 
 @pytest.fixture(scope="module")
@@ -173,3 +176,43 @@ def test_keras_export_is_read(tmp_path: Path) -> None:
 
     batch = modules.images()
     np.testing.assert_allclose(modules.run(backbone, batch), modules.expected(batch), atol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("saved_by", ["export", "tensorflow"])
+def test_several_layers_of_a_model_of_keras_3(tmp_path: Path, saved_by: str) -> None:
+    import keras
+    import tensorflow as tf
+
+    keras.utils.set_random_seed(5)
+    layers, inputs = keras.layers, keras.Input((32, 32, 3))
+    maps, found = inputs, []
+    for width in (4, 6, 8, 10):
+        maps = layers.Conv2D(width, 3, strides=2, padding="same")(maps)
+        maps = layers.ReLU()(layers.BatchNormalization()(maps))
+        found.append(maps)
+    pool = layers.GlobalAveragePooling2D
+    model = keras.Model(inputs, pool()(maps))
+    for variable in model.variables:
+        variable.assign(keras.random.uniform(variable.shape) + 0.1)
+    folder = tmp_path / "model"
+    if saved_by == "export":
+        model.export(str(folder), verbose=False)
+    else:
+        tf.saved_model.save(model, str(folder))
+    batch = modules.images(side=32)
+
+    backbone = with_pooled_maps(saved_model.find(folder))
+    loaded = backbone.load_graph()
+    with GraphEngine(loaded.graph, INPUT, loaded.output) as engine:
+        vectors = engine.run(batch)
+
+    every = keras.Model(inputs, [pool()(each) for each in found])(batch)
+    expected = {each.shape[1]: np.asarray(each) for each in every}
+    start = 0
+    for block in backbone.blocks:
+        part = vectors[:, start : start + block.size]
+        np.testing.assert_allclose(part, expected[block.size], rtol=1e-4, atol=1e-4)
+        start += block.size
+    assert start == vectors.shape[1]
+    assert len(backbone.blocks) > 1

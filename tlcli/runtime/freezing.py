@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import re
 import warnings
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tlcli.runtime.native_stderr import quiet_stderr
+from tlcli.runtime.saved_model import load_into
 from tlcli.runtime.tensorflow import import_tensorflow
 
 
@@ -106,11 +108,12 @@ def saved_model_call(
 
 
 def _frozen_saved_model(tf: Any, folder: Path, tags: Sequence[str], output: str) -> Any:
-    with quiet_stderr(), warnings.catch_warnings(), tf.Graph().as_default():
+    with quiet_stderr(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        with tf.compat.v1.Session() as session:
+        # Not as a context, which would make its graph the default one.
+        with contextlib.closing(tf.compat.v1.Session(graph=tf.Graph())) as session:
             try:
-                loaded = tf.compat.v1.saved_model.load(session, list(tags), str(folder))
+                loaded = load_into(session, tags, folder)
                 graph = loaded.graph_def
                 for node in graph.node:
                     node.device = ""  # one of the machine that saved it

@@ -16,6 +16,7 @@ from tlcli.core.model_spec.origins import specify
 from tlcli.errors import GraphError
 from tlcli.graph.messages import SavedModel
 from tlcli.graph.nodes import DataType, shape_message
+from tlcli.runtime.tensorflow import import_tensorflow
 
 IMAGE = (DataType.FLOAT, (None, 8, 9, 3))
 SCORES = (DataType.FLOAT, (None, 4))
@@ -153,8 +154,6 @@ def test_what_cannot_be_fed_or_gives_no_scores_is_named(write: Any) -> None:
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder of SavedModels that score by mean colour: old, modern and evil."""
-    from tlcli.runtime.tensorflow import import_tensorflow
-
     tf = import_tensorflow()
     folder = tmp_path_factory.mktemp("models")
     weights = np.eye(3, dtype=np.float32) * 4
@@ -225,3 +224,34 @@ def test_a_model_that_writes_files_runs_only_when_it_is_trusted(models: Path) ->
 def test_labels_that_do_not_fit(models: Path) -> None:
     with pytest.raises(GraphError, match=r"names 2 labels .*modern gives 3 scores"):
         load(models / "modern", labels=["a", "b"])
+
+
+@pytest.mark.slow
+def test_a_model_that_keras_3_saved_by_tensorflow_has_the_values_of_its_variables(
+    tmp_path: Path,
+) -> None:
+    tf = import_tensorflow()
+    import keras
+
+    keras.utils.set_random_seed(3)
+    model = keras.Sequential(
+        [
+            keras.layers.Input((16, 16, 3)),
+            keras.layers.Rescaling(1 / 255),
+            keras.layers.Conv2D(8, 3),
+            keras.layers.BatchNormalization(),
+            keras.layers.GlobalAveragePooling2D(),
+            keras.layers.Dense(2, activation="softmax"),
+        ]
+    )
+    for variable in model.variables:
+        variable.assign(keras.random.uniform(variable.shape) + 0.1)
+    tf.saved_model.save(model, str(tmp_path / "model"))
+    pixels = np.random.default_rng(0).integers(0, 256, (16, 16, 3)).astype(np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "photo.png")
+
+    with load(tmp_path / "model", labels=["a", "b"]) as classifier:
+        (found,) = classifier.label(tmp_path / "photo.png")
+    expected = np.asarray(model(pixels[None].astype(np.float32)))[0]
+    scores = {each.label: each.score for each in found.scores}
+    assert scores == pytest.approx({"a": expected[0], "b": expected[1]}, abs=1e-5)

@@ -28,6 +28,7 @@ from tlcli.graph.nodes import DataType
 from tlcli.graph.safety import check_saved_model, every_node, read_saved_model
 from tlcli.keras_files.augmentation import draws_random_numbers
 from tlcli.runtime.native_stderr import quiet_stderr
+from tlcli.runtime.saved_model import load_into
 from tlcli.runtime.tensorflow import SessionEngine, import_tensorflow
 from tlcli.runtime.watchdog import first_line
 
@@ -186,7 +187,7 @@ class SavedModelEngine(SessionEngine):
                 warnings.simplefilter("ignore")
                 holder = tf.Graph()
                 session = tf.compat.v1.Session(graph=holder, config=config)
-                tf.compat.v1.saved_model.loader.load(session, list(ends.tags), str(folder))
+                load_into(session, ends.tags, folder)
                 tensors = [holder.get_tensor_by_name(name) for name in (ends.input, ends.output)]
         except Exception as error:
             raise GraphError(f"TensorFlow cannot load {folder}: {first_line(error)}") from error
