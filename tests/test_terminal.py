@@ -119,7 +119,7 @@ def test_a_signal_ends_a_run_that_does_not_end(number: int, code: int, text: str
         try:
             assert process.stdout.readline() == "ready\n"
             process.send_signal(number)
-            _, errors = process.communicate(timeout=30)
+            _, errors = process.communicate(timeout=120)
         finally:
             process.kill()
     assert (process.returncode, errors) == (code, text)

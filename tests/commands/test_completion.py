@@ -36,7 +36,7 @@ def shell(name: str, program: str, folder: Path, *options: str) -> str:
         check=False,
         cwd=folder,
         env={**environment(), "HOME": str(folder)},
-        timeout=60,
+        timeout=300,
     )
     assert done.stderr == ""
     return done.stdout
@@ -136,7 +136,7 @@ def test_bash_completes_a_file_at_a_key_press(tmp_path: Path) -> None:
     finally:
         os.write(ours, b"\x15exit\n")
         os.close(ours)
-        process.wait(30)
+        process.wait(60)
 
 
 def read_until(terminal: int, wanted: bytes) -> None:
@@ -144,7 +144,7 @@ def read_until(terminal: int, wanted: bytes) -> None:
 
     seen = b""
     while wanted not in seen:
-        ready, _, _ = select.select([terminal], [], [], 30)
+        ready, _, _ = select.select([terminal], [], [], 120)
         assert ready, seen.decode(errors="replace")
         seen += os.read(terminal, 4096)
 

@@ -69,7 +69,7 @@ def test_a_child_that_never_ends_is_stopped(module: Any) -> None:
     ending = module("while True: pass", seconds=2)
     assert (ending.answer, ending.in_time) == (None, False)
     assert "2 seconds" in ending.reason
-    assert time.monotonic() - start < 20
+    assert time.monotonic() - start < 60
 
 
 def test_a_flood_is_no_answer(module: Any) -> None:
@@ -136,7 +136,7 @@ def test_a_child_does_not_outlive_its_caller(tmp_path: Path, number: int) -> Non
         started = _wait_for(lambda: [t.read_text() for t in tmp_path.glob(".tlcli-tmp-*/talk")])
         child = int(started)
         caller.send_signal(number)
-        caller.wait(20)
+        caller.wait(60)
         _wait_for(lambda: [] if _is_running(child) else ["gone"])
         assert number == 9 or list(tmp_path.glob(".tlcli-tmp-*")) == []
     finally:
@@ -145,7 +145,7 @@ def test_a_child_does_not_outlive_its_caller(tmp_path: Path, number: int) -> Non
 
 
 def _wait_for(look: Any) -> str:
-    for _ in range(400):
+    for _ in range(2400):  # two minutes, on a machine that is busy
         found = [text for text in look() if text.strip()]
         if found:
             return str(found[0])
@@ -158,5 +158,8 @@ def _is_running(process: int) -> bool:
         os.kill(process, 0)
     except ProcessLookupError:
         return False
-    state = Path(f"/proc/{process}/stat").read_text(encoding="ascii").rpartition(")")[2]
+    try:
+        state = Path(f"/proc/{process}/stat").read_text(encoding="ascii").rpartition(")")[2]
+    except OSError:  # gone since
+        return False
     return state.split()[0] != "Z"

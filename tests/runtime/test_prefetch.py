@@ -25,7 +25,7 @@ same = each(lambda number: number)
 
 def lines(typed: queue.Queue[int | None]) -> Iterator[int]:
     """Yield what is typed, as it comes, up to None."""
-    while (number := typed.get(timeout=10)) is not None:
+    while (number := typed.get(timeout=60)) is not None:
         yield number
 
 
@@ -34,7 +34,7 @@ def test_batches_are_full_and_in_order() -> None:
 
     def double(number: int) -> int:
         if number == 0:  # the first is the slowest
-            barrier.wait(5)
+            barrier.wait(60)
         elif number == 3:
             barrier.set()
         return 2 * number
@@ -63,7 +63,7 @@ def test_no_more_is_drawn_than_a_few_batches_ahead() -> None:
 
     batches = Prefetcher(numbers(), same, 2, 2).batches()
     next(batches)
-    assert enough.wait(5)
+    assert enough.wait(60)
     # Six are prefetched, two were handed out.
     assert len(drawn) <= 2 + 6
     batches.close()  # type: ignore[attr-defined]
@@ -96,7 +96,7 @@ def test_an_early_end_stops_the_threads() -> None:
     next(batches)
     batches.close()  # type: ignore[attr-defined]
     for thread in set(threading.enumerate()) - before:
-        thread.join(5)
+        thread.join(60)
         assert not thread.is_alive()
 
 
@@ -130,7 +130,7 @@ def test_what_was_computed_ahead_of_an_error_is_returned() -> None:
 
     def fail(number: int) -> int:
         if number == 1:
-            assert computed.wait(5)
+            assert computed.wait(60)
             raise GraphError("the graph cannot be run")
         if number == 3:
             computed.set()
@@ -153,10 +153,10 @@ def test_it_is_crowded_while_several_lack_a_result() -> None:
 
     def work(number: int) -> int:
         if number == 1:
-            assert second.wait(5)
+            assert second.wait(60)
         elif number == 2:
             second.set()
-            assert first.wait(5)
+            assert first.wait(60)
         crowded[number] = prefetcher.is_crowded
         if number == 1:
             first.set()
@@ -177,7 +177,7 @@ def test_a_source_that_never_answers_holds_no_other_thread() -> None:
 
     def lines() -> Iterator[int]:
         yield 0
-        answer.wait(10)
+        answer.wait(60)
         yield 1
 
     before = set(threading.enumerate())
@@ -185,13 +185,13 @@ def test_a_source_that_never_answers_holds_no_other_thread() -> None:
     assert next(pairs) == (0, 0)
     pairs.close()  # type: ignore[attr-defined]
     started = set(threading.enumerate()) - before
-    ends = time.monotonic() + 5
+    ends = time.monotonic() + 60
     while sum(thread.is_alive() for thread in started) > 1 and time.monotonic() < ends:
         time.sleep(0.01)
     assert sum(thread.is_alive() for thread in started) == 1  # the one that asked
     answer.set()
     for thread in started:
-        thread.join(5)
+        thread.join(60)
         assert not thread.is_alive()
 
 
@@ -233,7 +233,7 @@ def test_a_slow_group_shows_what_it_has() -> None:
         if number == 0:
             time.sleep(0.15)  # longer than results wait for the others of their group
         elif number == 1:
-            assert go_on.wait(10)
+            assert go_on.wait(60)
         return number
 
     pairs = iter(Prefetcher(range(2), each(slowly), 1, group=lambda: 2))

@@ -42,10 +42,18 @@ class Server:
         is_json = answer.headers["content-type"] == "application/json"
         return answer.status, json.loads(text) if is_json else text
 
+    def processor_seconds(self) -> float:
+        """Return the processor time of the server and its children that ended; 0 if unknown."""
+        path = Path(f"/proc/{self.process.pid}/stat")
+        if not path.exists():
+            return 0.0
+        ticks = path.read_text().rpartition(")")[2].split()[11:15]
+        return sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK")
+
     def stop(self, number: int = signal.SIGINT) -> tuple[int, str]:
         """Send a signal; return the exit code and what stood on standard error."""
         self.process.send_signal(number)
-        _, err = self.process.communicate(timeout=30)
+        _, err = self.process.communicate(timeout=120)
         return self.process.returncode, err
 
 
@@ -64,7 +72,7 @@ def running(*arguments: object, cwd: Path | None = None) -> Iterator[Server]:
         assert process.stdout is not None
         line = process.stdout.readline()
         if not line:
-            _, err = process.communicate(timeout=30)
+            _, err = process.communicate(timeout=120)
             raise AssertionError(f"tlcli serve ended with {process.returncode}: {err}")
         yield Server(process, line.split()[1])
     finally:

@@ -11,7 +11,6 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -68,16 +67,11 @@ def photo(trained: Trained) -> bytes:
 
 def wait_until_busy(server: Server) -> None:
     """Wait until decoding has begun."""
-    path = Path(f"/proc/{server.process.pid}/stat")
-    if not path.exists():
+    before = server.processor_seconds()
+    if not before:
         time.sleep(1)
         return
-
-    def processor_ticks() -> int:
-        return int(path.read_text().rpartition(")")[2].split()[11])
-
-    before = processor_ticks()
-    while processor_ticks() < before + 60:
+    while server.processor_seconds() < before + 0.6:
         time.sleep(0.05)
 
 
