@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 import subprocess
 import sys
 import uuid
@@ -11,10 +12,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests import lowest_versions
 from tests.storage.s3_server import CREDENTIALS, Bucket, Faults, proxy, s3_server
-from tests.support import ROOT, Trained, tlcli
+from tests.support import ROOT, Trained, last_commands, outputs_of, tlcli
+
+# A process that was started in the background ignores Ctrl+C, and so would all that tests start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+# A result must not depend on how busy the machine is, nor on chance: the same inputs every time.
+# `--hypothesis-profile=search` tries new ones.
+settings.register_profile(
+    "search", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True
+)
+settings.register_profile("tlcli", settings.get_profile("search"), derandomize=True)
+settings.load_profile("tlcli")
 
 NODE_BYTES = 100_000_000
 SHARED = Path(__file__).resolve().parents[2] / "shared"
@@ -46,8 +58,15 @@ def shared() -> Path:
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Give all tests without reference data one location: the summary folds them into a line."""
+    """Show what failed commands printed, and fold the tests without reference data.
+
+    The summary prints skipped tests of one location in one line.
+    """
+    if call.when == "setup":
+        last_commands.clear()
     report = yield
+    if report.failed:
+        report.sections += outputs_of(call.excinfo.value if call.excinfo else None)
     if report.skipped and isinstance(report.longrepr, tuple) and NO_SHARED in report.longrepr[2]:
         report.longrepr = (str(Path(__file__)), None, report.longrepr[2])  # type: ignore[assignment]
     return report
@@ -115,25 +134,54 @@ def bucket(_s3: tuple[int, str, Faults], monkeypatch: pytest.MonkeyPatch) -> Buc
     return Bucket(name, client, faults)
 
 
-@pytest.fixture
-def nodes(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """Return a cluster of a head without CPUs and two nodes with one each."""
+@pytest.fixture(scope="module")
+def _head() -> Iterator[Any]:
+    """Start a Ray cluster of a head without CPUs; it takes seconds."""
     ray = pytest.importorskip("ray")
     from ray.cluster_utils import Cluster as Nodes
 
-    # Workers import the module of the work.
+    with pytest.MonkeyPatch.context() as patch:
+        # Workers import the module of the work.
+        patch.setenv("PYTHONPATH", str(ROOT))
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        made = Nodes()
+        made.two = []
+        try:
+            _add_node(made, 0)
+            yield made
+        finally:
+            ray.shutdown()
+            made.shutdown()
+
+
+def _add_node(cluster: Any, cpus: int) -> Any:
+    """Return a new node. Ray waits for it half a minute, which a busy machine may exceed."""
+    for attempt in range(4):
+        try:
+            return cluster.add_node(
+                num_cpus=cpus, object_store_memory=NODE_BYTES, include_dashboard=False
+            )
+        except Exception:  # Ray raises nothing narrower
+            if attempt == 3:
+                raise
+    raise AssertionError
+
+
+@pytest.fixture
+def nodes(_head: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """Return a cluster of a head without CPUs and two nodes with one each."""
+    import ray
+
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-    made = Nodes(
-        initialize_head=True,
-        head_node_args={"num_cpus": 0, "object_store_memory": NODE_BYTES},
-    )
-    try:
-        made.two = [made.add_node(num_cpus=1, object_store_memory=NODE_BYTES) for _ in range(2)]
-        yield made
-    finally:
-        ray.shutdown()
-        made.shutdown()
+    # Those that an earlier test lost are replaced, and those that it added go.
+    _head.two = [node for node in _head.two if node in _head.worker_nodes]
+    for node in set(_head.worker_nodes) - set(_head.two):
+        _head.remove_node(node)
+    while len(_head.two) < 2:
+        _head.two.append(_add_node(_head, 1))
+    yield _head
+    ray.shutdown()
 
 
 @pytest.fixture(autouse=True)

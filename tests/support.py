@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +16,10 @@ from typing import Any
 import click
 
 ROOT = Path(__file__).resolve().parents[1]
+# How much of an output a report shows.
+SHOWN = 4000
+# What the test that runs started last, with exit codes and outputs; for the report if it fails.
+last_commands: deque[tuple[str, str, str]] = deque(maxlen=3)
 
 
 @dataclass(frozen=True)
@@ -43,8 +49,30 @@ def tlcli(*arguments: object, cwd: Path | None = None, cache: Path | None = None
         cwd=cwd,
         env=environment,
     )
+    title = f"exit code {done.returncode} of tlcli {shlex.join(map(str, arguments))}"
+    last_commands.append((title, done.stdout, done.stderr))
     assert "Traceback" not in done.stderr
     return Run(done.returncode, done.stdout, done.stderr)
+
+
+def outputs_of(error: BaseException | None) -> list[tuple[str, str]]:
+    """Return titles and texts of what the last commands printed, and one that an error names.
+
+    An error of `subprocess.run(check=True)` does not show the output of its command.
+    """
+    shown = list(last_commands)
+    if isinstance(error, subprocess.CalledProcessError | subprocess.TimeoutExpired):
+        shown.append((str(error), _text(error.stdout), _text(error.stderr)))
+    return [
+        (f"{name} of {title}"[:500], text[-SHOWN:])
+        for title, *texts in shown
+        for name, text in zip(("stdout", "stderr"), texts, strict=True)
+        if text
+    ]
+
+
+def _text(output: bytes | str | None) -> str:
+    return output.decode(errors="replace") if isinstance(output, bytes) else output or ""
 
 
 @dataclass(frozen=True)
@@ -58,6 +86,11 @@ class Trained:
     def photos(self) -> Path:
         """Return the image folder."""
         return self.folder / "photos"
+
+    @property
+    def photo(self) -> Path:
+        """Return a photo that can be read, the same on every file system."""
+        return min(self.photos.rglob("aerial*.jpg"))
 
     @property
     def graph(self) -> Path:

@@ -52,7 +52,7 @@ def test_a_prefix_a_pattern_and_an_object_are_labelled_as_files_are(
 
 
 def test_what_is_absent_is_named(bucket: Bucket, photos: Path, trained: Trained) -> None:
-    good = next(photos.rglob("*.jpg"))
+    good = min(photos.rglob("aerial*.jpg"))
     bucket.put("a.jpg", good.read_bytes())
     run = labelled(
         *(trained, f"{bucket.url}/a.jpg", f"{bucket.url}/absent.jpg", f"{bucket.url}/empty"),

@@ -155,7 +155,7 @@ def test_the_precision_stands_in_result_card_and_report(trained: Trained, tmp_pa
     again = command(*arguments, "--precision", "bfloat16", cwd=tmp_path, cache=trained.cache)
     assert again.json["cache"]["computed"] == 0
     assert abs(low.json["test_accuracy"] - trained.run.json["test_accuracy"]) <= 0.1
-    image = next((trained.photos / "house_with_pool").glob("*.jpg"))
+    image = trained.photo
     labelled = command("label", "--image", image, cwd=tmp_path)
     assert labelled.out.startswith("house with pool")
 

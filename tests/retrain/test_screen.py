@@ -117,7 +117,8 @@ def interrupted(when: str, *arguments: str, **environment: str) -> tuple[int, st
         while block := os.read(ours, 1 << 16):
             shown += block
             if not sent and when.encode() in shown:
-                time.sleep(0.1)
+                if when == "Fitting":
+                    time.sleep(0.1)  # some of its million steps; the others would be done soon
                 process.send_signal(signal.SIGINT)
                 sent = True
     except OSError:

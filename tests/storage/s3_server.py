@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -204,27 +205,26 @@ def proxy(port: int, faults: Faults) -> Iterator[str]:
         server.server_close()
 
 
+def _read(folder: Path) -> str:
+    return (folder / "moto.log").read_text(errors="replace")
+
+
 @contextmanager
 def s3_server(folder: Path) -> Iterator[int]:
     """Yield the port of an S3 server process, once it answers."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", "0"]
     with (folder / "moto.log").open("wb") as log:
         server = subprocess.Popen(
             command, stdout=log, stderr=log, env={**os.environ, **CREDENTIALS}
         )
     try:
-        end = time.monotonic() + 60
-        while True:
-            with suppress(OSError), connection(port) as asked:
-                asked.request("GET", "/moto-api/data.json")
-                asked.getresponse().read()
-                break
-            assert server.poll() is None, (folder / "moto.log").read_text()
-            assert time.monotonic() < end, "the S3 server does not answer"
+        end = time.monotonic() + 180
+        # It takes a free port and prints it: one that was free before may be taken by then.
+        while not (told := re.search(r"Running on http://[\d.]+:(\d+)", _read(folder))):
+            assert server.poll() is None, _read(folder)
+            assert time.monotonic() < end, f"the S3 server does not answer: {_read(folder)}"
             time.sleep(0.1)
+        port = int(told[1])
         yield port
     finally:
         server.terminate()

@@ -87,9 +87,10 @@ def test_refused_connection(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.delenv("http_proxy", raising=False)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
+        # Without listening: it refuses, and no other program can take the port.
         port = free.getsockname()[1]
-    with pytest.raises(DownloadError, match="the connection is refused"):
-        _get(f"http://127.0.0.1:{port}/file", tmp_path / "file")
+        with pytest.raises(DownloadError, match="the connection is refused"):
+            _get(f"http://127.0.0.1:{port}/file", tmp_path / "file")
 
 
 def test_several_at_once_download_once(url: str, tmp_path: Path) -> None:

@@ -191,10 +191,10 @@ def test_refused_connection(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.delenv("http_proxy", raising=False)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
+        # Without listening: it refuses, and no other program can take the port.
         port = free.getsockname()[1]
-
-    with pytest.raises(DownloadError, match="connection is refused"):
-        hub.fetch(f"http://127.0.0.1:{port}/module", [tmp_path])
+        with pytest.raises(DownloadError, match="connection is refused"):
+            hub.fetch(f"http://127.0.0.1:{port}/module", [tmp_path])
 
 
 def test_server_that_never_answers_is_given_up(

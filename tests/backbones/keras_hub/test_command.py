@@ -51,7 +51,7 @@ def test_retrain_and_label(models: Path, trained: Trained, tmp_path: Path) -> No
     assert card["backbone"]["licence"] == "Apache-2.0"
     assert card["backbone"]["bottleneck_size"] == 32
     assert (card["input"]["height"], card["input"]["width"]) == (56, 56)
-    photo = next((trained.folder / "photos").glob("*/*.jpg"))
+    photo = trained.photo
     scores = []
     for graph in ("output_graph.pb", "output_graph.tflite"):
         run = tlcli(

@@ -168,10 +168,11 @@ def test_without_a_network_one_sentence(
     pytest.importorskip("kagglehub", reason="needs the extra hub (keras-hub)")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
+        # Without listening: it refuses, and no other program can take the port.
         port = free.getsockname()[1]
-    _point_to(port, monkeypatch)
-    with pytest.raises(DownloadError, match=r"connection is refused; without a network give"):
-        fetch(preset_address(module), [tmp_path])
+        _point_to(port, monkeypatch)
+        with pytest.raises(DownloadError, match=r"connection is refused; without a network give"):
+            fetch(preset_address(module), [tmp_path])
 
 
 @pytest.mark.parametrize(

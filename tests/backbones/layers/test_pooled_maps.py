@@ -86,7 +86,7 @@ def test_a_retraining_on_several_layers(trained: Trained) -> None:
     assert [each["name"] for each in result["backbone"]["layers"]][:2] == ["head", "block 15"]
     assert result["cross_validation"]["folds"] == 3
     labelled = tlcli(
-        "label", "--graph", "several/graph.pb", next(trained.photos.rglob("*.jpg")),
+        "label", "--graph", "several/graph.pb", trained.photo,
         "--format", "json", cwd=trained.folder,
     )  # fmt: skip
     assert labelled.code == 0, labelled.err

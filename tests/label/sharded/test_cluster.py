@@ -64,6 +64,16 @@ def workers(node: Any) -> Iterator[int]:
                 yield int(path.name)
 
 
+def at_work(nodes: list[Any], driver: subprocess.Popen[str]) -> tuple[Any, int]:
+    """Return the first node of which a process is at work, and that process."""
+    while True:
+        for node in nodes:
+            with suppress(StopIteration):
+                return node, next(workers(node))
+        assert driver.poll() is None, driver.stderr and driver.stderr.read()
+        time.sleep(0.005)
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="looks for processes as Linux lists them")
 def test_a_worker_and_a_node_are_lost_and_the_parts_are_those_of_one_process(
     nodes: Any, trained: Trained, folders: list[Path], tmp_path: Path
@@ -79,11 +89,10 @@ def test_a_worker_and_a_node_are_lost_and_the_parts_are_those_of_one_process(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as driver:
         waited(out, 1, driver)
-        busy = {node.node_id: next(workers(node), 0) for node in three}
-        killed = next(node for node in three if busy[node.node_id])
-        os.kill(busy[killed.node_id], signal.SIGKILL)
+        killed, process = at_work(three, driver)
+        os.kill(process, signal.SIGKILL)
         waited(out, 2, driver)
-        lost = next(node for node in three if node is not killed and busy[node.node_id])
+        lost, _ = at_work([node for node in three if node is not killed], driver)
         nodes.remove_node(lost, allow_graceful=False)
         said, errors = driver.communicate(timeout=120)
     assert driver.returncode == 0, errors

@@ -18,7 +18,10 @@ from tlcli.core.data.image_list import ImageFile
 def test_a_check_that_fails_costs_the_findings_and_not_the_graph(
     trained: Trained, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    names = [path.relative_to(trained.photos).as_posix() for path in trained.photos.rglob("*.jpg")]
+    names = [
+        path.relative_to(trained.photos).as_posix()
+        for path in sorted(trained.photos.rglob("*.jpg"))
+    ]
     images = [ImageFile(str(trained.photos), "a", name, "a") for name in names[:6]]
     inputs = Inputs(
         labels=("a", "b"),

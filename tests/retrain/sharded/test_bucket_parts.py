@@ -80,7 +80,7 @@ def test_new_prefixes_and_images_add_parts_and_the_replaced_ones_can_be_removed(
     assert (row["kind"], row["backbone"], row["count"]) == (
         "parts of shards", "efficientnet_lite0", 3,
     )  # fmt: skip
-    photo = next(path for path in (photos / "house_with_pool").glob("*.jpg") if path.stat().st_size)
+    photo = min((photos / "house_with_pool").glob("aerial*.jpg"))
     bucket.put("photos/another_house/zz.jpg", photo.read_bytes() + b"!")
     assert run(tmp_path, *share)["computed"] == 1
     assert len(bucket.names("cache/")) == 4

@@ -134,7 +134,7 @@ def test_a_keras_application_is_trained_by_its_name(place: Path, tmp_path: Path)
 
 def test_a_frozen_graph_is_refused_before_any_work(shared: Path, place: Path) -> None:
     graph = shared / "legacy" / "backbones"
-    path = next(graph.rglob("*128*/*.pb"), None) or next(graph.rglob("*.pb"))
+    path = min(graph.rglob("*128*/*.pb"), default=None) or min(graph.rglob("*.pb"))
     run = tlcli(
         "retrain", "--image_dir", place / "photos", "--module", path, "--fine_tune", "all", *PLAIN
     )
