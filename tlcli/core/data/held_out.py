@@ -15,7 +15,9 @@ from tlcli.text import counted
 _log = logging.getLogger("tlcli")
 
 
-def images_to_evaluate(image_dir: Path | None, manifest: Path | None = None) -> Dataset:
+def images_to_evaluate(
+    image_dir: Path | None, manifest: Path | None = None, several: bool = False
+) -> Dataset:
     """Return the labelled images of a folder or a manifest, each label as it is written.
 
     Of splits that folders or a manifest give, those for testing are returned, or those for
@@ -24,6 +26,7 @@ def images_to_evaluate(image_dir: Path | None, manifest: Path | None = None) -> 
     Args:
         image_dir: a folder of folders, or an archive of it; None: there is a manifest.
         manifest: see `read_manifest`.
+        several: an image of the manifest may have several labels, or none.
 
     Raises:
         DataError: they cannot be read, or there are none.
@@ -31,7 +34,7 @@ def images_to_evaluate(image_dir: Path | None, manifest: Path | None = None) -> 
     """
     # Names as they are: they are matched to a graph's labels, however it writes them.
     if manifest is not None:
-        dataset = read_manifest(manifest, minimum_labels=1)
+        dataset = read_manifest(manifest, minimum_labels=1, several=several)
     else:
         assert image_dir is not None
         folder = as_folder(image_dir)

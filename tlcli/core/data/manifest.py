@@ -12,12 +12,14 @@ import os
 import posixpath
 from array import array
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from tlcli.core.data.image_folder import Dataset
 from tlcli.core.data.image_list import ImageFile, sorted_images
 from tlcli.core.data.image_objects import ObjectName
+from tlcli.core.data.label_sets import SEPARATOR, join_labels, labels_in, names_in
 from tlcli.core.data.split_folders import KNOWN_NAMES, split_named
 from tlcli.core.data.splits import sort_key
 from tlcli.core.images.formats import IMAGE_SUFFIXES
@@ -49,7 +51,7 @@ Cells = tuple[Any, Any, Any]
 
 
 @gc_paused()
-def read_manifest(path: Path, minimum_labels: int = 2) -> Dataset:
+def read_manifest(path: Path, minimum_labels: int = 2, several: bool = False) -> Dataset:
     """Return the images that a manifest lists, without opening them.
 
     Paths are relative to the manifest's folder, absolute, or begin with "~". Labels are kept as
@@ -58,6 +60,8 @@ def read_manifest(path: Path, minimum_labels: int = 2) -> Dataset:
     Args:
         path: the manifest.
         minimum_labels: the fewest labels.
+        several: an image may have several labels ("a|b", a list in JSON, or one row for each), or
+            none (an empty label); see `tlcli.core.data.label_sets`.
 
     Raises:
         DataError: it cannot be read, or a row cannot be used; the message names its line.
@@ -65,7 +69,7 @@ def read_manifest(path: Path, minimum_labels: int = 2) -> Dataset:
     """
     path = Path(path)
     text = _text(path)
-    rows = _Rows(path)
+    rows = _Rows(path, several)
     for line, cells in _cells(path, text):
         rows.add(line, cells)
     return rows.dataset(minimum_labels)
@@ -74,8 +78,8 @@ def read_manifest(path: Path, minimum_labels: int = 2) -> Dataset:
 class _Rows:
     """The images of the rows that were read so far."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, path: Path, several: bool) -> None:
+        self._path, self._several = path, several
         self._is_url = is_readable_url(str(path))
         self._root = text_of(path.parent)
         # With this in front, an absolute path is below the manifest's folder.
@@ -95,7 +99,8 @@ class _Rows:
         path, label, split = cells
         given = self._splits.get(split) if isinstance(split, str) else None
         known = self._labels.get(label) if isinstance(label, str) else None
-        label = known or self._label(line, label)
+        read = self._label_set if self._several else self._label
+        label = known or read(line, label)
         split = given or self._split(line, split)
         name = self._name(line, path)
         count = len(self._images)
@@ -106,6 +111,9 @@ class _Rows:
             self._images.append(ImageFile(self._root, label, name, label, split))
             return
         first, earlier = self._lines[row], self._images[row]
+        if self._several:
+            label = join_labels(labels_in(label) + labels_in(earlier.label))
+            self._images[row] = earlier = replace(earlier, label=label, folder=label)
         for what, one, other in (("label", label, earlier.label), ("split", split, earlier.split)):
             if one != other:
                 raise self._error(
@@ -120,7 +128,7 @@ class _Rows:
         Raises:
             DataError: they have too few labels.
         """
-        names = {image.label for image in self._images}
+        names = names_in(image.label for image in self._images)
         labels = tuple(sorted(names, key=lambda name: (sort_key(name), name)))
         if len(labels) < minimum_labels:
             only = f"only the label {labels[0]!r}" if labels else "no rows"
@@ -143,7 +151,9 @@ class _Rows:
 
     def _check_splits(self, dataset: Dataset) -> None:
         """Raise DataError for a label without images that could be for training."""
-        trained = {each.label for each in dataset.images if each.split in (None, "training")}
+        trained = names_in(
+            each.label for each in dataset.images if each.split in (None, "training")
+        )
         for label in dataset.labels:
             if label not in trained:
                 raise DataError(
@@ -187,16 +197,31 @@ class _Rows:
             return name
         return name.replace("\\", "/")
 
+    def _label_set(self, line: int, label: Any) -> str:
+        """Return the labels of a row as one text; "" for none."""
+        parts = label
+        if label is None or (isinstance(label, str) and not label.strip()):
+            return ""
+        if not isinstance(label, list):
+            parts = label.split(SEPARATOR) if isinstance(label, str) else [label]
+        text = join_labels([self._label(line, part) for part in parts])
+        if isinstance(label, str):
+            self._labels[label] = text
+        return text
+
     def _label(self, line: int, label: Any) -> str:
         if isinstance(label, list):
-            raise self._several(line, "|".join(map(str, label)))
+            raise self._too_many(line, "|".join(map(str, label)))
         if isinstance(label, (int, float)) and not isinstance(label, bool):
             label = str(label)
         plain = label.strip() if isinstance(label, str) else ""
         if not plain:
-            raise self._error(line, "the label is empty; each row needs the label of its image")
-        if "|" in plain:
-            raise self._several(line, plain)
+            raise self._error(
+                line,
+                "the label is empty; each row needs a label, unless you train with --multi_label",
+            )
+        if SEPARATOR in plain:
+            raise self._too_many(line, plain)
         # A label is one line of a UTF-8 file.
         if len(plain.splitlines()) > 1 or any("\ud800" <= char <= "\udfff" for char in plain):
             raise self._error(
@@ -206,10 +231,11 @@ class _Rows:
             self._labels[label] = plain
         return plain
 
-    def _several(self, line: int, label: str) -> DataError:
+    def _too_many(self, line: int, label: str) -> DataError:
         return self._error(
             line,
-            f"{label} are several labels, and each image has one here; give the one that it shows",
+            f"{label} are several labels, and each image has one here; give the one that it shows, "
+            "or train with --multi_label",
         )
 
     def _split(self, line: int, split: Any) -> str | None:

@@ -10,14 +10,17 @@ from __future__ import annotations
 import hashlib
 import unicodedata
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
+from itertools import chain
 
 from tlcli.errors import DataError, UsageError
 from tlcli.system.gc_pause import gc_paused
 from tlcli.text import counted
 
 SPLITS = ("training", "validation", "testing")
+Labels = Sequence[str | Set[str]]
+"""The label of each image, or the set of its labels, which may be empty."""
 # The original's constant; its hashes lie in 0 .. 2^27 - 1.
 _LARGEST_HASH = 2**27 - 1
 _GROUP_MARK = "_nohash_"
@@ -83,7 +86,7 @@ class _Group:
 @gc_paused()
 def assign_splits(
     names: Sequence[str],
-    labels: Sequence[str],
+    labels: Labels,
     contents: Sequence[str | None],
     testing_percentage: float,
     validation_percentage: float,
@@ -93,7 +96,8 @@ def assign_splits(
     Images form a group where their contents (SHA-256; None: unknown) are equal, or their labels
     and their names up to ``_nohash_``; the first name in sort order decides the group's split.
     Where a split would have no image of a label, the group whose hash is nearest to that split's
-    range moves there from a split that has more than one (of each label of the group).
+    range moves there from a split that has more than one (of each label of the group). Of images
+    with sets of labels, equal names up to ``_nohash_`` form a group whatever the labels are.
 
     Adding an image moves no other, except in a label where that minimum was or becomes
     necessary, or when the image joins a group and is its new first name.
@@ -104,7 +108,7 @@ def assign_splits(
     """
     check_percentages(testing_percentage, validation_percentage)
     groups = _groups_of(names, labels, contents)
-    images = Counter(labels)
+    images = Counter(chain.from_iterable(map(_set_of, labels)))
     by_label: dict[str, list[_Group]] = {label: [] for label in images}
     counts = {label: dict.fromkeys(SPLITS, 0) for label in images}
     for group in groups:
@@ -143,7 +147,7 @@ def drawn_splits(given: Sequence[str | None]) -> tuple[str, ...]:
 
 def complete_splits(
     names: Sequence[str],
-    labels: Sequence[str],
+    labels: Labels,
     contents: Sequence[str | None],
     given: Sequence[str | None],
     percentages: Mapping[str, float],
@@ -157,7 +161,7 @@ def complete_splits(
 
     Args:
         names: as for `assign_splits`.
-        labels: of each image.
+        labels: as for `assign_splits`.
         contents: SHA-256, None where unknown.
         given: "training", "validation", "testing" or None.
         percentages: of "validation" and "testing" among the images that are divided; see
@@ -200,10 +204,11 @@ def complete_splits(
     return result
 
 
-def _check_training(labels: Sequence[str], splits: Sequence[str]) -> None:
-    trained = {label for label, split in zip(labels, splits, strict=True) if split == "training"}
-    left_out = {label for label, split in zip(labels, splits, strict=True) if not split}
-    for label in sorted(set(labels) - trained):
+def _check_training(labels: Labels, splits: Sequence[str]) -> None:
+    pairs = list(zip(labels, splits, strict=True))
+    trained = _union(label for label, split in pairs if split == "training")
+    left_out = _union(label for label, split in pairs if not split)
+    for label in sorted(_union(labels) - trained):
         if label in left_out:
             raise DataError(
                 f"all training images of the label {label!r} are copies of its validation or "
@@ -231,12 +236,20 @@ def cross_label_duplicates(
     return sorted(tuple(sorted(names[row] for row in rows)) for rows in groups.values())
 
 
+def _set_of(label: str | Set[str]) -> Set[str]:
+    return {label} if isinstance(label, str) else label
+
+
+def _union(labels: Iterable[str | Set[str]]) -> set[str]:
+    return set(chain.from_iterable(map(_set_of, labels)))
+
+
 def _group_name(name: str) -> str:
     return sort_key(name).partition(_GROUP_MARK)[0]
 
 
 def _groups_of(
-    names: Sequence[str], labels: Sequence[str], contents: Sequence[str | None]
+    names: Sequence[str], labels: Labels, contents: Sequence[str | None]
 ) -> list[_Group]:
     """Group images with equal content, or equal label and equal name up to ``_nohash_``."""
     # Images are positions in sort order: the lowest position is the first name of a group.
@@ -248,11 +261,13 @@ def _groups_of(
             position = joined[position]
         return position
 
-    by_group_name: dict[str, dict[str, int]] = {label: {} for label in labels}
+    # Of images with sets of labels, all are namesakes of one another.
+    own = [label if isinstance(label, str) else "" for label in labels]
+    by_group_name: dict[str, dict[str, int]] = {label: {} for label in own}
     by_content: dict[str, int] = {}
     for position, row in enumerate(order):
         content = contents[row]
-        namesake = by_group_name[labels[row]].setdefault(_group_name(names[row]), position)
+        namesake = by_group_name[own[row]].setdefault(_group_name(names[row]), position)
         copy = position if content is None else by_content.setdefault(content, position)
         if namesake == copy == position:  # as nearly all are
             continue
@@ -266,7 +281,7 @@ def _groups_of(
         if start not in groups:
             groups[start] = _Group([], names[row], hash_percentage(names[row]), "", set())
         groups[start].rows.append(row)
-        groups[start].labels.add(labels[row])
+        groups[start].labels.update(_set_of(labels[row]))
     return list(groups.values())
 
 
