@@ -207,7 +207,7 @@ class _Problem:
         if centred is not None and 2 * count <= size and count <= settings.most_rotated_images:
             self._vectors.whole = self._rotate(centred)
         self._zero_norm = 0.0
-        self._axes, self._variances = _main_axes(self._vectors)
+        self._axes, self._variances = main_axes(self._vectors)
 
     def _rotate(self, centred: Floats) -> Floats:
         """Rotate N vectors into the space that they span: the minimum lies in it."""
@@ -341,7 +341,7 @@ class _Problem:
         return FinalLayer(all_weights, all_biases)
 
 
-def _main_axes(vectors: CentredVectors) -> tuple[Doubles, Doubles]:
+def main_axes(vectors: CentredVectors) -> tuple[Doubles, Doubles]:
     """Return the axes [R, k] along which rows vary most, and the mean squares [k], falling."""
     count, size = len(vectors), vectors.size
     axis_count = min(_MAIN_AXES, count, size)

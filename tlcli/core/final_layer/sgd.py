@@ -27,15 +27,17 @@ _INITIAL, _TRAINING, _VALIDATION = 0, 1, 2
 
 @dataclass(frozen=True)
 class FinalLayer:
-    """A fitted softmax layer.
+    """A fitted layer.
 
     Attributes:
         weights: float32 [D, L].
         biases: float32 [L].
+        activation: "softmax", or "sigmoid" where the labels are independent of one another.
     """
 
     weights: Floats
     biases: Floats
+    activation: str = "softmax"
 
     def logits(self, vectors: npt.ArrayLike) -> Floats:
         """Return vectors @ weights + biases, float32 [N, L], of vectors [N, D]."""
@@ -44,8 +46,9 @@ class FinalLayer:
         return logits
 
     def probabilities(self, vectors: npt.ArrayLike) -> Floats:
-        """Return softmax probabilities, float32 [N, L], rows summing to 1, of vectors [N, D]."""
-        return softmax(self.logits(vectors))
+        """Return probabilities, float32 [N, L], of vectors [N, D]; rows of a softmax sum to 1."""
+        logits = self.logits(vectors)
+        return softmax(logits) if self.activation == "softmax" else sigmoid(logits)
 
 
 def softmax(logits: Floats) -> Floats:
@@ -53,6 +56,14 @@ def softmax(logits: Floats) -> Floats:
     result: Floats = logits - logits.max(axis=1, keepdims=True)
     np.exp(result, out=result)
     result /= result.sum(axis=1, keepdims=True)
+    return result
+
+
+def sigmoid(logits: Floats) -> Floats:
+    """Return 1 / (1 + exp(-logits)), whatever their size."""
+    result: Floats = np.tanh(logits * np.float32(0.5))
+    result += 1
+    result *= np.float32(0.5)
     return result
 
 
@@ -229,7 +240,7 @@ class SgdFit:
                 # A sum is finite only if all that it is of is.
                 total = float(following.sum()) + float(next_biases.sum())
                 if not math.isfinite(total):
-                    raise _diverged(step, settings.learning_rate)
+                    raise diverged(step, settings.learning_rate)
                 current, following = following, current
                 biases, next_biases = next_biases, biases
                 self._progress = (step + 1, current, biases)
@@ -258,7 +269,7 @@ class SgdFit:
         _, weights, biases = self._progress
         train_accuracy, cross_entropy = batch.measure(weights, biases)
         if not math.isfinite(cross_entropy):
-            raise _diverged(step, self.settings.learning_rate)
+            raise diverged(step, self.settings.learning_rate)
         if validation is None:
             return StepStatistics(step, train_accuracy, cross_entropy, None, None, 0)
         validation.take(step)
@@ -267,7 +278,8 @@ class SgdFit:
         return StepStatistics(step, train_accuracy, cross_entropy, accuracy, loss, count)
 
 
-def _diverged(step: int, rate: float) -> TlcliError:
+def diverged(step: int, rate: float) -> TlcliError:
+    """Return the error of a fit whose numbers left the range of float32."""
     return TlcliError(
         f"training diverged at step {step} with --learning_rate {rate:g}; use a smaller one"
     )

@@ -105,7 +105,7 @@ class FeatureScaling:
         """Return the layer over plain vectors that gives what ``layer`` gives for scaled ones."""
         weights = layer.weights * self.factors[:, np.newaxis].astype(np.float64)
         biases = layer.biases - self.mean.astype(np.float32).astype(np.float64) @ weights
-        return FinalLayer(weights.astype(np.float32), biases.astype(np.float32))
+        return replace(layer, weights=weights.astype(np.float32), biases=biases.astype(np.float32))
 
 
 def scaling_for(training: Samples, blocks: Sequence[FeatureBlock]) -> FeatureScaling | None:
