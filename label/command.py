@@ -71,6 +71,7 @@ def command(
 
 def _label(asked: Asked, graph: Path | None, options: dict[str, Any], quiet: bool) -> int:
     """Write the predictions to standard output; 1 where an image has none, or was not sorted."""
+    from label.formats import LABELS_SHOWN
     from label.job import Images, label_images
     from label.tally import Tally
     from tlcli.core.classifier.loading import load
@@ -96,7 +97,7 @@ def _label(asked: Asked, graph: Path | None, options: dict[str, Any], quiet: boo
             from label.explaining import Explainer
 
             explainer = stack.enter_context(
-                Explainer(classifier, asked.explain, asked.top_k, options)
+                Explainer(classifier, asked.explain, asked.top_k or LABELS_SHOWN, options)
             )
         # Results on the terminal already show the progress.
         progress = stack.enter_context(progress_bars(quiet or not is_plain(sys.stdout)))

@@ -15,13 +15,18 @@ if TYPE_CHECKING:
 _BOLD, _DIM, _GREEN, _YELLOW, _PLAIN = "\x1b[1m", "\x1b[2m", "\x1b[32m", "\x1b[33m", "\x1b[0m"
 
 
+LABELS_SHOWN = 5
+"""Labels per image, unless another number is asked for."""
+
+
 @dataclass(frozen=True)
 class OutputStyle:
     """How predictions are written.
 
     Attributes:
         format: one of `FORMATS`.
-        top_k: labels per image.
+        top_k: labels per image; None: `LABELS_SHOWN`, or of a graph with several labels per image
+            all that reach their thresholds.
         threshold: lower scores are not written; None: all are.
         colour: "text" is for a terminal with colours.
         spreadsheet: "csv" is for a spreadsheet; see `tlcli.spreadsheet`.
@@ -29,11 +34,18 @@ class OutputStyle:
     """
 
     format: str = "text"
-    top_k: int = 5
+    top_k: int | None = None
     threshold: float | None = None
     colour: bool = False
     spreadsheet: bool = False
     suggest: int | None = None
+
+    def shown(self, prediction: Prediction) -> Prediction:
+        """Return a prediction with the scores that are written."""
+        top_k = self.top_k
+        if top_k is None and prediction.thresholds is None:
+            top_k = LABELS_SHOWN
+        return prediction.top(top_k, self.threshold)
 
 
 class Writer:
@@ -143,6 +155,8 @@ def unsure_text(prediction: Prediction, threshold: float | None) -> str:
     best = prediction.unsure
     if best is None:
         return ""
+    if threshold is None and prediction.thresholds is not None:
+        threshold = prediction.thresholds[best.label]
     digits = 3
     # 0.9996 must not read as 1.000 where the threshold is 0.9999.
     while digits < 9 and threshold is not None and float(f"{best.score:.{digits}f}") >= threshold:

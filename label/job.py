@@ -24,7 +24,7 @@ from tlcli.core.data.image_files import (
     is_directory,
     reason_against,
 )
-from tlcli.errors import DataError, StorageError
+from tlcli.errors import DataError, StorageError, UsageError
 from tlcli.storage.locations import is_url
 from tlcli.storage.objects import read
 
@@ -206,6 +206,7 @@ def label_images(
     Raises:
         DataError: a list of paths cannot be read.
         GraphError: the graph cannot be run.
+        UsageError: images to label next are asked of a graph with several labels per image.
     """
     paths: Iterable[str] = images
     single = False
@@ -217,6 +218,11 @@ def label_images(
     writer = FORMATS[style.format](output, style, single)
     suggester = None
     if style.suggest is not None:
+        if classifier.thresholds is not None:
+            raise UsageError(
+                f"--suggest is for one label per image, and {classifier.graph} gives several; "
+                "leave it out"
+            )
         from label.suggesting import Suggester
 
         suggester = Suggester(classifier.labels, style.suggest)
@@ -232,7 +238,7 @@ def label_images(
             # Text output has no errors; the caller prints that of a single image.
             if (style.format == "text" or suggester is not None) and not single:
                 _log.warning("%s", sentence)
-        shown = prediction.top(style.top_k, style.threshold)
+        shown = style.shown(prediction)
         if suggester is None:
             writer.write(shown)
         else:

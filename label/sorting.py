@@ -113,7 +113,13 @@ class Sorter(Closing):
             OutputError: the disk is full, or the folder cannot be written at all.
         """
         unsure = self._threshold is not None and score < self._threshold
-        name = self._unsure if unsure else self._names[label]
+        return self._put_into(image, self._unsure if unsure else self._names[label])
+
+    def put_unsure(self, image: str) -> Path | None:
+        """Put the image at a path into the folder of unsure ones, as `put` does."""
+        return self._put_into(image, self._unsure)
+
+    def _put_into(self, image: str, name: str) -> Path | None:
         try:
             path = self._put(image, self.folder / name)
         except StorageError as error:

@@ -34,10 +34,27 @@ class Tally:
             self.progress("labelling", self.done, self.total)
         if prediction.label is None or prediction.score is None:
             return
+        if prediction.thresholds is not None:
+            self._add_several(prediction)
+            return
         unsure = self.threshold is not None and prediction.score < self.threshold
         self.labels[f"unsure, below {self.threshold:g}" if unsure else prediction.label] += 1
         if self.sorter is not None:
             self.sorter.put(prediction.image, prediction.label, prediction.score)
+        if self.explainer is not None:
+            self.explainer.write(prediction)
+
+    def _add_several(self, prediction: Prediction) -> None:
+        """Count an image for each of its labels, and put it into the folder of each."""
+        found = prediction.top(None, self.threshold).scores
+        for each in found:
+            self.labels[each.label] += 1
+            if self.sorter is not None:
+                self.sorter.put(prediction.image, each.label, each.score)
+        if not found:
+            self.labels["unsure, no label reaches its threshold"] += 1
+            if self.sorter is not None:
+                self.sorter.put_unsure(prediction.image)
         if self.explainer is not None:
             self.explainer.write(prediction)
 

@@ -43,7 +43,7 @@ _NARROW = 40
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 GROUPS = {
-    "Input": ("image_dir", "manifest", "keep_label_names", "strict"),
+    "Input": ("image_dir", "manifest", "multi_label", "keep_label_names", "strict"),
     "Output": (
         *("output_graph", "output_labels", "output_tflite", "output_report", "no_report"),
         *("saved_model_dir", "final_layer_only", "final_tensor_name", "output_format"),
@@ -74,7 +74,7 @@ GROUPS = {
     "Measuring": (
         *("testing_percentage", "validation_percentage", "test_batch_size"),
         *("validation_batch_size", "eval_step_interval", "cross_validate", "min_accuracy"),
-        "print_misclassified_test_images",
+        *("min_map", "print_misclassified_test_images"),
     ),
     "Older tools' options": (
         *("architecture", "import_bottlenecks", "export_bottlenecks"),
@@ -113,6 +113,12 @@ def _option(
     "FILE",
     "Table of the images in place of --image_dir: CSV, TSV or JSON lines with path, label and, "
     "optionally, split (train, val, test).",
+)
+@click.option(
+    "--multi_label",
+    is_flag=True,
+    help="An image may have several labels, or none: a|b, or no label, in the manifest, or copies "
+    "of the image in several folders. Labels get independent scores, each with a threshold.",
 )
 @click.option("--keep_label_names", is_flag=True, help="Use folder names as labels unchanged.")
 @_option("--output_graph", "FILE", "Frozen graph.", "output_graph.pb")
@@ -257,7 +263,17 @@ def _option(
 )
 @_option("--cross_validate", "K", "Also measure the accuracy over K folds.")
 @_option("--seed", "N", "The same seed gives the same graph.", 0)
-@_option("--min_accuracy", "P", "Exit with code 3 if the test accuracy is lower (0.9 or 90%).")
+@_option(
+    "--min_accuracy",
+    "P",
+    "Exit with code 3 if the test accuracy is lower (0.9 or 90%); with --multi_label, the "
+    "proportion of test images whose labels are all right.",
+)
+@_option(
+    "--min_map",
+    "P",
+    "With --multi_label: exit with code 3 if the mean average precision is lower (0.9 or 90%).",
+)
 @click.option("--strict", is_flag=True, help="Stop at an unreadable image instead of skipping it.")
 @click.option(
     "--trust",

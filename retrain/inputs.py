@@ -26,6 +26,7 @@ from retrain.sources import (
 from tlcli.backbone import Backbone, FeatureBlock
 from tlcli.core.data.image_folder import Dataset
 from tlcli.core.data.image_list import ImageFile
+from tlcli.core.data.label_sets import label_marks, merged_copies, names_in
 from tlcli.core.data.splits import SPLITS, cross_label_duplicates
 from tlcli.errors import DataError, ImageError, UsageError
 from tlcli.progress import Progress, Watcher
@@ -54,7 +55,7 @@ class Inputs:
         labels: label names in output order.
         images: the images that have a vector.
         contents: SHA-256 of each image's file, None where only an imported vector exists.
-        targets: index of each image's label, int64 [N].
+        targets: index of each image's label, int64 [N]; without meaning where there are marks.
         splits: "training", "validation" or "testing" of each image.
         vectors: undistorted bottlenecks, float32 [N, D].
         views: distorted bottlenecks of training images, then of all others where there is a
@@ -66,6 +67,7 @@ class Inputs:
         backbone: what computed the vectors, in the precision they have; None: all imported.
         given_split: what is known of the split where the data give it, else None.
         blocks: the layers that a vector joins, in order; empty where it is one layer's.
+        marks: of ``--multi_label``: which image has which label, bool [N, L]; else None.
     """
 
     labels: tuple[str, ...]
@@ -82,6 +84,7 @@ class Inputs:
     backbone: Backbone | None = None
     given_split: GivenSplit | None = None
     blocks: tuple[FeatureBlock, ...] = ()
+    marks: npt.NDArray[np.bool_] | None = None
 
     def part(self, split: str) -> slice:
         """Return where the rows of one split are."""
@@ -101,7 +104,10 @@ class Inputs:
 
     def counts(self, split: str | None = None) -> npt.NDArray[np.int64]:
         """Return the number of images by label, of one split or of all."""
-        targets = self.targets if split is None else self.targets[self.part(split)]
+        part = slice(None) if split is None else self.part(split)
+        if self.marks is not None:
+            return np.asarray(self.marks[part].sum(axis=0), np.int64)
+        targets = self.targets[part]
         return np.bincount(targets, minlength=len(self.labels))
 
     @property
@@ -129,7 +135,7 @@ def gather(
     """Collect the vector of each image, computing only what no cache contains.
 
     Raises:
-        DataError: an image is unreadable under ``strict``, or too few images are left.
+        DataError: one is unreadable under ``strict``, or too few images are left.
         UsageError: imported vectors do not fit the backbone.
         CacheError: the cache cannot be used.
     """
@@ -179,10 +185,12 @@ def _with_store(
     dataset = sources.dataset
     from_text: dict[int, Vectors] = {}
     for number, image in enumerate(dataset.images if sources.imported else ()):
-        vector = sources.imported_vector(image)
-        if vector is not None:
+        if (vector := sources.imported_vector(image)) is not None:
             from_text[number] = vector
     contents, unreadable = _contents(dataset, store, from_text, watcher)
+    if options.multi_label and options.manifest is None:
+        dataset, contents = merged_copies(dataset, contents)
+        sources = replace(sources, dataset=dataset)
     watcher.end(_read_line(sources))
     numbers = [
         number
@@ -300,6 +308,7 @@ def _assemble(
     _check_labels(options, dataset, images, skipped)
     names = [image.name for image in images]
     labels = [image.label for image in images]
+    marks = label_marks(labels, dataset.labels) if options.multi_label else None
     splits, given = divide(options, dataset, images, contents)
     if given is not None:
         log_split(options, given, splits)
@@ -311,7 +320,8 @@ def _assemble(
         labels=dataset.labels,
         images=tuple(images[row] for row in order),
         contents=tuple(contents[row] for row in order),
-        targets=np.array([index[labels[row]] for row in order], np.int64),
+        targets=np.array([index.get(labels[row], 0) for row in order], np.int64),
+        marks=None if marks is None else marks[order],
         splits=tuple(splits[row] for row in order),
         vectors=take_rows(found.vectors, found.rows[order]),
         views=np.zeros((0, found.vectors.shape[1]), np.float32),
@@ -332,6 +342,7 @@ def _check_labels(
     skipped: Sequence[SkippedFile],
 ) -> None:
     present = {image.label for image in images}
+    present = names_in(present) if options.multi_label else present
     for label in dataset.labels:
         if label not in present:
             advice = "add images to its folder or remove the folder"

@@ -16,6 +16,7 @@ from retrain.arguments.options import RetrainOptions
 from retrain.evidence.photos import findings_for_report
 from retrain.fitting import CrossValidated, Fitted, Observers, cross_validate_fit, fit
 from retrain.inputs import Inputs, gather
+from retrain.multi_label.job import finish_multi_label
 from retrain.outputs import (
     ClassifierBuilder,
     checked_outputs,
@@ -180,6 +181,8 @@ def _retrain(
         chosen = replace(chosen, precision="float32")
     with clock.stage("bottlenecks"):
         inputs = gather(chosen, sources, backbone, watcher)
+    if chosen.multi_label:
+        return finish_multi_label(chosen, inputs, clock, watcher)
     if "fine_tune" in decided and not inputs.counts("validation").any():
         chosen = _with_frozen_network(chosen, "no validation images decide on it")
     results.info(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from retrain.inputs import Inputs
 from tlcli.core.bottlenecks.text_files import export_folder
 from tlcli.core.data.splits import SPLITS
 from tlcli.core.evaluation.metrics import Evaluation
+from tlcli.core.evaluation.multi_label.figures import MultiLabelEvaluation, value_of
 from tlcli.core.evaluation.training_images import to_card
 from tlcli.core.export import model_card
 from tlcli.core.export.backbone_cache import BackboneCache
@@ -38,6 +39,8 @@ from tlcli.storage.outputs import Outputs, report_at
 from tlcli.system.atomic_files import made_folders, output_error, write_bytes
 
 logger = logging.getLogger("tlcli")
+
+Tested = Evaluation | MultiLabelEvaluation
 
 _REPORT_MARK = b'<script type="application/json" id="report-data">'
 _REPORT_END = b"</script>"
@@ -117,8 +120,9 @@ class ClassifierBuilder:
         options: RetrainOptions,
         inputs: Inputs,
         fine_tuned: Mapping[str, Any] | None = None,
+        thresholds: Sequence[float] = (),
     ) -> None:
-        self.options, self.inputs = options, inputs
+        self.options, self.inputs, self._thresholds = options, inputs, tuple(thresholds)
         self._fine_tuned = fine_tuned
         self._name = options.final_tensor_name
         self._backbone = None if options.final_layer_only else inputs.backbone
@@ -171,11 +175,15 @@ class ClassifierBuilder:
     def with_card(self, content: bytes) -> bytes:
         """Return a graph or LiteRT file with the embedded model card at its end."""
         return embed_card(
-            content, labels=self.inputs.labels, input=self._input(), output=self._name
+            content,
+            labels=self.inputs.labels,
+            input=self._input(),
+            output=self._name,
+            thresholds=self._thresholds,
         )
 
     def card(
-        self, path: Path, files: Mapping[Path, Path], tested: Evaluation | None
+        self, path: Path, files: Mapping[Path, Path], tested: Tested | None
     ) -> model_card.ModelCard:
         """Return the model card that will lie at ``path``, for outputs and where they are now."""
         counts = {
@@ -185,6 +193,8 @@ class ClassifierBuilder:
         accuracy: dict[str, Any] = {}
         if tested is not None and tested.accuracy is not None:
             accuracy = {"test": tested.accuracy, "count": tested.count, "interval": tested.interval}
+            if isinstance(tested, MultiLabelEvaluation):
+                accuracy["mean_average_precision"] = value_of(tested.mean_average_precision)
         training = {**self.options.to_dict(), "images": counts}
         if self.inputs.given_split is not None:
             training["split"] = self.inputs.given_split.to_dict()
@@ -198,6 +208,7 @@ class ClassifierBuilder:
             training=training,
             accuracy=accuracy,
             training_images=to_card(self.inputs.contents[self.inputs.part("training")]),
+            thresholds=self._thresholds,
         )
         return model_card.complete(card, path, files)
 
@@ -228,7 +239,7 @@ def intermediate_writer(builder: ClassifierBuilder) -> Callable[[int, FinalLayer
 
 
 def write_classifier(
-    files: Outputs, builder: ClassifierBuilder, layer: FinalLayer, tested: Evaluation
+    files: Outputs, builder: ClassifierBuilder, layer: FinalLayer, tested: Tested
 ) -> dict[str, Path]:
     """Stage everything but the report, and return kind of output to path; nothing is replaced yet.
 

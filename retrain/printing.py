@@ -46,11 +46,10 @@ def print_result(result: RetrainResult, output_format: str, misclassified: bool)
         click.echo(summary(result))
     else:
         click.echo(result.to_text(program=program()))
-    if result.passed:
-        return 0
-    assert result.min_accuracy is not None
-    say_below_minimum("test accuracy", result.test_accuracy, result.min_accuracy)
-    return BELOW_MINIMUM
+    below = result.below_minimum()
+    for figure in below:
+        say_below_minimum(*figure)
+    return BELOW_MINIMUM if below else 0
 
 
 def summary(result: RetrainResult) -> str:

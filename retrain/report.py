@@ -148,7 +148,7 @@ def _data(result: RetrainResult, run: Run) -> ReportData:
             height=None if backbone is None else backbone.height,
             width=None if backbone is None else backbone.width,
         ),
-        command=shlex.join(["tlcli", "retrain", *_arguments(options)]),
+        command=shlex.join(["tlcli", "retrain", *option_arguments(options)]),
         settings=options.to_dict(),
         validation_accuracy=result.validation_accuracy,
         min_accuracy=options.min_accuracy,
@@ -236,7 +236,7 @@ def _copies(inputs: Inputs) -> int:
     return len(known) - len(set(known))
 
 
-def _arguments(options: RetrainOptions) -> list[str]:
+def option_arguments(options: RetrainOptions) -> list[str]:
     """Return the command line of options that differ from their defaults and the preset's."""
     arguments: list[str] = []
     default = RetrainOptions(image_dir=Path(), preset=options.preset).to_dict()

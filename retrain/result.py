@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from retrain.multi_label.result import MultiLabelFigures
 from retrain.presets.costs import Usage
 from tlcli.core.evaluation.confusion import ConfusionMatrix
 from tlcli.core.evaluation.label_averages import AveragesByName, LabelAverages
@@ -118,6 +119,7 @@ class RetrainResult(AveragesByName):
     confusion: ConfusionMatrix = field(default=ConfusionMatrix(0))
     curves: dict[str, Curve] = field(default_factory=dict)
     solver: dict[str, Any] = field(default_factory=lambda: {"asked": "sgd", "used": "sgd"})
+    multi_label: MultiLabelFigures | None = None
 
     @property
     def preset(self) -> str:
@@ -182,9 +184,19 @@ class RetrainResult(AveragesByName):
         if self.min_accuracy is not None:
             found["min_accuracy"] = self.min_accuracy
             found["passed"] = self.passed
+        if self.multi_label is not None:
+            self.multi_label.add_to(found)
         if self.report is not None:
             found["report"] = self.report
         return found
+
+    def below_minimum(self) -> list[tuple[str, float | None, float, str]]:
+        """Return the figures that are below their minimum: name, value, minimum, its option."""
+        if self.multi_label is not None:
+            return self.multi_label.below_minimum(self.min_accuracy)
+        if self.passed or self.min_accuracy is None:
+            return []
+        return [("test accuracy", self.test_accuracy, self.min_accuracy, "--min_accuracy")]
 
     def to_frame(self) -> Any:
         """Return a pandas.DataFrame with one row per label: images by split, precision, recall, F1.
@@ -210,7 +222,11 @@ class RetrainResult(AveragesByName):
         *before, last = figure.subplots(1, 3 if self.curves else 1, squeeze=False)[0]
         for axes, what in zip(before, ("accuracy", "cross_entropy"), strict=False):
             draw_curves(axes, self.curves, what)
-        draw_confusion(last, self.confusion.matrix, self.confusion.labels)
+        if self.multi_label is None:
+            draw_confusion(last, self.confusion.matrix, self.confusion.labels)
+        else:
+            draw_confusion(last, self.multi_label.tested.pairs, self.multi_label.names)
+            last.set_title("labels predicted together")
         return figure
 
     def __repr__(self) -> str:
@@ -224,7 +240,7 @@ class RetrainResult(AveragesByName):
         ]
         outputs = [(kind, shown(path)) for kind, path in self.outputs.items()]
         end = self.confusion._repr_html_() if self.confusion.cells else ""
-        if self.cross_validation is not None:
+        if self.cross_validation is not None and self.multi_label is None:
             end = block(_cross_sentence(self.cross_validation, self.confusion)) + end
         end += block("Outputs", outputs)
         return block(accuracy_sentence(self), rows, ("label", *_COUNTS, *_FRACTIONS), end)
@@ -242,7 +258,9 @@ class RetrainResult(AveragesByName):
     def figures(self) -> str:
         """Return accuracy, labels, skipped files, outputs, preset and first advice, as lines."""
         lines = [accuracy_sentence(self)]
-        if self.cross_validation is not None:
+        if self.multi_label is not None:
+            lines += self.multi_label.lines()
+        if self.cross_validation is not None and self.multi_label is None:
             cross = self.cross_validation
             lines.append(
                 f"Cross-validation, {cross.folds} folds: "
@@ -256,7 +274,8 @@ class RetrainResult(AveragesByName):
             lines.append(self.forecast.sentence)
         if self.module_comparison is not None:
             lines.append(f"Module {self.module_comparison.sentence()}.")
-        lines += ["", *_label_table(self.labels)]
+        rows = None if self.multi_label is None else self.multi_label.table(self.labels.values())
+        lines += ["", *(rows or _label_table(self.labels))]
         if self.skipped:
             lines += ["", f"Skipped {len(self.skipped)} unreadable:"]
             listed = self.skipped[:_SKIPPED_SHOWN]
@@ -274,6 +293,8 @@ class RetrainResult(AveragesByName):
 
 def accuracy_sentence(result: RetrainResult) -> str:
     """Return the test accuracy and whether it reaches the minimum, in one line."""
+    if result.multi_label is not None:
+        return result.multi_label.sentence()
     if result.test_accuracy is None or result.test_interval is None:
         return "No test images, so no test accuracy."
     low, high = result.test_interval

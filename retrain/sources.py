@@ -18,6 +18,7 @@ from tlcli.core.bottlenecks.text_files import TextImport, import_folder
 from tlcli.core.data.archives import as_folder
 from tlcli.core.data.image_folder import Dataset, scan_folder, with_imported
 from tlcli.core.data.image_list import ImageFile
+from tlcli.core.data.label_sets import check_folder_labels, label_sets
 from tlcli.core.data.manifest import read_manifest
 from tlcli.core.data.splits import SPLITS, assign_splits, complete_splits, drawn_splits, sort_key
 from tlcli.errors import DataError, UsageError
@@ -128,7 +129,7 @@ def find_images(options: RetrainOptions) -> Sources:
         report_skipped(options, skipped)
     dataset = None
     if options.manifest is not None:
-        dataset = read_manifest(options.manifest)
+        dataset = read_manifest(options.manifest, several=options.multi_label)
         _check_percentages(options, dataset)
         return Sources(dataset, {})
     folder = None if options.image_dir is None else as_folder(options.image_dir)
@@ -151,6 +152,8 @@ def find_images(options: RetrainOptions) -> Sources:
             )
         dataset = with_imported(dataset, list(imported), options.keep_label_names)
     assert dataset is not None
+    if options.multi_label:
+        check_folder_labels(dataset)
     _check_percentages(options, dataset)
     return Sources(dataset, imported, tuple(skipped))
 
@@ -250,7 +253,8 @@ def divide(
         DataError: too few images.
     """
     names = [image.name for image in images]
-    labels = [image.label for image in images]
+    texts = [image.label for image in images]
+    labels = label_sets(texts) if options.multi_label else texts
     percentages = {
         "testing": options.testing_percentage,
         "validation": options.validation_percentage,

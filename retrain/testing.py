@@ -96,7 +96,7 @@ def measured(inputs: Inputs, tests: Tests, cross: CrossValidated | None) -> Meas
 
 def evaluate_fit(inputs: Inputs, options: RetrainOptions, fitted: Fitted) -> Tests:
     """Test the fitted layer and the untrained one, and log the accuracy."""
-    rows = _tested_rows(inputs, options)
+    rows = tested_rows(inputs, options)
     truth = inputs.targets[rows]
     tested = Samples(inputs.vectors_at(rows), truth)
     predicted = predict(fitted.layer, tested)
@@ -158,7 +158,8 @@ def label_figures(inputs: Inputs, tested: Evaluation) -> dict[str, LabelFigures]
     return found
 
 
-def _tested_rows(inputs: Inputs, options: RetrainOptions) -> Rows:
+def tested_rows(inputs: Inputs, options: RetrainOptions) -> Rows:
+    """Return the rows of the test images: all of them, or as many as were asked for."""
     rows = inputs.rows("testing")
     if options.test_batch_size == -1 or options.test_batch_size >= len(rows):
         return rows
@@ -186,7 +187,7 @@ def misclassified_lines(misclassified: Iterable[tuple[str, str, str]]) -> Iterat
     """Yield the original's list of wrong test images: a heading, then path and given label."""
     yield "=== MISCLASSIFIED TEST IMAGES ==="
     for path, _, given in misclassified:
-        yield f"{path}  {given}"
+        yield f"{path}  {given or 'no label'}"
 
 
 @dataclass(frozen=True)

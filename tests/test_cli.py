@@ -172,6 +172,7 @@ def test_the_public_names_are_exactly_these() -> None:
         "ConfusionMatrix",
         "Explanation",
         "GraphAccuracy",
+        "MultiLabelAccuracy",
         "Prediction",
         "Predictions",
         "RetrainResult",
@@ -179,6 +180,7 @@ def test_the_public_names_are_exactly_these() -> None:
         "__version__",
         "errors",
         "evaluate",
+        "evaluate_multi_label",
         "load",
         "retrain",
     }

@@ -27,14 +27,16 @@ if TYPE_CHECKING:
     from tlcli.core.classifier.loading import load
     from tlcli.core.classifier.outputs import Prediction, Predictions
     from tlcli.core.evaluation.confusion import ConfusionMatrix
-    from tlcli.core.evaluation.evaluating import evaluate
+    from tlcli.core.evaluation.evaluating import evaluate, evaluate_multi_label
     from tlcli.core.evaluation.graph_accuracy import GraphAccuracy
+    from tlcli.core.evaluation.multi_label.graph import MultiLabelAccuracy
 
 __all__ = [
     "Classifier",
     "ConfusionMatrix",
     "Explanation",
     "GraphAccuracy",
+    "MultiLabelAccuracy",
     "Prediction",
     "Predictions",
     "RetrainResult",
@@ -42,6 +44,7 @@ __all__ = [
     "__version__",
     "errors",
     "evaluate",
+    "evaluate_multi_label",
     "load",
     "retrain",
 ]
@@ -52,10 +55,12 @@ _HOMES = {
     "ConfusionMatrix": "tlcli.core.evaluation.confusion",
     "Explanation": "tlcli.core.classifier.explanations",
     "GraphAccuracy": "tlcli.core.evaluation.graph_accuracy",
+    "MultiLabelAccuracy": "tlcli.core.evaluation.multi_label.graph",
     "Prediction": "tlcli.core.classifier.outputs",
     "Predictions": "tlcli.core.classifier.outputs",
     "RetrainResult": "retrain.result",
     "evaluate": "tlcli.core.evaluation.evaluating",
+    "evaluate_multi_label": "tlcli.core.evaluation.evaluating",
     "load": "tlcli.core.classifier.loading",
     "retrain": "retrain.job",
 }

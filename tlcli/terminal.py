@@ -289,23 +289,26 @@ def _explained(error: Exception) -> TlcliError:
     )
 
 
-def say_below_minimum(what: str, accuracy: float | None, minimum: float) -> None:
+def say_below_minimum(
+    what: str, accuracy: float | None, minimum: float, option: str = "--min_accuracy"
+) -> None:
     """Say on standard error, ``--quiet`` or not, why a command ends with exit code 3.
 
     Args:
         what: the accuracy in words.
         accuracy: 0 to 1; None where there was nothing to measure it on.
         minimum: also a proportion, 0 to 1.
+        option: that gave the minimum.
     """
     if accuracy is None:
-        click.echo(f"Error: there is no {what} to compare with --min_accuracy.", err=True)
+        click.echo(f"Error: there is no {what} to compare with {option}.", err=True)
         return
     digits = 1
     # 89.96% must not read as "90.0% is below 90.0%".
     while digits < 6 and f"{accuracy:.{digits}%}" == f"{minimum:.{digits}%}":
         digits += 1
     click.echo(
-        f"Error: the {what} {accuracy:.{digits}%} is below --min_accuracy {minimum:.{digits}%}.",
+        f"Error: the {what} {accuracy:.{digits}%} is below {option} {minimum:.{digits}%}.",
         err=True,
     )
 

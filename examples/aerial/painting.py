@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from PIL import Image, ImageFilter
 
@@ -9,10 +11,22 @@ from aerial import buildings, gardens, land
 from aerial.scene import METRE, Scene
 from aerial.shapes import Point
 
+_LABELLED = {gardens.trampoline: "trampoline", gardens.court: "tennis court"}
+LABELS = ("pool", *_LABELLED.values())
+"""What a view may show, several of them or none."""
+
 
 def paint(with_pool: bool, random: np.random.Generator) -> Image.Image:
     """Return one aerial view, 180 to 420 pixels wide and high."""
+    return paint_labelled(with_pool, random)[0]
+
+
+def paint_labelled(
+    with_pool: bool, random: np.random.Generator
+) -> tuple[Image.Image, tuple[str, ...]]:
+    """Return the view that `paint` returns, and which of `LABELS` it shows."""
     scene = Scene(random)
+    spots: list[tuple[str, Point]] = []
     land.ground(scene)
     street = land.road(scene)
     side = scene.side
@@ -61,6 +75,7 @@ def paint(with_pool: bool, random: np.random.Generator) -> Image.Image:
         else:
             focus = ((left + right) / 2, back + 4)
             gardens.pool(scene, *focus, 6, 3.4)
+        spots.append(("pool", focus))
 
     things = [
         (0.35, 5.4, 4.6, gardens.tarpaulin), (0.35, 4.6, 4.6, gardens.trampoline),
@@ -72,6 +87,8 @@ def paint(with_pool: bool, random: np.random.Generator) -> Image.Image:
             spot = scene.place(wide, deep, garden)
             if spot:
                 thing(scene, *spot)
+                if thing in _LABELLED:
+                    spots.append((_LABELLED[thing], spot))
     for _ in range(int(random.integers(2, 9))):
         radius = random.uniform(0.9, 3.0)
         spot = scene.place(radius * 1.3, radius * 1.3, garden)
@@ -81,15 +98,17 @@ def paint(with_pool: bool, random: np.random.Generator) -> Image.Image:
         a, b = random.uniform(0, side), random.uniform(0, street - 1)
         if not (left < a < right and b > back):
             land.tree(scene, a, b, random.uniform(1, 3.2))
-    return photograph(scene.image, (middle, (back + street) / 2), focus, random)
+    view, shows = photograph(scene.image, (middle, (back + street) / 2), focus, random)
+    return view, tuple(sorted({label for label, spot in spots if shows(spot)}))
 
 
 def photograph(
     drawing: Image.Image, centre: Point, focus: Point, random: np.random.Generator
-) -> Image.Image:
+) -> tuple[Image.Image, Callable[[Point], bool]]:
     """Return the drawing as a camera might have taken it: rotated, cropped, softened, noisy.
 
-    The window lies about ``centre`` and is moved only as far as ``focus`` needs to be in it.
+    The window lies about ``centre`` and is moved only as far as ``focus`` needs to be in it. The
+    function that is returned too says whether a point is in the view, a metre from its edge.
     """
     angle = random.uniform(0, 2 * np.pi)
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
@@ -116,4 +135,9 @@ def photograph(
     values += (205 - values) * np.float32(haze / 255)
     grain = random.standard_normal(values.shape, dtype=np.float32)
     values += grain * np.float32(random.uniform(1.5, 6.5))
-    return Image.fromarray(np.clip(values, 0, 255).astype(np.uint8))
+
+    def shows(point: Point) -> bool:
+        seen = turn.T @ (np.array(point) * METRE - corner)
+        return bool(((seen > METRE) & (seen < window - METRE)).all())
+
+    return Image.fromarray(np.clip(values, 0, 255).astype(np.uint8)), shows

@@ -28,7 +28,7 @@ class Asked:
 
     images: tuple[str, ...]
     machines: Machines
-    top_k: int
+    top_k: int | None
     output_format: str | None
     threshold: float | None
     spreadsheet: bool

@@ -57,10 +57,9 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
         "--top_k",
         "top_k",
         type=WholeNumber(min=1),
-        default=5,
-        show_default=True,
         metavar="N",
-        help="Labels per image, best first.",
+        help="Labels per image, best first.  [default: 5; with several labels per image, all that "
+        "reach their thresholds]",
     ),
     format_option(
         *(*FORMATS, "parquet"),

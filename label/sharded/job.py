@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from label.formats import OutputStyle
+from label.formats import LABELS_SHOWN, OutputStyle
 from label.sharded.labelling import ShardLabeller, Target, make_labeller
 from label.sharded.part_files import check_format
 from label.sharded.planning import LabelShard, PartName, plan
@@ -134,7 +134,8 @@ def _make_here(call: Call, stack: ExitStack) -> ShardLabeller:
 
 
 def _settings(model: Model, style: OutputStyle) -> str:
-    return json.dumps([model.digest, asdict(style)])
+    # What is not asked for is the default of every version.
+    return json.dumps([model.digest, {**asdict(style), "top_k": style.top_k or LABELS_SHOWN}])
 
 
 def _parts(folder: str) -> dict[str, PartName]:

@@ -49,10 +49,7 @@ class ShardLabeller:
             OutputError: the part cannot be written.
         """
         style = self._target.style
-        predictions = [
-            each.top(style.top_k, style.threshold)
-            for each in self._classifier.stream(_contents(shard))
-        ]
+        predictions = [style.shown(each) for each in self._classifier.stream(_contents(shard))]
         errors = sum(each.error is not None for each in predictions)
         name = shard.part_name(errors, style.format)
         write(below(self._target.folder, name), part_content(predictions, style))

@@ -24,6 +24,7 @@ class RetrainKeywords(TypedDict, total=False):
 
     manifest: Annotated[_OptionalPath, "list of images and labels, in place of ``image_dir``"]
     keep_label_names: Annotated[bool, "labels are the folders' names, unchanged"]
+    multi_label: Annotated[bool, "an image may have several labels, or none"]
 
     output_graph: Annotated[_Path, "the frozen graph; other outputs go next to it"]
     output_labels: Annotated[_OptionalPath, "the labels, one per line"]
@@ -94,6 +95,7 @@ class RetrainKeywords(TypedDict, total=False):
     cross_validate: Annotated[int | None, "folds of a cross-validation"]
     seed: Annotated[int, "the same seed gives the same bytes"]
     min_accuracy: Annotated[float | None, "``passed`` is False below it, 0 to 1"]
+    min_map: Annotated[float | None, "the same for the mean average precision of ``multi_label``"]
     strict: Annotated[bool, "an unreadable image is an error"]
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from retrain.multi_label.checks import check_multi_label
 from retrain.presets.choice import preset_settings
 from retrain.sharded.checks import check_shards
 from tlcli.core.data.splits import check_percentages
@@ -41,6 +42,7 @@ class RetrainOptions:
     image_dir: Path | None = None
     manifest: Path | None = None
     keep_label_names: bool = False
+    multi_label: bool = False
 
     output_graph: Path = Path("output_graph.pb")
     output_labels: Path | None = None  # next to the graph, as scripts of the original expect
@@ -105,6 +107,7 @@ class RetrainOptions:
     cross_validate: int | None = None
     seed: int = 0
     min_accuracy: float | None = None
+    min_map: float | None = None
     strict: bool = False
 
     def __post_init__(self) -> None:
@@ -123,6 +126,7 @@ class RetrainOptions:
         self._check_ranges()
         self._check_combinations()
         check_shards(self)
+        check_multi_label(self)
         self._check_outputs()
 
     def _take_preset(self) -> None:
@@ -157,10 +161,10 @@ class RetrainOptions:
             raise UsageError(f"--learning_rate is {self.learning_rate}; give a number above 0")
         if self.input_std == 0:
             raise UsageError("--input_std is 0; pixels are divided by it, so give another number")
-        if self.min_accuracy is not None and not 0 <= self.min_accuracy <= 1:
-            raise UsageError(
-                f"--min_accuracy is {self.min_accuracy}; give a fraction such as 0.9, or 90%"
-            )
+        for name in ("min_accuracy", "min_map"):
+            value = getattr(self, name)
+            if value is not None and not 0 <= value <= 1:
+                raise UsageError(f"--{name} is {value}; give a fraction such as 0.9, or 90%")
         if self.layers not in ("head", "ms"):
             raise UsageError(f"--layers is {self.layers!r}; choose head or ms")
         if self.solver not in ("sgd", "lbfgs", "lda", "auto"):

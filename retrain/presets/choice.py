@@ -61,6 +61,7 @@ _ONE_LAYER = {
 _FROZEN = {
     "import_bottlenecks": "--import_bottlenecks has no network to train",
     "final_layer_only": "--final_layer_only writes no network",
+    "multi_label": "--multi_label trains final layers only",
 }
 # Vectors that come from somewhere else, or the layer alone, belong to no other backbone.
 _OWN_BACKBONE = ("module", "import_bottlenecks", "final_layer_only")
@@ -114,6 +115,8 @@ def choose(given: Mapping[str, Any], default: str = DEFAULT_PRESET) -> Choice:
     if reason is not None and decided.get("fine_tune", "none") != "none":
         decided["fine_tune"] = "none"
         notes.append(f"--fine_tune none, as {reason}")
+    if given.get("multi_label") and decided.get("solver") == "lda":
+        decided["solver"] = "lbfgs"  # discriminant analysis is for labels that exclude each other
     _check_steps(name, {**decided, **given}, given)
     if preset.joins and not any(map(given.get, _OWN_BACKBONE)):
         decided["module"], note = joined_module()

@@ -96,3 +96,17 @@ def test_wrong_use(drawing: ModuleType, tmp_path: Path, capsys: pytest.CaptureFi
         drawing.main(["--output", str(tmp_path), "--count", "1"])
     assert stopped.value.code == 2
     assert "--count" in capsys.readouterr().err
+
+
+def test_a_list_says_what_each_picture_shows(drawing: ModuleType, tmp_path: Path) -> None:
+    path = drawing.draw_list(tmp_path / "list", 8, 0)
+    head, *lines = path.read_text(encoding="utf-8").splitlines()
+    assert head == "path,label"
+    shown = [line.partition(",")[2].split("|") for line in lines]
+    assert ["pool" in labels for labels in shown] == [True, False] * 4
+    assert "" in {labels[0] for labels in shown}
+    assert any("trampoline" in labels for labels in shown)
+    # They are the pictures that are sorted into folders without a list.
+    drawing.draw_houses(tmp_path / "folders", 2, 0)
+    first = tmp_path / "folders" / "house_with_pool" / "aerial_00000.jpg"
+    assert first.read_bytes() == (path.parent / "photos" / first.name).read_bytes()

@@ -61,6 +61,7 @@ def model(
     max_pixels: int = 1_000_000,
     preprocessing: Literal["tlcli-1", "label_image"] = "tlcli-1",
     engine: Any = None,
+    thresholds: Sequence[float] = (),
 ) -> ServedModel:
     classifier = Classifier(
         Path("colours.pb"),
@@ -68,6 +69,8 @@ def model(
         engine or Colours(),
         ImageInput(Preprocessing(preprocessing, 4, 4), batch_size=8),
     )
+    if thresholds:
+        classifier.use_thresholds(thresholds)
     return ServedModel(classifier, about(classifier, "colours"), max_pixels, mapper)
 
 

@@ -49,7 +49,7 @@ _BY_SUFFIX = {".json": "json", ".csv": "csv", ".html": "html", ".htm": "html"}
 GROUPS = {
     "Input": ("image_dir", "manifest"),
     "Output": ("output_format", "output", "spreadsheet"),
-    "Measuring": ("compare", "compare_labels", "min_accuracy", "gate"),
+    "Measuring": ("compare", "compare_labels", "min_accuracy", "min_map", "gate"),
     "Graph": GRAPH_GROUP,
     "Many machines": ("runner", "address"),
     "Logging": LOGGING_GROUP,
@@ -91,13 +91,20 @@ GROUPS = {
     "--min_accuracy",
     type=ACCURACY,
     metavar="P",
-    help="Exit with code 3 if the accuracy of --graph is lower (0.9 or 90%).",
+    help="Exit with code 3 if the accuracy of --graph is lower (0.9 or 90%); with several labels "
+    "per image, the proportion of images whose labels are all right.",
+)
+@click.option(
+    "--min_map",
+    type=ACCURACY,
+    metavar="P",
+    help="With several labels per image: exit with code 3 if the mean average precision is lower.",
 )
 @click.option(
     "--gate",
     type=click.Choice(("unseen", "all"), case_sensitive=False),
-    help="Images that --min_accuracy is for: those that did not train the graph, by its model "
-    "card, or all.  [default: unseen]",
+    help="Images that --min_accuracy and --min_map are for: those that did not train the graph, "
+    "by its model card, or all.  [default: unseen]",
 )
 @format_option(
     *("text", "json", "csv", "html"),
@@ -121,6 +128,7 @@ def command(
     compare: Path | None,
     compare_labels: Path | None,
     min_accuracy: float | None,
+    min_map: float | None,
     gate: str | None,
     output_format: str | None,
     output: Path | None,
@@ -141,8 +149,8 @@ def command(
     """
     if compare_labels is not None and compare is None:
         raise click.UsageError("--compare_labels is of the second graph; name that by --compare")
-    if gate is not None and min_accuracy is None:
-        raise click.UsageError("--gate is for --min_accuracy P")
+    if gate is not None and min_accuracy is None and min_map is None:
+        raise click.UsageError("--gate is for --min_accuracy P and --min_map P")
     gates_all = gate == "all"
     output_format = _format(output_format, output)
     if spreadsheet and output_format != "csv":
@@ -162,6 +170,12 @@ def command(
                 "unpack it on a drive that all share"
             )
     set_up_logging(logging_verbosity, quiet)
+    from tlcli.commands.multi_label.evaluating import (
+        Asked,
+        check_single,
+        evaluate_several,
+        has_several_labels,
+    )
     from tlcli.core.classifier.loading import load
     from tlcli.core.data.held_out import images_to_evaluate
     from tlcli.core.evaluation import accuracy_tables
@@ -172,6 +186,19 @@ def command(
     comparison = None
     with ExitStack() as stack:
         first = stack.enter_context(load(find_graph(graph), **options))
+        if has_several_labels(first):
+            check_single({"--compare": compare is not None, "--runner ray": runner == "ray"})
+            several = Asked(
+                *(image_dir, manifest, output_format, output, spreadsheet),
+                *(min_accuracy, min_map, gates_all),
+            )
+            with progress_bars(quiet) as progress:
+                return evaluate_several(first, several, progress)
+        if min_map is not None:
+            raise click.UsageError(
+                f"--min_map is for several labels per image, and {first.graph} gives one; give "
+                "--min_accuracy"
+            )
         graphs = [first]
         images = images_to_evaluate(image_dir, manifest)
         if machines.by_shards:

@@ -70,10 +70,9 @@ GROUPS = {
     "--top_k",
     "top_k",
     type=WholeNumber(min=1, max=100),
-    default=5,
-    show_default=True,
     metavar="N",
-    help="Labels per image on the page and in /label, best first.",
+    help="Labels per image on the page and in /label, best first.  [default: 5; with several "
+    "labels per image, all that reach their thresholds]",
 )
 @click.option(
     "--threshold",
@@ -110,7 +109,7 @@ def command(
     host: str,
     port: int,
     name: str | None,
-    top_k: int,
+    top_k: int | None,
     threshold: float | None,
     max_bytes: int,
     max_pixels: int,

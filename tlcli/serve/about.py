@@ -9,6 +9,7 @@ from typing import Any
 
 from tlcli.core.classifier.classifier import Classifier
 from tlcli.core.export.model_card import ModelCard
+from tlcli.text import counted
 
 DEFAULT_NAME = "model"
 """In the URL, as in TensorFlow Serving's own examples."""
@@ -66,6 +67,9 @@ def _folder(graph: Path) -> str:
 
 def _accuracy(facts: dict[str, Any]) -> str:
     try:
+        if "mean_average_precision" in facts:
+            mean, count = float(facts["mean_average_precision"]), int(facts["count"])
+            return f"mean average precision {mean:.1%} on {counted(count, 'test image')}"
         accuracy, count = float(facts["test"]), int(facts["count"])
         low, high = map(float, facts["interval"])
     except (KeyError, TypeError, ValueError):

@@ -23,12 +23,13 @@ class Shown:
     """Which labels of an image are returned.
 
     Attributes:
-        top_k: how many, best first.
+        top_k: how many, best first; None: five, or of several labels per image all that reach
+            their thresholds.
         threshold: lower scores are left out, and an image without any other is unsure; None:
             no score is left out, also none below 0.
     """
 
-    top_k: int = 5
+    top_k: int | None = None
     threshold: float | None = None
 
 

@@ -28,6 +28,8 @@ from tlcli.serve.threads import Threads
 _DECODERS = 16
 # Pixels. Four images of 100 megapixels take 1.2 GB.
 _LARGE, _LARGE_AT_ONCE = 12_000_000, 4
+# Per image, unless another number is asked for.
+_LABELS = 5
 # Images of one request that are decoded at once.
 _AT_ONCE = 4
 # For running work at the end.
@@ -52,6 +54,7 @@ class ServedModel:
         mapper: of the heat maps, also closed with `close`; or why there are none, in a few words.
 
     Attributes:
+        thresholds: where an image may have several labels: of each, in order; else None.
         no_heat_maps: why there are none, or None.
         heat_map_layers: of which they have shares, in a sentence; "" where there is one layer.
     """
@@ -66,6 +69,9 @@ class ServedModel:
         self.about = about
         self.name = about.name
         self.labels = classifier.labels
+        self.thresholds: list[float] | None = None
+        if classifier.thresholds is not None:
+            self.thresholds = [classifier.thresholds[label] for label in classifier.labels]
         self.height = classifier.preprocessing.height
         self.width = classifier.preprocessing.width
         self._classifier = classifier
@@ -103,36 +109,60 @@ class ServedModel:
             ]
         return found
 
-    async def label(self, content: bytes, top_k: int, threshold: float | None) -> dict[str, Any]:
+    async def label(
+        self, content: bytes, top_k: int | None, threshold: float | None
+    ) -> dict[str, Any]:
         """Return the best labels of one image file, as ``tlcli label --format json`` does.
 
         Returns:
             ``predictions``, a list of ``label`` and ``score``, best first, of those that reach
-            ``threshold`` (None: all); where none does, the best one is ``best``.
+            ``threshold`` (None: of several labels per image those that reach their own, else all);
+            where none does, the best one is ``best``.
 
         Raises:
             ImageError: it cannot be labelled; the reason alone.
             GraphError: the graph cannot be run.
         """
         scores = _scored((await self._scores(await self._decoded(content)))[0])
-        best = _best(scores, top_k)
-        reached = [i for i in best if threshold is None or scores[i] >= threshold]
+        best = _best(scores, top_k or (_LABELS if self.thresholds is None else len(scores)))
+        limits = self.thresholds or [-np.inf] * len(scores)
+        if threshold is not None:
+            limits = [threshold] * len(scores)
+        reached = [i for i in best if scores[i] >= limits[i]]
         found: dict[str, Any] = {"predictions": [self._one(scores, index) for index in reached]}
         return found if reached else {**found, "best": self._one(scores, best[0])}
+
+    def _shown_labels(self, scores: list[float], top_k: int | None) -> int:
+        """Return how many of the best labels the page shows."""
+        if top_k is not None or self.thresholds is None:
+            return top_k or _LABELS
+        pairs = list(zip(scores, self.thresholds, strict=True))
+        # Scores are in another order than what they lack to their thresholds.
+        least = min((score for score, limit in pairs if score >= limit), default=np.inf)
+        return max(_LABELS, sum(score >= least for score in scores))
+
+    def _counts(self, scores: list[float], index: int) -> dict[str, bool]:
+        if self.thresholds is None:
+            return {}
+        return {"counts": scores[index] >= self.thresholds[index]}
 
     def _one(self, scores: list[float], index: int) -> dict[str, Any]:
         return {"label": self.labels[index], "score": scores[index]}
 
-    async def show(self, content: bytes, top_k: int, mapped: int | None = None) -> dict[str, Any]:
+    async def show(
+        self, content: bytes, top_k: int | None, mapped: int | None = None
+    ) -> dict[str, Any]:
         """Return the best labels of one image file with what the page shows of it.
 
         Args:
             content: of the file.
-            top_k: how many labels.
+            top_k: how many labels; None: `_LABELS`, or of several per image at least all that
+                reach their thresholds.
             mapped: index of the label whose heat map is returned; None: the best one's.
 
         Returns:
-            ``predictions``, a list of ``label``, ``index`` and ``score``, best first;
+            ``predictions``, a list of ``label``, ``index`` and ``score``, best first, and of
+            several labels per image ``counts``: whether the label reaches its threshold;
             ``picture`` and ``heat_map``, data URIs, None where there are none; ``mapped``.
             ``caption`` is about the orientation of the picture.
 
@@ -145,7 +175,7 @@ class ServedModel:
             self._scores(batch), self._decoders.run(self._shown, content)
         )
         scores = _scored(row[0])
-        best = _best(scores, top_k)
+        best = _best(scores, self._shown_labels(scores, top_k))
         mapped = best[0] if mapped is None else mapped
         heat = None if shown is None else await self._runner.run(self._map, batch, mapped)
         picture_uri, heat_uri = await self._decoders.run(_data_uris, shown, heat)
@@ -154,7 +184,10 @@ class ServedModel:
             "caption": caption,
             "heat_map": heat_uri,
             "mapped": mapped,
-            "predictions": [{**self._one(scores, index), "index": index} for index in best],
+            "predictions": [
+                {**self._one(scores, index), "index": index, **self._counts(scores, index)}
+                for index in best
+            ],
         }
 
     def close(self) -> None:

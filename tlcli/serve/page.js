@@ -48,11 +48,15 @@
 
   const threshold = () => (parseFloat(get("threshold").value) || 0) / 100;
 
-  // As `tlcli label --threshold` has it: nothing is unsure at 0, nor a score that reaches it.
-  const isUnsure = (answer) => {
-    const best = answer.predictions[0];
-    return best !== undefined && threshold() > 0 && best.score < threshold();
+  // As `tlcli label` has it: of several labels per image those count that reach the threshold, or
+  // their own where it is 0; of others the best, if it reaches the threshold.
+  const counting = (answer) => {
+    const reached = answer.predictions.filter((each) =>
+      threshold() > 0 ? each.score >= threshold() : each.counts !== false);
+    return reached.slice(0, isSeveral(answer) ? reached.length : 1);
   };
+  const isSeveral = (answer) => answer.predictions.some((each) => each.counts !== undefined);
+  const isUnsure = (answer) => answer.predictions.length > 0 && counting(answer).length === 0;
 
   function figure(source, alt, caption) {
     return make("figure", {}, make("img", {src: source, alt: alt, decoding: "async"}),
@@ -135,11 +139,17 @@
       return;
     }
     const best = answer.predictions[0];
-    verdict.hidden = !isUnsure(answer);
-    verdict.replaceChildren("unsure (best: ", make("bdi", {textContent: best.label}),
-                            ", " + unsurePercent(best.score) + ")");
+    verdict.hidden = !isUnsure(answer) && !isSeveral(answer);
+    if (isUnsure(answer)) {
+      verdict.replaceChildren("unsure (best: ", make("bdi", {textContent: best.label}),
+                              ", " + unsurePercent(best.score) + ")");
+    } else {
+      verdict.replaceChildren(make("bdi", {textContent: counted(answer)}));
+    }
     place.classList.toggle("unsure", isUnsure(answer));
   }
+
+  const counted = (answer) => counting(answer).map((each) => each.label).join(", ");
 
   function inWords(name, answer) {
     if (answer.error !== undefined) {
@@ -148,7 +158,7 @@
     const best = answer.predictions[0];
     return name + ": " + (isUnsure(answer) ?
       "unsure (best: " + best.label + ", " + unsurePercent(best.score) + ")" :
-      best.label + ", " + percent(best.score));
+      isSeveral(answer) ? counted(answer) : best.label + ", " + percent(best.score));
   }
 
   // What was labelled since the last "Clear". Pictures of the oldest cards are not kept: the page
@@ -370,10 +380,11 @@
     };
     const rows = [["image", "label", "score", "rank", "error"]];
     for (const each of results) {
-      const best = each.error === undefined ? each.predictions[0] : null;
-      rows.push(best === null ? [each.name, "", "", "", each.error] :
-                isUnsure(each) ? [each.name, "", "", "", ""] :
-                [each.name, best.label, best.score, 1, ""]);
+      const found = each.error === undefined ? counting(each) : [];
+      found.forEach((one, rank) => rows.push([each.name, one.label, one.score, rank + 1, ""]));
+      if (!found.length) {
+        rows.push([each.name, "", "", "", each.error || ""]);
+      }
     }
     return "\ufeff" + rows.map((row) => row.map(cell).join(",") + "\n").join("");
   }

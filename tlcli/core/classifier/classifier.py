@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -93,6 +93,8 @@ class Classifier(Closing):
         labels_source: where its labels come from.
         card: its model card, if it was loaded from a file with a valid one.
         explainer: makes heat maps, if it was loaded from a file.
+        thresholds: where an image may have several labels: the score from which on it has each,
+            by label; else None.
     """
 
     def __init__(
@@ -111,6 +113,7 @@ class Classifier(Closing):
         self.labels_source = ""
         self.card: ModelCard | None = None
         self.explainer: Explainer | None = None
+        self.thresholds: Mapping[str, float] | None = None
         self._engine = engine
         self._dtype = images.dtype
         self._has_channel_axis = images.has_channel_axis
@@ -118,6 +121,10 @@ class Classifier(Closing):
         self._reader = images.reader or images.preprocessing.read
         # New memory for each image would cost a tenth of a small network's time.
         self._buffers = threading.local()
+
+    def use_thresholds(self, thresholds: Sequence[float]) -> None:
+        """Let an image have all labels with a score of at least theirs, in output order."""
+        self.thresholds = dict(zip(self.labels, thresholds, strict=True))
 
     def label(
         self,
@@ -132,7 +139,8 @@ class Classifier(Closing):
                 order of names), the bytes of a file, a Pillow image, or a uint8 array [height,
                 width], [height, width, 3] (RGB) or [height, width, 4] (RGBA).
             top_k: how many labels to return per image, best first; None for all.
-            threshold: lower scores are left out; None: all are returned, also those below 0.
+            threshold: lower scores are left out; None: those below `thresholds`, where there are
+                any, else none.
 
         Returns:
             A list of one prediction per image, in order. One that cannot be read has an ``error``;
@@ -211,7 +219,8 @@ class Classifier(Closing):
                 continue
             # Stable: of equal scores the first in the labels file comes first.
             order = np.argsort(-scores, kind="stable")
-            yield Prediction(image, tuple(Score(self.labels[i], _number(scores[i])) for i in order))
+            ranked = tuple(Score(self.labels[i], _number(scores[i])) for i in order)
+            yield Prediction(image, ranked, thresholds=self.thresholds)
 
     def probabilities(
         self, images: Iterable[ImageLike]

@@ -50,6 +50,7 @@ def describe(classifier: Classifier) -> dict[str, Any]:
             "activation": spec.activation,
             "multi_label": spec.activation == "sigmoid" and spec.labels != 1,
         },
+        **({} if classifier.thresholds is None else {"thresholds": dict(classifier.thresholds)}),
         "labels": list(classifier.labels),
         "labels_source": classifier.labels_source,
     }
@@ -83,6 +84,11 @@ def rows(classifier: Classifier) -> list[Row]:
             classifier.labels_source,
         ),
     ]
+    if classifier.thresholds is not None:
+        limits = [f"{label} {limit:g}" for label, limit in classifier.thresholds.items()]
+        is_own = classifier.card is not None and bool(classifier.card.thresholds)
+        source = "the model card" if is_own else "the default"
+        found.append(("thresholds", _first(tuple(limits)), source))
     return found
 
 

@@ -85,14 +85,23 @@ class LoadRequest:
             spec.has_channel_axis,
         )
         classifier = Classifier(self.graph, labels.names, engine, images, spec.activation)
+        shows_sigmoid = spec.activation == "sigmoid"
         if spec.activation is None:
             spec = replace(spec, activation=classifier.settle_scores())
-        if spec.activation == "sigmoid" and len(labels.names) > 2:
+        if self.card is not None and len(self.card.thresholds) == len(labels.names):
+            classifier.use_thresholds(self.card.thresholds)
+        elif spec.activation == "sigmoid" and len(labels.names) > 2:
             _log.info(
                 "The scores of %s do not depend on one another (sigmoid): several labels of an "
                 "image may be right.",
                 self.graph,
             )
+            # What the values alone suggest is no reason to leave labels out.
+            if shows_sigmoid:
+                from tlcli.core.final_layer.multi_label.thresholds import NO_THRESHOLD
+
+                classifier.use_thresholds([NO_THRESHOLD] * len(labels.names))
+                _log.info("Labels count from a score of %g; --threshold changes it.", NO_THRESHOLD)
         classifier.spec, classifier.labels_source = spec, labels.source
         classifier.card = self.card
         return classifier
@@ -128,7 +137,7 @@ class LoadRequest:
             any_batch=any_batch,
             channels=self.overrides.channel_order or trained.channels,
             resizing=Resizing(trained.name, trained.filter, trained.crops, trained.turns_upright),
-            activation="softmax",
+            activation=self.card.activation,
             input=self.card.input.name or "",
             output=self.card.output or "",
             origin="tlcli",

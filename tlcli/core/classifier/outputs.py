@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -43,12 +43,14 @@ class Prediction:
         scores: best first; empty when there is an error, or when no score reaches the threshold.
         error: why the image could not be labelled, or None.
         unsure: the best score, where a threshold was given and even that is below it; else None.
+        thresholds: of a graph with several labels per image, by label; else None.
     """
 
     image: str
     scores: tuple[Score, ...] = ()
     error: str | None = None
     unsure: Score | None = None
+    thresholds: Mapping[str, float] | None = field(default=None, compare=False)
 
     @property
     def label(self) -> str | None:
@@ -66,7 +68,15 @@ class Prediction:
         return self.scores[0] if self.scores else self.unsure
 
     def top(self, top_k: int | None = 5, threshold: float | None = None) -> Prediction:
-        """Return the ``top_k`` best scores (None: all) that reach ``threshold`` (None: any do)."""
+        """Return the ``top_k`` best scores (None: all) that reach ``threshold``.
+
+        None: those that reach the thresholds of their labels, where there are any, else all.
+        """
+        if threshold is None and self.thresholds is not None:
+            limits = self.thresholds
+            reached = tuple(each for each in self.scores if each.score >= limits[each.label])
+            unsure = None if reached or not self.scores else self.scores[0]
+            return replace(self, scores=reached[:top_k], unsure=unsure or self.unsure)
         best = self.scores if top_k is None else self.scores[:top_k]
         if threshold is None:
             return replace(self, scores=best)

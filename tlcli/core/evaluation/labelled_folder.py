@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -83,6 +83,41 @@ class GraphPredictions:
         return Answer(label, found.score, found.label == self.truth[row])
 
 
+def label_numbers(
+    classifier: Classifier, names: Iterable[str], described: Callable[[str], str]
+) -> dict[str, int]:
+    """Return the number in a graph of each name of a folder or a label.
+
+    Args:
+        classifier: the graph.
+        names: as written, or as retrain makes labels of folders.
+        described: returns what a name is called in messages.
+
+    Raises:
+        DataError: a name has no label in the graph.
+    """
+    labels = classifier.labels
+    exact = {label: number for number, label in enumerate(labels)}
+    labels_by_folder = [label_from_folder(label) for label in labels]
+    # Where two labels come out alike, only their exact names tell them apart.
+    plain = {
+        name: number
+        for number, name in enumerate(labels_by_folder)
+        if labels_by_folder.count(name) == 1
+    }
+    found: dict[str, int] = {}
+    for name in sorted(names):
+        number = exact.get(name, plain.get(label_from_folder(name)))
+        if number is None:
+            known = ", ".join(labels[:10]) + (", ..." if len(labels) > 10 else "")
+            raise DataError(
+                f"{described(name)} belongs to none of the labels of "
+                f"{classifier.graph} ({known}); rename it or move it away"
+            )
+        found[name] = number
+    return found
+
+
 class LabelledFolder:
     """The images of ``image_dir/LABEL/...``, of its test split, or of a manifest.
 
@@ -113,25 +148,7 @@ class LabelledFolder:
         Raises:
             DataError: a folder has no label in the graph.
         """
-        labels = classifier.labels
-        exact = {label: number for number, label in enumerate(labels)}
-        labels_by_folder = [label_from_folder(label) for label in labels]
-        # Where two labels come out alike, only their exact names tell them apart.
-        plain = {
-            name: number
-            for number, name in enumerate(labels_by_folder)
-            if labels_by_folder.count(name) == 1
-        }
-        found: dict[str, int] = {}
-        for folder in sorted({image.folder for image in self.images}):
-            number = exact.get(folder, plain.get(label_from_folder(folder)))
-            if number is None:
-                known = ", ".join(labels[:10]) + (", ..." if len(labels) > 10 else "")
-                raise DataError(
-                    f"{self._described(folder)} belongs to none of the labels of "
-                    f"{classifier.graph} ({known}); rename it or move it away"
-                )
-            found[folder] = number
+        found = label_numbers(classifier, {image.folder for image in self.images}, self._described)
         return [found[image.folder] for image in self.images]
 
     def _described(self, folder: str) -> str:

@@ -51,7 +51,8 @@ def wilson_interval(successes: float, count: float) -> Interval:
     return max(0.0, min(middle - half, value)), min(1.0, max(middle + half, value))
 
 
-def _proportion(successes: int, count: int) -> Proportion | None:
+def proportion_of(successes: int, count: int) -> Proportion | None:
+    """Return a proportion with its interval; None of nothing."""
     return Proportion(successes / count, *wilson_interval(successes, count)) if count else None
 
 
@@ -116,13 +117,13 @@ def evaluate(predicted: npt.ArrayLike, truth: npt.ArrayLike, label_count: int) -
     if guesses.shape != labels.shape:
         raise ValueError(f"{len(guesses)} predictions for {len(labels)} rows")
     right = labels[guesses == labels]
-    accuracy = _proportion(len(right), len(labels))
+    accuracy = proportion_of(len(right), len(labels))
     counted = [np.bincount(each, minlength=label_count) for each in (right, labels, guesses)]
     return Evaluation(
         count=len(labels),
         accuracy=None if accuracy is None else accuracy.value,
         interval=None if accuracy is None else (accuracy.low, accuracy.high),
-        labels=tuple(_figures(*map(int, counts)) for counts in zip(*counted, strict=True)),
+        labels=tuple(label_metrics(*map(int, counts)) for counts in zip(*counted, strict=True)),
         truth=labels,
         predicted=guesses,
         misclassified=np.flatnonzero(guesses != labels),
@@ -187,16 +188,17 @@ def evaluate_layer(layer: FinalLayer, samples: Samples) -> Evaluation:
     return evaluate(predicted_labels(layer, samples), samples.labels, len(layer.biases))
 
 
-def _figures(right: int, count: int, predicted: int) -> LabelMetrics:
+def label_metrics(right: int, count: int, predicted: int) -> LabelMetrics:
+    """Return the figures of a label: images that have it, that were predicted to, and both."""
     # F1 is 2 J / (1 + J) of J, the proportion of right ones among all that have the label or were
     # predicted to; J is a plain proportion, so its interval carries over.
-    agreement = _proportion(right, count + predicted - right)
+    agreement = proportion_of(right, count + predicted - right)
     f1 = None
     if agreement is not None:
         ends = (agreement.value, agreement.low, agreement.high)
         f1 = Proportion(*(2 * end / (1 + end) for end in ends))
     return LabelMetrics(
-        count, predicted, _proportion(right, predicted), _proportion(right, count), f1
+        count, predicted, proportion_of(right, predicted), proportion_of(right, count), f1
     )
 
 

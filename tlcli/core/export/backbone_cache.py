@@ -87,7 +87,7 @@ class BackboneCache:
 
     def litert(self, layer: FinalLayer) -> bytes | None:
         """Return the classifier as a LiteRT file; None where none of as many labels is cached."""
-        found = self._files.find((*self._key, "litert", len(layer.biases)), read=True)
+        found = self._files.find(self._litert_key(layer), read=True)
         if found is None or found.facts["size"] != len(layer.weights):
             return None
         content = bytearray(found.content)
@@ -104,7 +104,11 @@ class BackboneCache:
             if facts[name] < 0 or content.find(values, facts[name] + 1) >= 0:
                 _log.debug("the LiteRT file is not cached: it has the %s not exactly once", name)
                 return
-        self._files.store((*self._key, "litert", len(layer.biases)), facts, content)
+        self._files.store(self._litert_key(layer), facts, content)
+
+    def _litert_key(self, layer: FinalLayer) -> tuple[object, ...]:
+        key = (*self._key, "litert", len(layer.biases))
+        return key if layer.activation == "softmax" else (*key, layer.activation)
 
 
 def _litert_numbers(layer: FinalLayer) -> dict[str, bytes]:

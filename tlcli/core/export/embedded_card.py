@@ -29,22 +29,30 @@ _FOOTER = 4 + 4 + len(_MAGIC)
 _LARGEST_RECORD = 16 << 20
 _LARGEST_FILE = (1 << 31) - 1
 # The fields of the card that do not depend on when and where a graph is made.
-_FIELDS = ("labels", "input", "output", "files")
+_FIELDS = ("labels", "input", "output", "files", "thresholds")
 
 
-def embed_card(content: bytes, *, labels: Sequence[str], input: CardInput, output: str) -> bytes:
+def embed_card(
+    content: bytes,
+    *,
+    labels: Sequence[str],
+    input: CardInput,
+    output: str,
+    thresholds: Sequence[float] = (),
+) -> bytes:
     """Return a graph file with its embedded card; the same arguments give the same bytes.
 
     Args:
         content: a serialised ``GraphDef`` or a LiteRT file.
         labels: in output order.
         input: what the graph takes.
-        output: name of the softmax node.
+        output: name of the node of the scores.
+        thresholds: of labels with independent scores.
     """
-    card = ModelCard(labels=tuple(labels), input=input, output=output)
+    card = ModelCard(tuple(labels), input, output, thresholds=tuple(thresholds)).to_dict()
     values = {
         "sha256": hashlib.sha256(content).hexdigest(),
-        "card": {"format": FORMAT, **{key: card.to_dict()[key] for key in _FIELDS}},
+        "card": {"format": FORMAT, **{key: card[key] for key in _FIELDS if key in card}},
     }
     record = json.dumps(values, ensure_ascii=False, sort_keys=True).encode("utf-8")
     if len(record) > _LARGEST_RECORD or len(content) + len(record) + 64 > _LARGEST_FILE:

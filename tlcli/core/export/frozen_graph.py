@@ -23,7 +23,7 @@ from tlcli.graph.surgery import prune, rename_nodes, spell_tensor, split_tensor,
 from tlcli.system.atomic_files import write_text
 
 FINAL_TENSOR_NAME = "final_result"
-"""Name of the softmax node unless the user asks for another."""
+"""Name of the softmax or sigmoid node unless the user asks for another."""
 BOTTLENECK_INPUT = "BottleneckInputPlaceholder"
 """Input of a graph that consists of the final layer alone: float32 [?, D]."""
 
@@ -32,6 +32,8 @@ BIASES = "final_retrain_ops/biases/final_biases"
 PRODUCT = "final_retrain_ops/Wx_plus_b/MatMul"
 LOGITS = "final_retrain_ops/Wx_plus_b/add"
 _OURS = (WEIGHTS, BIASES, PRODUCT, LOGITS)
+
+_OPERATIONS = {"softmax": "Softmax", "sigmoid": "Sigmoid"}
 
 FINAL_NODES = 5
 """How many nodes the final layer is; they are the last ones of an exported graph."""
@@ -147,7 +149,7 @@ def final_nodes(bottleneck: str, layer: FinalLayer, final_tensor_name: str) -> l
         ),
         # Add, not AddV2: every version of every reader supports it.
         node(LOGITS, "Add", [PRODUCT, BIASES], T=np.float32),
-        node(final_tensor_name, "Softmax", [LOGITS], T=np.float32),
+        node(final_tensor_name, _OPERATIONS[layer.activation], [LOGITS], T=np.float32),
     ]  # fmt: skip
 
 

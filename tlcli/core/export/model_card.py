@@ -69,7 +69,7 @@ class ModelCard:
     Attributes:
         labels: in output order.
         input: what the graph takes.
-        output: name of the softmax node.
+        output: name of the node of the scores.
         backbone: name, source, fingerprint, bottleneck_size, licence, and the precision of
             the vectors that the final layer was fitted on ("float32", "bfloat16"); the graph
             itself is float32.
@@ -80,6 +80,8 @@ class ModelCard:
         files: file name, relative to the card and with ``/``, to SHA-256.
         versions: of tlcli and what it ran on.
         created: UTC, ISO 8601.
+        thresholds: of labels with independent scores (a sigmoid), in output order: the score from
+            which on an image has the label. Empty for a softmax; the file then has none either.
     """
 
     labels: tuple[str, ...]
@@ -92,10 +94,20 @@ class ModelCard:
     files: dict[str, str] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
     created: str = ""
+    thresholds: tuple[float, ...] = ()
+
+    @property
+    def activation(self) -> str:
+        """What the scores are: "softmax", or "sigmoid" where they are independent."""
+        return "sigmoid" if self.thresholds else "softmax"
 
     def to_dict(self) -> dict[str, Any]:
         """Return the content of the JSON file."""
-        return {"format": FORMAT, **asdict(self)}
+        found = {"format": FORMAT, **asdict(self)}
+        thresholds = found.pop("thresholds")
+        if thresholds:
+            found["thresholds"] = dict(zip(self.labels, thresholds, strict=True))
+        return found
 
     def to_json(self) -> str:
         """Return the text of the JSON file."""
@@ -279,6 +291,7 @@ def from_dict(values: Any) -> ModelCard:
         files=files,
         versions=_part(values, "versions", dict, {}),
         created=_part(values, "created", str, ""),
+        thresholds=_thresholds(values),
     )
     names = (*card.labels, card.output, card.input.name, *card.versions.values())
     if not card.labels or not all(isinstance(name, str) and name for name in names):
@@ -294,6 +307,17 @@ def _part(
     if not isinstance(value, kind):
         raise ValueError(f"its {key} is no {_KINDS[kind]}")
     return value
+
+
+def _thresholds(values: dict[str, Any]) -> tuple[float, ...]:
+    """Return the thresholds in the order of the labels."""
+    by_label = _part(values, "thresholds", dict, {})
+    if not by_label:
+        return ()
+    found: list[Any] = [by_label.get(str(label)) for label in values["labels"]]
+    if not all(_is_number(each) and 0 <= each <= 1 for each in found):
+        raise ValueError("its thresholds are no numbers from 0 to 1, one for each label")
+    return tuple(map(float, found))
 
 
 def _input(values: dict[str, Any]) -> CardInput:

@@ -29,6 +29,8 @@ from tlcli.graph.surgery import (
 _Tensor = tuple[str, int]
 _Nodes = dict[str, Any]
 
+# They keep the order of scores, and a label's score rises with its logit.
+_SCORES = ("Softmax", "Sigmoid")
 # Joints that read joints may be many more than the graph has nodes.
 _MOST_PARTS = 256
 
@@ -153,7 +155,7 @@ def _walk(nodes: _Nodes, tensor: _Tensor, *, is_last: bool) -> tuple[Any, Array 
             tensor, matrix = step
             if matrix is not None:
                 weights = matrix if weights is None else matrix @ weights
-        elif sources and (node.op in LINEAR_PASSING or (node.op == "Softmax" and is_last)):
+        elif sources and (node.op in LINEAR_PASSING or (node.op in _SCORES and is_last)):
             tensor = sources[0]
         else:
             raise NoActivationMapError(

@@ -1,0 +1,4 @@
+"""What the commands print about graphs with several labels per image.
+
+`tlcli.commands` alone imports it.
+"""
