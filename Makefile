@@ -52,12 +52,7 @@ test-all:
 
 # The fast tests with the lowest versions that pyproject.toml allows, in .venv-lowest. Some of
 # them have no wheel for Python 3.13.
-test-lowest:
-	$(PYTHON) -m venv .venv-lowest
-	.venv-lowest/bin/python -m pip install --quiet --disable-pip-version-check "packaging>=24"
-	.venv-lowest/bin/python tests/lowest_versions.py > .venv-lowest/constraints.txt
-	.venv-lowest/bin/python -m pip install --quiet --disable-pip-version-check \
-	    -c .venv-lowest/constraints.txt --editable ".[test]"
+test-lowest: .venv-lowest/.installed
 	.venv-lowest/bin/python -m pytest -m "not slow" $(addprefix --ignore=,$(ANY_VERSION)) \
 	    $(PYTEST_ARGS)
 
@@ -100,6 +95,15 @@ $(BIN)/tlcli: $(PARTS) | $(BIN)/python
 	@echo "Installing tlcli into $(VENV). The first time, this downloads TensorFlow"
 	@echo "(600 MB) and takes a minute or more ..."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+.venv-lowest/.installed: $(PARTS) tests/lowest_versions.py
+	@test -n "$(PYTHON)" || { echo "tlcli needs Python 3.10 to 3.13 on the PATH"; exit 1; }
+	$(PYTHON) -m venv --clear .venv-lowest
+	.venv-lowest/bin/python -m pip install --quiet --disable-pip-version-check "packaging>=24"
+	.venv-lowest/bin/python tests/lowest_versions.py > .venv-lowest/constraints.txt
+	.venv-lowest/bin/python -m pip install --quiet --disable-pip-version-check \
+	    -c .venv-lowest/constraints.txt --editable ".[test]"
 	@touch $@
 
 $(VENV)/.installed-%: $(PARTS) | $(BIN)/python

@@ -80,7 +80,7 @@ class Chromium:
             pass
         finally:
             try:
-                self._process.wait(timeout=60)
+                self._process.wait(timeout=300)
             except subprocess.TimeoutExpired:
                 self._process.kill()
                 self._process.wait()
@@ -118,11 +118,11 @@ class Chromium:
         assert "exceptionDetails" not in answer, answer["exceptionDetails"]
         return answer["result"].get("value")
 
-    def wait(self, expression: str, seconds: float = 60) -> None:
+    def wait(self, expression: str, seconds: float = 300) -> None:
         """Wait until a JavaScript expression is true."""
         self.wait_for(lambda: bool(self.run(expression)), expression, seconds)
 
-    def wait_for(self, condition: Callable[[], bool], what: str, seconds: float = 60) -> None:
+    def wait_for(self, condition: Callable[[], bool], what: str, seconds: float = 300) -> None:
         """Wait until ``condition`` holds."""
         end = time.monotonic() + seconds
         while not condition():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import subprocess
 import sys
@@ -18,6 +19,14 @@ from tests import lowest_versions
 from tests.storage.s3_server import CREDENTIALS, Bucket, Faults, proxy, s3_server
 from tests.support import ROOT, Trained, last_commands, outputs_of, tlcli
 
+# What decides how commands behave and print, of whoever runs the tests.
+OF_THE_USER = (
+    *("COLUMNS", "LINES", "NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "FORCE_COLOR"),
+    *("KERAS_BACKEND", "KERAS_HOME", "TFHUB_CACHE_DIR", "TF_USE_LEGACY_KERAS", "RAY_ADDRESS"),
+)
+for _name in OF_THE_USER:
+    os.environ.pop(_name, None)
+os.umask(0o022)
 # A process that was started in the background ignores Ctrl+C, and so would all that tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 # A result must not depend on how busy the machine is, nor on chance: the same inputs every time.
@@ -62,19 +71,27 @@ def pytest_runtest_makereport(
 
     The summary prints skipped tests of one location in one line.
     """
-    if call.when == "setup":
-        last_commands.clear()
     report = yield
     if report.failed:
         report.sections += outputs_of(call.excinfo.value if call.excinfo else None)
+    if call.when == "teardown":
+        last_commands.clear()
     if report.skipped and isinstance(report.longrepr, tuple) and NO_SHARED in report.longrepr[2]:
         report.longrepr = (str(Path(__file__)), None, report.longrepr[2])  # type: ignore[assignment]
     return report
 
 
-@pytest.fixture(scope="session")
-def _trials(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("trials")
+@pytest.fixture(scope="session", autouse=True)
+def _trials(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Return the folder of what passed a trial run.
+
+    Commands of fixtures that serve several tests have a cache as well, not that of the user.
+    """
+    trials, cache = tmp_path_factory.mktemp("trials"), tmp_path_factory.mktemp("cache")
+    (cache / "trials").symlink_to(trials)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TLCLI_CACHE_DIR", str(cache))
+        yield trials
 
 
 @pytest.fixture(autouse=True)

@@ -77,7 +77,7 @@ class Terminal:
         except OSError:  # Linux says so when the last writer is gone
             pass
         os.close(ours)
-        self.code = process.wait(60)
+        self.code = process.wait(300)
         self.raw = shown.decode()
 
     @property

@@ -81,7 +81,7 @@ def test_a_signal_in_a_callback_is_not_lost(name: str, code: int, said: str) -> 
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=300,
     )
     assert (done.returncode, done.stderr.strip()) == (code, said)
 
@@ -119,7 +119,7 @@ def test_a_signal_ends_a_run_that_does_not_end(number: int, code: int, text: str
         try:
             assert process.stdout.readline() == "ready\n"
             process.send_signal(number)
-            _, errors = process.communicate(timeout=120)
+            _, errors = process.communicate(timeout=300)
         finally:
             process.kill()
     assert (process.returncode, errors) == (code, text)

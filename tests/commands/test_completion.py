@@ -136,7 +136,7 @@ def test_bash_completes_a_file_at_a_key_press(tmp_path: Path) -> None:
     finally:
         os.write(ours, b"\x15exit\n")
         os.close(ours)
-        process.wait(60)
+        process.wait(300)
 
 
 def read_until(terminal: int, wanted: bytes) -> None:

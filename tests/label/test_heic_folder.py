@@ -85,7 +85,7 @@ def test_an_interrupt_leaves_no_child(
         process.send_signal(number)
         process.stdout.read()
         text = process.stderr.read()
-        assert process.wait(60) == code, text
+        assert process.wait(300) == code, text
     assert "Traceback" not in text
     _wait_for(lambda: [] if any(map(_is_running, map(int, found.split()))) else ["gone"])
     assert list(tmp_path.glob(".tlcli-tmp-*")) == []

@@ -29,7 +29,7 @@ def test_paths_on_standard_input_are_answered_at_once(plates: Path, photo: Path)
             assert json.loads(process.stdout.readline())["image"] == str(photo)
         process.stdin.close()
         assert process.stdout.read() == ""
-        assert process.wait(30) == 0
+        assert process.wait(300) == 0
 
 
 @pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
@@ -49,7 +49,7 @@ def test_an_interrupt_while_waiting_for_paths_ends_quietly(plates: Path, photo: 
         process.stdin.flush()
         process.stdout.readline()
         process.send_signal(signal.SIGINT)
-        assert process.wait(30) == 130
+        assert process.wait(300) == 130
         stderr = process.stderr.read()
     assert "Traceback" not in stderr
     assert "Fatal" not in stderr
@@ -61,7 +61,7 @@ def test_a_reader_that_has_enough_ends_the_run_quietly(plates: Path, photo: Path
         "--format jsonl | head -n 3"
     )
     done = subprocess.run(
-        ["bash", "-c", program], capture_output=True, text=True, check=True, timeout=60
+        ["bash", "-c", program], capture_output=True, text=True, check=True, timeout=300
     )
     assert len(done.stdout.splitlines()) == 3
     assert done.stderr == ""

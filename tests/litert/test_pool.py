@@ -38,7 +38,7 @@ class FakeEngine:
 
     def run(self, batch: np.ndarray, scale: object = None) -> np.ndarray:
         self.entered.release()
-        assert self.gate.wait(60)
+        assert self.gate.wait(300)
         return 2 * batch
 
     def close(self) -> None:
@@ -69,7 +69,7 @@ def at_once(pool: LiteRTPool, engine: type[FakeEngine], number: int) -> None:
     for thread in threads:
         thread.start()
     for _ in range(min(number, pool.workers)):
-        assert engine.entered.acquire(timeout=60)
+        assert engine.entered.acquire(timeout=300)
     engine.gate.set()
     for thread in threads:
         thread.join(60)
@@ -128,7 +128,7 @@ def test_an_interpreter_that_cannot_be_made_blocks_nobody(engine: type[FakeEngin
     engine.gate.clear()
     thread = threading.Thread(target=pool.run_one, args=(image(),))
     thread.start()
-    assert engine.entered.acquire(timeout=60)
+    assert engine.entered.acquire(timeout=300)
     with pytest.raises(GraphError, match="no memory"):
         pool.run_one(image())
     engine.gate.set()

@@ -169,7 +169,7 @@ def vectors_in(cache: Path) -> dict[tuple[str, str, str], bytes]:
     path = cache / "bottlenecks" / "bottlenecks.sqlite"
     if not path.exists():
         return {}
-    with contextlib.closing(sqlite3.connect(path, timeout=60)) as connection:
+    with contextlib.closing(sqlite3.connect(path, timeout=300)) as connection:
         rows = connection.execute(
             "SELECT fingerprint, view, content, vector FROM vectors "
             "JOIN backbones ON backbones.id = backbone"

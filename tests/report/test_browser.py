@@ -34,7 +34,7 @@ def run(browser: str, folder: Path, *arguments: str) -> subprocess.CompletedProc
         capture_output=True,
         text=True,
         check=True,
-        timeout=120,
+        timeout=300,
     )
 
 

@@ -58,7 +58,7 @@ def test_a_terminal_gets_one_line_per_stage_and_the_next_command_last(
     commands = [re.sub("^Next:", "", line).strip() for line in following[1:] if line]
     assert commands[0].startswith(f"{TLCLI} label --graph=")
     done = subprocess.run(
-        shlex.split(commands[0]), capture_output=True, text=True, check=False, timeout=60
+        shlex.split(commands[0]), capture_output=True, text=True, check=False, timeout=300
     )
     assert done.returncode == 0, done.stderr
     assert "score=" in done.stdout
@@ -124,7 +124,7 @@ def interrupted(when: str, *arguments: str, **environment: str) -> tuple[int, st
     except OSError:
         pass
     os.close(ours)
-    return process.wait(60), shown.decode()
+    return process.wait(300), shown.decode()
 
 
 @pytest.mark.slow

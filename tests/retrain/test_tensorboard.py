@@ -170,7 +170,7 @@ def tensorboard(logs: Path) -> Iterator[str]:
             pytest.fail("TensorBoard did not start")
     finally:
         server.terminate()
-        server.wait(timeout=60)
+        server.wait(timeout=300)
         assert server.stderr is not None
         server.stderr.close()
 
@@ -190,7 +190,7 @@ def test_tensorboard_shows_the_projector_in_a_browser(
             "--dump-dom",
             f"{address}#projector",
         )
-        with urllib.request.urlopen(f"{address}data/plugin/images/tags", timeout=60) as answer:
+        with urllib.request.urlopen(f"{address}data/plugin/images/tags", timeout=300) as answer:
             images = json.load(answer)
     asked = {url.removeprefix(address) for url in fetched(log)}
     for wanted in ("info", "tensor", "metadata", "sprite_image"):

@@ -50,7 +50,7 @@ def running(folder: Path, nodes: int) -> dict[str, list[str]]:
 
     The piece that began last comes first: it will be at work for longest.
     """
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300
     while time.monotonic() < deadline:
         files = sorted(folder.iterdir(), key=lambda path: -path.stat().st_mtime_ns)
         lines = {path.name: path.read_text().splitlines() for path in files}
@@ -101,7 +101,7 @@ def test_a_retraining_on_the_cluster_gives_the_bits_of_a_local_one(
     ]
     # A driver that is killed goes on where it stopped.
     with subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as driver:
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 300
         while not list(tmp_path.glob("parts/*/*/*.parquet")) and time.monotonic() < deadline:
             time.sleep(0.05)
         driver.kill()
@@ -125,7 +125,7 @@ print([found.reason for found in run_on_ray(sleeping, [20.0], Cluster(retries=1)
     limits = {"RAY_memory_usage_threshold": "0.01", "RAY_memory_monitor_refresh_ms": "100"}
     done = subprocess.run(
         [sys.executable, "-c", code],
-        capture_output=True, text=True, check=False, timeout=120,
+        capture_output=True, text=True, check=False, timeout=300,
         env={**os.environ, **limits, "PYTHONPATH": str(ROOT)},
     )  # fmt: skip
     assert done.stdout.startswith("['OutOfMemoryError: "), done.stderr
@@ -135,7 +135,7 @@ def test_an_address_without_a_cluster_is_refused_at_once() -> None:
     begun = time.monotonic()
     with pytest.raises(TlcliError, match=r"no Ray cluster can be used at 127\.0\.0\.1:9: "):
         list(run_on_ray(doubling, [1], Cluster("127.0.0.1:9")))
-    assert time.monotonic() - begun < 30
+    assert time.monotonic() - begun < 100
 
 
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -136,7 +136,7 @@ def test_a_child_does_not_outlive_its_caller(tmp_path: Path, number: int) -> Non
         started = _wait_for(lambda: [t.read_text() for t in tmp_path.glob(".tlcli-tmp-*/talk")])
         child = int(started)
         caller.send_signal(number)
-        caller.wait(60)
+        caller.wait(300)
         _wait_for(lambda: [] if _is_running(child) else ["gone"])
         assert number == 9 or list(tmp_path.glob(".tlcli-tmp-*")) == []
     finally:

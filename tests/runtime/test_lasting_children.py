@@ -111,7 +111,7 @@ def test_threads_get_children_of_their_own(start: Start) -> None:
 
     def ask() -> None:
         with pool.lent() as child:
-            both.wait(60)
+            both.wait(300)
             answer = child.ask({"kind": "answer"}, 60).answer
         assert answer is not None
         found.append(answer["child"])
@@ -181,7 +181,7 @@ def test_a_child_does_not_outlive_its_caller(start: Start, tmp_path: Path, numbe
         if number:
             time.sleep(0.2)
             caller.send_signal(number)
-        caller.wait(60)
+        caller.wait(300)
         _wait_for(lambda: [] if _is_running(child) else ["gone"])
         left = list(tmp_path.glob(".tlcli-tmp-*"))
         assert number == 9 or left == []

@@ -25,7 +25,7 @@ same = each(lambda number: number)
 
 def lines(typed: queue.Queue[int | None]) -> Iterator[int]:
     """Yield what is typed, as it comes, up to None."""
-    while (number := typed.get(timeout=60)) is not None:
+    while (number := typed.get(timeout=300)) is not None:
         yield number
 
 
@@ -34,7 +34,7 @@ def test_batches_are_full_and_in_order() -> None:
 
     def double(number: int) -> int:
         if number == 0:  # the first is the slowest
-            barrier.wait(60)
+            barrier.wait(300)
         elif number == 3:
             barrier.set()
         return 2 * number
@@ -63,7 +63,7 @@ def test_no_more_is_drawn_than_a_few_batches_ahead() -> None:
 
     batches = Prefetcher(numbers(), same, 2, 2).batches()
     next(batches)
-    assert enough.wait(60)
+    assert enough.wait(300)
     # Six are prefetched, two were handed out.
     assert len(drawn) <= 2 + 6
     batches.close()  # type: ignore[attr-defined]
@@ -130,7 +130,7 @@ def test_what_was_computed_ahead_of_an_error_is_returned() -> None:
 
     def fail(number: int) -> int:
         if number == 1:
-            assert computed.wait(60)
+            assert computed.wait(300)
             raise GraphError("the graph cannot be run")
         if number == 3:
             computed.set()
@@ -153,10 +153,10 @@ def test_it_is_crowded_while_several_lack_a_result() -> None:
 
     def work(number: int) -> int:
         if number == 1:
-            assert second.wait(60)
+            assert second.wait(300)
         elif number == 2:
             second.set()
-            assert first.wait(60)
+            assert first.wait(300)
         crowded[number] = prefetcher.is_crowded
         if number == 1:
             first.set()
@@ -177,7 +177,7 @@ def test_a_source_that_never_answers_holds_no_other_thread() -> None:
 
     def lines() -> Iterator[int]:
         yield 0
-        answer.wait(60)
+        answer.wait(300)
         yield 1
 
     before = set(threading.enumerate())
@@ -185,7 +185,7 @@ def test_a_source_that_never_answers_holds_no_other_thread() -> None:
     assert next(pairs) == (0, 0)
     pairs.close()  # type: ignore[attr-defined]
     started = set(threading.enumerate()) - before
-    ends = time.monotonic() + 60
+    ends = time.monotonic() + 300
     while sum(thread.is_alive() for thread in started) > 1 and time.monotonic() < ends:
         time.sleep(0.01)
     assert sum(thread.is_alive() for thread in started) == 1  # the one that asked
@@ -233,7 +233,7 @@ def test_a_slow_group_shows_what_it_has() -> None:
         if number == 0:
             time.sleep(0.15)  # longer than results wait for the others of their group
         elif number == 1:
-            assert go_on.wait(60)
+            assert go_on.wait(300)
         return number
 
     pairs = iter(Prefetcher(range(2), each(slowly), 1, group=lambda: 2))

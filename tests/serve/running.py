@@ -32,7 +32,7 @@ class Server:
         chunked: bool = False,
     ) -> tuple[int, Any]:
         """Return the status of one request, and its JSON or its text."""
-        connection = http.client.HTTPConnection(urlsplit(self.url).netloc, timeout=60)
+        connection = http.client.HTTPConnection(urlsplit(self.url).netloc, timeout=300)
         try:
             connection.request(method, path, body, headers or {}, encode_chunked=chunked)
             answer = connection.getresponse()
@@ -53,7 +53,7 @@ class Server:
     def stop(self, number: int = signal.SIGINT) -> tuple[int, str]:
         """Send a signal; return the exit code and what stood on standard error."""
         self.process.send_signal(number)
-        _, err = self.process.communicate(timeout=120)
+        _, err = self.process.communicate(timeout=300)
         return self.process.returncode, err
 
 
@@ -72,7 +72,7 @@ def running(*arguments: object, cwd: Path | None = None) -> Iterator[Server]:
         assert process.stdout is not None
         line = process.stdout.readline()
         if not line:
-            _, err = process.communicate(timeout=120)
+            _, err = process.communicate(timeout=300)
             raise AssertionError(f"tlcli serve ended with {process.returncode}: {err}")
         yield Server(process, line.split()[1])
     finally:

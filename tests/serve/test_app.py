@@ -289,7 +289,7 @@ def test_many_requests_at_once_run_one_after_the_other(app: Any) -> None:
 
 def test_images_run_at_once_where_the_engine_allows_it() -> None:
     """Each run waits for another one: one after the other, they would wait in vain."""
-    together = threading.Barrier(2, timeout=60)
+    together = threading.Barrier(2, timeout=300)
 
     class Pool(LiteRTPool):
         def __init__(self) -> None:

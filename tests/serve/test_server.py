@@ -144,7 +144,7 @@ def test_wrong_requests_are_answered_and_the_server_goes_on(
 )
 def test_what_is_no_request_does_no_harm(server: Server, sent: bytes) -> None:
     place = urlsplit(server.url)
-    with socket.create_connection((place.hostname, place.port), timeout=30) as connection:
+    with socket.create_connection((place.hostname, place.port), timeout=300) as connection:
         try:
             connection.sendall(sent)
             connection.shutdown(socket.SHUT_WR)
@@ -198,7 +198,7 @@ def test_who_connects_and_says_nothing_is_hung_up_on(trained: Trained) -> None:
         assert process.stdout is not None
         place = urlsplit(process.stdout.readline().strip())
         for start in (b"", b"GET / HTTP/1.1\r\nHost: loc"):
-            with socket.create_connection((place.hostname, place.port), timeout=30) as connection:
+            with socket.create_connection((place.hostname, place.port), timeout=300) as connection:
                 connection.sendall(start)
                 assert connection.recv(100) == b""
     finally:

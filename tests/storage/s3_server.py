@@ -176,7 +176,7 @@ def _handler(port: int, faults: Faults) -> type[BaseHTTPRequestHandler]:
 
 @contextmanager
 def connection(port: int) -> Iterator[http.client.HTTPConnection]:
-    made = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    made = http.client.HTTPConnection("127.0.0.1", port, timeout=300)
     try:
         yield made
     finally:
@@ -218,7 +218,7 @@ def s3_server(folder: Path) -> Iterator[int]:
             command, stdout=log, stderr=log, env={**os.environ, **CREDENTIALS}
         )
     try:
-        end = time.monotonic() + 180
+        end = time.monotonic() + 300
         # It takes a free port and prints it: one that was free before may be taken by then.
         while not (told := re.search(r"Running on http://[\d.]+:(\d+)", _read(folder))):
             assert server.poll() is None, _read(folder)

@@ -254,7 +254,7 @@ for i in range(first, first + 40):
 def test_several_processes_make_and_fill_one_cache(tmp_path: Path) -> None:
     command = [sys.executable, "-c", WRITER, str(tmp_path / "cache")]
     running = [subprocess.Popen([*command, str(first)]) for first in (0, 40, 80)]
-    assert [process.wait(timeout=120) for process in running] == [0, 0, 0]
+    assert [process.wait(timeout=300) for process in running] == [0, 0, 0]
     with BottleneckStore(tmp_path / "cache") as store:
         found = store.get("net", None, [f"{i:064d}" for i in range(120)])
     assert [found[f"{i:064d}"][0] for i in range(120)] == list(range(120))

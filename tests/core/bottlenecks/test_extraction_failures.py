@@ -212,6 +212,6 @@ def test_a_kill_keeps_what_was_computed(tmp_path: Path, number: signal.Signals) 
     with process.stdout:
         assert process.stdout.readline() == b"ready\n"
     process.send_signal(number)
-    assert process.wait(timeout=60) == -number
+    assert process.wait(timeout=300) == -number
     with BottleneckStore(tmp_path / "cache") as store:
         assert stored(store, pictures(tmp_path, 5 * BATCH_SIZE)) == 2 * BATCH_SIZE

@@ -217,7 +217,7 @@ def test_processes_store_one_conversion_together(graph: Path, image: Path) -> No
     processes = [context.Process(target=_label, args=(graph, image, results)) for _ in range(3)]
     for process in processes:
         process.start()
-    found = [results.get(timeout=120) for _ in processes]
+    found = [results.get(timeout=300) for _ in processes]
     for process in processes:
         process.join(60)
     assert found[0] == found[1] == found[2]

@@ -47,7 +47,7 @@ def parts(folder: Path) -> dict[str, bytes]:
 
 def waited(folder: Path, count: int, driver: subprocess.Popen[str]) -> None:
     """Wait until there are so many parts."""
-    end = time.monotonic() + 120
+    end = time.monotonic() + 300
     while len(parts(folder)) < count:
         assert driver.poll() is None, driver.stderr and driver.stderr.read()
         assert time.monotonic() < end
@@ -94,7 +94,7 @@ def test_a_worker_and_a_node_are_lost_and_the_parts_are_those_of_one_process(
         waited(out, 2, driver)
         lost, _ = at_work([node for node in three if node is not killed], driver)
         nodes.remove_node(lost, allow_graceful=False)
-        said, errors = driver.communicate(timeout=120)
+        said, errors = driver.communicate(timeout=300)
     assert driver.returncode == 0, errors
     assert (
         said == f"Parts in {out}: {FOLDERS} of {FOLDERS} ({FOLDERS * COPIES} images, 0 cached).\n"

@@ -62,7 +62,7 @@ def started(place: Path, folder: Path) -> subprocess.Popen[str]:
 
 
 def wait_for(is_there: Callable[[], bool], process: subprocess.Popen[str]) -> None:
-    until = time.monotonic() + 120
+    until = time.monotonic() + 300
     while not is_there():
         assert process.poll() is None
         assert time.monotonic() < until
@@ -77,7 +77,7 @@ def test_an_interrupt_writes_the_frozen_classifier_and_its_figures(
     with started(place, tmp_path) as process:
         wait_for(lambda: "step 0 of" in log.read_text(), process)
         process.send_signal(signal.SIGINT)
-        out, _ = process.communicate(timeout=120)
+        out, _ = process.communicate(timeout=300)
     assert process.returncode == 130
     text = log.read_text()
     assert "Interrupted: the written graph has the frozen network" in text
