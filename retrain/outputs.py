@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from retrain.arguments.options import DEFAULT_REPORT, RetrainOptions
+from retrain.evidence.unknown import UnknownImages
 from retrain.fitting import STEP_LINES
 from retrain.inputs import Inputs
 from tlcli.core.bottlenecks.text_files import export_folder
@@ -30,6 +31,7 @@ from tlcli.core.export.frozen_graph import (
     serialise,
     write_labels,
 )
+from tlcli.core.export.unknown_nodes import append_unknown
 from tlcli.core.final_layer.sgd import FinalLayer
 from tlcli.errors import OutputError, StorageError
 from tlcli.graph.messages import GraphDef
@@ -113,7 +115,11 @@ def _check_saved_model(folder: Path, names: Collection[str]) -> None:
 
 
 class ClassifierBuilder:
-    """Makes a run's outputs; a backbone that was exported before comes out of `BackboneCache`."""
+    """Makes a run's outputs; a backbone that was exported before comes out of `BackboneCache`.
+
+    Attributes:
+        unknown: the score of unknown images that the graph gets, once there is one.
+    """
 
     def __init__(
         self,
@@ -124,6 +130,7 @@ class ClassifierBuilder:
     ) -> None:
         self.options, self.inputs, self._thresholds = options, inputs, tuple(thresholds)
         self._fine_tuned = fine_tuned
+        self.unknown: UnknownImages | None = None
         self._name = options.final_tensor_name
         self._backbone = None if options.final_layer_only else inputs.backbone
         self._cache: BackboneCache | None = None
@@ -164,6 +171,14 @@ class ClassifierBuilder:
             return None
         self._cache.store_litert(layer, content)
         return content
+
+    def with_unknown(self, graph: bytes) -> bytes:
+        """Return the graph with the score of unknown images, where there is one."""
+        found = None if self.unknown is None else append_unknown(graph, self.unknown.model)
+        if found is None:
+            self.unknown = None
+            return graph
+        return found
 
     def parsed(self, graph: bytes) -> ClassifierGraph:
         """Return a graph that takes images, with its size and the names of its ends."""
@@ -207,6 +222,7 @@ class ClassifierBuilder:
             backbone=describe_backbone(self.inputs),
             training=training,
             accuracy=accuracy,
+            unknown={} if self.unknown is None else self.unknown.to_card(),
             training_images=to_card(self.inputs.contents[self.inputs.part("training")]),
             thresholds=self._thresholds,
         )
@@ -260,7 +276,7 @@ def write_classifier(
     elif beside != options.output_graph and beside.is_file():
         logger.warning("%s is not of this run, which writes no LiteRT file", beside)
     staged = {path: files.stage(path) for path in outputs.values()}
-    write_bytes(staged[outputs["graph"]], builder.with_card(graph))
+    write_bytes(staged[outputs["graph"]], builder.with_card(builder.with_unknown(graph)))
     write_labels(staged[outputs["labels"]], inputs.labels)
     if tflite is not None:
         write_bytes(staged[outputs["tflite"]], builder.with_card(tflite))

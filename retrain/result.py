@@ -29,6 +29,7 @@ from tlcli.storage.locations import shown
 from tlcli.text import counted, printable, table
 
 if TYPE_CHECKING:
+    from retrain.evidence.unknown import UnknownImages
     from tlcli.backbones.probe.ranking import ModuleComparison
 
 # More lines push the accuracy off the screen; the report and JSON have them all.
@@ -72,6 +73,7 @@ class RetrainResult(AveragesByName):
         example: an image to try the graph on, a test image where there is one.
         advice: what to do next, the most useful first, at most five.
         your_photos: number of findings about the photos by kind, None where none were looked for.
+        unknown: the graph's score of unknown images; None where it has none.
         usage: the preset that the run followed, and what the next one would take.
         fine_tuned: "kept", the validation cross entropy "before" and "after", and how the network
             was trained, where a fine-tuning was asked for.
@@ -109,6 +111,7 @@ class RetrainResult(AveragesByName):
     example: str | None = None
     advice: tuple[Advice, ...] = ()
     your_photos: dict[str, int] | None = None
+    unknown: UnknownImages | None = None
     usage: Usage = field(default=Usage("original"))
     fine_tuned: dict[str, Any] | None = None
     fine_tuning: str = ""
@@ -173,6 +176,8 @@ class RetrainResult(AveragesByName):
                 "seconds": None if seconds is None else round(seconds, 1),
             }
         found["advice"] = [vars(each) for each in self.advice]
+        if self.unknown is not None:
+            found["unknown"] = self.unknown.to_dict()
         if self.your_photos is not None:
             found["your_photos"] = self.your_photos
         if self.cross_validation is not None:

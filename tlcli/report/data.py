@@ -246,6 +246,8 @@ class ReportData:
         copies: number of images that are copies of another one with the same label.
         your_photos: what a check found in the photos, or None where it was not run.
         given_split: a sentence on a split that folders or a manifest give, or None.
+        unknown: a sentence on how often known images are called unknown, "" where the graph cannot
+            tell unknown ones.
         settings: every option with its value.
         seconds: stage to seconds, in order.
         cache: "hits" and "computed", or empty.
@@ -290,6 +292,7 @@ class ReportData:
     copies: int = 0
     given_split: str | None = None
     your_photos: YourPhotos | None = None
+    unknown: str = ""
     skipped: list[SkippedFile] = field(default_factory=list)
     duplicates: list[Duplicate] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)

@@ -8,17 +8,26 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 from PIL import Image
 
 from tlcli.arrays import Array, Floats
-from tlcli.core.classifier.outputs import Prediction, Predictions, Score, Scores, activation_of
+from tlcli.core.classifier.outputs import (
+    Prediction,
+    Predictions,
+    Score,
+    Scores,
+    activation_of,
+    attempt,
+    shortest,
+)
 from tlcli.core.data.image_files import ImageLike, Named, as_list, fetched, named
 from tlcli.core.images.decoding import Source
 from tlcli.core.images.preprocessing import Preprocessing
 from tlcli.core.model_spec.input_spec import InputSpec
+from tlcli.core.unknown.reading import UnknownReader
 from tlcli.errors import GraphError, ImageError, UsageError
 from tlcli.litert.pool import LiteRTPool
 from tlcli.notebook import block
@@ -95,6 +104,7 @@ class Classifier(Closing):
         explainer: makes heat maps, if it was loaded from a file.
         thresholds: where an image may have several labels: the score from which on it has each,
             by label; else None.
+        unknown: reads how unlike the training images an image is, where that was asked for.
     """
 
     def __init__(
@@ -114,6 +124,7 @@ class Classifier(Closing):
         self.card: ModelCard | None = None
         self.explainer: Explainer | None = None
         self.thresholds: Mapping[str, float] | None = None
+        self.unknown: UnknownReader | None = None
         self._engine = engine
         self._dtype = images.dtype
         self._has_channel_axis = images.has_channel_axis
@@ -213,14 +224,18 @@ class Classifier(Closing):
             UsageError: as for `label`.
             GraphError: the graph cannot be run.
         """
-        for image, scores, error in self.probabilities(images):
-            if scores is None:
+        for image, row, error in self.rows(images):
+            if row is None:
                 yield Prediction(image, error=error)
                 continue
             # Stable: of equal scores the first in the labels file comes first.
-            order = np.argsort(-scores, kind="stable")
-            ranked = tuple(Score(self.labels[i], _number(scores[i])) for i in order)
-            yield Prediction(image, ranked, thresholds=self.thresholds)
+            order = np.argsort(-row[: len(self.labels)], kind="stable")
+            yield Prediction(
+                image,
+                tuple(Score(self.labels[i], shortest(row[i])) for i in order),
+                thresholds=self.thresholds,
+                unknown=None if self.unknown is None else self.unknown.outcome(row),
+            )
 
     def probabilities(
         self, images: Iterable[ImageLike]
@@ -232,6 +247,11 @@ class Classifier(Closing):
         Raises:
             GraphError: the graph cannot be run.
         """
+        for image, row, error in self.rows(images):
+            yield image, None if row is None else row[: len(self.labels)], error
+
+    def rows(self, images: Iterable[ImageLike]) -> Iterator[tuple[str, Array | None, str | None]]:
+        """Yield what `probabilities` does, with what `UnknownReader.joined` adds to the scores."""
         given = fetched(named(images))
         for (name, _), value in (
             self._pooled(given, self._engine)
@@ -251,8 +271,8 @@ class Classifier(Closing):
         """Yield the scores of each image; the thread that decoded it runs it too."""
 
         def work(group: Sequence[Named]) -> Iterator[Array | ImageError]:
-            for pixels in [_attempt(self._read, image) for image in group]:
-                yield pixels if isinstance(pixels, ImageError) else _attempt(run, pixels)
+            for pixels in [attempt(self._read, image) for image in group]:
+                yield pixels if isinstance(pixels, ImageError) else attempt(run, pixels)
 
         def run(pixels: Array) -> Array:
             image = pixels[np.newaxis]
@@ -260,7 +280,7 @@ class Classifier(Closing):
                 given = pool.run_one(image, prefetcher.is_crowded, self.preprocessing.scale)
             else:
                 given = pool.run_one(self._scaled(image), prefetcher.is_crowded)
-            scores: Array = self._scores(given, 1)[0]
+            scores: Array = self._scored(given, 1)[0]
             return scores
 
         threads = max(pool.workers, min(_DECODERS, available_cpus()))
@@ -271,7 +291,7 @@ class Classifier(Closing):
         """Yield the scores of each image; threads decode while the engine runs a batch."""
 
         def work(group: Sequence[Named]) -> Iterator[Array | ImageError]:
-            return (_attempt(self._read, image) for image in group)
+            return (attempt(self._read, image) for image in group)
 
         threads = min(_DECODERS, available_cpus())
         for batch in Prefetcher(images, work, threads, self.batch_size).batches():
@@ -279,7 +299,7 @@ class Classifier(Closing):
             rows: Iterator[Array] = iter(())
             if pixels:
                 given = self._engine.run(self._scaled(np.stack(pixels)))
-                rows = iter(self._scores(given, len(pixels)))
+                rows = iter(self._scored(given, len(pixels)))
             for image, value in batch:
                 yield image, value if isinstance(value, ImageError) else next(rows)
 
@@ -303,6 +323,8 @@ class Classifier(Closing):
     def scores(self, batch: Array, crowded: bool = False) -> Array:
         """Return float32 [n, L], in the order of `labels`, for images as `read` returns them.
 
+        Where unknown images were asked for, a row goes on as `UnknownReader.outcome` takes it.
+
         Args:
             batch: float32 [n, height, width, 3] in the range that the graph takes,
                 [0, 1] for graphs made by tlcli.
@@ -314,7 +336,7 @@ class Classifier(Closing):
         step = self.batch_size
         parts = [batch[start : start + step] for start in range(0, len(batch), step)]
         return np.concatenate(
-            [self._scores(self._run(self._typed(part), crowded), len(part)) for part in parts]
+            [self._scored(self._run(self._typed(part), crowded), len(part)) for part in parts]
         )
 
     def settle_scores(self) -> str | None:
@@ -348,6 +370,11 @@ class Classifier(Closing):
         facts = () if self.spec is None else rows(self)
         return block(f"{self.graph}: {counted(len(self.labels), 'label')}", facts)
 
+    def _scored(self, given: Array, images: int) -> Array:
+        if self.unknown is None:
+            return self._scores(given, images)
+        return self.unknown.joined(given, lambda part: self._scores(part, images))
+
     def _run(self, batch: Array, crowded: bool) -> Array:
         if isinstance(self._engine, LiteRTPool):
             return self._engine.run(batch, crowded)
@@ -376,22 +403,3 @@ class Classifier(Closing):
         limits = np.iinfo(self._dtype)
         whole: Array = np.clip(np.rint(batch), limits.min, limits.max).astype(self._dtype)
         return whole
-
-
-def _attempt(work: Callable[[Any], Array], given: Any) -> Array | ImageError:
-    """Return what ``work`` makes of ``given``, or why it cannot; a `GraphError` passes."""
-    try:
-        return work(given)
-    except ImageError as error:
-        return error
-    except GraphError:
-        raise
-    except MemoryError:
-        return ImageError("too large for the memory of this machine")
-    except Exception as error:
-        return ImageError(f"cannot be read ({type(error).__name__}: {error})")
-
-
-def _number(score: np.floating[Any]) -> float:
-    """Return the shortest decimal number that is this float32: 0.9 and not 0.8999999761581421."""
-    return float(str(score))

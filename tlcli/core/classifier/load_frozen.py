@@ -25,6 +25,7 @@ from tlcli.core.model_spec.input_spec import InputOverrides
 from tlcli.core.model_spec.kinds import ModelKind
 from tlcli.core.model_spec.labels_file import count_labels, fitting_labels
 from tlcli.core.model_spec.origins import specify
+from tlcli.core.unknown.model import ALL_OUTPUTS
 from tlcli.errors import GraphError, OutputError
 from tlcli.litert.pool import LiteRTPool
 from tlcli.runtime.tensorflow import GraphEngine
@@ -66,7 +67,8 @@ def load_frozen(request: LoadRequest) -> Classifier:
         DataError: a labels file that cannot be read.
         GraphError: it cannot be read or run, or has no labels that fit.
     """
-    if request.card is not None and request.overrides == InputOverrides():
+    is_plain = request.overrides == InputOverrides() and not request.unknown
+    if request.card is not None and is_plain:
         classifier = _listed_litert(request, request.card)
         if classifier is not None:
             return classifier
@@ -130,6 +132,8 @@ def _engine(request: LoadRequest) -> tuple[ModelFacts, Engine]:
         raise GraphError(f"cannot read {path}: {error.strerror or error}") from error
     simple = card is not None  # our own graphs are simple as they are
     key = conversion_key(digest, overrides, simple)
+    if request.unknown:
+        key = (*key, ALL_OUTPUTS)
     converted = find_conversion(key, path)
     if converted is not None:
         try:
@@ -146,6 +150,8 @@ def _engine(request: LoadRequest) -> tuple[ModelFacts, Engine]:
         safety.check_operations(graph, str(path))
     count = count_labels(request.labels, path)
     network = examine(graph, overrides, path, labels=count)
+    if request.unknown:
+        network = _with_unknown(network, graph, request)
     if not request.trust:
         height, width = network.facts.size
         assert height is not None
@@ -157,6 +163,20 @@ def _engine(request: LoadRequest) -> tuple[ModelFacts, Engine]:
     if model is not None and not request.trust and sha256_file(path) == digest:
         store_conversion(key, model, network.facts)
     return network.facts, engine
+
+
+def _with_unknown(network: FrozenNetwork, graph: Any, request: LoadRequest) -> FrozenNetwork:
+    """Return a network with the unknown score and the similarities in its one output.
+
+    Raises:
+        GraphError: the graph has none.
+    """
+    from tlcli.core.export.unknown_nodes import with_all_outputs
+
+    whole = with_all_outputs(graph, network.output)
+    if whole is None:
+        raise request.without_unknown()
+    return replace(network, graph=whole, output=ALL_OUTPUTS)
 
 
 def convert(network: FrozenNetwork, simple: bool = False) -> tuple[Engine, bytes | None]:

@@ -15,6 +15,8 @@ from tlcli.core.images.preprocessing import Preprocessing
 from tlcli.core.model_spec.input_spec import GIVEN, InputOverrides, InputSpec, Resizing, Scaling
 from tlcli.core.model_spec.labels_file import Labels, fitting_labels
 from tlcli.core.model_spec.origins import warn_if_assumed
+from tlcli.core.unknown.model import UNKNOWN_SCORE
+from tlcli.core.unknown.reading import UnknownReader
 from tlcli.errors import DataError, GraphError
 from tlcli.litert.pool import LiteRTPool
 from tlcli.system.digests import sha256_file
@@ -39,6 +41,7 @@ class LoadRequest:
         card: its model card, if it has a valid one.
         digest_of: returns the SHA-256 of a file.
         run_trial: called before native code loads the graph; raises what a trial run ended with.
+        unknown: predictions are to say how unlike the training images an image is.
     """
 
     graph: Path
@@ -49,6 +52,7 @@ class LoadRequest:
     card: ModelCard | None = None
     digest_of: Callable[[Path], str] = sha256_file
     run_trial: Callable[[], None] = lambda: None
+    unknown: bool = False
 
     def classifier(
         self,
@@ -104,7 +108,17 @@ class LoadRequest:
                 _log.info("Labels count from a score of %g; --threshold changes it.", NO_THRESHOLD)
         classifier.spec, classifier.labels_source = spec, labels.source
         classifier.card = self.card
+        if self.unknown:
+            facts = {} if self.card is None else self.card.unknown
+            classifier.unknown = UnknownReader.of_card(len(labels.names), facts)
         return classifier
+
+    def without_unknown(self) -> GraphError:
+        """Return the error for a graph that cannot tell unknown images."""
+        return GraphError(
+            f"{self.graph} cannot tell unknown images: it has no {UNKNOWN_SCORE}; name a frozen "
+            "graph (.pb) that this version of tlcli retrain wrote, or do without --unknown"
+        )
 
     def spec_of_card(self, labels: int | None, any_batch: bool) -> InputSpec:
         """Return the input specification that the model card and the overrides give.

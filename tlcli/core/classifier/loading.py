@@ -56,6 +56,7 @@ def load(
     channel_order: Channels | None = None,
     batch_size: int | None = None,
     trust: bool = False,
+    unknown: bool = False,
 ) -> Classifier:
     """Load a graph with its labels and its preprocessing.
 
@@ -74,10 +75,12 @@ def load(
         batch_size: images that run at once; a graph that takes one image only gets one
             at a time in any case.
         trust: run a graph with operations that inference does not need.
+        unknown: predictions also say whether an image is like the training images at all; for
+            frozen graphs of tlcli.
 
     Raises:
-        GraphError: the graph cannot be read, is not trusted, leaves its input spec open, or
-            does not fit the labels.
+        GraphError: the graph cannot be read, is not trusted, leaves its input spec open, does not
+            fit the labels, or cannot tell unknown images where that is asked for.
         DataError: the labels file cannot be read.
         UsageError: values that cannot work.
     """
@@ -93,7 +96,7 @@ def load(
     here = _copied(graph) if is_url(graph) else Path(graph)
     if isinstance(labels, (str, Path)) and is_url(labels):
         labels = copy_here(labels)
-    request = LoadRequest(here, overrides, batch_size, trust)
+    request = LoadRequest(here, overrides, batch_size, trust, unknown=unknown)
     for _ in range(_TRIES):
         before = _state(request.graph)
         try:
@@ -214,6 +217,8 @@ def _load(
         if request.card is None and not request.trust and not tried:
             run_trial = functools.partial(_try, request, kind, labels)
             request = replace(request, run_trial=run_trial)
+        if request.unknown and kind is not ModelKind.FROZEN_GRAPH:
+            raise request.without_unknown()
         if kind is ModelKind.LITERT:
             return load_litert(request)
         request.run_trial()

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from tlcli.arrays import Array
-from tlcli.errors import GraphError
+from tlcli.core.unknown.reading import Unknown
+from tlcli.errors import GraphError, ImageError
 from tlcli.notebook import ROWS_SHOWN, block, data_frame, percent
 from tlcli.text import counted
 
@@ -44,6 +45,7 @@ class Prediction:
         error: why the image could not be labelled, or None.
         unsure: the best score, where a threshold was given and even that is below it; else None.
         thresholds: of a graph with several labels per image, by label; else None.
+        unknown: how unlike the training images it is, where that was asked for; else None.
     """
 
     image: str
@@ -51,6 +53,7 @@ class Prediction:
     error: str | None = None
     unsure: Score | None = None
     thresholds: Mapping[str, float] | None = field(default=None, compare=False)
+    unknown: Unknown | None = None
 
     @property
     def label(self) -> str | None:
@@ -61,6 +64,11 @@ class Prediction:
     def score(self) -> float | None:
         """The score of the best label; None when there is none."""
         return self.scores[0].score if self.scores else None
+
+    @property
+    def is_unknown(self) -> bool:
+        """Whether it was asked for, and the image is like none that trained the graph."""
+        return self.unknown is not None and self.unknown.is_unknown
 
     @property
     def best(self) -> Score | None:
@@ -88,6 +96,8 @@ class Prediction:
         """Return what was found in a few words."""
         if self.error:
             return self.error
+        if self.is_unknown:
+            return "unknown"
         if not self.scores:
             best = self.unsure
             return "unsure" if best is None else f"unsure (best: {best.label}, {best.score:.3f})"
@@ -241,3 +251,22 @@ def choose_output(
             return found[0]
         candidates = found or candidates
     return None
+
+
+def attempt(work: Callable[[Any], Array], given: Any) -> Array | ImageError:
+    """Return what ``work`` makes of ``given``, or why it cannot; a `GraphError` passes."""
+    try:
+        return work(given)
+    except ImageError as error:
+        return error
+    except GraphError:
+        raise
+    except MemoryError:
+        return ImageError("too large for the memory of this machine")
+    except Exception as error:
+        return ImageError(f"cannot be read ({type(error).__name__}: {error})")
+
+
+def shortest(score: np.floating[Any]) -> float:
+    """Return the shortest decimal number that is this float32: 0.9 and not 0.8999999761581421."""
+    return float(str(score))

@@ -53,10 +53,30 @@ def headline(accuracy: GraphAccuracy) -> list[str]:
     ]
 
 
+def unknown_lines(accuracy: GraphAccuracy) -> list[str]:
+    """Return how many images of other subjects are found, and how many of the labels' are not."""
+    if accuracy.unknown is None:
+        return []
+    found, skipped = accuracy.unknown, accuracy.unknown.skipped
+    unread = f"; {counted(skipped, 'image')} could not be read" if skipped else ""
+    lines = [
+        f"Unknown images found = {found.found.value:.1%} (N={found.count}, 95% interval "
+        f"{found.found.low:.1%} to {found.found.high:.1%}){unread}"
+    ]
+    measured = accuracy.measured
+    if measured is not None and measured.false_rejects is not None:
+        rejects = measured.false_rejects
+        lines.append(
+            f"Labelled images called unknown = {rejects.value:.1%} "
+            f"(N={measured.evaluation.count}, 95% interval {rejects.low:.1%} to {rejects.high:.1%})"
+        )
+    return lines
+
+
 def headlines(accuracy: GraphAccuracy, comparison: GraphComparison | None) -> list[str]:
     """Return what standard output has where the figures are in a file."""
     if comparison is None:
-        return headline(accuracy)
+        return [*headline(accuracy), *unknown_lines(accuracy)]
     said = compared_images(comparison)
     shown = comparison.measured or comparison
     return [
@@ -117,7 +137,8 @@ def to_text(accuracy: GraphAccuracy, comparison: GraphComparison | None = None) 
         lines += _comparison_lines(comparison.measured or comparison)
     else:
         measured = accuracy.measured or accuracy
-        lines = [*headline(accuracy), measured.averages.sentence(), ""]
+        lines = [*headline(accuracy), measured.averages.sentence()]
+        lines += [*unknown_lines(accuracy), ""]
         lines += [*_label_lines(measured), *_matrix_lines(measured)]
     if accuracy.skipped:
         shown = accuracy.skipped[:_SKIPPED_SHOWN]
@@ -141,6 +162,7 @@ def to_csv(
     are; without one: all), "precision", "recall", "f1", "confusion" (how often ``label`` was
     labelled ``predicted``; a pair that is absent was never seen), "misclassified" (``value`` is the
     score), "skipped", "trained" (how many images trained the graph; absent where unknown), then
+    "unknown_images", "unknown_found" and "false_rejects" (with ``--unknown_dir``),
     "unseen_images", "unseen_accuracy", "unseen_macro_f1" and "unseen_balanced_accuracy" (of the
     others), and of two graphs "both_right", "only_this_right", "only_other_right", "both_wrong",
     "mcnemar_p" and "differs" (a row for each graph). The same figures of the images that trained
@@ -170,6 +192,11 @@ def _figure_rows(accuracy: GraphAccuracy) -> Iterator[Sequence[object]]:
             measured = accuracy.measured
             yield "unseen_accuracy", "", "", measured.accuracy, *measured.interval, ""
             yield from _average_rows(measured, "unseen_")
+    if accuracy.unknown is not None:
+        yield "unknown_images", "", "", accuracy.unknown.count, "", "", ""
+        yield "unknown_found", "", "", *astuple(accuracy.unknown.found), ""
+        if accuracy.measured is not None and accuracy.measured.false_rejects is not None:
+            yield "false_rejects", "", "", *astuple(accuracy.measured.false_rejects), ""
     for label, figures in zip(names, evaluation.labels, strict=True):
         yield "images", label, "", figures.count, "", "", ""
         for name in ("precision", "recall", "f1"):

@@ -18,7 +18,13 @@ from tlcli.core.data.image_list import ImageFile
 from tlcli.core.evaluation.confusion import ConfusionMatrix
 from tlcli.core.evaluation.label_averages import AveragesByName, LabelAverages, label_averages
 from tlcli.core.evaluation.labelled_folder import GraphPredictions, LabelledFolder
-from tlcli.core.evaluation.metrics import Bools, Evaluation, Proportion, evaluate
+from tlcli.core.evaluation.metrics import (
+    Bools,
+    Evaluation,
+    Proportion,
+    UnknownFound,
+    evaluate,
+)
 from tlcli.notebook import ROWS_SHOWN, block, data_frame, percent
 from tlcli.progress import Progress
 
@@ -57,6 +63,8 @@ class GraphAccuracy(AveragesByName):
         trained: how many of the counted images trained the graph, by their content; None where
             its model card does not list them.
         unseen: the figures on the other images; None unless some trained it and some did not.
+        rejected: how many of the counted images it calls unknown; None where that was not asked.
+        unknown: how many of other images it calls unknown; None where there were none.
     """
 
     graph: str
@@ -66,6 +74,8 @@ class GraphAccuracy(AveragesByName):
     skipped: tuple[tuple[str, str], ...]
     trained: int | None = None
     unseen: GraphAccuracy | None = None
+    rejected: int | None = None
+    unknown: UnknownFound | None = None
 
     @property
     def measured(self) -> GraphAccuracy | None:
@@ -73,6 +83,13 @@ class GraphAccuracy(AveragesByName):
         if not self.trained:
             return self
         return self.unseen
+
+    @property
+    def false_rejects(self) -> Proportion | None:
+        """The proportion of images that it calls unknown; None where that was not asked."""
+        if self.rejected is None:
+            return None
+        return Proportion.of(self.rejected, self.evaluation.count)
 
     @property
     def accuracy(self) -> float:
@@ -147,12 +164,29 @@ class GraphAccuracy(AveragesByName):
         return {
             "graph": self.graph,
             **self._figures(),
+            **self._unknown(),
             "misclassified": [vars(wrong) for wrong in self.misclassified],
             "skipped": [{"path": path, "reason": reason} for path, reason in self.skipped],
             "trained": None if self.trained is None else {"count": self.trained},
             "unseen": None
             if self.trained is None
             else (unseen if measured is None else measured._figures()),
+        }
+
+    def _unknown(self) -> dict[str, Any]:
+        """Return how many images are called unknown, where that was asked."""
+        if self.unknown is None:
+            return {}
+        measured = self.measured
+        rejects = None if measured is None else measured.false_rejects
+        return {
+            "unknown": {
+                "found": vars(self.unknown.found),
+                "count": self.unknown.count,
+                "skipped": self.unknown.skipped,
+                "false_rejects": None if rejects is None else vars(rejects),
+                "false_rejects_count": 0 if measured is None else measured.evaluation.count,
+            }
         }
 
     def _figures(self) -> dict[str, Any]:
@@ -188,6 +222,7 @@ class Outcomes:
         trained: whether each of them trained the graph, [N]; None where that is unknown.
         misclassified: those of them that are wrong.
         skipped: (path, reason) of the other images.
+        rejected: whether each is called unknown, [N]; None where that was not asked.
     """
 
     predicted: Indices
@@ -195,6 +230,7 @@ class Outcomes:
     trained: Bools | None
     misclassified: tuple[Misclassified, ...]
     skipped: tuple[tuple[str, str], ...]
+    rejected: Bools | None = None
 
 
 def outcomes(
@@ -233,6 +269,9 @@ def outcomes(
         else np.array([found.trained[row] for row in counted_rows], np.bool_),
         tuple(wrong),
         tuple(skipped),
+        None
+        if found.classifier.unknown is None
+        else np.array([found.predictions[row].unknown for row in counted_rows], np.bool_),
     )
 
 
@@ -252,6 +291,7 @@ def accuracy_of(classifier: Classifier, parts: Sequence[Outcomes]) -> GraphAccur
         None,
         tuple(chain.from_iterable(part.misclassified for part in parts)),
         tuple(chain.from_iterable(part.skipped for part in parts)),
+        _joined([part.rejected for part in parts]),
     )
     accuracy = _accuracy(classifier, whole)
     known = [part.trained for part in parts if part.trained is not None]
@@ -261,9 +301,17 @@ def accuracy_of(classifier: Classifier, parts: Sequence[Outcomes]) -> GraphAccur
     unseen = None
     if 0 < trained.sum() < len(trained):
         others = tuple(each for each in whole.misclassified if not each.trained)
-        rest = Outcomes(predicted[~trained], truth[~trained], None, others, whole.skipped)
+        rejected = None if whole.rejected is None else whole.rejected[~trained]
+        rest = Outcomes(
+            *(predicted[~trained], truth[~trained], None, others, whole.skipped, rejected)
+        )
         unseen = _accuracy(classifier, rest)
     return replace(accuracy, trained=int(trained.sum()), unseen=unseen)
+
+
+def _joined(parts: Sequence[Bools | None]) -> Bools | None:
+    known = [part for part in parts if part is not None]
+    return np.concatenate(known) if len(known) == len(parts) else None
 
 
 def _accuracy(classifier: Classifier, found: Outcomes) -> GraphAccuracy:
@@ -273,6 +321,7 @@ def _accuracy(classifier: Classifier, found: Outcomes) -> GraphAccuracy:
         evaluation=evaluate(found.predicted, found.truth, len(classifier.labels)),
         misclassified=found.misclassified,
         skipped=found.skipped,
+        rejected=None if found.rejected is None else int(found.rejected.sum()),
     )
 
 

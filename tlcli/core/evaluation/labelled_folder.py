@@ -50,12 +50,14 @@ class ImagePrediction:
         score: of that label.
         true_score: of the image's true label.
         error: why there is no label.
+        unknown: it is like no training image, where the graph was asked for that.
     """
 
     label: int | None
     score: float = 0.0
     true_score: float = 0.0
     error: str = ""
+    unknown: bool = False
 
 
 @dataclass(frozen=True)
@@ -202,15 +204,17 @@ class LabelledFolder:
         card = classifier.card
         training = None if card is None else TrainingImages.from_card(card.training_images)
         predictions: list[ImagePrediction] = []
-        scored = classifier.probabilities(self._sources(hashes=training is not None))
+        scored = classifier.rows(self._sources(hashes=training is not None))
+        reader, count = classifier.unknown, len(classifier.labels)
         for row, (right, (path, scores, error)) in enumerate(zip(truth, scored, strict=True)):
             if scores is None:
                 predictions.append(ImagePrediction(None, error=error or ""))
                 _log.warning("%s is left out: %s", path, error)
             else:
-                best = int(np.argmax(scores))
+                best = int(np.argmax(scores[:count]))
                 given, true = (float(str(scores[number])) for number in (best, right))
-                predictions.append(ImagePrediction(best, given, true))
+                unknown = reader is not None and reader.outcome(scores).is_unknown
+                predictions.append(ImagePrediction(best, given, true, unknown=unknown))
                 if training is not None:
                     self._hash(row)
             if progress is not None:

@@ -41,6 +41,26 @@ class Proportion:
     low: float
     high: float
 
+    @classmethod
+    def of(cls, successes: int, count: int) -> Proportion:
+        """Return the proportion of successes among ``count`` above 0."""
+        return cls(successes / count, *wilson_interval(successes, count))
+
+
+@dataclass(frozen=True)
+class UnknownFound:
+    """How many images of other subjects a graph calls unknown.
+
+    Attributes:
+        found: proportion of them that it does.
+        count: how many could be read.
+        skipped: how many could not.
+    """
+
+    found: Proportion
+    count: int
+    skipped: int
+
 
 def wilson_interval(successes: float, count: float) -> Interval:
     """Return the Wilson 95% interval, each end in 0 to 1, of a proportion of ``count`` above 0."""

@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from tlcli.backbone import INPUT, BackboneGraph
 from tlcli.core.final_layer.sgd import FinalLayer
+from tlcli.core.unknown.model import UNKNOWN_SCORE
 from tlcli.errors import DataError, GraphError, OutputError, UsageError
 from tlcli.graph.nodes import const, new_graph, node, placeholder
 from tlcli.graph.surgery import prune, rename_nodes, spell_tensor, split_tensor, take_name
@@ -77,7 +78,7 @@ def check_final_tensor_name(name: str) -> None:
             f"--final_tensor_name {name!r} is no name that TensorFlow allows: use letters, digits "
             "and _ . / - only, begin with a letter or digit, and leave out ':0'"
         )
-    if name in (INPUT, BOTTLENECK_INPUT, *_OURS):
+    if name in (INPUT, BOTTLENECK_INPUT, UNKNOWN_SCORE, *_OURS):
         raise UsageError(
             f"--final_tensor_name {name} is the name of another node of the graph; "
             "choose a different one"
@@ -109,7 +110,7 @@ def append_final_layer(
     names = {item.name for item in graph.node}
     if INPUT not in names:
         raise GraphError(f"the backbone's output does not depend on its input {INPUT}")
-    reserved = {*_OURS, final_tensor_name}
+    reserved = {*_OURS, UNKNOWN_SCORE, final_tensor_name}
     taken = names | reserved
     moved = {name: take_name(f"backbone/{name}", taken) for name in sorted(reserved & names)}
     graph = rename_nodes(graph, lambda name: moved.get(name, name))

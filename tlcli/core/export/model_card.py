@@ -77,6 +77,8 @@ class ModelCard:
         accuracy: test (0 to 1), count, interval [low, high]; empty when nothing was tested.
         training_images: which contents trained it; see
             `tlcli.core.evaluation.training_images`. Empty where that is unknown.
+        unknown: of the graph's score of unknown images: images (that it was fitted to), threshold,
+            test (count, rejected), nearest (paths and references); empty without one.
         files: file name, relative to the card and with ``/``, to SHA-256.
         versions: of tlcli and what it ran on.
         created: UTC, ISO 8601.
@@ -91,6 +93,7 @@ class ModelCard:
     training: dict[str, Any] = field(default_factory=dict)
     accuracy: dict[str, Any] = field(default_factory=dict)
     training_images: dict[str, Any] = field(default_factory=dict)
+    unknown: dict[str, Any] = field(default_factory=dict)
     files: dict[str, str] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
     created: str = ""
@@ -288,6 +291,7 @@ def from_dict(values: Any) -> ModelCard:
         training=_part(values, "training", dict, {}),
         accuracy=_part(values, "accuracy", dict, {}),
         training_images=_part(values, "training_images", dict, {}),
+        unknown=_part(values, "unknown", dict, {}),
         files=files,
         versions=_part(values, "versions", dict, {}),
         created=_part(values, "created", str, ""),
