@@ -30,6 +30,7 @@ class OutputStyle:
         threshold: lower scores are not written; None: all are.
         colour: "text" is for a terminal with colours.
         spreadsheet: "csv" is for a spreadsheet; see `tlcli.spreadsheet`.
+        unknown: predictions say whether an image is unknown.
         suggest: only so many images are written, those to label next; None: all are.
     """
 
@@ -39,6 +40,7 @@ class OutputStyle:
     colour: bool = False
     spreadsheet: bool = False
     suggest: int | None = None
+    unknown: bool = False
 
     def shown(self, prediction: Prediction) -> Prediction:
         """Return a prediction with the scores that are written."""
@@ -78,8 +80,9 @@ class TextWriter(Writer):
     """``daisy (score=0.99123)``, best first; with several images, each below its path.
 
     An image without a score that reaches the threshold has the line ``unsure (best: daisy,
-    0.913)``. Images with an error have no scores and are left out. With colour the best label is
-    green, or yellow when it is unsure or its score is below one half, and the others are dim.
+    0.913)``, and one like no training image first the line ``unknown (nothing like it ...)``.
+    Images with an error have no scores and are left out. With colour the best label is green, or
+    yellow when it is unsure, unknown or its score is below one half, and the others are dim.
     Control characters in names are escaped: they would break lines, or control the terminal.
     """
 
@@ -91,8 +94,12 @@ class TextWriter(Writer):
             path = self._painted(printable(prediction.image), _BOLD)
             self._stream.write(f"\n{path}\n" if self._started else f"{path}\n")
             indent = "  "
+        unknown = prediction.is_unknown
+        if prediction.unknown is not None and unknown:
+            line = printable(prediction.unknown.sentence)
+            self._stream.write(f"{indent}{self._painted(line, _YELLOW)}\n")
         for rank, score in enumerate(prediction.scores):
-            best = _GREEN if score.score >= 0.5 else _YELLOW
+            best = _GREEN if score.score >= 0.5 and not unknown else _YELLOW
             line = f"{printable(score.label)} (score={score.score:.5f})"
             self._stream.write(f"{indent}{self._painted(line, _DIM if rank else best)}\n")
         line = printable(unsure_text(prediction, self._style.threshold))
@@ -128,19 +135,31 @@ class CsvWriter(Writer):
     """``image,label,score,rank,error``: one row per label, and one for an image without labels.
 
     The reason why there are none is in the column "error". An image without a score that reaches
-    the threshold is no error: its row has the path alone.
+    the threshold is no error: its row has the path alone. Where unknown images are asked for, every
+    row ends with ``unknown`` (yes or no), ``unknown_score`` and ``nearest``.
     """
 
     def __init__(self, stream: TextIO, style: OutputStyle, single: bool) -> None:
         super().__init__(stream, style, single)
         self._rows = CsvRows(stream, style.spreadsheet)
-        self._rows.write(["image", "label", "score", "rank", "error"])
+        more = ["unknown", "unknown_score", "nearest"] if style.unknown else []
+        self._rows.write(["image", "label", "score", "rank", "error", *more])
 
     def _write(self, prediction: Prediction) -> None:
         for rank, score in enumerate(prediction.scores, 1):
-            self._rows.write([prediction.image, score.label, score.score, rank, ""])
+            row: list[Any] = [prediction.image, score.label, score.score, rank, ""]
+            self._rows.write([*row, *self._unknown(prediction)])
         if not prediction.scores:
-            self._rows.write([prediction.image, "", "", "", prediction.error or ""])
+            row = [prediction.image, "", "", "", prediction.error or ""]
+            self._rows.write([*row, *self._unknown(prediction)])
+
+    def _unknown(self, prediction: Prediction) -> list[Any]:
+        if not self._style.unknown:
+            return []
+        found = prediction.unknown
+        if found is None:  # an error
+            return ["", "", ""]
+        return ["yes" if found.is_unknown else "no", found.score, found.nearest or ""]
 
 
 FORMATS = {"text": TextWriter, "json": JsonWriter, "jsonl": JsonLinesWriter, "csv": CsvWriter}
@@ -174,6 +193,8 @@ def _json(prediction: Prediction) -> str:
         value["predictions"] = scores
         if prediction.unsure is not None:
             value["best"] = {"label": prediction.unsure.label, "score": prediction.unsure.score}
+        if prediction.unknown is not None:
+            value["unknown"] = prediction.unknown.to_dict()
     text = json.dumps(value, ensure_ascii=False)
     try:
         text.encode("utf-8")

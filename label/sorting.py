@@ -22,7 +22,7 @@ from tlcli.system.digests import sha256_bytes
 
 _log = logging.getLogger("tlcli")
 
-UNSURE = "unsure"
+UNSURE, UNKNOWN = "unsure", "unknown"
 
 # Characters that are special or forbidden in file names of some system.
 _UNSAFE = re.compile(r'[\x00-\x1f\x7f-\x9f/\\<>:"|?*\u2028\u2029\ud800-\udfff]')
@@ -75,6 +75,7 @@ class Sorter(Closing):
         labels: of the graph.
         link: make hard links instead of copies; symbolic links where hard ones are impossible.
         threshold: images whose best score is lower go to the folder "unsure"; None: no image does.
+            Images that are unknown go to "unknown" in any case.
 
     Attributes:
         folder: as given.
@@ -95,7 +96,7 @@ class Sorter(Closing):
         self.folder = folder
         self._link = link
         self._threshold = threshold
-        *names, self._unsure = folder_names([*labels, UNSURE])
+        *names, self._unsure, self._unknown = folder_names([*labels, UNSURE, UNKNOWN])
         self._names = dict(zip(labels, names, strict=True))
         self.counts: Counter[str] = Counter()
         self.failed = 0
@@ -103,8 +104,8 @@ class Sorter(Closing):
         self._temporary = ExitStack()
         self._holder = self._temporary.enter_context(temporary_folder(folder))
 
-    def put(self, image: str, label: str, score: float) -> Path | None:
-        """Put the image at a path into the folder of its best label.
+    def put(self, image: str, label: str, score: float, unknown: bool = False) -> Path | None:
+        """Put the image at a path into the folder of its best label, or of unknown images.
 
         Returns:
             Its new path; None where the system refused, after a warning.
@@ -113,7 +114,8 @@ class Sorter(Closing):
             OutputError: the disk is full, or the folder cannot be written at all.
         """
         unsure = self._threshold is not None and score < self._threshold
-        return self._put_into(image, self._unsure if unsure else self._names[label])
+        name = self._unsure if unsure else self._names[label]
+        return self._put_into(image, self._unknown if unknown else name)
 
     def put_unsure(self, image: str) -> Path | None:
         """Put the image at a path into the folder of unsure ones, as `put` does."""

@@ -34,13 +34,15 @@ class Tally:
             self.progress("labelling", self.done, self.total)
         if prediction.label is None or prediction.score is None:
             return
-        if prediction.thresholds is not None:
+        unknown = prediction.is_unknown
+        if prediction.thresholds is not None and not unknown:
             self._add_several(prediction)
             return
         unsure = self.threshold is not None and prediction.score < self.threshold
-        self.labels[f"unsure, below {self.threshold:g}" if unsure else prediction.label] += 1
+        name = f"unsure, below {self.threshold:g}" if unsure else prediction.label
+        self.labels["unknown" if unknown else name] += 1
         if self.sorter is not None:
-            self.sorter.put(prediction.image, prediction.label, prediction.score)
+            self.sorter.put(prediction.image, prediction.label, prediction.score, unknown)
         if self.explainer is not None:
             self.explainer.write(prediction)
 

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[1]
 TRANSLATIONS = [ROOT / "README.ko.md", ROOT / "README.ja.md"]
@@ -45,7 +46,8 @@ def commands(document: Path) -> list[str]:
 def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with `photos/`, `new_photos/`, `new.jpg` and `examples/`, as documents do.
 
-    The same photos are in `sets/` with folders of splits, and in `photos.csv` and `photos.zip`.
+    `photos_of_other_things/` has a picture of no house. The same photos are in `sets/` with
+    folders of splits, and in `photos.csv` and `photos.zip`.
     """
     folder = tmp_path_factory.mktemp("documents")
     draw = [sys.executable, str(ROOT / "examples" / "draw_houses.py")]
@@ -55,6 +57,9 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     first = next((folder / "photos" / "house_with_pool").iterdir())
     (folder / "new.jpg").write_bytes(first.read_bytes())
     (folder / "examples").symlink_to(ROOT / "examples")
+    others = folder / "photos_of_other_things"
+    others.mkdir()
+    Image.radial_gradient("L").convert("RGB").save(others / "gradient.png")
     rows = ["path,label,split"]
     for number, image in enumerate(sorted((folder / "photos").glob("*/*.jpg"))):
         split = ("train", "train", "val", "test")[number % 4]

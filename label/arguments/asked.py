@@ -31,6 +31,7 @@ class Asked:
     top_k: int | None
     output_format: str | None
     threshold: float | None
+    unknown: bool
     spreadsheet: bool
     sort_into: Path | None
     link: bool
@@ -59,7 +60,9 @@ class Asked:
             *(rest.pop(name) for name in ("runner", "address", "num_shards", "shard_index"))
         )
         own = {each.name: rest.pop(each.name) for each in fields(cls) if each.name in rest}
-        return cls(images=images, machines=machines, **own), rest
+        asked = cls(images=images, machines=machines, **own)
+        # Left out where it is not asked for: the names of part files depend on these options.
+        return asked, {**rest, "unknown": True} if asked.unknown else rest
 
     @property
     def arguments(self) -> list[str]:
@@ -85,6 +88,7 @@ class Asked:
             colour,
             self.spreadsheet,
             self.suggest,
+            self.unknown,
         )
 
     def _check(self) -> None:

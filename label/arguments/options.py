@@ -30,7 +30,7 @@ PART_FORMATS = ("jsonl", "parquet")
 GROUPS = {
     "Input": ("images",),
     "Output": (
-        *("top_k", "threshold", "output_format", "spreadsheet"),
+        *("top_k", "threshold", "unknown", "output_format", "spreadsheet"),
         *("sort_into", "link", "explain", "suggest", "output_list"),
     ),
     "Many machines": ("output", "runner", "address", "num_shards", "shard_index"),
@@ -73,13 +73,20 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
         help="Omit lower scores; an image without a score of at least P is unsure (0.8 or 80%).  "
         "[default: omit none]",
     ),
+    click.option(
+        "--unknown",
+        is_flag=True,
+        help="Also say which images are unknown: like none that the graph was trained on. For "
+        "frozen graphs of tlcli.",
+    ),
     SPREADSHEET,
     click.option(
         "--sort_into",
         type=ANY_PATH,
         metavar="DIR",
         help="Copy each image into DIR/LABEL, or into DIR/unsure if its best score is below "
-        "--threshold. Existing files stay: a duplicate name gets a number.",
+        "--threshold, or into DIR/unknown with --unknown. Existing files stay: a duplicate name "
+        "gets a number.",
     ),
     click.option(
         "--link",

@@ -32,7 +32,7 @@ def part_content(predictions: Sequence[Prediction], style: OutputStyle) -> bytes
         style: "jsonl", which has the lines that the command prints, or "parquet".
     """
     if style.format == "parquet":
-        return _parquet(predictions)
+        return _parquet(predictions, style)
     stream = io.StringIO()
     writer = FORMATS[style.format](stream, style, single=False)
     for prediction in predictions:
@@ -41,7 +41,7 @@ def part_content(predictions: Sequence[Prediction], style: OutputStyle) -> bytes
     return stream.getvalue().encode("utf-8")
 
 
-def _parquet(predictions: Sequence[Prediction]) -> bytes:
+def _parquet(predictions: Sequence[Prediction], style: OutputStyle) -> bytes:
     pyarrow = import_pyarrow()
     score = pyarrow.struct([("label", pyarrow.string()), ("score", pyarrow.float64())])
     rows = {
@@ -51,12 +51,28 @@ def _parquet(predictions: Sequence[Prediction]) -> bytes:
             pyarrow.list_(score),
         ),
         "best": ([_score(each.unsure) for each in predictions], score),
+        **_unknown(predictions, style, pyarrow),
         "error": ([each.error and _text(each.error) for each in predictions], pyarrow.string()),
     }
     table = pyarrow.table({name: pyarrow.array(*column) for name, column in rows.items()})
     sink = io.BytesIO()
     pyarrow.parquet.write_table(table, sink, compression="ZSTD", write_page_checksum=True)
     return sink.getvalue()
+
+
+def _unknown(
+    predictions: Sequence[Prediction], style: OutputStyle, pyarrow: Any
+) -> dict[str, tuple[list[Any], Any]]:
+    """Return the column of unknown images; none where it is not asked for."""
+    if not style.unknown:
+        return {}
+    numbers = [(name, pyarrow.float64()) for name in ("score", "threshold")]
+    kind = pyarrow.struct([*numbers, ("nearest", pyarrow.string())])
+    values = [None if each.unknown is None else each.unknown.to_dict() for each in predictions]
+    for value in values:
+        if value is not None and value["nearest"] is not None:
+            value["nearest"] = _text(value["nearest"])
+    return {"unknown": (values, kind)}
 
 
 def _scores(prediction: Prediction) -> list[Any]:

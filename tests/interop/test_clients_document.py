@@ -48,7 +48,10 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, floa
         write_labels,
     )
     from tlcli.core.export.saved_model import write_saved_model
+    from tlcli.core.export.unknown_nodes import append_unknown
+    from tlcli.core.final_layer.samples import Samples
     from tlcli.core.final_layer.sgd import FinalLayer
+    from tlcli.core.unknown.fitting import fit_unknown
     from tlcli.runtime.tensorflow import GraphEngine
 
     folder = tmp_path_factory.mktemp("document")
@@ -69,7 +72,12 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, floa
     labels = [f"label {number}" for number in range(5)]
     graph = append_final_layer(loaded, layer)
     classifier = ClassifierGraph(graph, 224, 224)
-    (folder / "output_graph.pb").write_bytes(serialise(graph))
+    near = vector + np.random.default_rng(1).normal(0, 0.1, (40, vector.shape[1]))
+    known = fit_unknown(Samples(near.astype(np.float32), np.arange(40) % 2))
+    assert known is not None
+    content = append_unknown(serialise(graph), known)
+    assert content is not None
+    (folder / "output_graph.pb").write_bytes(content)
     write_labels(folder / "output_labels.txt", labels)
     (folder / "output_graph.tflite").write_bytes(tflite.convert(classifier))
     write_saved_model(folder / "saved_model", classifier, labels)
@@ -83,7 +91,7 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, floa
 
 def test_the_document_has_its_programs() -> None:
     assert PICTURE[0] == "python"
-    assert len(PROGRAMS) == 7
+    assert len(PROGRAMS) == 8
     assert len(CONVERSIONS) == 1
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from contextlib import ExitStack
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -49,7 +50,10 @@ _BY_SUFFIX = {".json": "json", ".csv": "csv", ".html": "html", ".htm": "html"}
 GROUPS = {
     "Input": ("image_dir", "manifest"),
     "Output": ("output_format", "output", "spreadsheet"),
-    "Measuring": ("compare", "compare_labels", "min_accuracy", "min_map", "gate"),
+    "Measuring": (
+        *("unknown_dir", "compare", "compare_labels"),
+        *("min_accuracy", "min_map", "gate"),
+    ),
     "Graph": GRAPH_GROUP,
     "Many machines": ("runner", "address"),
     "Logging": LOGGING_GROUP,
@@ -73,6 +77,13 @@ GROUPS = {
     "and, optionally, split, of which test is evaluated.",
 )
 @graph_options
+@click.option(
+    "--unknown_dir",
+    type=ANY_PATH,
+    metavar="DIR",
+    help="Folder of images of other subjects, at any depth: report how many of them the graph "
+    "calls unknown, and how many of the labelled images. For frozen graphs of tlcli.",
+)
 @click.option(
     "--compare",
     type=ANY_PATH,
@@ -125,6 +136,7 @@ def command(
     image_dir: Path | None,
     manifest: Path | None,
     graph: Path | None,
+    unknown_dir: Path | None,
     compare: Path | None,
     compare_labels: Path | None,
     min_accuracy: float | None,
@@ -159,6 +171,10 @@ def command(
         raise click.UsageError(
             "name the labelled images by one of the two: --image_dir DIR or --manifest FILE"
         )
+    if unknown_dir is not None:
+        if compare is not None:
+            raise click.UsageError("--unknown_dir is for one graph; leave --compare out")
+        options["unknown"] = True
     machines = Machines(runner, address)
     machines.check()
     if runner == "ray":
@@ -187,7 +203,9 @@ def command(
     with ExitStack() as stack:
         first = stack.enter_context(load(find_graph(graph), **options))
         if has_several_labels(first):
-            check_single({"--compare": compare is not None, "--runner ray": runner == "ray"})
+            others = {"--compare": compare, "--unknown_dir": unknown_dir}
+            used = {name: value is not None for name, value in others.items()}
+            check_single({**used, "--runner ray": runner == "ray"})
             several = Asked(
                 *(image_dir, manifest, output_format, output, spreadsheet),
                 *(min_accuracy, min_map, gates_all),
@@ -222,6 +240,12 @@ def command(
                 comparison = compare_graphs(first, second, images, progress)
             accuracy = comparison.first
             graphs.append(second)
+        if unknown_dir is not None:
+            from tlcli.core.evaluation.evaluating import measure_unknown
+
+            with progress_bars(quiet) as progress:
+                found = measure_unknown(first, unknown_dir, progress)
+            accuracy = replace(accuracy, unknown=found)
         if output_format == "html":
             from tlcli.report.evaluation_page import RunFacts, render
             from tlcli.report.evaluation_pictures import Pictures

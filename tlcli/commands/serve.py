@@ -35,7 +35,7 @@ def _name(value: str) -> str:
 
 GROUPS = {
     "Server": ("host", "port", "name", "allowed_hosts", "max_bytes", "max_pixels"),
-    "Labels": ("top_k", "threshold"),
+    "Labels": ("top_k", "threshold", "unknown"),
     "Graph": GRAPH_GROUP,
     "Logging": LOGGING_GROUP,
 }
@@ -79,6 +79,12 @@ GROUPS = {
     type=SCORE,
     metavar="P",
     help="An image without a score of at least P is unsure (0.8 or 80%); the page can change it.",
+)
+@click.option(
+    "--unknown",
+    is_flag=True,
+    help="Also say which images are unknown: like none that the graph was trained on. For frozen "
+    "graphs of tlcli.",
 )
 @click.option(
     "--max_bytes",

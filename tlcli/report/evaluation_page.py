@@ -5,7 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tlcli._version import __version__
-from tlcli.core.evaluation.accuracy_tables import compared_images, headline, paired_labels
+from tlcli.core.evaluation.accuracy_tables import (
+    compared_images,
+    headline,
+    paired_labels,
+    unknown_lines,
+)
 from tlcli.core.evaluation.comparison import GraphComparison
 from tlcli.core.evaluation.graph_accuracy import GraphAccuracy
 from tlcli.report import figures
@@ -85,6 +90,7 @@ def render(
         "graphs": graphs,
         "origin": origin,
         "flattered": flattered,
+        "unknown": [f"{line.replace(' = ', ': ')}." for line in unknown_lines(accuracy)],
         "gate": _gate(accuracy, shown, facts),
         **vars(facts),
         "version": __version__,

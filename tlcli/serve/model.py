@@ -103,7 +103,8 @@ class ServedModel:
                 *(self._attempt(instance) for instance in instances[start : start + step])
             )
             whole = [batch for batch in batches if not isinstance(batch, str)]
-            scores = iter(await self._scores(np.concatenate(whole)) if whole else ())
+            rows = await self._scores(np.concatenate(whole)) if whole else np.zeros((0, 0))
+            scores = iter(rows[:, : len(self.labels)])
             found += [
                 batch if isinstance(batch, str) else _plain(next(scores)) for batch in batches
             ]
@@ -117,20 +118,36 @@ class ServedModel:
         Returns:
             ``predictions``, a list of ``label`` and ``score``, best first, of those that reach
             ``threshold`` (None: of several labels per image those that reach their own, else all);
-            where none does, the best one is ``best``.
+            where none does, the best one is ``best``. With an unknown score in the graph also
+            ``unknown``, of ``score``, ``threshold`` and ``nearest``.
 
         Raises:
             ImageError: it cannot be labelled; the reason alone.
             GraphError: the graph cannot be run.
         """
-        scores = _scored((await self._scores(await self._decoded(content)))[0])
+        row = (await self._scores(await self._decoded(content)))[0]
+        scores = self._scored(row)
         best = _best(scores, top_k or (_LABELS if self.thresholds is None else len(scores)))
         limits = self.thresholds or [-np.inf] * len(scores)
         if threshold is not None:
             limits = [threshold] * len(scores)
         reached = [i for i in best if scores[i] >= limits[i]]
         found: dict[str, Any] = {"predictions": [self._one(scores, index) for index in reached]}
-        return found if reached else {**found, "best": self._one(scores, best[0])}
+        if not reached:
+            found["best"] = self._one(scores, best[0])
+        return found | self._unknown(row)
+
+    def _scored(self, row: Array) -> list[float]:
+        """Return the scores of a row as JSON numbers; `ImageError` where they are no numbers."""
+        found = _plain(row[: len(self.labels)])
+        if isinstance(found, str):
+            raise ImageError(found)
+        return found
+
+    def _unknown(self, row: Array) -> dict[str, Any]:
+        """Return how unlike the training images an image is, where that is asked for."""
+        reader = self._classifier.unknown
+        return {} if reader is None else {"unknown": reader.outcome(row).to_dict()}
 
     def _shown_labels(self, scores: list[float], top_k: int | None) -> int:
         """Return how many of the best labels the page shows."""
@@ -174,7 +191,7 @@ class ServedModel:
         row, (shown, caption) = await asyncio.gather(
             self._scores(batch), self._decoders.run(self._shown, content)
         )
-        scores = _scored(row[0])
+        scores = self._scored(row[0])
         best = _best(scores, self._shown_labels(scores, top_k))
         mapped = best[0] if mapped is None else mapped
         heat = None if shown is None else await self._runner.run(self._map, batch, mapped)
@@ -184,6 +201,7 @@ class ServedModel:
             "caption": caption,
             "heat_map": heat_uri,
             "mapped": mapped,
+            **self._unknown(row[0]),
             "predictions": [
                 {**self._one(scores, index), "index": index, **self._counts(scores, index)}
                 for index in best
@@ -305,18 +323,6 @@ def _data_uris(shown: Image.Image | None, heat: Array | None) -> tuple[str | Non
 def _best(scores: list[float], top_k: int) -> list[int]:
     # Stable: of equal scores the first in the labels file comes first.
     found: list[int] = np.argsort(-np.array(scores), kind="stable")[:top_k].tolist()
-    return found
-
-
-def _scored(scores: Array) -> list[float]:
-    """Return JSON numbers.
-
-    Raises:
-        ImageError: they are no numbers.
-    """
-    found = _plain(scores)
-    if isinstance(found, str):
-        raise ImageError(found)
     return found
 
 

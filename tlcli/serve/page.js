@@ -58,6 +58,12 @@
   const isSeveral = (answer) => answer.predictions.some((each) => each.counts !== undefined);
   const isUnsure = (answer) => answer.predictions.length > 0 && counting(answer).length === 0;
 
+  // As `tlcli label --unknown` has it.
+  const isUnknown = (answer) =>
+    answer.unknown !== undefined && answer.unknown.score > answer.unknown.threshold;
+  const unknownText = (answer) => "unknown (nothing like it among the training photos" +
+    (answer.unknown.nearest === null ? "" : "; nearest: " + answer.unknown.nearest) + ")";
+
   function figure(source, alt, caption) {
     return make("figure", {}, make("img", {src: source, alt: alt, decoding: "async"}),
                 make("figcaption", {}, caption));
@@ -139,14 +145,17 @@
       return;
     }
     const best = answer.predictions[0];
-    verdict.hidden = !isUnsure(answer) && !isSeveral(answer);
-    if (isUnsure(answer)) {
+    const doubted = isUnknown(answer) || isUnsure(answer);
+    verdict.hidden = !doubted && !isSeveral(answer);
+    if (isUnknown(answer)) {
+      verdict.replaceChildren(unknownText(answer));
+    } else if (isUnsure(answer)) {
       verdict.replaceChildren("unsure (best: ", make("bdi", {textContent: best.label}),
                               ", " + unsurePercent(best.score) + ")");
     } else {
       verdict.replaceChildren(make("bdi", {textContent: counted(answer)}));
     }
-    place.classList.toggle("unsure", isUnsure(answer));
+    place.classList.toggle("unsure", doubted);
   }
 
   const counted = (answer) => counting(answer).map((each) => each.label).join(", ");
@@ -156,7 +165,7 @@
       return name + ": " + answer.error;
     }
     const best = answer.predictions[0];
-    return name + ": " + (isUnsure(answer) ?
+    return name + ": " + (isUnknown(answer) ? unknownText(answer) : isUnsure(answer) ?
       "unsure (best: " + best.label + ", " + unsurePercent(best.score) + ")" :
       isSeveral(answer) ? counted(answer) : best.label + ", " + percent(best.score));
   }
@@ -215,9 +224,10 @@
     ended += 1;
     last = {name: job.name, answer};
     // Without the pictures, which only the card needs.
-    results.push({name: job.name, error: answer.error, predictions: answer.predictions});
+    results.push({name: job.name, error: answer.error, predictions: answer.predictions,
+                  unknown: answer.unknown});
     if (answer.error === undefined && card.isConnected) {
-      places.set(card, [place, {predictions: answer.predictions}]);
+      places.set(card, [place, {predictions: answer.predictions, unknown: answer.unknown}]);
     }
     if (answer.error !== undefined) {
       failed += 1;
@@ -251,8 +261,12 @@
 
   function tally() {
     const labelled = results.filter((each) => each.error === undefined);
-    const unsure = labelled.filter(isUnsure).length;
-    const parts = [labelled.length - unsure + " labelled"];
+    const unknown = labelled.filter(isUnknown).length;
+    const unsure = labelled.filter((each) => !isUnknown(each) && isUnsure(each)).length;
+    const parts = [labelled.length - unknown - unsure + " labelled"];
+    if (unknown) {
+      parts.push(unknown + " unknown");
+    }
     if (unsure) {
       parts.push(unsure + " unsure");
     }

@@ -17,11 +17,10 @@ from tlcli.arrays import Array, Floats
 from tlcli.core.classifier.outputs import (
     Prediction,
     Predictions,
-    Score,
     Scores,
     activation_of,
     attempt,
-    shortest,
+    ranked,
 )
 from tlcli.core.data.image_files import ImageLike, Named, as_list, fetched, named
 from tlcli.core.images.decoding import Source
@@ -228,14 +227,9 @@ class Classifier(Closing):
             if row is None:
                 yield Prediction(image, error=error)
                 continue
-            # Stable: of equal scores the first in the labels file comes first.
-            order = np.argsort(-row[: len(self.labels)], kind="stable")
-            yield Prediction(
-                image,
-                tuple(Score(self.labels[i], shortest(row[i])) for i in order),
-                thresholds=self.thresholds,
-                unknown=None if self.unknown is None else self.unknown.outcome(row),
-            )
+            unknown = None if self.unknown is None else self.unknown.outcome(row)
+            scores = ranked(self.labels, row)
+            yield Prediction(image, scores, thresholds=self.thresholds, unknown=unknown)
 
     def probabilities(
         self, images: Iterable[ImageLike]

@@ -267,6 +267,14 @@ def attempt(work: Callable[[Any], Array], given: Any) -> Array | ImageError:
         return ImageError(f"cannot be read ({type(error).__name__}: {error})")
 
 
-def shortest(score: np.floating[Any]) -> float:
-    """Return the shortest decimal number that is this float32: 0.9 and not 0.8999999761581421."""
-    return float(str(score))
+def ranked(labels: Sequence[str], scores: Array) -> tuple[Score, ...]:
+    """Return the scores of an image, best first, each the shortest number that is this float32.
+
+    Args:
+        labels: L of them, in output order.
+        scores: float32, the first L count.
+    """
+    # Stable: of equal scores the first in the labels file comes first.
+    order = np.argsort(-scores[: len(labels)], kind="stable")
+    # 0.9 and not 0.8999999761581421.
+    return tuple(Score(labels[i], float(str(scores[i]))) for i in order)
