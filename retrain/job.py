@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 from retrain.arguments.keywords import RetrainKeywords, takes_options
 from retrain.arguments.options import RetrainOptions
 from retrain.evidence.photos import findings_for_report
-from retrain.evidence.unknown import learn_unknown
 from retrain.fitting import CrossValidated, Fitted, Observers, cross_validate_fit, fit
 from retrain.inputs import Inputs, gather
 from retrain.multi_label.job import finish_multi_label
@@ -231,10 +230,8 @@ def _retrain(
                 summarise_result(summaries, run, watcher)
     with Outputs() as files:
         watcher.begin("export", shown(chosen.output_graph))
-        if not chosen.final_layer_only:
-            with clock.stage("unknown"):
-                graph_bytes = len(builder.graph(fitted.layer))
-                builder.unknown = learn_unknown(inputs, graph_bytes, tuned.kept)
+        with clock.stage("unknown"):
+            builder.learn_unknown(fitted.layer, tuned.kept)
         with clock.stage("export"):
             outputs = write_classifier(files, builder, fitted.layer, tests.after)
         watcher.end(", ".join(outputs).replace("_", " "))

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from retrain.arguments.options import DEFAULT_REPORT, RetrainOptions
-from retrain.evidence.unknown import UnknownImages
+from retrain.evidence.unknown import UnknownImages, learn_unknown
 from retrain.fitting import STEP_LINES
 from retrain.inputs import Inputs
 from tlcli.core.bottlenecks.text_files import export_folder
@@ -171,6 +171,16 @@ class ClassifierBuilder:
             return None
         self._cache.store_litert(layer, content)
         return content
+
+    def learn_unknown(self, layer: FinalLayer, tuned: bool = False) -> None:
+        """Give the graph a score of unknown images, if it takes images and there are enough.
+
+        Args:
+            layer: of the graph.
+            tuned: see `retrain.evidence.unknown.learn_unknown`.
+        """
+        if self._backbone is not None:
+            self.unknown = learn_unknown(self.inputs, len(self.graph(layer)), tuned)
 
     def with_unknown(self, graph: bytes) -> bytes:
         """Return the graph with the score of unknown images, where there is one."""

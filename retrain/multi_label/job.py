@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -248,6 +248,8 @@ def _write(run: MultiLabelRun, deviation: float, clock: Clock, watcher: Watcher)
     """Write all outputs, and return the result of the run."""
     options, inputs, fit = run.options, run.inputs, run.fit
     builder = ClassifierBuilder(options, inputs, thresholds=fit.thresholds)
+    with clock.stage("unknown"):
+        builder.learn_unknown(fit.layer)
     with Outputs() as files:
         watcher.begin("export", shown(options.output_graph))
         with clock.stage("export"):
@@ -257,6 +259,7 @@ def _write(run: MultiLabelRun, deviation: float, clock: Clock, watcher: Watcher)
         if report is not None:
             outputs["report"] = report
         result = _result(run, deviation, outputs, clock.seconds)
+        result = replace(result, unknown=builder.unknown)
         if report is not None:
             from retrain.multi_label.report import write_report
 
