@@ -18,7 +18,8 @@
 
   // As few digits as show that a score is below the threshold.
   function digitsBelow(score, factor, digits) {
-    while (digits < 9 && parseFloat((score * factor).toFixed(digits)) >= threshold() * factor) {
+    const limit = threshold() * factor;
+    while (limit > 0 && digits < 9 && parseFloat((score * factor).toFixed(digits)) >= limit) {
       digits += 1;
     }
     return digits;

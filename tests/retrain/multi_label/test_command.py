@@ -12,6 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.chromium import Chromium, find
+from tests.serve.running import running
 from tests.support import ROOT, Trained, tlcli
 from tlcli.core.classifier.loading import load
 from tlcli.core.export.embedded_card import read_embedded_card
@@ -126,6 +128,31 @@ def test_parts_hold_the_same_labels(gardens: Trained, tmp_path: Path) -> None:
     )
     plain = tlcli("label", *images, "--graph", gardens.graph, "--format", "jsonl").out
     assert lines == plain
+
+
+def test_the_page_names_all_labels_that_count(gardens: Trained, tmp_path: Path) -> None:
+    program = find()
+    if program is None:
+        pytest.skip("no Chromium on this machine")
+    images = sorted((gardens.photos / "photos").iterdir())[:12]
+    options = ("--graph", gardens.graph, "--format", "json")
+    expected = {Path(each["image"]).name: each for each in tlcli("label", *images, *options).json}
+    with (
+        running("--graph", gardens.graph) as server,
+        Chromium(program, tmp_path / "profile") as page,
+    ):
+        page.screen(1280)
+        page.open(server.url)
+        page.choose_files("#files", *images)
+        page.wait("document.querySelectorAll('#list [aria-busy=false]').length === 12")
+        cards = page.run(
+            "[...document.querySelectorAll('#list .card')].map(card => "
+            "[card.querySelector('h3').innerText, card.querySelector('.verdict').innerText])"
+        )
+        assert page.complaints == []
+    for name, verdict in cards:
+        labels = [each["label"] for each in expected[name]["predictions"]]
+        assert verdict == ", ".join(labels) if labels else verdict.startswith("unsure (best: ")
 
 
 def test_suggestions_are_refused_in_a_sentence(gardens: Trained) -> None:
