@@ -54,5 +54,10 @@ def check_multi_label(options: RetrainOptions) -> None:
             "--label_weights FILE is for labels that exclude each other; with --multi_label give "
             "balanced or none"
         )
+    if options.label_weights == "balanced" and options.solver == "sgd":
+        raise UsageError(
+            "--label_weights balanced is for logistic regression; with --multi_label and --solver "
+            "sgd leave it out, or give --solver lbfgs"
+        )
     if options.min_map is not None and options.testing_percentage == 0:
         raise UsageError("--min_map needs test images; give a --testing_percentage above 0")

@@ -117,10 +117,10 @@ def finish_multi_label(
     )
     with clock.stage("fit"):
         fit = fit_multi_label(_training(inputs), inputs.blocks, settings)
+    watcher.end(f"{_METHODS[fit.solver]} on {counted(sizes[0], 'image')}")
     with clock.stage("evaluation"):
         folds, deviation = _folds(options, inputs, settings, watcher)
         run = _tested(options, inputs, fit, folds)
-    watcher.end(f"{_METHODS[fit.solver]} on {counted(sizes[0], 'image')}")
     _log(run)
     return _write(run, deviation, clock, watcher)
 
@@ -203,6 +203,7 @@ def _folds(
     scores = np.empty(inputs.marks.shape, np.float32)
     thresholds = np.empty(inputs.marks.shape)
     exact = []
+    watcher.begin("folds", f"{count} fits")
     for fold in range(count):
         out = fold_of == fold
         fit = fit_multi_label(_training(inputs, ~out), inputs.blocks, settings)
@@ -210,6 +211,7 @@ def _folds(
         thresholds[out] = fit.thresholds
         exact.append(((scores[out] >= fit.thresholds) == inputs.marks[out]).all(axis=1).mean())
         watcher("folds", fold + 1, count)
+    watcher.end(f"{count} fits")
     return evaluate_marks(scores, inputs.marks, thresholds), float(np.std(exact, ddof=1))
 
 

@@ -17,6 +17,7 @@ from tlcli.errors import TlcliError
         ({"fine_tune": "auto"}, "with --multi_label give --fine_tune none"),
         ({"module": "auto"}, "name the backbone"),
         ({"label_weights": "weights.csv"}, "weights.csv"),
+        ({"label_weights": "balanced", "solver": "sgd"}, "or give --solver lbfgs"),
         ({"checkpoint_path": "fit"}, "leave it or --multi_label out"),
         ({"summaries_dir": "logs"}, "leave it or --multi_label out"),
         ({"import_bottlenecks": "texts", "manifest": None}, "leave it or --multi_label out"),
