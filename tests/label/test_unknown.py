@@ -16,6 +16,7 @@ from label.formats import OutputStyle
 from label.sharded.part_files import part_content
 from tests.label.running import invoke
 from tests.support import Trained, tlcli
+from tlcli.backbones import frozen_graph
 from tlcli.core.classifier.outputs import Prediction, Score
 from tlcli.core.unknown.reading import Unknown
 
@@ -86,6 +87,11 @@ def test_the_graph_alone_tells_unknown_images(
         found.append(result.stdout)
     assert found[0].startswith("unknown (nothing like it among the training photos)\n")
     assert found[1].startswith(found[0].partition("\n")[0])
+
+
+def test_such_a_graph_is_still_a_backbone(trained: Trained) -> None:
+    found = frozen_graph.find(trained.folder / "output_graph.pb")
+    assert found.load_graph().bottleneck_size >= 1280
 
 
 def test_other_graphs_cannot(trained: Trained, noise: Path, tmp_path: Path) -> None:

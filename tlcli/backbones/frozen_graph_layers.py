@@ -16,6 +16,7 @@ from tlcli.backbone import INPUT
 from tlcli.backbones.bottleneck_layer import before_logits
 from tlcli.backbones.model_options import ModelOptions
 from tlcli.core.model_spec.input_spec import Scaling
+from tlcli.core.unknown.model import UNKNOWN_SCORE
 from tlcli.errors import GraphError
 from tlcli.graph.endpoints import BOTTLENECK_INPUT, PLACEHOLDERS, RESIZE, Layers, data_type, listed
 from tlcli.graph.nodes import DataType
@@ -84,7 +85,8 @@ def _find_output(layers: Layers, wanted: str | None) -> str:
     ]
     if len(known) == 1:
         return known[0]
-    ends = layers.ends()
+    # Graphs of tlcli have a second output beside the probabilities.
+    ends = [name for name in layers.ends() if name != UNKNOWN_SCORE]
     if len(ends) == 1:
         return before_logits(nodes, ends[0])
     raise GraphError(
