@@ -26,8 +26,8 @@ from benchmarks.accuracy.recipes import recipes
 from benchmarks.tables import table
 from tlcli.core.bottlenecks.cache import BottleneckStore
 from tlcli.core.bottlenecks.extraction import Request, compute
+from tlcli.core.calibration.temperature import best_temperature
 from tlcli.core.data.image_folder import scan_folder
-from tlcli.core.final_layer.discriminant.temperature import best_temperature
 from tlcli.core.photos.facts import gather_facts
 from tlcli.core.photos.held_out_scores import fit_held_out
 from tlcli.core.photos.main_axes import directions, on_main_axes

@@ -72,7 +72,7 @@ def test_images_that_trained_the_graph_are_counted_apart(
     assert found["trained"] == {"count": seen}
     assert found["unseen"] == {key: apart[key] for key in found["unseen"]}
     averages = {"macro_f1", "macro_f1_interval"}
-    averages |= {"balanced_accuracy", "balanced_accuracy_interval"}
+    averages |= {"balanced_accuracy", "balanced_accuracy_interval", "calibration"}
     assert (
         set(found["unseen"]) == {"accuracy", "count", "interval", "labels", "confusion"} | averages
     )

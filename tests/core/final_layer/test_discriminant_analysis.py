@@ -9,8 +9,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from tlcli.core.calibration.temperature import best_temperature
 from tlcli.core.evaluation.metrics import evaluate_layer
-from tlcli.core.final_layer.discriminant.temperature import best_temperature
 from tlcli.core.final_layer.discriminant_analysis import (
     SHRINKAGES,
     LdaSettings,

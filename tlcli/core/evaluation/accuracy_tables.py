@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import astuple
 
+from tlcli.core.calibration.reliability import PER_BIN
 from tlcli.core.evaluation.comparison import GraphComparison
 from tlcli.core.evaluation.graph_accuracy import GraphAccuracy
 from tlcli.core.evaluation.metrics import LabelMetrics, Proportion
@@ -138,6 +139,8 @@ def to_text(accuracy: GraphAccuracy, comparison: GraphComparison | None = None) 
     else:
         measured = accuracy.measured or accuracy
         lines = [*headline(accuracy), measured.averages.sentence()]
+        if measured.reliability is not None and measured.reliability.count >= PER_BIN:
+            lines.append(f"Scores: {measured.reliability.sentence()}")
         lines += [*unknown_lines(accuracy), ""]
         lines += [*_label_lines(measured), *_matrix_lines(measured)]
     if accuracy.skipped:

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from tlcli.arrays import Indices
+from tlcli.arrays import Doubles, Indices
+from tlcli.core.calibration.reliability import Reliability, reliability
 from tlcli.core.classifier.classifier import Classifier
 from tlcli.core.data.image_folder import Dataset
 from tlcli.core.data.image_list import ImageFile
@@ -63,6 +64,8 @@ class GraphAccuracy(AveragesByName):
         trained: how many of the counted images trained the graph, by their content; None where
             its model card does not list them.
         unseen: the figures on the other images; None unless some trained it and some did not.
+        reliability: how often predictions are right by their score; None where scores are no
+            probabilities.
         rejected: how many of the counted images it calls unknown; None where that was not asked.
         unknown: how many of other images it calls unknown; None where there were none.
     """
@@ -74,6 +77,7 @@ class GraphAccuracy(AveragesByName):
     skipped: tuple[tuple[str, str], ...]
     trained: int | None = None
     unseen: GraphAccuracy | None = None
+    reliability: Reliability | None = None
     rejected: int | None = None
     unknown: UnknownFound | None = None
 
@@ -203,6 +207,8 @@ class GraphAccuracy(AveragesByName):
             "count": evaluation.count,
             "interval": list(evaluation.interval or ()),
             **self.averages.to_dict(),
+            "calibration": self.reliability
+            and {"error": self.reliability.error, "by_chance": self.reliability.chance},
             "labels": labels,
             **evaluation.confusion.to_dict(),
         }
@@ -222,6 +228,7 @@ class Outcomes:
         trained: whether each of them trained the graph, [N]; None where that is unknown.
         misclassified: those of them that are wrong.
         skipped: (path, reason) of the other images.
+        scores: of the predicted labels, [N].
         rejected: whether each is called unknown, [N]; None where that was not asked.
     """
 
@@ -230,6 +237,7 @@ class Outcomes:
     trained: Bools | None
     misclassified: tuple[Misclassified, ...]
     skipped: tuple[tuple[str, str], ...]
+    scores: Doubles
     rejected: Bools | None = None
 
 
@@ -269,6 +277,7 @@ def outcomes(
         else np.array([found.trained[row] for row in counted_rows], np.bool_),
         tuple(wrong),
         tuple(skipped),
+        np.array([found.predictions[row].score for row in counted_rows], np.float64),
         None
         if found.classifier.unknown is None
         else np.array([found.predictions[row].unknown for row in counted_rows], np.bool_),
@@ -282,8 +291,9 @@ def accuracy_of(classifier: Classifier, parts: Sequence[Outcomes]) -> GraphAccur
         classifier: the graph.
         parts: at least one.
     """
-    predicted, truth = (
-        np.concatenate([getattr(part, name) for part in parts]) for name in ("predicted", "truth")
+    predicted, truth, scores = (
+        np.concatenate([getattr(part, name) for part in parts])
+        for name in ("predicted", "truth", "scores")
     )
     whole = Outcomes(
         predicted,
@@ -291,6 +301,7 @@ def accuracy_of(classifier: Classifier, parts: Sequence[Outcomes]) -> GraphAccur
         None,
         tuple(chain.from_iterable(part.misclassified for part in parts)),
         tuple(chain.from_iterable(part.skipped for part in parts)),
+        scores,
         _joined([part.rejected for part in parts]),
     )
     accuracy = _accuracy(classifier, whole)
@@ -303,7 +314,8 @@ def accuracy_of(classifier: Classifier, parts: Sequence[Outcomes]) -> GraphAccur
         others = tuple(each for each in whole.misclassified if not each.trained)
         rejected = None if whole.rejected is None else whole.rejected[~trained]
         rest = Outcomes(
-            *(predicted[~trained], truth[~trained], None, others, whole.skipped, rejected)
+            *(predicted[~trained], truth[~trained], None, others, whole.skipped),
+            *(scores[~trained], rejected),
         )
         unseen = _accuracy(classifier, rest)
     return replace(accuracy, trained=int(trained.sum()), unseen=unseen)
@@ -321,8 +333,15 @@ def _accuracy(classifier: Classifier, found: Outcomes) -> GraphAccuracy:
         evaluation=evaluate(found.predicted, found.truth, len(classifier.labels)),
         misclassified=found.misclassified,
         skipped=found.skipped,
+        reliability=_reliability(found),
         rejected=None if found.rejected is None else int(found.rejected.sum()),
     )
+
+
+def _reliability(found: Outcomes) -> Reliability | None:
+    if not ((found.scores >= 0) & (found.scores <= 1)).all():  # a graph without a softmax
+        return None
+    return reliability(found.scores, found.predicted == found.truth)
 
 
 def summarise(

@@ -19,11 +19,11 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from tlcli.arrays import Array, Doubles, Floats, Indices
+from tlcli.core.calibration.temperature import best_temperature
 from tlcli.core.final_layer.centred_vectors import BlockLimits, mean_vector, row_blocks
 from tlcli.core.final_layer.discriminant.products import RowProducts, products_of_rows
 from tlcli.core.final_layer.discriminant.sums import Covariance, LabelSums
-from tlcli.core.final_layer.discriminant.temperature import best_temperature
-from tlcli.core.final_layer.samples import Samples, held_out_rows
+from tlcli.core.final_layer.samples import INNER_FOLDS, Samples, held_out_rows
 from tlcli.core.final_layer.sgd import FinalLayer
 from tlcli.errors import DataError
 
@@ -98,6 +98,9 @@ class _Fold(NamedTuple):
     labels: Indices
 
 
+_Maker = Callable[[Samples, Doubles, LdaSettings, int], tuple[Callable[[], _Model], list[_Fold]]]
+
+
 # Large finite vectors may overflow when squared; the sums are checked.
 @np.errstate(over="ignore", invalid="ignore")
 def fit_lda(
@@ -123,9 +126,7 @@ def fit_lda(
     present, labels = np.unique(training.labels, return_inverse=True)
     samples = training.with_labels(labels)
     origin = _origin(samples, settings.blocks)
-    use_products = len(samples) <= min(samples.size, settings.most_products)
-    make = _with_products if use_products else _with_sums
-    model_of_all, folds = make(samples, origin, settings)
+    model_of_all, folds = _maker(samples, settings)(samples, origin, settings, INNER_FOLDS)
     losses: dict[float, float] = {}
     temperature, selection = 1.0, "fixed"
     if folds:
@@ -149,6 +150,48 @@ def fit_lda(
     return DiscriminantAnalysis(layer, shrinkage, temperature, selection, losses)
 
 
+@np.errstate(over="ignore", invalid="ignore")
+def held_out_scores(
+    training: Samples,
+    label_count: int,
+    analysis: DiscriminantAnalysis,
+    folds: int,
+    settings: LdaSettings = LdaSettings(),
+) -> tuple[Floats, Indices] | None:
+    """Return scores of rows by analyses of the other rows, with the strengths of a fitted one.
+
+    Args:
+        training: at least one row.
+        label_count: L.
+        analysis: of all rows.
+        folds: into how many the rows are divided.
+        settings: limits of time and memory; ``enough_held_out`` rows are scored.
+
+    Returns:
+        Scores [H, L], divided by the temperature of the analysis, and labels [H]; None where no
+        row can be held out.
+    """
+    present, labels = np.unique(training.labels, return_inverse=True)
+    samples = training.with_labels(labels)
+    make = _maker(samples, settings)
+    _, found = make(samples, _origin(samples, settings.blocks), settings, folds)
+    if not found:
+        return None
+    known = [_scores(fold, analysis.shrinkage) for fold in found]
+    scores = np.concatenate(known) / np.float32(analysis.temperature)
+    if len(present) < label_count:
+        lowest = scores.min(axis=1, keepdims=True) - np.float32(_ABSENT)
+        whole = np.repeat(lowest, label_count, axis=1)
+        whole[:, present] = scores
+        scores = whole
+    return scores, present[np.concatenate([fold.labels for fold in found])]
+
+
+def _maker(samples: Samples, settings: LdaSettings) -> _Maker:
+    use_products = len(samples) <= min(samples.size, settings.most_products)
+    return _with_products if use_products else _with_sums
+
+
 def _origin(samples: Samples, blocks: BlockLimits) -> Doubles:
     """Return a point amid the vectors, [D], representable in float32; zero where that is amid."""
     rows = np.linspace(0, len(samples) - 1, min(len(samples), _ROWS_OF_ORIGIN)).astype(np.intp)
@@ -162,23 +205,23 @@ def _origin(samples: Samples, blocks: BlockLimits) -> Doubles:
     return mean
 
 
-def _held_out(samples: Samples, settings: LdaSettings) -> list[Indices]:
+def _held_out(samples: Samples, settings: LdaSettings, count: int) -> list[Indices]:
     """Return the rows to hold out, fold by fold."""
     labels = int(samples.labels.max()) + 1
     enough = max(settings.enough_held_out, _HELD_OUT_PER_LABEL * labels)
     if samples.groups is not None:  # as many groups as there would be single rows
         enough = enough * len(samples) // len(np.unique(samples.groups))
     enough = min(enough, settings.most_scores // labels + 1)
-    return held_out_rows(samples.labels, samples.groups, enough)
+    return held_out_rows(samples.labels, samples.groups, enough, count)
 
 
 def _with_sums(
-    samples: Samples, origin: Doubles, settings: LdaSettings
+    samples: Samples, origin: Doubles, settings: LdaSettings, count: int
 ) -> tuple[Callable[[], _Model], list[_Fold]]:
     labels = int(samples.labels.max()) + 1
     whole = LabelSums.of(samples, origin, labels, settings.blocks)
     folds = []
-    for rows in _held_out(samples, settings):
+    for rows in _held_out(samples, settings, count):
         chosen = np.zeros(len(samples), np.bool_)
         chosen[rows] = True
         held_out = samples.subset(chosen)
@@ -189,7 +232,7 @@ def _with_sums(
 
 
 def _with_products(
-    samples: Samples, origin: Doubles, settings: LdaSettings
+    samples: Samples, origin: Doubles, settings: LdaSettings, count: int
 ) -> tuple[Callable[[], _Model], list[_Fold]]:
     if (np.diff(samples.labels) < 0).any():
         samples = samples.at(np.argsort(samples.labels, kind="stable"))
@@ -198,11 +241,18 @@ def _with_products(
         vectors = vectors - origin.astype(np.float32)
     products = products_of_rows(vectors)
     folds = []
-    for rows in _held_out(Samples(vectors, labels, groups=groups), settings):
+    for rows in _held_out(Samples(vectors, labels, groups=groups), settings, count):
         kept = np.delete(np.arange(len(labels)), rows)
         model = RowProducts(vectors, products[np.ix_(kept, kept)], labels[kept])
         folds.append(_Fold(model, products[np.ix_(rows, kept)], labels[rows]))
     return lambda: RowProducts(vectors, products, labels), folds
+
+
+def _scores(fold: _Fold, shrinkage: float) -> Floats:
+    """Return the scores of the held-out rows, [H, L]."""
+    solved, at_origin = fold.model.solve(shrinkage, exact=False)
+    scores: Floats = fold.factors @ solved.astype(np.float32) + at_origin.astype(np.float32)
+    return scores
 
 
 def _losses(
@@ -218,10 +268,7 @@ def _losses(
     temperatures: dict[float, float] = {}
 
     def measure(tried: float) -> float:
-        scores = []
-        for model, factors, _ in folds:
-            solved, at_origin = model.solve(tried, exact=False)
-            scores.append(factors @ solved.astype(np.float32) + at_origin.astype(np.float32))
+        scores = [_scores(fold, tried) for fold in folds]
         temperatures[tried], losses[tried] = best_temperature(np.concatenate(scores), labels)
         return losses[tried]
 

@@ -150,18 +150,21 @@ def inner_folds(
     return folds
 
 
-def held_out_rows(labels: Indices, groups: Indices | None, enough: int) -> list[Indices]:
-    """Return the rows to hold out, rising, fold by fold: all five, or fewer where that is enough.
+def held_out_rows(
+    labels: Indices, groups: Indices | None, enough: int, count: int = INNER_FOLDS
+) -> list[Indices]:
+    """Return the rows to hold out, rising, fold by fold: all of them, or fewer where enough.
 
     Args:
         labels: of the training rows, [N].
         groups: see `inner_folds`.
         enough: rows; no further fold is returned once so many were, and of single rows none has
             more.
+        count: of the folds.
     """
-    folds = inner_folds(labels, groups)
+    folds = inner_folds(labels, groups, count)
     held_out: list[Indices] = []
-    for fold in range(INNER_FOLDS):
+    for fold in range(count):
         rows = np.flatnonzero(folds == fold)
         if len(rows) > enough and groups is None:  # evenly over the rows
             rows = rows[np.linspace(0, len(rows) - 1, enough).astype(np.intp)]
