@@ -43,7 +43,9 @@ _NARROW = 40
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 GROUPS = {
-    "Input": ("image_dir", "manifest", "multi_label", "keep_label_names", "strict"),
+    "Input": (
+        *("image_dir", "manifest", "multi_label", "from_card", "keep_label_names", "strict"),
+    ),
     "Output": (
         *("output_graph", "output_labels", "output_tflite", "output_report", "no_report"),
         *("saved_model_dir", "final_layer_only", "final_tensor_name", "output_format"),
@@ -119,6 +121,15 @@ def _option(
     is_flag=True,
     help="An image may have several labels, or none: a|b, or no label, in the manifest, or copies "
     "of the image in several folders. Labels get independent scores, each with a threshold.",
+)
+@click.option(
+    "--from",
+    "--from_card",
+    "from_card",
+    type=FILE_PATH,
+    metavar="CARD",
+    help="Model card (output_graph.json) of an earlier run, or its graph: take over its options "
+    "that are not given, start SGD from its final layer, and report what changed.",
 )
 @click.option("--keep_label_names", is_flag=True, help="Use folder names as labels unchanged.")
 @_option("--output_graph", "FILE", "Frozen graph.", "output_graph.pb")

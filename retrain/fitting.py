@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-import numpy.typing as npt
 
 from retrain.arguments.options import RetrainOptions
 from retrain.inputs import Inputs
-from tlcli.core.data.splits import sort_key
-from tlcli.core.evaluation.metrics import CrossValidation, assign_folds, cross_validate
 from tlcli.core.final_layer.checkpoint import Checkpoint, fit_digest
 from tlcli.core.final_layer.curve import CurveMeter, CurvePoint
 from tlcli.core.final_layer.samples import Samples
@@ -30,10 +28,11 @@ from tlcli.core.fitting.feature_scaling import FeatureScaling, scaling_for
 from tlcli.core.fitting.fit_layer import (
     FitSettings,
     chosen_settings,
-    fit_layer,
+    chosen_temperature,
     fit_scaled,
     shift_of,
 )
+from tlcli.core.fitting.held_out_temperature import cooled
 from tlcli.core.fitting.label_weights import label_weights, shifted
 from tlcli.progress import Progress
 from tlcli.report.collect import spread
@@ -68,6 +67,7 @@ class Fitted:
         solver: what fitted the layer: "sgd", "lbfgs" or "lda".
         details: how it was chosen, and what it chose itself, as JSON types.
         compared: sentences on the comparison of solvers; empty without one.
+        temperature: what the layer's scores were divided by, so that they mean what they say.
     """
 
     layer: FinalLayer
@@ -77,6 +77,7 @@ class Fitted:
     solver: str = "sgd"
     details: dict[str, Any] = field(default_factory=dict)
     compared: list[str] = field(default_factory=list)
+    temperature: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -97,13 +98,27 @@ class Observers:
     on_point: Callable[[CurvePoint], None] | None = None
 
 
-def fit(inputs: Inputs, options: RetrainOptions, observers: Observers = Observers()) -> Fitted:
+class Start(Protocol):
+    """An earlier run."""
+
+    def start(self, inputs: Inputs, fresh: FinalLayer) -> FinalLayer:
+        """Return the layer that steps begin with, which is ``fresh`` where it knows no better."""
+
+
+def fit(
+    inputs: Inputs,
+    options: RetrainOptions,
+    observers: Observers = Observers(),
+    earlier: Start | None = None,
+) -> Fitted:
     """Fit the final layer on the training split.
 
     Args:
         inputs: vectors and splits.
         options: solver, steps, rate, batch sizes, seed, checkpoint.
         observers: called at the steps; none by default.
+        earlier: the run whose final layer steps over plain vectors begin with; None: they begin
+            anew, as solvers without steps always do.
 
     Raises:
         TlcliError: the fit diverged, or an output cannot be written.
@@ -116,7 +131,10 @@ def fit(inputs: Inputs, options: RetrainOptions, observers: Observers = Observer
     compared = [] if choice is None else choice.lines()
     for line in compared:
         logger.info("%s", line)
-    prepared = _Prepared(training, validation, scaling, settings)
+    begin = None
+    if earlier is not None and scaling is None:
+        begin = functools.partial(earlier.start, inputs)
+    prepared = _Prepared(training, validation, scaling, settings, begin)
     if settings.solver == "sgd":
         fitted = _fit_steps(prepared, options, observers)
     else:
@@ -129,12 +147,16 @@ def fit(inputs: Inputs, options: RetrainOptions, observers: Observers = Observer
 
 @dataclass(frozen=True)
 class _Prepared:
-    """Scaled rows, what their layers become for plain ones, and how to fit them."""
+    """Scaled rows, what their layers become for plain ones, and how to fit them.
+
+    ``begin`` returns what steps begin with in place of fresh weights, after an earlier run.
+    """
 
     training: Samples
     validation: Samples
     scaling: FeatureScaling | None
     settings: FitSettings
+    begin: Callable[[FinalLayer], FinalLayer] | None = None
 
     def plain(self, layer: FinalLayer) -> FinalLayer:
         """Return a layer over scaled vectors as one over plain vectors."""
@@ -176,6 +198,8 @@ def fit_settings(inputs: Inputs, options: RetrainOptions) -> FitSettings:
         sgd_settings(options),
         label_weights(options.label_weights, inputs.labels),
         memory=usable_memory(),
+        # The originals' scores, to the bit.
+        temperature=1.0 if options.preset == "original" else None,
     )
 
 
@@ -198,7 +222,11 @@ def _fit_steps(prepared: _Prepared, options: RetrainOptions, observers: Observer
         checkpoint = Checkpoint(options.checkpoint_path, digest)
         start = checkpoint.load(settings.steps, training.size, label_count)
     untrained = SgdFit(training, label_count, settings).state.layer()
-    run = SgdFit(training, label_count, settings, validation=validation, start=start)
+    begin = start
+    if start is None and prepared.begin is not None:
+        found = prepared.begin(untrained)
+        begin = SgdState(0, found.weights, found.biases)
+    run = SgdFit(training, label_count, settings, validation=validation, start=begin)
     if start is not None and checkpoint is not None:
         logger.info("The fit goes on at step %d, from %s", start.steps_done, checkpoint.path)
     fitted = Fitted(plain(untrained), plain(untrained))
@@ -234,7 +262,9 @@ def _fit_steps(prepared: _Prepared, options: RetrainOptions, observers: Observer
 
     try:
         layer = run.run(on_evaluation=on_evaluation, on_step=on_step)
-        fitted.layer = plain(shifted(layer, shift))
+        layer = shifted(layer, shift)
+        temperature = chosen_temperature(layer, training, validation, prepared.settings)
+        fitted.layer, fitted.temperature = plain(cooled(layer, temperature)), temperature
         if not fitted.curve:  # a finished fit that was picked up again
             add_point(run.state)
     finally:
@@ -272,69 +302,7 @@ def _fit_at_once(prepared: _Prepared) -> Fitted:
                 "%s %.3g, chosen by %s", what, found.details[name], found.details["chosen_by"]
             )
     layers = prepared.plain(found.layer), prepared.plain(untrained)
-    return Fitted(*layers, details=found.details)
-
-
-@dataclass(frozen=True)
-class CrossValidated:
-    """Accuracy over K folds of all images.
-
-    Attributes:
-        result: with the images in the order of their names.
-        rows: row in the inputs of each of these images, [N].
-    """
-
-    result: CrossValidation
-    rows: npt.NDArray[np.intp]
-
-
-def cross_validate_fit(
-    inputs: Inputs, options: RetrainOptions, progress: Progress | None = None
-) -> CrossValidated:
-    """Measure accuracy over K folds of all images, each fitted as the final layer is.
-
-    Raises:
-        UsageError: there are more folds than a label has images.
-    """
-    settings = fit_settings(inputs, options)
-    rows_by_name, fold_of = assigned_folds(inputs, options)
-
-    def fit_fold(training: Samples) -> FinalLayer:
-        return fit_layer(training, None, inputs.blocks, settings).layer
-
-    samples_by_name = Samples(inputs.vectors, inputs.targets[rows_by_name], rows_by_name)
-    views = None
-    if len(inputs.views):
-        place = np.empty_like(rows_by_name)
-        place[rows_by_name] = np.arange(len(place))
-        views = Samples(
-            inputs.views, inputs.targets[inputs.view_rows], groups=place[inputs.view_rows]
-        )
-    result = cross_validate(samples_by_name, fold_of, fit_fold, views=views, progress=progress)
-    return CrossValidated(result, rows_by_name)
-
-
-def assigned_folds(
-    inputs: Inputs, options: RetrainOptions
-) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
-    """Return the rows of all images in the order of their names, and the fold of each, [N].
-
-    Raises:
-        UsageError: there are more folds than a label has images.
-    """
-    assert options.cross_validate is not None
-    # In the order of names, so that folds do not depend on the split.
-    names = [image.name for image in inputs.images]
-    order = sorted(range(len(names)), key=lambda row: (sort_key(names[row]), names[row]))
-    rows_by_name = np.array(order, np.intp)
-    fold_of = assign_folds(
-        inputs.targets[rows_by_name],
-        [inputs.contents[row] or names[row] for row in order],
-        options.cross_validate,
-        seed=options.seed,
-        label_names=inputs.labels,
-    )
-    return rows_by_name, fold_of
+    return Fitted(*layers, details=found.details, temperature=found.temperature)
 
 
 def _summarise_step(

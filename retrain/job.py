@@ -14,7 +14,10 @@ from typing import TYPE_CHECKING, Any
 from retrain.arguments.keywords import RetrainKeywords, takes_options
 from retrain.arguments.options import RetrainOptions
 from retrain.evidence.photos import findings_for_report
-from retrain.fitting import CrossValidated, Fitted, Observers, cross_validate_fit, fit
+from retrain.fitting import Fitted, Observers, fit
+from retrain.folds import CrossValidated, cross_validate_fit
+from retrain.growing.earlier import Earlier, growth
+from retrain.growing.inherited import with_earlier
 from retrain.inputs import Inputs, gather
 from retrain.multi_label.job import finish_multi_label
 from retrain.outputs import (
@@ -134,7 +137,7 @@ def options_of(given: Mapping[str, Any]) -> tuple[RetrainOptions, Collection[str
     Raises:
         UsageError: options that cannot work.
     """
-    options = {"tfhub_module": None, "architecture": None, **given}
+    options = {"tfhub_module": None, "architecture": None, **with_earlier(given)}
     aliases = options.pop("tfhub_module"), options.pop("architecture")
     unknown = set(options) - {field.name for field in fields(RetrainOptions)}
     if unknown:
@@ -155,6 +158,7 @@ def _retrain(
 ) -> RetrainResult:
     """Run the steps; ``decided`` are the options that the preset chose."""
     clock = Clock()
+    earlier = Earlier.of(chosen.from_card)
     watcher.begin("reading", _source(chosen))
     with clock.stage("images"):
         sources = find_images(chosen)
@@ -206,7 +210,7 @@ def _retrain(
                 watcher,
                 lambda point: watcher.note(_validation(point.validation_accuracy)),
             )
-            fitted = fit(inputs, chosen, observers)
+            fitted = fit(inputs, chosen, observers, earlier)
         frozen, tuned = inputs, FineTuning(inputs, fitted)
         if chosen.fine_tune != "none":
             watcher.end(_METHODS.get(str(chosen.solver), "SGD"))
@@ -219,12 +223,13 @@ def _retrain(
         with clock.stage("evaluation"):
             tests = evaluate_fit(inputs, chosen, fitted)
             watcher.end(_fit_line(chosen, inputs, tests, fitted.solver))
+            grown = growth(earlier, [inputs, frozen], tests, fitted.solver, watcher)
         with clock.stage("evaluation" if chosen.fine_tune == "none" else "folds"):
             cross = _cross_validate(frozen, chosen, tuned, clock, watcher)
         with clock.stage("evaluation"):
             # Vectors of a network that was trained on the same images promise too much.
             forecast = None if tuned.kept else ahead.result(measure_forecast, inputs, chosen)
-            run = Run(chosen, inputs, fitted, tests, cross, forecast)
+            run = Run(chosen, inputs, fitted, tests, cross, forecast, grown)
         if summaries is not None:
             with clock.stage("summaries"):
                 summarise_result(summaries, run, watcher)
@@ -244,6 +249,8 @@ def _retrain(
             labels=label_figures(inputs, tests.after),
             averages=label_averages(tests.after),
             forecast=run.forecast,
+            calibration=tests.calibration,
+            grown=grown,
             module_comparison=comparison,
             skipped=inputs.skipped,
             backbone=describe_backbone(inputs),
@@ -364,7 +371,7 @@ def _cross_validate(
         return None
     if options.fine_tune == "none":
         watcher.begin("folds", f"{options.cross_validate} fits")
-        cross = cross_validate_fit(inputs, options, watcher)
+        cross = cross_validate_fit(inputs, options, watcher, tuned.fitted)
         watcher.end(f"{options.cross_validate} fits, accuracy {cross.result.accuracy:.1%}")
     else:
         seconds = clock.seconds["fine_tuning"]

@@ -18,7 +18,7 @@ from tlcli.core.bottlenecks.text_files import export_folder
 from tlcli.core.data.splits import SPLITS
 from tlcli.core.evaluation.metrics import Evaluation
 from tlcli.core.evaluation.multi_label.figures import MultiLabelEvaluation, value_of
-from tlcli.core.evaluation.training_images import to_card
+from tlcli.core.evaluation.training_images import images_to_card, to_card
 from tlcli.core.export import model_card
 from tlcli.core.export.backbone_cache import BackboneCache
 from tlcli.core.export.embedded_card import embed_card
@@ -235,6 +235,11 @@ class ClassifierBuilder:
             unknown={} if self.unknown is None else self.unknown.to_card(),
             training_images=to_card(self.inputs.contents[self.inputs.part("training")]),
             thresholds=self._thresholds,
+            images={}
+            if self.options.multi_label
+            else images_to_card(
+                self.inputs.labels, self.inputs.targets.tolist(), self.inputs.contents
+            ),
         )
         return model_card.complete(card, path, files)
 

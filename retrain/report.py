@@ -140,6 +140,8 @@ def _data(result: RetrainResult, run: Run) -> ReportData:
         interval=result.test_interval,
         averages=label_averages(tests.after),
         forecast=run.forecast,
+        calibration=tests.calibration,
+        grown=run.grown,
         test_count=result.test_count,
         labels=list(result.labels.values()),
         confusion=tests.after.confusion,

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from retrain.multi_label.result import MultiLabelFigures
 from retrain.presets.costs import Usage
+from tlcli.core.calibration.reliability import PER_BIN, Calibration
 from tlcli.core.evaluation.confusion import ConfusionMatrix
+from tlcli.core.evaluation.growth import Growth
 from tlcli.core.evaluation.label_averages import AveragesByName, LabelAverages
 from tlcli.core.evaluation.learning_curve import Forecast
 from tlcli.core.evaluation.metrics import wilson_interval
@@ -85,6 +87,9 @@ class RetrainResult(AveragesByName):
         averages: macro F1 and balanced accuracy of the test images, with their intervals.
         forecast: the learning curve, and what twice the photos would bring; None where there are
             too few or too many images for it.
+        calibration: how far scores are from the truth on the test images, before and after they
+            were divided by a temperature; None without test images.
+        grown: what changed since the run whose card ``from_card`` named, else None.
         module_comparison: the backbones that ``--module auto`` compared, else None.
         curves: accuracy and cross entropy over the steps, by split: "training" (a sample of it)
             and "validation"; empty for logistic regression.
@@ -118,6 +123,8 @@ class RetrainResult(AveragesByName):
     split: dict[str, Any] = field(default_factory=lambda: {"by": "names"})
     averages: LabelAverages = field(default_factory=LabelAverages)
     forecast: Forecast | None = None
+    calibration: Calibration | None = None
+    grown: Growth | None = None
     module_comparison: ModuleComparison | None = None
     confusion: ConfusionMatrix = field(default=ConfusionMatrix(0))
     curves: dict[str, Curve] = field(default_factory=dict)
@@ -152,6 +159,7 @@ class RetrainResult(AveragesByName):
             "expected_with_twice_interval": None
             if self.forecast is None
             else [self.forecast.twice.low, self.forecast.twice.high],
+            "calibration": None if self.calibration is None else self.calibration.to_dict(),
             "labels": {
                 label: {name: getattr(figures, name) for name in (*_COUNTS, *_FRACTIONS)}
                 for label, figures in self.labels.items()
@@ -182,6 +190,8 @@ class RetrainResult(AveragesByName):
             found["your_photos"] = self.your_photos
         if self.cross_validation is not None:
             found["cross_validation"] = vars(self.cross_validation)
+        if self.grown is not None:
+            found["grown"] = self.grown.to_dict()
         if self.module_comparison is not None:
             found["module_comparison"] = self.module_comparison.to_dict()
         if self.fine_tuned is not None:
@@ -277,8 +287,12 @@ class RetrainResult(AveragesByName):
             lines.append(f"{self.fine_tuning}.")
         if self.forecast is not None:
             lines.append(self.forecast.sentence)
+        if self.calibration is not None and self.calibration.after.count >= PER_BIN:
+            lines.append(f"Scores: {self.calibration.after.sentence()}")
         if self.module_comparison is not None:
             lines.append(f"Module {self.module_comparison.sentence()}.")
+        if self.grown is not None:
+            lines += map(printable, self.grown.lines())
         rows = None if self.multi_label is None else self.multi_label.table(self.labels.values())
         lines += ["", *(rows or _label_table(self.labels))]
         if self.skipped:

@@ -12,9 +12,12 @@ import numpy as np
 import numpy.typing as npt
 
 from retrain.arguments.options import RetrainOptions
-from retrain.fitting import CrossValidated, Fitted, samples
+from retrain.fitting import Fitted, samples
+from retrain.folds import CrossValidated
 from retrain.inputs import Inputs
+from tlcli.core.calibration.reliability import Calibration, reliability
 from tlcli.core.data.splits import SPLITS
+from tlcli.core.evaluation.growth import Growth
 from tlcli.core.evaluation.learning_curve import CurveSettings, Forecast, measure_learning_curve
 from tlcli.core.evaluation.metrics import (
     Evaluation,
@@ -25,6 +28,7 @@ from tlcli.core.evaluation.metrics import (
     predict,
 )
 from tlcli.core.final_layer.samples import Samples
+from tlcli.core.fitting.held_out_temperature import cooled
 from tlcli.report.collect import spread
 from tlcli.report.data import LabelFigures
 
@@ -52,6 +56,7 @@ class Tests:
         before: figures of the layer before its first step.
         validation: figures of the fitted layer on the whole validation split.
         misclassified: (path, true label, given label) of each wrong test image.
+        calibration: of the scores of ``predictions``; None without test images.
     """
 
     __test__ = False  # no test class of pytest
@@ -63,6 +68,7 @@ class Tests:
     before: Evaluation
     validation: Evaluation
     misclassified: tuple[tuple[str, str, str], ...]
+    calibration: Calibration | None = None
 
 
 @dataclass(frozen=True)
@@ -113,9 +119,24 @@ def evaluate_fit(inputs: Inputs, options: RetrainOptions, fitted: Fitted) -> Tes
             for row, true, given in zip(rows, truth, predicted.labels, strict=True)
             if true != given
         ),
+        calibration=_calibration(fitted, tested, predicted),
     )
     _log(tests, options)
     return tests
+
+
+def _calibration(
+    fitted: Fitted, tested: Samples, predicted: LayerPredictions
+) -> Calibration | None:
+    """Return how far the scores of test images are from the truth, with and without temperature."""
+    right = predicted.labels == tested.labels
+    after = before = reliability(predicted.score, right)
+    if fitted.temperature != 1:
+        plain = predict(cooled(fitted.layer, 1 / fitted.temperature), tested)
+        before = reliability(plain.score, right)
+    if before is None or after is None:
+        return None
+    return Calibration(before, after, fitted.temperature)
 
 
 def measure_forecast(inputs: Inputs, options: RetrainOptions) -> Forecast | None:
@@ -192,7 +213,10 @@ def misclassified_lines(misclassified: Iterable[tuple[str, str, str]]) -> Iterat
 
 @dataclass(frozen=True)
 class Run:
-    """A finished run: options, inputs, fitted layer, tests, folds where asked for, and forecast."""
+    """A finished run: options, inputs, fitted layer, tests, folds where asked for, and forecast.
+
+    Where it began with an earlier run, also what changed since.
+    """
 
     options: RetrainOptions
     inputs: Inputs
@@ -200,6 +224,7 @@ class Run:
     tests: Tests
     cross: CrossValidated | None = None
     forecast: Forecast | None = None
+    grown: Growth | None = None
 
     @functools.cached_property
     def measured(self) -> Measured:

@@ -22,6 +22,7 @@ class RetrainKeywords(TypedDict, total=False):
     ``docs/options.md`` has the details.
     """
 
+    from_card: Annotated[_OptionalPath, "model card of an earlier run, to begin where it ended"]
     manifest: Annotated[_OptionalPath, "list of images and labels, in place of ``image_dir``"]
     keep_label_names: Annotated[bool, "labels are the folders' names, unchanged"]
     multi_label: Annotated[bool, "an image may have several labels, or none"]

@@ -40,6 +40,8 @@ class RetrainOptions:
 
     # None where a manifest lists the images, or imported bottlenecks stand in for all of them.
     image_dir: Path | None = None
+    # The card of an earlier run, whose options were taken over before.
+    from_card: Path | None = None
     manifest: Path | None = None
     keep_label_names: bool = False
     multi_label: bool = False

@@ -42,14 +42,14 @@ On photos and stored vectors, with 2, 5, 10 and all images per label, it was now
 "original" by more than chance and better on average; docs/accuracy.md has the figures.
 """
 
-# Options that mean something only for SGD by steps, as retrain.py fits.
-_STEP_OPTIONS = (
+STEP_OPTIONS = (
     *("how_many_training_steps", "learning_rate", "train_batch_size", "eval_step_interval"),
     *("validation_batch_size", "checkpoint_path"),
     *("intermediate_output_graphs_dir", "intermediate_store_frequency"),
 )
+"""Options that mean something only for SGD by steps, as retrain.py fits."""
 # Summaries of a fit without steps have no curves, and are of use all the same.
-_FIT_OPTIONS = (*_STEP_OPTIONS, "summaries_dir")
+_FIT_OPTIONS = (*STEP_OPTIONS, "summaries_dir")
 # Options whose vectors are those of one layer.
 _ONE_LAYER = {
     "import_bottlenecks": "brings vectors of one layer",
@@ -99,7 +99,7 @@ def choose(given: Mapping[str, Any], default: str = DEFAULT_PRESET) -> Choice:
     notes: list[str] = []
     name = given.get("preset")
     if name is None:
-        option = _original_option(given)
+        option = original_option(given)
         name = default if option is None else "original"
         if name != default:
             notes.append(
@@ -140,7 +140,7 @@ def _preset(name: str) -> Preset:
     return PRESETS[name]
 
 
-def _original_option(given: Mapping[str, Any]) -> str | None:
+def original_option(given: Mapping[str, Any]) -> str | None:
     """Return an option of the original's own fit among the given ones, None without any."""
     if given.get("solver") == "sgd":
         return "solver sgd"
@@ -172,7 +172,7 @@ def _check_steps(name: str, chosen: Mapping[str, Any], given: Mapping[str, Any])
     """
     if name == "original" or chosen["solver"] == "sgd":
         return
-    for option in _STEP_OPTIONS:
+    for option in STEP_OPTIONS:
         if option in given:
             raise UsageError(
                 f"--{option} belongs to SGD, and --preset {name} fits with --solver "

@@ -11,14 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from retrain.arguments.options import RetrainOptions
-from retrain.fitting import (
-    CrossValidated,
-    Fitted,
-    assigned_folds,
-    fit_settings,
-    samples,
-    training_samples,
-)
+from retrain.fitting import Fitted, fit_settings, samples, training_samples
+from retrain.folds import CrossValidated, assigned_folds
 from retrain.inputs import Inputs
 from retrain.presets.costs import rough_time
 from retrain.tuning.fine_tuning import FineTuning, fine_tune_fit

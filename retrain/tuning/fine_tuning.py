@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from retrain.arguments.options import RetrainOptions
-from retrain.fitting import Fitted, fit_settings
+from retrain.fitting import Fitted, fit_settings, samples
 from retrain.inputs import Inputs
 from tlcli.arrays import Floats
 from tlcli.backbone import Backbone, FeatureBlock
 from tlcli.core.final_layer.samples import Samples
 from tlcli.core.final_layer.sgd import FinalLayer
-from tlcli.core.fitting.fit_layer import fit_layer
+from tlcli.core.fitting.fit_layer import fit_layer, validation_temperature
+from tlcli.core.fitting.held_out_temperature import cooled
 from tlcli.errors import DataError, UsageError
 from tlcli.progress import Watcher
 from tlcli.text import counted
@@ -119,12 +120,22 @@ def fine_tune_fit(
         added = np.zeros((len(found.layer.weights) - len(untrained.weights), len(inputs.labels)))
         weights = np.concatenate([added.astype(np.float32), untrained.weights])
         untrained = FinalLayer(weights, untrained.biases)
+    inputs = replace(inputs, backbone=backbone, vectors=found.vectors, blocks=blocks)
+    temperature = _temperature(inputs, options, fitted.solver, found.layer)
+    layer = cooled(found.layer, temperature)
     return FineTuning(
-        replace(inputs, backbone=backbone, vectors=found.vectors, blocks=blocks),
-        replace(fitted, layer=found.layer, untrained=untrained),
+        inputs,
+        replace(fitted, layer=layer, untrained=untrained, temperature=temperature),
         found.to_dict(),
         sentence,
     )
+
+
+def _temperature(inputs: Inputs, options: RetrainOptions, solver: str, layer: FinalLayer) -> float:
+    """Return what to divide the scores of a fine-tuned network by."""
+    settings = replace(fit_settings(inputs, options), solver=solver)
+    training, validation = samples(inputs, "training"), samples(inputs, "validation")
+    return validation_temperature(layer, training, validation, settings)
 
 
 def _fine_tuned(
@@ -148,7 +159,7 @@ def _fine_tuned(
             for split in ("training", "validation")
         )
         # The solver that was chosen, not the choice again.
-        how = replace(fit_settings(inputs, options), solver=fitted.solver)
+        how = replace(fit_settings(inputs, options), solver=fitted.solver, temperature=1.0)
         return fit_layer(training, validation, blocks, how).layer
 
     if backbone.parts:

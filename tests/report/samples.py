@@ -9,7 +9,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from tlcli.core.calibration.reliability import Bin, Calibration, Reliability
 from tlcli.core.evaluation.confusion import ConfusionMatrix
+from tlcli.core.evaluation.growth import Growth, LabelChange, SameImages
 from tlcli.core.evaluation.label_averages import LabelAverages
 from tlcli.core.evaluation.learning_curve import Forecast
 from tlcli.core.evaluation.metrics import Proportion
@@ -40,6 +42,17 @@ FORECAST = Forecast(
     twice=Proportion(0.904, 0.87, 0.93),
     trend=((80, 0.82), (200, 0.86), (400, 0.882), (800, 0.904)),
 )
+CALIBRATION = Calibration(
+    Reliability((Bin(30, 0.6, 0.5), Bin(30, 0.95, 0.8)), 0.125, 0.05, Bin(30, 0.95, 0.8), True),
+    Reliability((Bin(30, 0.55, 0.5), Bin(30, 0.85, 0.8)), 0.05, 0.06, Bin(30, 0.85, 0.8), True),
+    1.42,
+)
+GROWN = Growth(
+    "earlier.json",
+    (LabelChange("daisy", 14, 3, 1), LabelChange("roses", 0, 18, 0)),
+    *(("roses",), (), 1, True),
+    tested=SameImages(60, 50, 7, 2),
+)
 HOSTILE = "<script>alert(1)</script>.jpg"
 QUOTED = "\"><img src=x onerror='alert(2)'>"
 CLOSING = "</script><!-- ]]> &amp; https://example.com/x"
@@ -67,6 +80,8 @@ def usual(**changes: Any) -> ReportData:
         settings={"seed": 0, "strict": False, "output_report": None, "learning_rate": 0.01},
         averages=LabelAverages(0.733, (0.41, 0.92), 0.75, (0.4, 0.93)),
         forecast=FORECAST,
+        calibration=CALIBRATION,
+        grown=GROWN,
         validation_accuracy=0.8,
         min_accuracy=0.7,
         untrained_accuracy=0.5,

@@ -58,11 +58,11 @@ def test_the_parts_are_in_the_order_of_peoples_questions() -> None:
     found = Page(render(samples.usual()))
     headings = [attributes.get("id") for tag, attributes in found.elements if tag == "h2"]
     assert headings == [
-        *("verdict", "next", "mistakes", "confusion", "labels", "data"),
-        *("more-photos", "thresholds", "curves", "before-after", "run"),
+        *("verdict", "next", "grown", "mistakes", "confusion", "labels", "data"),
+        *("more-photos", "scores", "thresholds", "curves", "before-after", "run"),
     ]
     links = [str(link["href"]) for link in found.all("a")]
-    assert [link[1:] for link in links if link[1:] in headings[1:]][:10] == headings[1:]
+    assert [link[1:] for link in links if link[1:] in headings[1:]][:12] == headings[1:]
     folded = [number for number, (tag, _) in enumerate(found.elements) if tag == "summary"]
     after = [found.elements[number + 1] for number in folded]
     assert [attributes["id"] for tag, attributes in after if tag == "h2"] == ["before-after", "run"]
@@ -87,7 +87,8 @@ def test_folds_are_the_headline() -> None:
     assert "5 foldsmean 81.0%, deviation 3.0%" in text
     assert "Each image was labelled by the fit of the cross-validation that had not seen it" in text
     # The matrix is theirs too.
-    matrix = next(attributes for tag, attributes in Page(render(data)).elements if tag == "table")
+    tables = [attributes for tag, attributes in Page(render(data)).elements if tag == "table"]
+    matrix = tables[1]  # after the images of what changed
     assert matrix["class"] == "matrix"
     assert "daisy93roses17" in "".join(text.split())
 
@@ -164,3 +165,20 @@ def test_the_gate(changes: dict[str, Any], expected: str | None) -> None:
     data = samples.usual(**changes)
     assert gate(data) == expected
     assert expected is None or expected in Page(render(data)).text
+
+
+def test_what_scores_mean_has_a_diagram_and_a_sentence() -> None:
+    text = Page(render(samples.usual())).text
+    assert "When it reports 85% (scores of 80% to 97%), it is right in 80 of 100 images" in text
+    assert (
+        "Expected calibration error 5.0%, and 12.5% before scores were divided by 1.42; 60 images "
+        "without any error would show 6.0% by chance."
+    ) in text
+    assert 'id="scores"' not in render(samples.usual(calibration=None))
+
+
+def test_what_changed_since_an_earlier_run_is_a_part_of_its_own() -> None:
+    text = Page(render(samples.usual())).text
+    assert "Since earlier.json: 21 images added (roses 18, daisy 3)" in text
+    assert "better on 7, worse on 2 of 60: may be chance, p = 0.18" in text
+    assert 'id="grown"' not in render(samples.usual(grown=None))

@@ -37,6 +37,9 @@ def test_standard_output_is_one_json_object_with_the_contract_keys(trained: Trai
     assert sum(label["testing"] for label in result["labels"].values()) == result["test_count"]
     assert result["backbone"]["name"] == "efficientnet_lite0"
     assert result["preset"] == "original"
+    # The originals' scores stay as they are.
+    assert result["calibration"]["before"] == result["calibration"]["after"]
+    assert result["calibration"]["temperature"] == 1
     assert result["cache"]["computed"] == sum(x["images"] for x in result["labels"].values())
 
 

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from retrain.arguments.options import RetrainOptions
-from retrain.fitting import Observers, cross_validate_fit, fit, training_samples
+from retrain.fitting import Observers, fit, training_samples
+from retrain.folds import cross_validate_fit
 from retrain.inputs import Inputs
 from tests.core.final_layer.test_sgd import make_samples
 from tlcli.backbone import FeatureBlock

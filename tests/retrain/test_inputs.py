@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from retrain.arguments.options import RetrainOptions
-from retrain.fitting import cross_validate_fit, samples, training_samples
+from retrain.fitting import samples, training_samples
+from retrain.folds import cross_validate_fit
 from retrain.inputs import Inputs, _stack, gather
 from retrain.large.rows import take_rows
 from retrain.sources import find_images

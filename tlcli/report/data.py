@@ -6,7 +6,9 @@ import math
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from tlcli.core.calibration.reliability import Calibration
 from tlcli.core.evaluation.confusion import ConfusionMatrix
+from tlcli.core.evaluation.growth import Growth
 from tlcli.core.evaluation.label_averages import LabelAverages
 from tlcli.core.evaluation.learning_curve import Forecast
 from tlcli.core.evaluation.thresholds import ThresholdFigures
@@ -226,6 +228,8 @@ class ReportData:
         confusion: which labels were taken for which; without cells if there are no test images.
         averages: macro F1 and balanced accuracy of the test images.
         forecast: the learning curve and what twice the photos would bring, or None.
+        calibration: how far scores are from the truth on the test images, or None.
+        grown: what changed since an earlier run, or None.
         training_curve, validation_curve: what was measured over the steps on batches, or None.
         training_split_curve, validation_split_curve: the same on the whole validation split and on
             images spread over the training split, or None.
@@ -267,6 +271,8 @@ class ReportData:
     settings: dict[str, Any]
     averages: LabelAverages = field(default_factory=LabelAverages)
     forecast: Forecast | None = None
+    calibration: Calibration | None = None
+    grown: Growth | None = None
     validation_accuracy: float | None = None
     min_accuracy: float | None = None
     untrained_accuracy: float | None = None

@@ -12,8 +12,10 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from tlcli.core.calibration.reliability import Calibration, Reliability
 from tlcli.core.evaluation.confusion import ConfusionMatrix
 from tlcli.core.evaluation.learning_curve import Forecast
+from tlcli.core.evaluation.metrics import wilson_interval
 from tlcli.core.evaluation.thresholds import ThresholdFigures
 from tlcli.report.data import Curve
 
@@ -151,6 +153,29 @@ def learning_chart(forecast: Forecast) -> Markup:
     ]
     title = "Accuracy by number of training images"
     return _chart(Axes("learning", title, "training images", low, high, "%"), lines, band)
+
+
+def reliability_chart(calibration: Calibration) -> Markup:
+    """Draw how often predictions are right by their score, before and after a temperature.
+
+    Around the second is the 95% interval of each of its points.
+    """
+
+    def points(found: Reliability) -> list[tuple[float, float]]:
+        return [(100 * each.score, 100 * each.accuracy) for each in found.bins]
+
+    after = calibration.after
+    ends = (wilson_interval(each.accuracy * each.count, each.count) for each in after.bins)
+    band = [
+        (100 * each.score, 100 * low, 100 * high)
+        for each, (low, high) in zip(after.bins, ends, strict=True)
+    ]
+    lines = [Line("trend", [0.0, 100.0], [(0.0, 0.0), (100.0, 100.0)], "exact scores")]
+    if calibration.temperature != 1:
+        lines.append(Line("before", [], points(calibration.before)))
+    lines.append(Line("measured", [], points(after), "after"))
+    title = "Right predictions by their score"
+    return _chart(Axes("reliability", title, "score, %", 0.0, 100.0, "%"), lines, band)
 
 
 def _later(lines: Sequence[Line]) -> list[float]:

@@ -312,6 +312,11 @@ def _context(data: ReportData) -> dict[str, Any]:
         "figures_rows": _shortened(shown.labels, lambda row: (row.f1 is None, row.f1 or 0.0)),
         "count_rows": _shortened(data.labels, lambda row: (-row.images,)),
         "learning_chart": data.forecast and figures.learning_chart(data.forecast),
+        "changed_labels": [
+            each for each in (data.grown.labels if data.grown else ()) if each.added or each.removed
+        ][:ROWS_SHOWN],
+        "reliability_chart": data.calibration and figures.reliability_chart(data.calibration),
+        "calibration_sentence": data.calibration and data.calibration.sentence(),
         "threshold_rows": [each for each in data.thresholds if each.threshold in THRESHOLDS],
         "threshold_sentence": threshold_sentence(data),
         "threshold_chart": figures.threshold_chart(data.thresholds),

@@ -8,7 +8,12 @@ from typing import Any
 
 import pytest
 
-from tlcli.core.evaluation.training_images import TrainingImages, to_card
+from tlcli.core.evaluation.training_images import (
+    TrainingImages,
+    images_from_card,
+    images_to_card,
+    to_card,
+)
 
 
 def content(number: int) -> str:
@@ -58,3 +63,13 @@ def test_images_that_are_not_all_known_or_too_many_are_not_listed() -> None:
 )
 def test_a_card_that_lists_none_or_is_damaged(values: dict[str, Any]) -> None:
     assert TrainingImages.from_card(values) is None
+
+
+def test_the_images_of_each_label_come_back_with_their_copies() -> None:
+    contents = [f"{number:064x}" for number in (1 << 200, 2 << 200, 1 << 200)]
+    found = images_from_card(images_to_card(["a", "b"], [0, 1, 0], contents))
+    assert found == {"a": [1 << 8, 1 << 8], "b": [2 << 8]}
+    assert images_to_card(["a"], [0, 0], ["0" * 64, None]) == {}
+    assert images_to_card(["a"], [0, 0], ["0" * 64] * 2, largest=1) == {}
+    for damaged in ({}, {"a": "!"}, {"a": "AAAA"}, {"a": 3}):
+        assert images_from_card(damaged) is None

@@ -59,7 +59,7 @@ def test_card_of_the_contract(graph: Path) -> None:
     values = json.loads((graph.parent / "flowers.json").read_text())
     assert list(values) == [
         "format", "labels", "input", "output", "backbone", "training", "accuracy",
-        "training_images", "unknown", "files", "versions", "created",
+        "training_images", "images", "unknown", "files", "versions", "created",
     ]  # fmt: skip
     assert values["format"] == 1
     assert values["labels"] == ["daisy", "roses"]

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from retrain.arguments.options import RetrainOptions
-from retrain.fitting import cross_validate_fit, fit
+from retrain.fitting import fit
+from retrain.folds import cross_validate_fit
 from retrain.inputs import Inputs, gather
 from retrain.large import rows
 from retrain.sources import find_images

@@ -77,6 +77,7 @@ class ModelCard:
         accuracy: test (0 to 1), count, interval [low, high]; empty when nothing was tested.
         training_images: which contents trained it; see
             `tlcli.core.evaluation.training_images`. Empty where that is unknown.
+        images: which contents each label has, of all splits; see there. Empty where unknown.
         unknown: of the graph's score of unknown images: images (that it was fitted to), threshold,
             test (count, rejected), nearest (paths and references); empty without one.
         files: file name, relative to the card and with ``/``, to SHA-256.
@@ -93,6 +94,7 @@ class ModelCard:
     training: dict[str, Any] = field(default_factory=dict)
     accuracy: dict[str, Any] = field(default_factory=dict)
     training_images: dict[str, Any] = field(default_factory=dict)
+    images: dict[str, Any] = field(default_factory=dict)
     unknown: dict[str, Any] = field(default_factory=dict)
     files: dict[str, str] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
@@ -116,9 +118,12 @@ class ModelCard:
         """Return the text of the JSON file."""
         # NaN is no JSON; default=str keeps paths and the like readable instead of failing.
         text = json.dumps(_finite(self.to_dict()), ensure_ascii=False, indent=2, default=str)
-        if self.training_images and len(text.encode("utf-8", "surrogatepass")) >= _LARGEST_CARD:
+        if len(text.encode("utf-8", "surrogatepass")) >= _LARGEST_CARD:
             # With fewer facts it is still read.
-            return replace(self, training_images={}).to_json()
+            if self.images:
+                return replace(self, images={}).to_json()
+            if self.training_images:
+                return replace(self, training_images={}).to_json()
         return text + "\n"
 
     def write(self, path: Path) -> None:
@@ -291,6 +296,7 @@ def from_dict(values: Any) -> ModelCard:
         training=_part(values, "training", dict, {}),
         accuracy=_part(values, "accuracy", dict, {}),
         training_images=_part(values, "training_images", dict, {}),
+        images=_part(values, "images", dict, {}),
         unknown=_part(values, "unknown", dict, {}),
         files=files,
         versions=_part(values, "versions", dict, {}),
