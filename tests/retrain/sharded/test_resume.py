@@ -30,21 +30,26 @@ def parts_of(folder: Path) -> dict[str, tuple[int, bytes]]:
 def test_a_killed_call_keeps_its_parts_and_new_folders_touch_none(
     trained: Trained, tmp_path: Path
 ) -> None:
-    photos, parts = tmp_path / "photos", tmp_path / "parts"
+    photos = tmp_path / "photos"
     for number in range(3):
         for own in trained.photos.iterdir():
             shutil.copytree(own, photos / f"{own.name}_{number}")
     time.sleep(SETTLED_NS / 1e9)
-    options = (
-        "retrain", "--image_dir", photos, *FAST, "--bottleneck_dir", parts, "--num_shards", 1,
-    )  # fmt: skip
-    command = [str(Path(sys.executable).parent / "tlcli"), *map(str, options)]
-    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.DEVNULL) as killed:
-        while not (before := parts_of(parts)):
-            assert killed.poll() is None
-            time.sleep(0.01)
-        killed.kill()
-    before = parts_of(parts)
+    tlcli_path = str(Path(sys.executable).parent / "tlcli")
+    for attempt in range(5):  # on a busy machine it may be done before it is killed
+        parts = tmp_path / f"parts_{attempt}"
+        options = (
+            "retrain", "--image_dir", photos, *FAST, "--bottleneck_dir", parts, "--num_shards", 1,
+        )  # fmt: skip
+        command = [tlcli_path, *map(str, options)]
+        with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.DEVNULL) as killed:
+            while not parts_of(parts) and killed.poll() is None:
+                time.sleep(0.01)
+            killed.kill()
+        before = parts_of(parts)
+        if killed.returncode and len(before) < 6:
+            break
+        (tmp_path / "output_graph.pb").unlink(missing_ok=True)
     assert 0 < len(before) < 6
     assert not (tmp_path / "output_graph.pb").exists()
 
