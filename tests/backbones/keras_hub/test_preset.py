@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 
 from tests.backbones.keras_hub import presets
-from tlcli.backbone import INPUT, Backbone
+from tlcli.backbone import INPUT, Backbone, BackboneGraph
 from tlcli.backbones.keras_hub import preset
 from tlcli.backbones.keras_hub.library import import_keras_hub
 from tlcli.backbones.model_options import ModelOptions
@@ -42,13 +43,37 @@ def folder(keras_hub: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@dataclass(frozen=True)
+class Made:
+    """The preset of a family, as a backbone, and what its graph gives for `_images`."""
+
+    family: str
+    path: Path
+    backbone: Backbone
+    loaded: BackboneGraph
+    given: np.ndarray[Any, Any]
+
+
+@pytest.fixture(scope="module")
+def made(request: pytest.FixtureRequest, keras_hub: Any, tmp_path_factory: Any) -> Made:
+    """Return what several tests of a family need; saving and loading it takes seconds."""
+    path = tmp_path_factory.mktemp(request.param) / "preset"
+    presets.save(keras_hub, request.param, path)
+    backbone = preset.find(path)
+    loaded = backbone.load_graph()
+    return Made(request.param, path, backbone, loaded, _given(backbone, loaded))
+
+
 def _images(backbone: Backbone) -> np.ndarray[Any, Any]:
     shape = (3, backbone.height, backbone.width, 3)
     return np.random.default_rng(3).integers(0, 256, shape).astype(np.float32)
 
 
 def _run(backbone: Backbone) -> np.ndarray[Any, Any]:
-    loaded = backbone.load_graph()
+    return _given(backbone, backbone.load_graph())
+
+
+def _given(backbone: Backbone, loaded: BackboneGraph) -> np.ndarray[Any, Any]:
     assert loaded.any_batch
     with GraphEngine(loaded.graph, INPUT, loaded.output) as engine:
         given = engine.run(_images(backbone) / 255)
@@ -80,31 +105,20 @@ def _expected(keras_hub: Any, family: str, path: Path, images: Any) -> np.ndarra
     return np.concatenate([output[:, 0], patches.mean(axis=1)], axis=1)
 
 
-@pytest.mark.parametrize("family", presets.NETWORKS)
-def test_vectors_are_those_of_keras_hub(keras_hub: Any, family: str, tmp_path: Path) -> None:
-    presets.save(keras_hub, family, tmp_path / "preset")
-    backbone = preset.find(tmp_path / "preset")
-
-    given = _run(backbone)
-
-    expected = _expected(keras_hub, family, tmp_path / "preset", _images(backbone))
+@pytest.mark.parametrize("made", presets.NETWORKS, indirect=True)
+def test_vectors_are_those_of_keras_hub(keras_hub: Any, made: Made) -> None:
+    expected = _expected(keras_hub, made.family, made.path, _images(made.backbone))
     assert np.ptp(expected) > 0.1
-    np.testing.assert_allclose(given, expected, atol=1e-4)
+    np.testing.assert_allclose(made.given, expected, atol=1e-4)
 
 
-@pytest.mark.parametrize("family", presets.NETWORKS)
-def test_litert_computes_the_same_without_tensorflow(
-    keras_hub: Any, family: str, tmp_path: Path
-) -> None:
-    presets.save(keras_hub, family, tmp_path / "preset")
-    backbone = preset.find(tmp_path / "preset")
-    loaded = backbone.load_graph()
-
-    model = LiteRTEngine(write_model(loaded.graph, INPUT, loaded.output))
+@pytest.mark.parametrize("made", presets.NETWORKS, indirect=True)
+def test_litert_computes_the_same_without_tensorflow(made: Made) -> None:
+    model = LiteRTEngine(write_model(made.loaded.graph, INPUT, made.loaded.output))
 
     with contextlib.closing(model):
-        given = model.run(_images(backbone) / 255)
-    np.testing.assert_allclose(given, _run(backbone), atol=1e-4)
+        given = model.run(_images(made.backbone) / 255)
+    np.testing.assert_allclose(given, made.given, atol=1e-4)
 
 
 def test_images_may_have_another_size(keras_hub: Any, folder: Path) -> None:
