@@ -73,16 +73,21 @@ def unknown_nodes(bottleneck: str, size: int, model: UnknownModel) -> list[Any]:
 def append_unknown(graph: bytes, model: UnknownModel) -> bytes | None:
     """Return a serialised classifier with the score of unknown images as a second output.
 
-    What is there stays byte for byte: serialised graphs concatenate. None where the backbone has
-    nodes of the same names.
+    The new nodes come behind the product of the final layer and before the probabilities: programs
+    that take the last node for the result still find the probabilities there, and so does OpenCV,
+    which takes the branch that the graph lists first. What is there stays byte for byte, as
+    serialised graphs concatenate. None where the backbone has nodes of the same names.
     """
     parsed = GraphDef.FromString(graph)
-    names = {item.name: item for item in parsed.node}
+    names = [item.name for item in parsed.node]
     if any(name.partition("/")[0] == UNKNOWN_SCORE for name in names):
         return None
-    bottleneck, weights = names[PRODUCT].input
-    size = int(names[weights].attr["value"].tensor.tensor_shape.dim[0].size)
-    return graph + serialise(GraphDef(node=unknown_nodes(bottleneck, size, model)))
+    product = names.index(PRODUCT)
+    bottleneck, weights = parsed.node[product].input
+    size = int(parsed.node[names.index(weights)].attr["value"].tensor.tensor_shape.dim[0].size)
+    added = serialise(GraphDef(node=unknown_nodes(bottleneck, size, model)))
+    place = graph.rfind(serialise(GraphDef(node=parsed.node[product + 1 :])))
+    return graph[:place] + added + graph[place:] if place >= 0 else graph + added
 
 
 def with_all_outputs(graph: Any, scores: str) -> Any | None:
