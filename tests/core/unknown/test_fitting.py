@@ -54,6 +54,14 @@ def test_the_nearest_training_image_of_a_training_image_is_itself() -> None:
     assert (np.array(found) == np.arange(len(samples))).mean() > 0.97
 
 
+def test_held_out_images_set_the_threshold_where_the_training_images_cannot() -> None:
+    new = drawn(seed=1)
+    model = fitted(drawn(), held_out=new)
+    assert 0.03 < (scores(model, new.vectors) > THRESHOLD).mean() <= 0.05
+    assert abs(float(np.median(scores(model, new.vectors)))) < 1e-3
+    assert fit_unknown(drawn(), held_out=drawn(12)) is None
+
+
 def test_only_the_first_layer_of_several_counts() -> None:
     samples = drawn()
     noise = np.random.default_rng(3).normal(0, 99, (len(samples), 7)).astype(np.float32)
