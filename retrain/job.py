@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from retrain.arguments.keywords import RetrainKeywords, takes_options
 from retrain.arguments.options import RetrainOptions
 from retrain.evidence.photos import findings_for_report
+from retrain.evidence.unseen import unseen_tests
 from retrain.fitting import Fitted, Observers, fit
 from retrain.folds import CrossValidated, cross_validate_fit
 from retrain.growing.earlier import Earlier, growth
@@ -59,6 +60,7 @@ from tlcli.report.page import prepare
 from tlcli.runtime.ahead import Ahead
 from tlcli.storage.locations import shown
 from tlcli.storage.outputs import Outputs
+from tlcli.system.mapped_arrays import is_mapped
 from tlcli.text import counted
 
 if TYPE_CHECKING:
@@ -157,6 +159,13 @@ def _retrain(
     chosen: RetrainOptions, watcher: Watcher, decided: Collection[str] = ()
 ) -> RetrainResult:
     """Run the steps; ``decided`` are the options that the preset chose."""
+    with Ahead() as ahead:
+        return _run_steps(chosen, watcher, decided, ahead)
+
+
+def _run_steps(
+    chosen: RetrainOptions, watcher: Watcher, decided: Collection[str], ahead: Ahead
+) -> RetrainResult:
     clock = Clock()
     earlier = Earlier.of(chosen.from_card)
     watcher.begin("reading", _source(chosen))
@@ -196,12 +205,14 @@ def _retrain(
         *(int(inputs.counts(split).sum()) for split in SPLITS),
     )
     builder = ClassifierBuilder(chosen, inputs)
-    with open_summaries(chosen) as summaries, Ahead() as ahead:
+    with open_summaries(chosen) as summaries:
         if chosen.report_path is not None:
             ahead.begin(prepare)
         # Steps of SGD are too short to share a processor; products are computed beside others.
         if chosen.solver != "sgd" and chosen.fine_tune == "none":
             ahead.begin(measure_forecast, inputs, chosen)
+            if chosen.report_path is not None and not is_mapped(inputs.vectors):
+                ahead.begin(findings_for_report, inputs, chosen)
         watcher.begin("fitting", f"{int(inputs.counts('training').sum())} images")
         with clock.stage("fit"):
             observers = Observers(
@@ -276,13 +287,14 @@ def _retrain(
         if chosen.report_path is not None:
             watcher.begin("report", shown(chosen.report_path))
             with clock.stage("photos"):
-                found = findings_for_report(frozen, chosen, watcher)
+                found = ahead.result(findings_for_report, frozen, chosen, watcher)
             with clock.stage("report"):
                 outputs["report"] = chosen.report_path
                 staged = files.stage(chosen.report_path)
-                page = write_report(staged, result, run, found)
                 counts = None if found is None else found.counts()
-                result = replace(result, report=page, your_photos=counts)
+                unseen = unseen_tests(run, found)
+                result = replace(result, your_photos=counts, test_without_copies=unseen)
+                result = replace(result, report=write_report(staged, result, run, found))
             watcher.end(shown(chosen.report_path))
         else:
             outdated = earlier_report(chosen.output_graph)

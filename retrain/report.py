@@ -182,6 +182,7 @@ def _data(result: RetrainResult, run: Run) -> ReportData:
         fine_tuning=result.fine_tuning,
         copies=_copies(inputs),
         unknown="" if result.unknown is None else result.unknown.sentence,
+        unseen=result.test_without_copies,
         given_split=None if inputs.given_split is None else inputs.given_split.sentence(),
         skipped=list(result.skipped),
         duplicates=[Duplicate(list(names)) for names in inputs.duplicates],

@@ -26,7 +26,7 @@ from tlcli.notebook import (
     new_figure,
     percent,
 )
-from tlcli.report.data import Advice, Curve, LabelFigures, SkippedFile
+from tlcli.report.data import Advice, Curve, LabelFigures, SkippedFile, UnseenTests
 from tlcli.storage.locations import shown
 from tlcli.text import counted, printable, table
 
@@ -76,6 +76,8 @@ class RetrainResult(AveragesByName):
         advice: what to do next, the most useful first, at most five.
         your_photos: number of findings about the photos by kind, None where none were looked for.
         unknown: the graph's score of unknown images; None where it has none.
+        test_without_copies: figures of the test photos that have no copy among the training
+            photos, None where all are such photos or nothing was checked.
         usage: the preset that the run followed, and what the next one would take.
         fine_tuned: "kept", the validation cross entropy "before" and "after", and how the network
             was trained, where a fine-tuning was asked for.
@@ -117,6 +119,7 @@ class RetrainResult(AveragesByName):
     advice: tuple[Advice, ...] = ()
     your_photos: dict[str, int] | None = None
     unknown: UnknownImages | None = None
+    test_without_copies: UnseenTests | None = None
     usage: Usage = field(default=Usage("original"))
     fine_tuned: dict[str, Any] | None = None
     fine_tuning: str = ""
@@ -188,6 +191,8 @@ class RetrainResult(AveragesByName):
             found["unknown"] = self.unknown.to_dict()
         if self.your_photos is not None:
             found["your_photos"] = self.your_photos
+        if self.test_without_copies is not None:
+            found["test_without_copies"] = self.test_without_copies.to_dict()
         if self.cross_validation is not None:
             found["cross_validation"] = vars(self.cross_validation)
         if self.grown is not None:
@@ -273,6 +278,8 @@ class RetrainResult(AveragesByName):
     def figures(self) -> str:
         """Return accuracy, labels, skipped files, outputs, preset and first advice, as lines."""
         lines = [accuracy_sentence(self)]
+        if self.test_without_copies is not None:
+            lines.append(self.test_without_copies.sentence)
         if self.multi_label is not None:
             lines += self.multi_label.lines()
         if self.cross_validation is not None and self.multi_label is None:

@@ -13,6 +13,7 @@ from tlcli.core.evaluation.label_averages import LabelAverages
 from tlcli.core.evaluation.learning_curve import Forecast
 from tlcli.core.evaluation.thresholds import ThresholdFigures
 from tlcli.report.your_photos import YourPhotos
+from tlcli.text import counted
 
 Interval = tuple[float, float]
 """Low and high end of a 95% interval, both in [0, 1]."""
@@ -169,6 +170,41 @@ class SkippedFile:
 
 
 @dataclass(frozen=True)
+class UnseenTests:
+    """Figures of the test photos that have no copy among the training photos.
+
+    Attributes:
+        copies: test photos that have one, and are left out.
+        accuracy: proportion of right labels of the others, None where none are left.
+        interval: 95% Wilson interval of the accuracy.
+        count: number of the others.
+    """
+
+    copies: int
+    accuracy: float | None
+    interval: Interval | None
+    count: int
+
+    @property
+    def sentence(self) -> str:
+        """The accuracy beside what was left out, in one line."""
+        has = "that has" if self.copies == 1 else "that have"
+        left_out = f"{counted(self.copies, 'test photo')} {has} a copy among the training photos"
+        if self.accuracy is None or self.interval is None:
+            return f"No test photos are left without the {left_out}."
+        low, high = self.interval
+        return (
+            f"Without the {left_out}: {self.accuracy:.1%} (N={self.count}, 95% interval "
+            f"{low:.1%} to {high:.1%})"
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the values for JSON."""
+        interval = None if self.interval is None else list(self.interval)
+        return {**vars(self), "interval": interval}
+
+
+@dataclass(frozen=True)
 class Duplicate:
     """Names of images with the same content under different labels."""
 
@@ -249,6 +285,8 @@ class ReportData:
         fine_tuning: a sentence on what a fine-tuning of the network gave, "" without one.
         copies: number of images that are copies of another one with the same label.
         your_photos: what a check found in the photos, or None where it was not run.
+        unseen: figures of the test photos that have no copy among the training photos, or None
+            where all are such photos.
         given_split: a sentence on a split that folders or a manifest give, or None.
         unknown: a sentence on how often known images are called unknown, "" where the graph cannot
             tell unknown ones.
@@ -299,6 +337,7 @@ class ReportData:
     given_split: str | None = None
     your_photos: YourPhotos | None = None
     unknown: str = ""
+    unseen: UnseenTests | None = None
     skipped: list[SkippedFile] = field(default_factory=list)
     duplicates: list[Duplicate] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)

@@ -27,7 +27,7 @@ MATRIX_NUMBERS = 20
 MATRIX_SQUARES = 120
 PAIRS_SHOWN = 10
 # What the templates include.
-_INCLUDED = ("parts.html", "head.html", "style.css")
+_INCLUDED = ("parts.html", "photos.html", "head.html", "style.css", "foot.html")
 # That of the examples in the documentation.
 THRESHOLD = 0.8
 

@@ -18,6 +18,7 @@ from tlcli.core.photos.neighbours import nearest
 from tlcli.core.photos.odd import odd_photos
 from tlcli.core.photos.shortcuts import shortcuts
 from tlcli.core.photos.wrong_labels import NEIGHBOURS, PROBABLY_WRONG, Suspicions, suspicions
+from tlcli.runtime.blas_threads import one_blas_thread
 
 NEAREST_SHOWN = 3
 FEW = 30
@@ -63,6 +64,7 @@ class Photos:
         return self.splits[row] if self.splits else _SPLITS[0]
 
 
+@one_blas_thread()
 def find(
     photos: Photos, unreadable: Sequence[tuple[str, str]] = (), *, crops: bool = True
 ) -> Findings:
@@ -79,7 +81,8 @@ def find(
     same = list(photos.same().values())
     rows = np.array([each[0] for each in same], np.intp)
     turned = on_main_axes(photos.vectors, photos.blocks)[rows]
-    near = nearest(directions(turned), NEIGHBOURS)
+    directed = directions(turned)
+    near = nearest(directed, NEIGHBOURS)
     doubts = suspicions(turned, photos.targets[rows], len(photos.labels), near)
     pairs = [(each[0], other, "same file") for each in same for other in each[1:]]
     frames: list[Indices] = []
@@ -87,12 +90,12 @@ def find(
     if photos.facts is not None:
         facts = Facts(photos.facts.table[rows])
         thumbnails = facts.thumbnails()
-        matched = near if crops else nearest(directions(turned), 0)
-        found = near_copies(thumbnails, directions(turned), matched)
+        matched = near if crops else nearest(directed, 0)
+        found = near_copies(thumbnails, directed, matched)
         pairs += [_pair(photos, rows, each) for each in found]
         paths = [photos.paths[row] for row in rows]
         coarse = thumbnail_rows(thumbnails, 16)
-        frames = films(paths, photos.targets[rows], directions(turned), coarse)
+        frames = films(paths, photos.targets[rows], directed, coarse)
         odd = tuple(
             Odd(paths[row], photos.labels[photos.targets[rows[row]]], reason)
             for row, reason in odd_photos(facts, near.cosines)

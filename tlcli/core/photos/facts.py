@@ -71,10 +71,11 @@ class Facts:
 
     def thumbnails(self) -> Array:
         """Return the grey thumbnails, uint8 [N, 64, 64]; of images without facts, zeros."""
-        packed = np.nan_to_num(self.table[:, len(_NAMES) :]).astype(np.int64)
-        values = np.stack([packed & 255, packed >> 8 & 255, packed >> 16], axis=2)
-        pixels = values.astype(np.uint8).reshape(len(packed), -1)[:, : THUMBNAIL**2]
-        return pixels.reshape(-1, THUMBNAIL, THUMBNAIL)
+        packed = np.nan_to_num(self.table[:, len(_NAMES) :]).astype("<i4")
+        # The lowest three of the four bytes of each number.
+        values = packed.view(np.uint8).reshape(len(packed), -1, 4)[:, :, :3]
+        pixels = values.reshape(len(packed), 3 * _PIXELS)[:, : THUMBNAIL**2]
+        return np.ascontiguousarray(pixels).reshape(-1, THUMBNAIL, THUMBNAIL)
 
 
 def gather_facts(

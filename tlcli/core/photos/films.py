@@ -13,7 +13,8 @@ FEWEST = 3
 """Photos in a row that make a film."""
 # Cosine of the vectors' directions and correlation of coarse thumbnails from one to the next.
 _ALIKE, _CORRELATED = 0.7, 0.5
-_DIGITS = re.compile(r"(\d+)")
+_DIGITS = re.compile(r"[0-9]+")
+_MOST_DIGITS = 20
 
 
 def films(
@@ -44,7 +45,6 @@ def films(
     return [np.array(run, np.intp) for run in runs if len(run) >= FEWEST]
 
 
-def natural(path: str) -> list[tuple[int, str]]:
+def natural(path: str) -> str:
     """Return a key that sorts frame_9 before frame_10."""
-    parts = _DIGITS.split(path)
-    return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]
+    return _DIGITS.sub(lambda found: found[0].zfill(_MOST_DIGITS), path)

@@ -131,6 +131,19 @@ class Findings:
         """How many pairs of copies are in two splits."""
         return sum(each.straddles for each in self.copies)
 
+    def seen_in_training(self) -> frozenset[str]:
+        """Return the paths of testing photos that have a copy among the training photos."""
+        splits: dict[str, str] = {}
+        for each in self.copies:
+            splits.update(zip(each.paths, each.splits, strict=True))
+        return frozenset(
+            path
+            for group in self.groups
+            if any(splits.get(other) == "training" for other in group)
+            for path in group
+            if splits.get(path) == "testing"
+        )
+
     def counts(self) -> dict[str, int]:
         """Return the number of findings by kind."""
         return {

@@ -88,10 +88,12 @@ def fit_held_out(turned: Floats, labels: Indices, label_count: int) -> HeldOutSc
     scale = float(values.sum()) / max(1, count) or 1.0
     some = np.unique(np.linspace(0, count - 1, min(count, _ROWS_FOR_STRENGTH)).astype(np.intp))
 
+    squares = rotated**2
+
     def fitted(strength: float, rows: Indices | slice) -> HeldOutScores:
         inverse = 1 / (values + strength * scale)
         chosen = rotated[rows]
-        leverages = (chosen.astype(np.float64) ** 2) @ inverse + 1 / count
+        leverages = (squares[rows] @ inverse.astype(np.float32)).astype(np.float64) + 1 / count
         weights = (inverse[:, np.newaxis] * sums).astype(np.float32)
         return HeldOutScores(strength, chosen, weights, leverages, means, labels[rows])
 

@@ -8,9 +8,11 @@ import numpy as np
 
 from tlcli.arrays import Floats
 from tlcli.backbone import FeatureBlock
-from tlcli.core.final_layer.centred_vectors import BlockLimits, row_blocks
+from tlcli.core.final_layer.discriminant.products import products_of_rows
+from tlcli.core.final_layer.positive_definite import row_parts
 from tlcli.core.final_layer.samples import Samples
 from tlcli.core.fitting.feature_scaling import FeatureScaling
+from tlcli.runtime.blas_threads import in_parallel
 
 AXES = 256
 """More axes found no more wrong labels."""
@@ -40,7 +42,7 @@ def on_main_axes(vectors: Floats, blocks: Sequence[FeatureBlock] = ()) -> Floats
     centre, factors = scaling.mean.astype(np.float32), scaling.factors
     spread = np.unique(np.linspace(0, count - 1, min(count, _ROWS_FOR_AXES)).astype(np.intp))
     some = (vectors[spread] - centre) * factors
-    squares, columns = np.linalg.eigh((some @ some.T).astype(np.float64))
+    squares, columns = np.linalg.eigh(products_of_rows(some).astype(np.float64))
     order = np.argsort(-squares)[:AXES]
     order = order[squares[order] > _ROUNDING * squares[order[0]]]
     if not len(order):  # all vectors are equal
@@ -48,9 +50,11 @@ def on_main_axes(vectors: Floats, blocks: Sequence[FeatureBlock] = ()) -> Floats
     axes = some.T @ (columns[:, order] / np.sqrt(squares[order])).astype(np.float32)
     axes *= factors[:, np.newaxis]
     turned = np.empty((count, len(order)), np.float32)
-    for rows, block in row_blocks(samples, BlockLimits().block_bytes):
-        block -= centre
-        turned[rows] = block @ axes
+
+    def turn(part: slice) -> None:
+        np.matmul(vectors[part] - centre, axes, out=turned[part])
+
+    in_parallel(turn, row_parts(count))
     return turned
 
 
