@@ -36,7 +36,7 @@ from tlcli.core.photos.held_out_scores import fit_held_out
 from tlcli.core.photos.main_axes import directions, on_main_axes
 from tlcli.core.photos.near_copies import near_copies
 from tlcli.core.photos.neighbours import nearest
-from tlcli.core.photos.wrong_labels import PROBABLY_WRONG, suspicions
+from tlcli.core.photos.wrong_labels import suspicions
 
 SETS = ("flowers", "aerial", "food", "textures", "digits", "flowers, Inception-v3")
 COPIED = ("flowers", "aerial", "food", "textures")
@@ -89,7 +89,7 @@ def measure(collection: Collection, store: BottleneckStore, seeds: int) -> list[
         labels, flipped = flip(collection.labels, count, seed)
         doubts = suspicions(turned, labels, count)
         scores = fit_held_out(turned, labels, count).all()
-        reported = np.flatnonzero(doubts.scores >= PROBABLY_WRONG)
+        reported = np.flatnonzero(doubts.probably_wrong)
         figures = {
             "accuracy": float((scores.argmax(axis=1) == collection.labels).mean()),
             "check": recall(doubts.ranked(), flipped),

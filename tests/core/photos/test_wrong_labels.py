@@ -7,7 +7,7 @@ import numpy as np
 from tests.core.photos.clouds import clouds
 from tlcli.core.photos.checking import Photos, find
 from tlcli.core.photos.main_axes import AXES, on_main_axes
-from tlcli.core.photos.wrong_labels import PROBABLY_WRONG, suspicions
+from tlcli.core.photos.wrong_labels import suspicions
 
 
 def test_flipped_labels_are_first_with_their_true_label() -> None:
@@ -18,7 +18,7 @@ def test_flipped_labels_are_first_with_their_true_label() -> None:
     found = suspicions(on_main_axes(vectors), labels, 5)
     assert set(found.ranked()[: len(flipped)].tolist()) == set(flipped.tolist())
     assert (found.proposed[flipped] == truth[flipped]).all()
-    assert (found.scores[flipped] > PROBABLY_WRONG).all()
+    assert found.probably_wrong[flipped].all()
     assert np.median(found.scores) < 0.2
 
 

@@ -17,7 +17,7 @@ from tlcli.core.photos.near_copies import Copy, groups_of, near_copies, thumbnai
 from tlcli.core.photos.neighbours import nearest
 from tlcli.core.photos.odd import odd_photos
 from tlcli.core.photos.shortcuts import shortcuts
-from tlcli.core.photos.wrong_labels import NEIGHBOURS, PROBABLY_WRONG, Suspicions, suspicions
+from tlcli.core.photos.wrong_labels import NEIGHBOURS, Suspicions, suspicions
 from tlcli.runtime.blas_threads import one_blas_thread
 
 NEAREST_SHOWN = 3
@@ -134,8 +134,8 @@ def _pair(photos: Photos, rows: Indices, found: Copy) -> tuple[int, int, str]:
 def _wrong_labels(photos: Photos, rows: Indices, found: Suspicions) -> Iterator[WrongLabel]:
     targets = photos.targets[rows]
     for row in found.ranked().tolist():
-        if found.scores[row] < PROBABLY_WRONG:
-            break
+        if not found.probably_wrong[row]:
+            continue
         proposed = found.proposed[row]
         alike = [near for near in found.neighbours.rows[row] if targets[near] == proposed]
         yield WrongLabel(

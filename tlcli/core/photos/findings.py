@@ -14,7 +14,7 @@ class WrongLabel:
         path: of the photo.
         label: that it has.
         proposed: that it looks like.
-        score: of the doubt, `PROBABLY_WRONG` to 1.
+        score: of the doubt, 0 to 1: how little speaks for the label.
         votes, voters: of the nearest photos, how many have the proposed label, and how many
             were asked.
         nearest: paths of the nearest ones with the proposed label, nearest first.

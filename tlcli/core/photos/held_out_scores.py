@@ -14,10 +14,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from tlcli.arrays import Doubles, Floats, Indices
+from tlcli.core.final_layer.discriminant.temperature import best_temperature
 
 RIDGES = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
 """Strengths to choose from, relative to the mean variance of the rows."""
-# Rows on which the strength is chosen.
+# Rows on which the strength and the temperature are chosen.
 _ROWS_FOR_STRENGTH = 2000
 # Scores in memory at once.
 _SCORES = 8 << 20
@@ -55,7 +56,14 @@ class HeldOutScores:
         """Return the scores of all rows, [N, L]; N times L values."""
         return np.concatenate([found for _, found in self.blocks()])
 
-    def _scores(self, rows: slice) -> Floats:
+    def temperature(self) -> float:
+        """Return what scores are divided by to be the logits of calibrated probabilities."""
+        rows = np.linspace(0, len(self._labels) - 1, min(len(self._labels), _ROWS_FOR_STRENGTH))
+        some = np.unique(rows.astype(np.intp))
+        temperature, _ = best_temperature(self._scores(some), self._labels[some])
+        return temperature
+
+    def _scores(self, rows: slice | Indices) -> Floats:
         fitted = self._rotated[rows] @ self._weights + self._means.astype(np.float32)
         rest = np.maximum(1 - self._leverages[rows], _LEAST).astype(np.float32)
         own = (np.arange(len(fitted)), self._labels[rows])

@@ -17,7 +17,7 @@ from tlcli.runtime.blas_threads import in_parallel
 AXES = 256
 """More axes found no more wrong labels."""
 # Rows that the axes are found on; a matrix of so many squared is made.
-_ROWS_FOR_AXES = 1024
+_ROWS_FOR_AXES = 512
 # Relative to the largest, what rounding leaves of an axis without variance.
 _ROUNDING = 1e-6
 

@@ -93,7 +93,8 @@ def shrunken(thumbnails: Array, side: int) -> Floats:
     small = np.zeros((len(thumbnails), side, side), np.uint16)
     for shift in range(step):
         small += wide[:, :, shift::step]
-    return small / np.float32(step**2)
+    means: Floats = small / np.float32(step**2)
+    return means
 
 
 def _normalised(rows: Floats) -> Floats:
@@ -243,7 +244,7 @@ class _Matcher:
             # [scalings, shifts, 32, 64] each
             tops, lefts = (_resampling(start + np.array(shifts), lengths) for start in centre)
             columns = np.swapaxes(lefts, 2, 3)[:, np.newaxis]
-            crops = (tops @ picture)[:, :, np.newaxis] @ columns
+            crops = ((tops @ picture)[:, :, np.newaxis] @ columns).astype(np.float32, copy=False)
             count = len(shifts)
             found = _normalised(crops.reshape(-1, _SIDE * _SIDE)) @ target
             position = int(found.argmax())
@@ -270,9 +271,9 @@ def _resampling(
     start, length = np.broadcast_arrays(start, length)
     parts = np.arange(side + 1) / side
     edges = np.clip(start[..., np.newaxis] + length[..., np.newaxis] * parts, 0, pixels)
-    edges = edges.astype(np.float32)[..., np.newaxis]
-    # Pixels before each edge, as a number of 0 to 1 for each pixel.
-    before = np.clip(edges - np.arange(pixels, dtype=np.float32), 0, 1)
+    # What of each pixel is before each edge, 0 to 1.
+    before = np.clip(edges.astype(np.float32)[..., np.newaxis] - np.arange(pixels), 0, 1)
+    before = before.astype(np.float32)
     weights = np.diff(before, axis=-2) + np.float32(1e-9)
     result: Floats = weights / weights.sum(axis=-1, keepdims=True)
     return result

@@ -12,17 +12,22 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tlcli.arrays import Doubles, Floats, Indices
+from tlcli.arrays import Array, Doubles, Floats, Indices
 from tlcli.core.photos.held_out_scores import fit_held_out
 from tlcli.core.photos.main_axes import directions
 from tlcli.core.photos.neighbours import Neighbours, nearest
 
 NEIGHBOURS = 10
 """Nearest photos that vote; fewer where a label has few."""
-WEIGHT = 0.5
-"""How much their votes, between 0 and 1, count beside the classifier's scores."""
-PROBABLY_WRONG = 2 / 3
-"""Scores from here on are reported: below, photos on the border of two labels are the most."""
+WEIGHT = 0.75
+"""How much their votes, between 0 and 1, count beside the classifier's probability in the order."""
+MARGIN = 0.5
+"""How much better another label must suit than the own one, of 1.5 at most, to be reported.
+
+Below, photos on the border of two labels are the most.
+"""
+# How much votes count beside the classifier's scores, for that.
+_VOTES = 0.5
 
 
 @dataclass(frozen=True)
@@ -30,13 +35,15 @@ class Suspicions:
     """How much each photo's label is doubted.
 
     Attributes:
-        scores: float64 [N], 0 to 1: above 0.5 another label suits the photo better; rank by it.
+        scores: float64 [N], 0 to 1: how little speaks for the label; rank by it.
+        probably_wrong: whether another label suits much better, bool [N].
         proposed: the label that suits best among the others, [N].
         neighbours: the nearest photos of each.
         votes: how many of these have the proposed label, [N].
     """
 
     scores: Doubles
+    probably_wrong: Array
     proposed: Indices
     neighbours: Neighbours
     votes: Indices
@@ -66,16 +73,23 @@ def suspicions(
     around = labels[found.rows]
     votes = np.maximum(found.cosines.astype(np.float64), 0.0) ** 2
     votes /= np.maximum(votes.sum(axis=1, keepdims=True), np.finfo(np.float64).tiny)
-    margins, proposed = np.zeros(len(labels)), np.zeros(len(labels), np.intp)
-    for rows, scores in fit_held_out(turned, labels, label_count).blocks():
-        row = np.arange(len(scores))
+    doubts, proposed = np.zeros(len(labels)), np.zeros(len(labels), np.intp)
+    margins = np.zeros(len(labels))
+    held_out = fit_held_out(turned, labels, label_count)
+    temperature = np.float32(held_out.temperature())
+    for rows, scores in held_out.blocks():
+        row, own = np.arange(len(scores)), labels[rows]
+        chances = np.exp((scores - scores.max(axis=1, keepdims=True)) / temperature)
+        confidence = chances[row, own] / chances.sum(axis=1, dtype=np.float64)
+        agreed = np.zeros(len(row))
         for column in range(around.shape[1]):
-            scores[row, around[rows, column]] += WEIGHT * votes[rows, column]
-        own = labels[rows]
-        confidence = scores[row, own].copy()
+            scores[row, around[rows, column]] += _VOTES * votes[rows, column]
+            agreed += votes[rows, column] * (around[rows, column] == own)
+        doubts[rows] = 1 - (confidence + WEIGHT * agreed) / (1 + WEIGHT)
+        suits = scores[row, own].copy()
         scores[row, own] = -np.inf
         proposed[rows] = scores.argmax(axis=1)
-        margins[rows] = confidence - scores[row, proposed[rows]]
+        margins[rows] = scores[row, proposed[rows]] - suits
     agreeing = (around == proposed[:, np.newaxis]).sum(axis=1)
-    doubts = np.clip((1 - margins / (1 + WEIGHT)) / 2, 0.0, 1.0)
-    return Suspicions(doubts, proposed, found, agreeing)
+    doubts = np.clip(doubts, 0.0, 1.0)
+    return Suspicions(doubts, margins >= MARGIN, proposed, found, agreeing)
