@@ -40,6 +40,7 @@ from tlcli.core.photos.wrong_labels import suspicions
 
 SETS = ("flowers", "aerial", "food", "textures", "digits", "flowers, Inception-v3")
 COPIED = ("flowers", "aerial", "food", "textures")
+PARTS = ("labels", "copies", "turns")
 FLIPPED, LISTED = 0.05, 0.07
 FOLDS = 5
 FALSE_ALARMS = (0.01, 0.05, 0.1)
@@ -209,32 +210,26 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path("../shared"))
     parser.add_argument("--sets", nargs="+", default=list(SETS), choices=SETS)
     parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--parts", nargs="+", default=list(PARTS), choices=PARTS)
     options = parser.parse_args()
-    headings = (
-        *("set", "photos", "accuracy", "check", *CLEANLAB),
-        *("right label proposed", "photos reported", "flips reported"),
-    )
-    rows = []
+    photos = [name for name in COPIED if name in options.sets]
     with tempfile.TemporaryDirectory() as scratch, BottleneckStore() as store:
-        for name in options.sets:
-            collection = load(name, options.data, store, Path(scratch))
-            rows.append(measure(collection, store, options.seeds))
-        print(table(headings, rows))
-        found = {
-            name: measure_copies(name, options.data, store, Path(scratch))
-            for name in COPIED
-            if name in options.sets
-        }
-        turned = [
-            measure_turns(name, options.data, store, Path(scratch))
-            for name in COPIED
-            if name in options.sets
-        ]
-        kinds = next(iter(found.values()), {})
-        lines = [[kind, *(each[kind] for each in found.values())] for kind in kinds]
-        print("\n" + table(["copies found", *found], lines))
-        rates = (f"turned photos found, {rate:.0%} false alarms" for rate in FALSE_ALARMS)
-        print("\n" + table(["set", *rates], turned))
+        where = (options.data, store, Path(scratch))
+        if "labels" in options.parts:
+            headings = (
+                *("set", "photos", "accuracy", "check", *CLEANLAB),
+                *("right label proposed", "photos reported", "flips reported"),
+            )
+            rows = [measure(load(name, *where), store, options.seeds) for name in options.sets]
+            print(table(headings, rows))
+        if "copies" in options.parts:
+            found = {name: measure_copies(name, *where) for name in photos}
+            kinds = next(iter(found.values()), {})
+            lines = [[kind, *(each[kind] for each in found.values())] for kind in kinds]
+            print("\n" + table(["copies found", *found], lines))
+        if "turns" in options.parts:
+            rates = (f"turned photos found, {rate:.0%} false alarms" for rate in FALSE_ALARMS)
+            print("\n" + table(["set", *rates], [measure_turns(name, *where) for name in photos]))
 
 
 if __name__ == "__main__":
