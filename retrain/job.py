@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from retrain.arguments.keywords import RetrainKeywords, takes_options
 from retrain.arguments.options import RetrainOptions
+from retrain.evidence.beside import begin_beside
 from retrain.evidence.photos import findings_for_report
 from retrain.evidence.unseen import unseen_tests
 from retrain.fitting import Fitted, Observers, fit
@@ -56,11 +57,9 @@ from tlcli.core.evaluation.label_averages import label_averages
 from tlcli.core.export.frozen_graph import check_final_tensor_name
 from tlcli.errors import UsageError
 from tlcli.progress import Progress, Watcher, watcher_of
-from tlcli.report.page import prepare
 from tlcli.runtime.ahead import Ahead
 from tlcli.storage.locations import shown
 from tlcli.storage.outputs import Outputs
-from tlcli.system.mapped_arrays import is_mapped
 from tlcli.text import counted
 
 if TYPE_CHECKING:
@@ -206,13 +205,7 @@ def _run_steps(
     )
     builder = ClassifierBuilder(chosen, inputs)
     with open_summaries(chosen) as summaries:
-        if chosen.report_path is not None:
-            ahead.begin(prepare)
-        # Steps of SGD are too short to share a processor; products are computed beside others.
-        if chosen.solver != "sgd" and chosen.fine_tune == "none":
-            ahead.begin(measure_forecast, inputs, chosen)
-            if chosen.report_path is not None and not is_mapped(inputs.vectors):
-                ahead.begin(findings_for_report, inputs, chosen)
+        begin_beside(ahead, inputs, chosen)
         watcher.begin("fitting", f"{int(inputs.counts('training').sum())} images")
         with clock.stage("fit"):
             observers = Observers(

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tlcli.arrays import Doubles, Floats, Indices
-from tlcli.core.final_layer.discriminant.temperature import best_temperature
+from tlcli.core.calibration.temperature import best_temperature
 
 RIDGES = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
 """Strengths to choose from, relative to the mean variance of the rows."""
