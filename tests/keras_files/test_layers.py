@@ -17,10 +17,13 @@ SIDE = 8
 @pytest.fixture(params=["keras", "tf_keras"])
 def keras(request: pytest.FixtureRequest) -> Any:
     if request.param == "keras":
-        return import_keras()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return pytest.importorskip("tf_keras")
+        keras = import_keras()
+    else:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            keras = pytest.importorskip("tf_keras")
+    keras.utils.set_random_seed(1)
+    return keras
 
 
 def _base(keras: Any) -> Any:
