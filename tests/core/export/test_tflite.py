@@ -89,6 +89,7 @@ def test_tensorflow_converts_what_the_writer_does_not_know() -> None:
 def test_tensorflow_converts_where_the_writer_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
     wrong = tflite.write_model(graph("Tanh").graph, "Placeholder", "final_result")
     monkeypatch.setattr(tflite, "write_model", lambda *_: wrong)
+    import_tensorflow()  # where it is imported already, the probabilities are checked
     right = tflite.convert(graph())
     assert right != wrong
     assert tflite.output_difference(right, graph()) < 1e-5
