@@ -68,6 +68,7 @@ def test_unknown_images_are_sorted_into_a_folder_of_their_own(
     assert len(list((tmp_path / "out").rglob("*.*"))) == 4
 
 
+@pytest.mark.slow
 def test_the_graph_alone_tells_unknown_images(
     trained: Trained, noise: Path, tmp_path: Path
 ) -> None:
@@ -101,6 +102,7 @@ def test_other_graphs_cannot(trained: Trained, noise: Path, tmp_path: Path) -> N
     assert "cannot tell unknown images: it has no unknown_score" in result.err
 
 
+@pytest.mark.slow
 def test_an_evaluation_counts_both_kinds_of_mistakes(trained: Trained, noise: Path) -> None:
     found = tlcli(
         *("evaluate", "--graph", trained.folder / "output_graph.pb", "--format", "json"),
