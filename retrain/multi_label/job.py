@@ -106,6 +106,12 @@ def finish_multi_label(
         OutputError: something cannot be written or converted.
     """
     check_marks(inputs)
+    if options.from_card is not None:
+        logger.info(
+            "The options of %s are used; what changed since is reported for one label per image "
+            "only",
+            options.from_card,
+        )
     sizes = [len(inputs.rows(split)) for split in SPLITS]
     results.info(
         "%d images, %d labels: %d for training, %d for validation, %d for testing",
