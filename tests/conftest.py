@@ -7,8 +7,8 @@ import os
 import signal
 import subprocess
 import sys
-import uuid
 from collections.abc import Callable, Generator, Iterator
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -135,7 +135,9 @@ def _s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, str, Fa
 
 
 @pytest.fixture
-def bucket(_s3: tuple[int, str, Faults], monkeypatch: pytest.MonkeyPatch) -> Bucket:
+def bucket(
+    _s3: tuple[int, str, Faults], monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> Bucket:
     """Return a new bucket, and let everything find its server as it finds any: by environment."""
     import boto3
 
@@ -146,7 +148,8 @@ def bucket(_s3: tuple[int, str, Faults], monkeypatch: pytest.MonkeyPatch) -> Buc
     for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "HTTP_PROXY", "http_proxy"):
         monkeypatch.delenv(name, raising=False)
     client = boto3.client("s3", endpoint_url=f"http://127.0.0.1:{port}")
-    name = f"photos-{uuid.uuid4().hex[:12]}"
+    # The same in each run: where a list of addresses is cut depends on them.
+    name = f"photos-{sha256(request.node.nodeid.encode()).hexdigest()[:12]}"
     client.create_bucket(Bucket=name)
     return Bucket(name, client, faults)
 

@@ -96,12 +96,12 @@ def test_a_worker_and_a_node_are_lost_and_the_parts_are_those_of_one_process(
         nodes.remove_node(lost, allow_graceful=False)
         said, errors = driver.communicate(timeout=300)
     assert driver.returncode == 0, errors
-    assert (
-        said == f"Parts in {out}: {FOLDERS} of {FOLDERS} ({FOLDERS * COPIES} images, 0 cached).\n"
-    )
     here = tlcli(*usual, "--output", tmp_path / "here", "--quiet")
     assert here.code == 0, here.err
-    assert len(parts(out)) == FOLDERS
+    # One name of 4096 ends a shard, and these have the folder of the test in them.
+    count = len(parts(tmp_path / "here"))
+    assert FOLDERS <= count < 2 * FOLDERS
+    assert said == f"Parts in {out}: {count} of {count} ({FOLDERS * COPIES} images, 0 cached).\n"
     assert parts(out) == parts(tmp_path / "here")
 
 
