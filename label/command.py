@@ -75,8 +75,11 @@ def _label(asked: Asked, graph: Path | None, options: dict[str, Any], quiet: boo
     from label.job import Images, label_images
     from label.tally import Tally
     from tlcli.core.classifier.loading import load
+    from tlcli.storage.objects import check_output
 
     write_any_name(sys.stdout)
+    if asked.output_list is not None:
+        check_output(asked.output_list)
     arguments = asked.arguments
     for option, folder in (("--sort_into", asked.sort_into), ("--explain", asked.explain)):
         if folder is not None:

@@ -195,8 +195,10 @@ def command(
     from tlcli.core.classifier.loading import load
     from tlcli.core.data.held_out import images_to_evaluate
     from tlcli.core.evaluation import accuracy_tables
-    from tlcli.storage.objects import write
+    from tlcli.storage.objects import check_output, write
 
+    if output is not None:
+        check_output(output)
     if compare is not None and not is_url(compare) and not compare.exists():
         raise GraphError(f"there is no graph at {compare}; check --compare")
     comparison = None

@@ -161,6 +161,31 @@ def check_writable(folder: Location) -> None:
     remote.check_writable(text, scheme_of(text))
 
 
+def check_output(location: Location) -> None:
+    """Check before the work that a file can be written, as far as that leaves no trace.
+
+    Raises:
+        OutputError: it cannot.
+    """
+    text = text_of(location)
+    if is_url(text):
+        check_writable(text.rpartition("/")[0])
+        return
+    path = Path(text)
+    if path.is_dir():
+        raise OutputError(f"cannot write {path}: it is a folder; give the name of a file")
+    folder = path.absolute().parent
+    # Folders that are missing are made when the file is written.
+    while not os.path.lexists(folder):
+        folder = folder.parent
+    if not folder.is_dir():
+        raise OutputError(f"cannot write {path}: {folder} is a file; choose another path")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise OutputError(
+            f"cannot write {path}: permission denied in {folder}; choose another path"
+        )
+
+
 def remove(location: Location) -> None:
     """Remove a file or an object; one that is absent is no error.
 
