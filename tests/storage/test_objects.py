@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 from tests.storage.s3_server import Bucket
+from tests.support import tlcli
 from tlcli.errors import OutputError, StorageError
 from tlcli.storage.locations import Entry
-from tlcli.storage.objects import entries, entry, exists, read, remove, write
+from tlcli.storage.objects import check_output, entries, entry, exists, read, remove, write
 
 
 @pytest.fixture(params=["folder", pytest.param("bucket", marks=pytest.mark.slow)])
@@ -179,3 +180,34 @@ def test_web_servers_are_read_only() -> None:
         write("https://example.org/graph.pb", b"")
     with pytest.raises(StorageError, match="--manifest"):
         list(entries("https://example.org/photos"))
+
+
+def test_an_output_is_checked_without_a_trace(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    check_output(tmp_path / "new" / "deep" / "list.txt")
+    check_output(tmp_path / "file")
+    for path, reason in (
+        (tmp_path, "is a folder"),
+        (tmp_path / "file" / "list.txt", "is a file"),
+        ("https://example.com/list.txt", "read only"),
+    ):
+        with pytest.raises(OutputError, match=reason):
+            check_output(path)
+    assert [each.name for each in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "label x.jpg --graph absent.pb --suggest 1 --output_list file/x.txt",
+        "evaluate --graph absent.pb --image_dir absent --output file/x.json",
+        "check --image_dir absent --output file/x.json",
+        "check --image_dir absent --output_list file/x.txt",
+        "check --image_dir absent --move_to file/x",
+    ],
+)
+def test_commands_check_their_outputs_before_anything_else(arguments: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    run = tlcli(*arguments.split(), cwd=tmp_path)
+    assert run.code == 1
+    assert "file is a file; choose another path" in run.err

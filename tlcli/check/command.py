@@ -119,9 +119,13 @@ def command(
     from tlcli.cache.limit import keep_limit
     from tlcli.check.formats import to_csv, to_json, to_text
     from tlcli.check.job import check
-    from tlcli.check.moving import move, plan
-    from tlcli.storage.objects import write
+    from tlcli.check.journal import JOURNAL, Journal
+    from tlcli.check.moving import plan
+    from tlcli.storage.objects import check_output, write
 
+    for each in (output, output_list, None if move_to is None else move_to / JOURNAL):
+        if each is not None:
+            check_output(each)
     with watching(quiet, ()) as stages:
         found = check(given, stages)
         keep_limit()
@@ -146,8 +150,9 @@ def command(
     if move_to is not None:
         folder = source if options["image_dir"] else source.parent
         moves = plan(found.files(), folder, move_to)
-        journal = move(moves, move_to)
-        click.echo(f"Moved {counted(len(moves), 'file')}; see {journal}", err=True)
+        journal = Journal(move_to)
+        journal.move_all(moves)
+        click.echo(f"Moved {counted(len(moves), 'file')}; see {journal.path}", err=True)
     if max_issues is not None and found.issues > max_issues:
         click.echo(
             f"Error: {found.issues} findings are more than --max_issues {max_issues}.", err=True

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from retrain.evidence.photos import check_photos
-from retrain.inputs import gather
+from retrain.inputs import Inputs, gather
 from retrain.job import options_of
 from retrain.presets.auto_module import AUTO, choose_module
 from retrain.sources import find_backbone, find_images
@@ -17,7 +17,14 @@ from tlcli.storage.locations import shown
 
 
 def check(given: Mapping[str, Any], watcher: Watcher | None = None) -> Findings:
-    """Return what is found in labelled photos.
+    """Return what is found in labelled photos; the arguments are those of `check_inputs`."""
+    return check_inputs(given, watcher)[0]
+
+
+def check_inputs(
+    given: Mapping[str, Any], watcher: Watcher | None = None
+) -> tuple[Findings, Inputs]:
+    """Return what is found in labelled photos, and the photos.
 
     Args:
         given: options of a retraining by name: the images, and what decides their vectors. The
@@ -39,4 +46,4 @@ def check(given: Mapping[str, Any], watcher: Watcher | None = None) -> Findings:
     watcher.begin("checking", f"{len(inputs.images)} images")
     found = check_photos(inputs, options, watcher)
     watcher.end(f"{found.issues} findings")
-    return found
+    return found, inputs
