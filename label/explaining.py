@@ -20,6 +20,7 @@ from tlcli.core.heat_maps.linear_head import NoActivationMapError
 from tlcli.core.heat_maps.overlay import overlay
 from tlcli.core.images.thumbnails import picture
 from tlcli.errors import GraphError, ImageError
+from tlcli.storage.locations import name_of
 from tlcli.system.atomic_files import write_bytes
 from tlcli.system.closing import Closing
 
@@ -73,8 +74,12 @@ class Explainer(Closing):
         except NoActivationMapError as error:
             self._warn(error)
 
-    def write(self, prediction: Prediction) -> Path | None:
+    def write(self, prediction: Prediction, location: str | None = None) -> Path | None:
         """Write the picture of one image and return its path; None for an image without scores.
+
+        Args:
+            prediction: of the image.
+            location: where it can be read; None: at the path of the prediction.
 
         Raises:
             OutputError: it cannot be written.
@@ -84,10 +89,11 @@ class Explainer(Closing):
             return None
         # In the network's orientation, so that the heat map matches it.
         upright = self._classifier.preprocessing.turns_upright
-        image = picture(prediction.image, SIDE, upright=upright)
+        location = location or prediction.image
+        image = picture(location, SIDE, upright=upright)
         if image is None:
             return None
-        activation = self._activation(prediction.image, self._numbers[label])
+        activation = self._activation(location, self._numbers[label])
         shown = [(score.label, score.score) for score in prediction.scores[: self._top_k]]
         drawn = draw(image, activation, shown, self._numbers, self._fonts)
         stream = io.BytesIO()
@@ -127,7 +133,7 @@ class Explainer(Closing):
 
     def _name(self, image: str) -> str:
         """Return a unique name for the picture; images of one name in two folders get numbers."""
-        stem = Path(image).stem[:80]
+        stem = Path(name_of(image)).stem[:80]
         name, number = stem + SUFFIX, 2
         while name.casefold() in self._taken:
             name = f"{stem}-{number}{SUFFIX}"

@@ -7,6 +7,7 @@ import io
 import logging
 import os
 import sys
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
@@ -190,7 +191,7 @@ def label_images(
     images: Images,
     output: TextIO,
     style: OutputStyle,
-    on_prediction: Callable[[Prediction], None] | None = None,
+    on_prediction: Callable[[Prediction, str], None] | None = None,
 ) -> Outcome:
     """Label images and write the predictions to ``output`` as they come.
 
@@ -201,7 +202,8 @@ def label_images(
         images: to label.
         output: a text stream.
         style: of the output.
-        on_prediction: called with each image's prediction with all labels, once written.
+        on_prediction: called with each image's prediction with all labels, once written, and the
+            image as it was named: predictions leave the signature of a signed URL out.
 
     Raises:
         DataError: a list of paths cannot be read.
@@ -228,7 +230,15 @@ def label_images(
         suggester = Suggester(classifier.labels, style.suggest)
     labelled = failed = 0
     reason = None
-    for prediction in classifier.stream(paths):
+    named: deque[str] = deque()
+
+    def noted() -> Iterator[str]:
+        for path in paths:
+            named.append(path)
+            yield path
+
+    for prediction in classifier.stream(noted()):
+        image = named.popleft()
         if prediction.error is None:
             labelled += 1
         else:
@@ -244,7 +254,7 @@ def label_images(
         else:
             suggester.add(prediction, shown)
         if on_prediction is not None:
-            on_prediction(prediction)
+            on_prediction(prediction, image)
     suggested = () if suggester is None else suggester.chosen()
     for shown in suggested:
         writer.write(shown)

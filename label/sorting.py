@@ -14,7 +14,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from tlcli.errors import OutputError, StorageError, UsageError
-from tlcli.storage.locations import is_url
+from tlcli.storage.locations import is_url, name_of, shown
 from tlcli.storage.objects import read
 from tlcli.system.atomic_files import output_error, temporary_folder
 from tlcli.system.closing import Closing
@@ -126,7 +126,7 @@ class Sorter(Closing):
             path = self._put(image, self.folder / name)
         except StorageError as error:
             self.failed += 1
-            _log.warning("%s is not copied: %s", image, error.reason)
+            _log.warning("%s is not copied: %s", shown(image), error.reason)
             return None
         except OSError as error:
             if error.errno in _FULL:
@@ -151,7 +151,7 @@ class Sorter(Closing):
             source = image.resolve(strict=True)
             content = source if self._link else self._copied(source)
         try:
-            stem, suffix = _safe_stem(image)
+            stem, suffix = _safe_stem(Path(name_of(given)))
             number = 1
             while True:
                 path = folder / (f"{stem}{suffix}" if number == 1 else f"{stem}-{number}{suffix}")

@@ -27,8 +27,8 @@ class Tally:
     done: int = 0
     labels: Counter[str] = field(default_factory=Counter)
 
-    def add(self, prediction: Prediction) -> None:
-        """Sort and explain one image."""
+    def add(self, prediction: Prediction, image: str) -> None:
+        """Sort and explain one image; ``image`` is where it can be read."""
         self.done += 1
         if self.progress is not None:
             self.progress("labelling", self.done, self.total)
@@ -36,29 +36,29 @@ class Tally:
             return
         unknown = prediction.is_unknown
         if prediction.thresholds is not None and not unknown:
-            self._add_several(prediction)
+            self._add_several(prediction, image)
             return
         unsure = self.threshold is not None and prediction.score < self.threshold
         name = f"unsure, below {self.threshold:g}" if unsure else prediction.label
         self.labels["unknown" if unknown else name] += 1
         if self.sorter is not None:
-            self.sorter.put(prediction.image, prediction.label, prediction.score, unknown)
+            self.sorter.put(image, prediction.label, prediction.score, unknown)
         if self.explainer is not None:
-            self.explainer.write(prediction)
+            self.explainer.write(prediction, image)
 
-    def _add_several(self, prediction: Prediction) -> None:
+    def _add_several(self, prediction: Prediction, image: str) -> None:
         """Count an image for each of its labels, and put it into the folder of each."""
         found = prediction.top(None, self.threshold).scores
         for each in found:
             self.labels[each.label] += 1
             if self.sorter is not None:
-                self.sorter.put(prediction.image, each.label, each.score)
+                self.sorter.put(image, each.label, each.score)
         if not found:
             self.labels["unsure, no label reaches its threshold"] += 1
             if self.sorter is not None:
-                self.sorter.put_unsure(prediction.image)
+                self.sorter.put_unsure(image)
         if self.explainer is not None:
-            self.explainer.write(prediction)
+            self.explainer.write(prediction, image)
 
     def report(self) -> None:
         """Log how many images of each label there were."""

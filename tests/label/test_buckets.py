@@ -116,7 +116,13 @@ def test_a_list_of_addresses_is_labelled_and_evaluated_without_its_secrets(
     assert run.code == 0, run.err
     assert run.json["skipped"] == []
     address = rows[1].partition(",")[0]
-    label = labelled(trained, address, address.replace("/0.jpg", "/absent.jpg"))
+    label = labelled(
+        *(trained, address, address.replace("/0.jpg", "/absent.jpg")),
+        *("--sort_into", tmp_path / "sorted", "--explain", tmp_path / "explained"),
+    )
+    (copy,) = (tmp_path / "sorted").rglob("0.jpg")
+    assert copy.read_bytes() == sorted(photos.rglob("*.jpg"))[0].read_bytes()
+    assert [path.name for path in (tmp_path / "explained").iterdir()] == ["0.explained.jpg"]
     assert label.json[0]["image"] == address.partition("?")[0] + "?..."
     assert (label.code, label.json[1]["error"]) == (1, "there is no such file")
     for text in (run.out, run.err, label.out, label.err):
