@@ -62,8 +62,8 @@ class Fitted:
         untrained: the layer before the first step, for the report's before and after.
         history: what was measured on drawn batches at the evaluation steps; empty for logistic
             regression.
-        curve: what was measured on the whole validation split and on a sample of the training
-            split, at up to 60 steps, rising; empty for logistic regression.
+        curve: what was measured on the validation split, of a large one on a sample, and on a
+            sample of the training split, at up to 60 steps, rising; empty for logistic regression.
         solver: what fitted the layer: "sgd", "lbfgs" or "lda".
         details: how it was chosen, and what it chose itself, as JSON types.
         compared: sentences on the comparison of solvers; empty without one.

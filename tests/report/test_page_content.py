@@ -146,6 +146,9 @@ def test_curves_of_whole_splits_take_the_place_of_those_of_batches() -> None:
     assert "Validation is measured on all 4 images of that split" in text
     assert "Training is measured on 21 images spread over that split." in text
     assert "93.0%" in text
+    part = dataclasses.replace(whole, images=3)
+    text = plain(samples.usual(training_split_curve=whole, validation_split_curve=part))
+    assert "Validation is measured on 3 images drawn from that split, always the same" in text
     # Without a validation split there is one curve.
     text = plain(samples.usual(training_split_curve=whole))
     assert "Validation is measured" not in text

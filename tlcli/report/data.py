@@ -267,7 +267,7 @@ class ReportData:
         calibration: how far scores are from the truth on the test images, or None.
         grown: what changed since an earlier run, or None.
         training_curve, validation_curve: what was measured over the steps on batches, or None.
-        training_split_curve, validation_split_curve: the same on the whole validation split and on
+        training_split_curve, validation_split_curve: the same on the validation split and on
             images spread over the training split, or None.
         misclassified: test images with a wrong label, worst first; may be cut.
         misclassified_count: how many there are in all.

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.core.final_layer.test_sgd import make_samples
-from tlcli.core.final_layer.curve import CurveMeter
+from tlcli.core.final_layer.curve import VALIDATION_IMAGES, CurveMeter
 from tlcli.core.final_layer.samples import Samples
 from tlcli.core.final_layer.sgd import FinalLayer, SgdSettings, softmax
 
@@ -64,3 +64,16 @@ def test_a_large_training_split_is_sampled_evenly() -> None:
     point = CurveMeter(training, NONE, 3, SgdSettings()).measure(1, layer)
     assert point.training_count == 500
     assert point.training_accuracy == pytest.approx(1 / 3, abs=0.07)
+
+
+def test_of_a_large_validation_split_a_fixed_part_is_measured() -> None:
+    validation = make_samples(30_000)
+    layer = FinalLayer(np.zeros((7, 3), np.float32), np.array([1, 0, 0], np.float32))
+    points = [
+        CurveMeter(make_samples(30), validation, 3, SgdSettings()).measure(1, layer)
+        for _ in range(2)
+    ]
+    assert points[0] == points[1]
+    assert points[0].validation_count == VALIDATION_IMAGES
+    whole = (validation.labels == 0).mean()
+    assert points[0].validation_accuracy == pytest.approx(whole, abs=0.02)

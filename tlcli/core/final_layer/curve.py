@@ -1,4 +1,4 @@
-"""The curve of a fit: accuracy and cross entropy on whole splits, at a few dozen of its steps.
+"""The curve of a fit: accuracy and cross entropy on many images, at a few dozen of its steps.
 
 The originals' lines measure 100 drawn images each, so that they jump; these points do not.
 """
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tlcli.arrays import Indices
 from tlcli.core.final_layer.batch import Batch
 from tlcli.core.final_layer.samples import Samples
 from tlcli.core.final_layer.sampling import LabelSampler
@@ -20,6 +21,9 @@ _MOST_POINTS = 60
 _FEWEST_POINTS = 10
 # Training images that are measured: they place the curve within two points.
 _TRAINING_IMAGES = 500
+# Validation images that are measured at most, always the same: they place the curve within one
+# point, and a split of hundreds of thousands would take longer than the fit.
+VALIDATION_IMAGES = 5000
 # Images of all points together for each image of a training step, which passes two products: about
 # 4% of the time of the fit.
 _IMAGES_PER_TRAINED = 0.09
@@ -36,10 +40,11 @@ class CurvePoint:
         step: index of the step, from 0.
         training_accuracy: 0 to 1, on ``training_count`` images spread over the training split.
         training_cross_entropy: nats, mean over the same.
-        validation_accuracy: 0 to 1, on the whole validation split, or None without one.
+        validation_accuracy: 0 to 1, on ``validation_count`` images, or None without a split.
         validation_cross_entropy: nats, or None.
         training_count: images.
-        validation_count: images, 0 without a validation split.
+        validation_count: images: the whole validation split, of a large one
+            always the same part; 0 without one.
     """
 
     step: int
@@ -61,12 +66,16 @@ class CurveMeter:
 
         Args:
             training: at least one row.
-            validation: measured as a whole; may be empty.
+            validation: up to `VALIDATION_IMAGES` of them are measured; may be empty.
             label_count: L.
             settings: of the fit.
         """
         sampled = _spread(training, _TRAINING_IMAGES)
         self._training = _Split(sampled, label_count)
+        if len(validation) > VALIDATION_IMAGES:
+            draw = np.random.default_rng(0)
+            chosen = draw.choice(len(validation), VALIDATION_IMAGES, replace=False)
+            validation = _copied(validation, chosen)
         self._validation = _Split(validation, label_count) if len(validation) else None
         batch = settings.train_batch_size
         trained = settings.steps * (len(training) if batch == -1 else batch)
@@ -123,8 +132,11 @@ class _Split:
 
 def _spread(samples: Samples, count: int) -> Samples:
     """Return at most ``count`` samples, evenly spread, copied once: rows in order are fast."""
-    if len(samples) > count:
-        chosen = np.zeros(len(samples), bool)
-        chosen[np.linspace(0, len(samples) - 1, count).astype(np.intp)] = True
-        samples = samples.subset(chosen)
+    count = min(count, len(samples))
+    return _copied(samples, np.linspace(0, len(samples) - 1, count).astype(np.intp))
+
+
+def _copied(samples: Samples, rows: Indices) -> Samples:
+    """Return a copy of some samples, in their order."""
+    samples = samples.at(np.unique(rows))
     return Samples(samples.gathered(), samples.labels)
