@@ -1,17 +1,15 @@
-"""Google Cloud Storage, on an emulator in a process of its own."""
+"""Google Cloud Storage, on a server in a process of its own."""
 
 from __future__ import annotations
 
-import socket
-import subprocess
-import sys
-import time
+import json
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from tests.storage.google_server import google_server
+from tests.support import Trained, tlcli
 from tlcli.errors import OutputError, StorageError
 from tlcli.storage.objects import (
     check_writable,
@@ -29,37 +27,15 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:Sending a large body:ResourceWarning"),
 ]
 
-SERVER = """
-import sys, time
-from gcp_storage_emulator.server import create_server
-create_server("127.0.0.1", int(sys.argv[1]), in_memory=True, default_bucket="photos").start()
-while True:
-    time.sleep(1)
-"""
-
 
 @pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """Return a folder in a bucket of the emulator."""
-    pytest.importorskip("gcp_storage_emulator")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    monkeypatch.setenv("STORAGE_EMULATOR_HOST", f"http://127.0.0.1:{port}")
-    with (tmp_path / "log").open("wb") as log:
-        server = subprocess.Popen([sys.executable, "-c", SERVER, str(port)], stdout=log, stderr=log)
-    try:
-        for _ in range(300):
-            with suppress(OSError), socket.create_connection(("127.0.0.1", port)):
-                break
-            time.sleep(0.1)
-        yield "gs://photos/home"
-    finally:
-        server.kill()
-        server.wait()
+def bucket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    with google_server(tmp_path, monkeypatch) as found:
+        yield found
 
 
-def test_objects_of_google_are_those_of_any_bucket(home: str) -> None:
+def test_objects_of_google_are_those_of_any_bucket(bucket: str) -> None:
+    home = f"{bucket}/home"
     check_writable(home)
     write(f"{home}/a/한 #?%.txt", b"two")
     write(f"{home}/b.txt", iter([b"on", b"e"]))
@@ -91,3 +67,44 @@ def test_objects_of_google_are_those_of_any_bucket(home: str) -> None:
     ):
         with pytest.raises((StorageError, OutputError), match="no bucket 'no-such-bucket'"):
             work()
+
+
+def test_photos_in_google_storage_are_retrained_labelled_and_evaluated(
+    bucket: str, trained: Trained
+) -> None:
+    count = 0
+    for photo in sorted(trained.photos.rglob("aerial*.jpg")):
+        write(f"{bucket}/photos/{photo.relative_to(trained.photos).as_posix()}", photo.read_bytes())
+        count += 1
+    options = ("--how_many_training_steps", 50, "--format", "json", "--preset", "original")
+    run = tlcli(
+        *("retrain", "--image_dir", f"{bucket}/photos", *options, "--no_report"),
+        *("--output_graph", f"{bucket}/model/output_graph.pb"),
+        cache=trained.cache,
+    )
+    assert run.code == 0, run.err
+    # The same photos as on this machine: their vectors are in the cache.
+    assert run.json["cache"]["hits"] == count
+    assert run.json["outputs"]["graph"] == f"{bucket}/model/output_graph.pb"
+
+    prefix = f"{bucket}/photos/house_with_pool"
+    run = tlcli(
+        *("label", prefix, "--graph", f"{bucket}/model/output_graph.pb", "--format", "json"),
+        cache=trained.cache,
+    )
+    assert run.code == 0, run.err
+    assert len(run.json) == count // 2
+    assert all(each["image"].startswith(prefix) for each in run.json)
+    labels = f"{bucket}/labels/"
+    run = tlcli("label", prefix, "--graph", trained.graph, "--output", labels, cache=trained.cache)
+    assert run.code == 0, run.err
+    lines = b"".join(read(each) for each in entries(labels) if each.endswith(".jsonl"))
+    assert len([json.loads(line)["image"] for line in lines.splitlines()]) == count // 2
+
+    run = tlcli(
+        *("evaluate", "--image_dir", f"{bucket}/photos", "--graph", trained.graph),
+        *("--output", f"{bucket}/pages/evaluation.json"),
+        cache=trained.cache,
+    )
+    assert run.code == 0, run.err
+    assert json.loads(read(f"{bucket}/pages/evaluation.json"))["count"] == count
