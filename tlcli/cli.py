@@ -22,7 +22,7 @@ COMMANDS = {
     "label": ("label.command", "Label images with a retrained graph."),
     "check": ("tlcli.check.command", "Find wrong labels, copies and odd photos among your own."),
     "evaluate": ("tlcli.commands.evaluate", "Measure a graph's accuracy on labelled images."),
-    "serve": ("tlcli.commands.serve", "Serve a page and a REST API for a graph."),
+    "serve": ("tlcli.review.command", "Serve a page and a REST API for a graph."),
     "modules": ("tlcli.commands.modules", "List, download or compare backbones."),
     "cache": ("tlcli.commands.cache", "Show, clear or limit the cache."),
     "doctor": ("tlcli.commands.doctor", "Show versions, caches and a self-test."),

@@ -12,25 +12,18 @@ A version may be given (/versions/1); there is one. `/label` takes `?top_k=N&thr
 
 from __future__ import annotations
 
-import contextlib
-import json
-import logging
 import re
 import secrets
 from collections.abc import Iterable
-from typing import Any
 
 from starlette.applications import Starlette
-from starlette.datastructures import MutableHeaders
-from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from tlcli.errors import GraphError, ImageError
+from tlcli.errors import ImageError
 from tlcli.serve import predict
 from tlcli.serve.asked import (
-    BY_CURL,
     Query,
     Shown,
     check_image_type,
@@ -38,13 +31,12 @@ from tlcli.serve.asked import (
     hint_of_form,
     is_image_type,
 )
-from tlcli.serve.guard import HEADERS, App, Bodies, Message, Receive, Send, check_sender
+from tlcli.serve.guard import App, Bodies
 from tlcli.serve.limits import Limits, RequestError
 from tlcli.serve.model import ServedModel
 from tlcli.serve.page import policy, render
+from tlcli.serve.responses import ERROR_HANDLERS, error_response, guarded, json_response
 from tlcli.serve.threads import Threads
-
-_log = logging.getLogger("tlcli")
 
 _MODEL_PATH = re.compile(
     r"(?P<name>[^/:]+)(?:/versions/(?P<version>[^/:]+)|/labels/(?P<label>[^/:]+))?"
@@ -74,17 +66,10 @@ def make_app(
             Route("/label", views.label, methods=["POST"]),
             Route("/v1/models/{path:path}", views.models, methods=["GET", "POST"]),
         ],
-        exception_handlers={
-            RequestError: _on_request_error,
-            HTTPException: _on_http_error,
-            ImageError: _on_image_error,
-            GraphError: _on_graph_error,
-            ClientDisconnect: _on_disconnect,
-            Exception: _on_bug,
-        },
+        exception_handlers=ERROR_HANDLERS,
     )
     app.router.redirect_slashes = False
-    return _guarded(app, tuple(allowed_hosts))
+    return guarded(app, tuple(allowed_hosts))
 
 
 class _Views:
@@ -108,17 +93,17 @@ class _Views:
         mapped = Query(request.query_params).index("map", len(self._model.labels))
         async with self._bodies.body(request) as content:
             try:
-                return _json(await self._model.show(content, self._default.top_k, mapped))
+                return json_response(await self._model.show(content, self._default.top_k, mapped))
             except ImageError as error:
                 # Shown by the page; a status of 400 would add an error to the browser's console.
-                return _error(200, str(error))
+                return error_response(200, str(error))
 
     async def label(self, request: Request) -> Response:
         shown = Query(request.query_params).shown(self._default)
         async with self._bodies.body(request) as content:
             check_image_type(request.headers)
             try:
-                return _json(await self._model.label(content, shown.top_k, shown.threshold))
+                return json_response(await self._model.label(content, shown.top_k, shown.threshold))
             except ImageError as error:
                 raise ImageError(f"{error}{hint_of_form(request.headers)}") from error
 
@@ -136,9 +121,9 @@ class _Views:
         if request.method != method and (request.method, method) != ("HEAD", "GET"):
             raise RequestError(405, f"ask this address by {method}", {"Allow": method})
         if end == "":
-            return _json(predict.status_of_model())
+            return json_response(predict.status_of_model())
         if end == "/metadata":
-            return _json(
+            return json_response(
                 predict.metadata_of_model(model.name, model.labels, model.height, model.width)
             )
         if end != ":predict":
@@ -153,77 +138,4 @@ class _Views:
                     self._limits.max_instances,
                 )
             results = await model.predict(parsed.instances)
-        return _json(predict.write_answer(results, parsed.by_row))
-
-
-def _guarded(app: Starlette, allowed_hosts: tuple[str, ...]) -> App:
-    """Check the sender before anything else, and add the headers to every response."""
-
-    async def guarded(scope: Any, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            return
-
-        async def send_with_headers(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                for name, value in HEADERS.items():
-                    headers.setdefault(name, value)
-            await send(message)
-
-        try:
-            check_sender(Request(scope).headers, allowed_hosts)
-        except RequestError as error:
-            response = _error(error.status, str(error), error.headers)
-            await response(scope, receive, send_with_headers)
-            return
-        # Starlette responds to unexpected errors, see `_on_bug`, and raises them again for the log.
-        with contextlib.suppress(Exception):
-            await app(scope, receive, send_with_headers)
-
-    return guarded
-
-
-def _json(content: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    text = json.dumps(content, ensure_ascii=False, allow_nan=False)
-    # The response must be UTF-8 even if a label is not valid text.
-    body = text.encode("utf-8", "replace")
-    return Response(body, status, headers, "application/json")
-
-
-def _error(status: int, message: str, headers: dict[str, str] | None = None) -> Response:
-    return _json({"error": message}, status, headers)
-
-
-async def _on_request_error(request: Request, error: RequestError) -> Response:
-    return _error(error.status, str(error), error.headers)
-
-
-async def _on_http_error(request: Request, error: HTTPException) -> Response:
-    headers = dict(error.headers or {})
-    message = error.detail
-    if error.status_code == 404:
-        message = "there is nothing at this address"
-    elif error.status_code == 405:
-        message = f"this address takes {headers.get('Allow', 'another method')}"
-        if "POST" in message:
-            message += f"; with curl: {BY_CURL}"
-    return _error(error.status_code, message, headers)
-
-
-async def _on_image_error(request: Request, error: ImageError) -> Response:
-    return _error(400, str(error))
-
-
-async def _on_graph_error(request: Request, error: GraphError) -> Response:
-    _log.error("%s", error)
-    return _error(500, str(error))
-
-
-async def _on_disconnect(request: Request, error: ClientDisconnect) -> Response:
-    return _error(400, "the request was cut short")  # no client is left to read it
-
-
-async def _on_bug(request: Request, error: Exception) -> Response:
-    _log.error("unexpected %s: %s", type(error).__name__, error)
-    _log.debug("where it came from", exc_info=error)
-    return _error(500, f"unexpected {type(error).__name__}; the server's terminal says more")
+        return json_response(predict.write_answer(results, parsed.by_row))

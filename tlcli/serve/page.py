@@ -20,13 +20,13 @@ FOLDER_SUFFIXES = (*IMAGE_SUFFIXES, ".ico")
 _PARALLEL = 4
 
 
-def policy(nonce: str) -> dict[str, str]:
-    """Return the headers that allow the page exactly what it needs."""
+def policy(nonce: str, images: str = "blob: data:") -> dict[str, str]:
+    """Return the headers that allow a page exactly what it needs, images from these sources."""
     parts = (
         "default-src 'none'",
         f"script-src 'nonce-{nonce}'",
         f"style-src 'nonce-{nonce}'",
-        "img-src blob: data:",
+        f"img-src {images}",
         "media-src blob: mediastream:",
         "connect-src 'self'",
         "base-uri 'none'",

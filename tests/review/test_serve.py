@@ -7,12 +7,13 @@ import socket
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 from click.testing import CliRunner
 
 from tests.support import tlcli
-from tlcli.commands.serve import command
-from tlcli.errors import TlcliError
+from tlcli.errors import TlcliError, UsageError
+from tlcli.review.command import command
 
 
 def test_without_its_packages_it_says_which_command_helps(
@@ -40,6 +41,29 @@ def test_without_its_packages_it_says_which_command_helps(
 )
 def test_wrong_use(arguments: list[str]) -> None:
     assert CliRunner().invoke(command, arguments).exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("--check photos --graph g.pb", "--graph is about a graph"),
+        ("--check photos --top_k 3", "--num_top_predictions is about a graph"),
+        ("--graph g.pb --remove_to x", "--remove_to has no effect without --check"),
+        ("--module mobilenet_v2", "has no effect without --check"),
+        ("--check absent", "is no folder"),
+        ("--check photos --remove_to photos/x", "lie in one another"),
+        ("--check photos --remove_to .", "lie in one another"),
+    ],
+)
+def test_wrong_use_of_a_review(
+    arguments: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "photos").mkdir()
+    monkeypatch.chdir(tmp_path)
+    found = CliRunner().invoke(command, arguments.split(), standalone_mode=False).exception
+    assert isinstance(found, (UsageError, click.UsageError))
+    assert message in str(found)
+    assert [each.name for each in tmp_path.iterdir()] == ["photos"]
 
 
 def test_no_graph(tmp_path: Path) -> None:
