@@ -141,6 +141,9 @@ def test_a_kill_in_the_middle_of_many_moves_loses_nothing(photos: Path, trained:
             assert "said" in client.decide(change=number)
             assert source.exists()
             assert contents(photos.parent) == before
+            # The kill left the photo where it was, or removed it.
+            for each in client.cards("changes")["cards"]:
+                assert "said" in client.decide(change=each["change"])
 
 
 @pytest.mark.slow

@@ -107,3 +107,19 @@ def test_neither_writes_a_line(shared: Path) -> None:
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")
     assert json.loads(done.stdout) == "done"
+
+
+_KERAS = """
+import sys
+from tlcli.runtime.tensorflow import import_tensorflow
+tf = import_tensorflow()
+assert "keras" not in sys.modules
+assert tf.keras.layers.Dense(2)(tf.zeros([1, 3])).shape == (1, 2)
+import keras
+assert keras.layers.Dense is tf.keras.layers.Dense
+"""
+
+
+@pytest.mark.slow
+def test_keras_waits_until_it_is_needed() -> None:
+    subprocess.run([sys.executable, "-c", _KERAS], check=True, capture_output=True, timeout=300)

@@ -67,7 +67,7 @@ def test_an_image_goes_into_the_folder_of_each_label(tmp_path: Path) -> None:
         tally = Tally(None, 2, sorter, None)
         for pool in (0.7, 0.1):
             found = prediction(pool, 0.3 if pool > 0.5 else 0.1)
-            tally.add(Prediction(str(image), found.scores, thresholds=LIMITS))
+            tally.add(Prediction(str(image), found.scores, thresholds=LIMITS), str(image))
     placed = sorted(path.parent.name for path in (tmp_path / "sorted").glob("*/1.jpg"))
     assert placed == ["garden", "pool", "unsure"]
     assert tally.labels["pool"] == tally.labels["garden"] == 1

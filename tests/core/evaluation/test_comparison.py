@@ -8,9 +8,9 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from tlcli.core.evaluation.comparison import GraphComparison, mcnemar
+from tlcli.core.evaluation.comparison import GraphComparison
 from tlcli.core.evaluation.graph_accuracy import GraphAccuracy
-from tlcli.core.evaluation.metrics import evaluate
+from tlcli.core.evaluation.metrics import evaluate, mcnemar
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -13,47 +12,10 @@ from tlcli.core.data.image_folder import Dataset, label_from_folder
 from tlcli.core.data.image_list import ImageFile
 from tlcli.core.evaluation.graph_accuracy import GraphAccuracy, summarise
 from tlcli.core.evaluation.labelled_folder import Answer, GraphPredictions, LabelledFolder
+from tlcli.core.evaluation.metrics import SIGNIFICANT, mcnemar
 from tlcli.errors import DataError
 from tlcli.progress import Progress
 from tlcli.text import counted
-
-# Below this probability a difference counts as more than chance.
-SIGNIFICANT = 0.05
-# Up to here the sum is made of whole numbers, exactly.
-_EXACT_SUM = 1000
-
-
-def mcnemar(only_first: int, only_second: int) -> float:
-    """Return the two-sided p value of McNemar's exact test.
-
-    Where two graphs are equally good, an image that only one of them gets right is as likely to
-    be the one's as the other's. The value is the probability of counts at least as uneven as
-    these, by the binomial distribution with one half.
-
-    Args:
-        only_first: images that the first graph alone got right.
-        only_second: images that the second graph alone got right.
-
-    Raises:
-        ValueError: a count is negative.
-    """
-    if min(only_first, only_second) < 0:
-        raise ValueError(f"counts of {only_first} and {only_second}")
-    count, fewer = only_first + only_second, min(only_first, only_second)
-    if only_first == only_second:
-        return 1.0
-    if count <= _EXACT_SUM:
-        tail = sum(math.comb(count, number) for number in range(fewer + 1))
-        return min(1.0, 2 * tail / (1 << count))
-    # The largest term by its logarithm, the others by their ratios to it; they fall quickly.
-    largest = math.lgamma(count + 1) - math.lgamma(fewer + 1) - math.lgamma(count - fewer + 1)
-    term = total = 1.0
-    for number in range(fewer, 0, -1):
-        term *= number / (count - number + 1)
-        total += term
-        if term < total * 1e-17:
-            break
-    return min(1.0, math.exp(largest + math.log(2 * total) - count * math.log(2)))
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from tlcli.core.classifier.loading import load
 from tlcli.core.data.held_out import images_to_evaluate
 from tlcli.core.data.image_files import images_at
 from tlcli.core.data.image_folder import Dataset
-from tlcli.core.evaluation.graph_accuracy import GraphAccuracy, measure_accuracy
-from tlcli.core.evaluation.metrics import Proportion, UnknownFound
+from tlcli.core.evaluation.graph_accuracy import GraphAccuracy, UnknownFound, measure_accuracy
+from tlcli.core.evaluation.metrics import Proportion
 from tlcli.core.evaluation.multi_label.graph import MultiLabelAccuracy, measure_multi_label
 from tlcli.errors import DataError, UsageError
 from tlcli.progress import Progress

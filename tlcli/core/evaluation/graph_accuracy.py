@@ -23,11 +23,25 @@ from tlcli.core.evaluation.metrics import (
     Bools,
     Evaluation,
     Proportion,
-    UnknownFound,
     evaluate,
 )
 from tlcli.notebook import ROWS_SHOWN, block, data_frame, percent
 from tlcli.progress import Progress
+
+
+@dataclass(frozen=True)
+class UnknownFound:
+    """How many images of other subjects a graph calls unknown.
+
+    Attributes:
+        found: proportion of them that it does.
+        count: how many could be read.
+        skipped: how many could not.
+    """
+
+    found: Proportion
+    count: int
+    skipped: int
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from tlcli.arrays import Indices
-from tlcli.core.evaluation.comparison import SIGNIFICANT, mcnemar
+from tlcli.core.evaluation.metrics import SIGNIFICANT, mcnemar
 from tlcli.text import counted
 
 # Labels that a line names; the report and JSON have all.

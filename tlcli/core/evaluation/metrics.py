@@ -1,4 +1,4 @@
-"""Accuracy, precision, recall and F1 of a final layer, with confidence intervals."""
+"""Accuracy, precision, recall and F1 of a final layer, with confidence intervals and a test."""
 
 from __future__ import annotations
 
@@ -25,6 +25,10 @@ _FOLD_STREAM = 4
 # Rows are copied and scored a few at a time: 10,000 of them by 10,000 labels have 400 MB.
 _ROWS_AT_ONCE = 8192
 _SCORES_AT_ONCE = 1 << 22
+# Below this probability a difference counts as more than chance.
+SIGNIFICANT = 0.05
+# Up to here the sum is made of whole numbers, exactly.
+_EXACT_SUM = 1000
 
 
 @dataclass(frozen=True)
@@ -47,21 +51,6 @@ class Proportion:
         return cls(successes / count, *wilson_interval(successes, count))
 
 
-@dataclass(frozen=True)
-class UnknownFound:
-    """How many images of other subjects a graph calls unknown.
-
-    Attributes:
-        found: proportion of them that it does.
-        count: how many could be read.
-        skipped: how many could not.
-    """
-
-    found: Proportion
-    count: int
-    skipped: int
-
-
 def wilson_interval(successes: float, count: float) -> Interval:
     """Return the Wilson 95% interval, each end in 0 to 1, of a proportion of ``count`` above 0."""
     value, square = successes / count, Z95 * Z95 / count
@@ -69,6 +58,39 @@ def wilson_interval(successes: float, count: float) -> Interval:
     half = Z95 / (1 + square) * math.sqrt(value * (1 - value) / count + square / (4 * count))
     # Rounding must not push an end past the value itself.
     return max(0.0, min(middle - half, value)), min(1.0, max(middle + half, value))
+
+
+def mcnemar(only_first: int, only_second: int) -> float:
+    """Return the two-sided p value of McNemar's exact test.
+
+    Where two graphs are equally good, an image that only one of them gets right is as likely to
+    be the one's as the other's. The value is the probability of counts at least as uneven as
+    these, by the binomial distribution with one half.
+
+    Args:
+        only_first: images that the first graph alone got right.
+        only_second: images that the second graph alone got right.
+
+    Raises:
+        ValueError: a count is negative.
+    """
+    if min(only_first, only_second) < 0:
+        raise ValueError(f"counts of {only_first} and {only_second}")
+    count, fewer = only_first + only_second, min(only_first, only_second)
+    if only_first == only_second:
+        return 1.0
+    if count <= _EXACT_SUM:
+        tail = sum(math.comb(count, number) for number in range(fewer + 1))
+        return min(1.0, 2 * tail / (1 << count))
+    # The largest term by its logarithm, the others by their ratios to it; they fall quickly.
+    largest = math.lgamma(count + 1) - math.lgamma(fewer + 1) - math.lgamma(count - fewer + 1)
+    term = total = 1.0
+    for number in range(fewer, 0, -1):
+        term *= number / (count - number + 1)
+        total += term
+        if term < total * 1e-17:
+            break
+    return min(1.0, math.exp(largest + math.log(2 * total) - count * math.log(2)))
 
 
 def proportion_of(successes: int, count: int) -> Proportion | None:
