@@ -31,7 +31,7 @@ _FEWEST_AXES = 4
 REFERENCES = 1024
 """Training images among which the nearest is looked for at most; 128 bytes each."""
 # Training images that are looked at, spread over all and so over the labels.
-_ROWS, _ROWS_FOR_AXES = 8192, 1024
+_ROWS, _ROWS_FOR_AXES = 8192, 512
 # Relative to the largest variance, what rounding leaves of an axis without any.
 _ROUNDING = 1e-6
 
