@@ -2,7 +2,7 @@
 
     python -m benchmarks.unknown --data ../shared
 
-Prints a Markdown table. Four fifths of the photos of a set, drawn anew for each seed, are what a
+Prints a Markdown table. Four fifths of the photos of a set, drawn again for each seed, are what a
 graph knows. "False rejects" are those of the last fifth that it calls unknown, "other sets" the
 photos of all other sets that it finds, and "one label left out" the photos of each label where the
 graph knows the others alone. The last columns have the first two figures of the maximum probability

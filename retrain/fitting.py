@@ -118,7 +118,7 @@ def fit(
         options: solver, steps, rate, batch sizes, seed, checkpoint.
         observers: called at the steps; none by default.
         earlier: the run whose final layer steps over plain vectors begin with; None: they begin
-            anew, as solvers without steps always do.
+            again, as solvers without steps always do.
 
     Raises:
         TlcliError: the fit diverged, or an output cannot be written.

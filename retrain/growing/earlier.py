@@ -114,7 +114,7 @@ def growth(
     if solver != "sgd":
         fit = ""
     elif any(inputs.blocks) or earlier.layer(inputs) is None:
-        fit = "The fit began anew, as the earlier final layer takes other vectors."
+        fit = "The fit began from the start, as the earlier final layer takes other vectors."
     found = Growth(
         card=str(earlier.path),
         labels=changes,

@@ -8,27 +8,15 @@ import json
 import signal
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.review.reviewing import Client, files, reviewing, with_faults
+from tests.review.reviewing import Client, files, reviewing
 from tests.support import Trained
 
 WITH, WITHOUT = "house with pool", "house without pool"
-
-
-@pytest.fixture
-def photos(trained: Trained, tmp_path: Path) -> Path:
-    return with_faults(trained, tmp_path)
-
-
-@pytest.fixture
-def client(photos: Path, trained: Trained) -> Iterator[Client]:
-    with reviewing(photos, trained) as found:
-        yield found
 
 
 def contents(folder: Path) -> list[bytes]:

@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.chromium import Chromium, find
-from tests.review.reviewing import Client, files, reviewing, with_faults
-from tests.support import Trained
+from tests.review.reviewing import Client, files
 
 pytestmark = pytest.mark.slow
 
@@ -21,17 +20,6 @@ BUTTONS = "[...document.querySelectorAll('#list button')].filter(e => e.textCont
 def axe() -> str:
     package = pytest.importorskip("axe_core_python")
     return Path(package.__path__[0], "axe.min.js").read_text(encoding="utf-8")
-
-
-@pytest.fixture
-def photos(trained: Trained, tmp_path: Path) -> Path:
-    return with_faults(trained, tmp_path)
-
-
-@pytest.fixture
-def client(photos: Path, trained: Trained) -> Iterator[Client]:
-    with reviewing(photos, trained) as found:
-        yield found
 
 
 @pytest.fixture

@@ -333,15 +333,13 @@ def _table_cells(path: Path, text: str) -> Iterator[tuple[int, Cells]]:
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text), strict=True)
     rows = _numbered(path, reader)
     number, head = next(rows)
-    columns = [_COLUMNS.get(cell.strip().lower()) for cell in head]
+    width, columns = len(head), [_COLUMNS.get(cell.strip().lower()) for cell in head]
     if "path" in columns and "label" in columns:
         one, two = columns.index("path"), columns.index("label")
         three = columns.index("split") if "split" in columns else None
-        width = len(head)
     else:
         _check_no_header(path, number, head, columns)
         one, two, three = 0, 1, 2 if len(head) == 3 else None
-        width = len(head)
         yield number, (head[0], head[1], head[2] if len(head) == 3 else None)
     for number, row in rows:
         if len(row) != width:
@@ -396,8 +394,5 @@ def _check_no_header(
     first = head[0].strip()
     is_image = first.lower().endswith(IMAGE_SUFFIXES) or (path.parent / first).is_file()
     if not is_image and not has_scheme(first):
-        raise _error(
-            path,
-            line,
-            f"{first!r} is neither the name of a column nor an image; {_WRITTEN_AS}",
-        )
+        message = f"{first!r} is neither the name of a column nor an image; {_WRITTEN_AS}"
+        raise _error(path, line, message)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tlcli.arrays import Doubles, Floats
+from tlcli.core.final_layer.lbfgs import label_scores
 from tlcli.core.final_layer.samples import Samples
 
 
@@ -112,3 +113,27 @@ def row_blocks(samples: Samples, block_bytes: int) -> Iterator[tuple[slice, Floa
         block = buffer[: stop - start]
         samples.read(slice(start, stop), block)
         yield slice(start, stop), block
+
+
+def rotated(centred: Floats) -> tuple[Floats, Floats]:
+    """Return N vectors [N, D] in the space that they span, [N, R], and the rotation [D, R].
+
+    The minimum of a penalised regression lies in that space, R at most N.
+    """
+    gram = centred.astype(np.float64) @ centred.T.astype(np.float64)
+    values, axes = np.linalg.eigh(gram)
+    spanned = values > values[-1] * 1e-9
+    if values[-1] <= 0 or not spanned.any():  # all vectors are the same
+        return np.zeros((len(centred), 1), np.float32), np.zeros((centred.shape[1], 1), np.float32)
+    lengths = np.sqrt(values[spanned])
+    rotation = (centred.T @ (axes[:, spanned] / lengths)).astype(np.float32)
+    return (axes[:, spanned] * lengths).astype(np.float32), rotation
+
+
+def scores_of(point: Doubles, vectors: CentredVectors) -> Iterator[tuple[slice, Floats]]:
+    """Yield ranges of rows with their scores [L, n], of weights and biases ``point`` [L, D + 1]."""
+    weights = point[:, :-1].astype(np.float32)
+    for part, block in vectors.blocks():
+        scores = label_scores(weights, block)
+        scores += point[:, -1:].astype(np.float32)
+        yield part, scores

@@ -9,13 +9,19 @@ each vector by its length, was measured and is no better; see docs/accuracy.md.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from tlcli.arrays import Doubles, Floats, Indices
-from tlcli.core.final_layer.centred_vectors import BlockLimits, CentredVectors, mean_vector
+from tlcli.core.final_layer.centred_vectors import (
+    BlockLimits,
+    CentredVectors,
+    mean_vector,
+    rotated,
+    scores_of,
+)
 from tlcli.core.final_layer.lbfgs import (
     dot,
     inner_product,
@@ -205,22 +211,9 @@ class _Problem:
         count, size = len(training), training.size
         centred = self._vectors.whole
         if centred is not None and 2 * count <= size and count <= settings.most_rotated_images:
-            self._vectors.whole = self._rotate(centred)
+            self._vectors.whole, self._rotation = rotated(centred)
         self._zero_norm = 0.0
         self._axes, self._variances = main_axes(self._vectors)
-
-    def _rotate(self, centred: Floats) -> Floats:
-        """Rotate N vectors into the space that they span: the minimum lies in it."""
-        gram = centred.astype(np.float64) @ centred.T.astype(np.float64)
-        values, axes = np.linalg.eigh(gram)
-        spanned = values > values[-1] * 1e-9
-        if not spanned.any():  # all vectors are the same
-            self._rotation = np.zeros((centred.shape[1], 1), np.float32)
-            return np.zeros((len(centred), 1), np.float32)
-        lengths = np.sqrt(values[spanned])
-        self._rotation = (centred.T @ (axes[:, spanned] / lengths)).astype(np.float32)
-        rotated: Floats = (axes[:, spanned] * lengths).astype(np.float32)
-        return rotated
 
     def project(self, samples: Samples) -> tuple[CentredVectors, Indices]:
         """Return rows centred, scaled and rotated as the training rows are, and their labels."""
@@ -239,20 +232,12 @@ class _Problem:
         if not known.any():
             return 0.0
         total = 0.0
-        for part, scores in self._scores(point, vectors):
+        for part, scores in scores_of(point, vectors):
             own, right = scores[:, known[part]], where[part][known[part]]
             own = own - own.max(axis=0)
             losses = np.log(np.exp(own).sum(axis=0)) - own[right, np.arange(len(right))]
             total += float(losses.sum(dtype=np.float64))
         return total / int(np.count_nonzero(known))
-
-    def _scores(self, point: Doubles, vectors: CentredVectors) -> Iterator[tuple[slice, Floats]]:
-        """Yield ranges of rows with their scores, [L, n]."""
-        weights = point[:, :-1].astype(np.float32)
-        for part, block in vectors.blocks():
-            scores = label_scores(weights, block)
-            scores += point[:, -1:].astype(np.float32)
-            yield part, scores
 
     def value_and_gradient(self, point: Doubles, l2_strength: float) -> tuple[float, Doubles]:
         """Return the objective and its gradient, shaped like ``point``."""
@@ -303,7 +288,7 @@ class _Problem:
         """Return a rough inverse Hessian: exact in shape along the main axes, flat elsewhere."""
         # Of each label, [L, 1]: the more certain, the flatter.
         spread = np.zeros((len(start), 1))
-        for _, scores in self._scores(start, self._vectors):
+        for _, scores in scores_of(start, self._vectors):
             scores -= scores.max(axis=0)
             np.exp(scores, out=scores)
             scores /= scores.sum(axis=0)

@@ -8,12 +8,18 @@ of that label's marks, so that the search ends equally close to the minimum for 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 
 from tlcli.arrays import Doubles, Floats
-from tlcli.core.final_layer.centred_vectors import BlockLimits, CentredVectors, mean_vector
+from tlcli.core.final_layer.centred_vectors import (
+    BlockLimits,
+    CentredVectors,
+    mean_vector,
+    rotated,
+    scores_of,
+)
 from tlcli.core.final_layer.lbfgs import (
     inner_product,
     label_scores,
@@ -73,7 +79,7 @@ class SigmoidProblem:
         self._rotation: Floats | None = None
         centred = self._vectors.whole
         if centred is not None and 2 * count <= training.samples.size and count <= _MOST_ROTATED:
-            self._vectors.whole, self._rotation = _rotated(centred)
+            self._vectors.whole, self._rotation = rotated(centred)
         self._axes, self._axis_variances = main_axes(self._vectors)
         self._zero_norm = 0.0
 
@@ -102,7 +108,7 @@ class SigmoidProblem:
         if self._rotation is not None:
             vectors.rotate(self._rotation)
         found = np.tile(self._constant_logits(), (len(samples), 1))
-        for part, scores in self._scores(point, vectors):
+        for part, scores in scores_of(point, vectors):
             found[part, self._present] = scores.T
         return found
 
@@ -123,14 +129,6 @@ class SigmoidProblem:
         with_label = self._positives + 1.0
         found: Floats = np.log(with_label / (len(self._vectors) + 2 - with_label))
         return found.astype(np.float32)
-
-    def _scores(self, point: Doubles, vectors: CentredVectors) -> Iterator[tuple[slice, Floats]]:
-        """Yield ranges of rows with their logits, [P, n]."""
-        weights = point[:, :-1].astype(np.float32)
-        for part, block in vectors.blocks():
-            scores = label_scores(weights, block)
-            scores += point[:, -1:].astype(np.float32)
-            yield part, scores
 
     def _value_and_gradient(self, point: Doubles, l2_strength: float) -> tuple[float, Doubles]:
         weights, plain = point[:, :-1], point[:, :-1].astype(np.float32)
@@ -156,7 +154,7 @@ class SigmoidProblem:
     ) -> Callable[[Doubles], Doubles]:
         """Return a rough inverse Hessian: exact in shape along the main axes, flat elsewhere."""
         spread = np.zeros((len(start), 1))
-        for part, scores in self._scores(start, self._vectors):
+        for part, scores in scores_of(start, self._vectors):
             given = sigmoid(scores)
             counts = np.where(self._marks[:, part], self._with, self._without)
             spread += (counts * given * (1 - given)).sum(axis=1, keepdims=True, dtype=np.float64)
@@ -182,15 +180,3 @@ def mark_losses(logits: Floats, marks: Bools) -> Floats:
     signed = np.where(marks, -logits, logits)
     found: Floats = np.maximum(signed, 0) + np.log1p(np.exp(-np.abs(signed)))
     return found
-
-
-def _rotated(centred: Floats) -> tuple[Floats, Floats]:
-    """Return N vectors in the space that they span, and the rotation into it [D, R]."""
-    gram = centred.astype(np.float64) @ centred.T.astype(np.float64)
-    values, axes = np.linalg.eigh(gram)
-    spanned = values > values[-1] * 1e-9
-    if values[-1] <= 0 or not spanned.any():  # all vectors are the same
-        return np.zeros((len(centred), 1), np.float32), np.zeros((centred.shape[1], 1), np.float32)
-    lengths = np.sqrt(values[spanned])
-    rotation = (centred.T @ (axes[:, spanned] / lengths)).astype(np.float32)
-    return (axes[:, spanned] * lengths).astype(np.float32), rotation
