@@ -62,10 +62,14 @@ class Bytes:
 
 
 class Table:
-    """One table of a flatbuffer: fields by their slot."""
+    """One table of a flatbuffer: fields by their slot.
+
+    Attributes:
+        position: of the table in the flatbuffer.
+    """
 
     def __init__(self, data: Bytes, position: int) -> None:
-        self._data, self._place = data, position
+        self._data, self.position = data, position
         self._slots = position - data.number("<i", position)
         self._length = data.number("<H", self._slots)
 
@@ -74,7 +78,7 @@ class Table:
         if where + 2 > self._length:
             return None
         offset = self._data.number("<H", self._slots + where)
-        return self._place + offset if offset else None
+        return self.position + offset if offset else None
 
     def number(self, slot: int, kind: str, default: int = 0) -> int:
         """Return the integer in a field."""
@@ -114,6 +118,16 @@ class Table:
         if position is None:
             return None
         return Table(self._data, position + self._data.number("<I", position))
+
+    @property
+    def slots(self) -> int:
+        """How many slots the table has, used or not."""
+        return max(0, (self._length - 4) // 2)
+
+    def target(self, slot: int) -> int | None:
+        """Return the position of what an offset in a field leads to; None: the field is absent."""
+        position = self._field(slot)
+        return None if position is None else position + self._data.number("<I", position)
 
     def tables(self, slot: int) -> list[Table]:
         """Return the tables of a vector."""

@@ -169,12 +169,11 @@ def serialise(graph: Any) -> bytes:
     return data
 
 
-def write_labels(path: Path, labels: Sequence[str]) -> None:
-    """Write the labels in output order, one per line, UTF-8.
+def labels_text(labels: Sequence[str]) -> str:
+    """Return the content of a labels file: the labels in output order, one per line.
 
     Raises:
         DataError: a label is empty, or contains a line break, or bytes that are no text.
-        OutputError: the file cannot be written.
     """
     for label in labels:
         if label.splitlines() != [label]:
@@ -188,4 +187,14 @@ def write_labels(path: Path, labels: Sequence[str]) -> None:
             raise DataError(
                 f"the label {label!r} is not text that UTF-8 can encode; rename its folder"
             ) from None
-    write_text(Path(path), "".join(f"{label}\n" for label in labels))
+    return "".join(f"{label}\n" for label in labels)
+
+
+def write_labels(path: Path, labels: Sequence[str]) -> None:
+    """Write the labels in output order, one per line, UTF-8.
+
+    Raises:
+        DataError: as `labels_text`.
+        OutputError: the file cannot be written.
+    """
+    write_text(Path(path), labels_text(labels))

@@ -1,0 +1,52 @@
+"""The zip at the end of a LiteRT file: labels and the like, for whoever reads its metadata."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Mapping
+
+# The first moment that a zip can state: the same files give the same bytes.
+_TIME = (1980, 1, 1, 0, 0, 0)
+_READ_BY_ALL = 0o644 << 16
+_LARGEST = 16 << 20
+
+
+def append_files(content: bytes, files: Mapping[str, bytes], comment: bytes = b"") -> bytes:
+    """Return ``content`` with a zip at its end.
+
+    The files are stored as they are, as clients read them in place, and positions count from the
+    beginning of ``content``, as Android's reader expects.
+
+    Args:
+        content: of the file so far.
+        files: contents by name.
+        comment: what the zip, and so the file, ends with.
+    """
+    stream = io.BytesIO()
+    stream.write(content)
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:
+        archive.comment = comment
+        for name, each in files.items():
+            entry = zipfile.ZipInfo(name, _TIME)
+            entry.external_attr = _READ_BY_ALL
+            entry.create_system = 3  # on every system the same
+            archive.writestr(entry, each)
+    return stream.getvalue()
+
+
+def split_files(content: bytes) -> tuple[bytes, dict[str, bytes]]:
+    """Return what is before the zip at the end of a file, and the files in it.
+
+    A zip that is damaged or too large stays where it is.
+    """
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            entries = archive.infolist()
+            plain = all(each.compress_type == zipfile.ZIP_STORED for each in entries)
+            if not plain or sum(each.file_size for each in entries) > _LARGEST:
+                return content, {}
+            start = min((each.header_offset for each in entries), default=len(content))
+            return content[:start], {each.filename: archive.read(each) for each in entries}
+    except (zipfile.BadZipFile, OSError, EOFError, ValueError, RuntimeError, NotImplementedError):
+        return content, {}

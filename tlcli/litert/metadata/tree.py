@@ -1,0 +1,116 @@
+"""Nested tables as a flatbuffer, alone or in front of one that exists."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+ALIGNMENT = 16
+"""LiteRT reads constants in place."""
+
+
+@dataclass(frozen=True)
+class Scalar:
+    """A number of a type as `flatbuffers.Builder` spells it: "Uint8", "Int8", "Uint32"."""
+
+    kind: str
+    value: float
+
+
+@dataclass(frozen=True)
+class Floats:
+    """A vector of float32."""
+
+    values: Sequence[float]
+
+
+@dataclass(frozen=True)
+class Place:
+    """A table or vector of the file behind, by its position there."""
+
+    position: int
+
+
+@dataclass(frozen=True)
+class Node:
+    """A table: the values of its slots, in order.
+
+    None leaves a slot out, as does a number that is zero; bytes become a vector that begins at a
+    multiple of `ALIGNMENT`, and a list of tables a vector of offsets.
+    """
+
+    slots: tuple[Scalar | Floats | Place | Node | list[Node | Place] | str | bytes | None, ...]
+
+
+def node(*slots: Any) -> Node:
+    """Return a table with the values of its slots, in order."""
+    return Node(slots)
+
+
+def serialise(root: Node, identifier: bytes, behind: bytes = b"") -> bytes:
+    """Return a flatbuffer; the same tables give the same bytes.
+
+    Args:
+        root: its outermost table.
+        identifier: its bytes 4 to 7.
+        behind: a flatbuffer that the new one ends with, unchanged and aligned as it was; `Place`
+            is a position in it. (A flatbuffer is built from its end, and its offsets lead
+            forwards, so a new root can refer to all that is in an older file.)
+    """
+    writer = _Writer(behind)
+    return writer.finish(writer.put(root), identifier)
+
+
+class _Writer:
+    def __init__(self, behind: bytes) -> None:
+        import flatbuffers
+
+        behind += bytes(-len(behind) % ALIGNMENT)
+        self._behind = len(behind)
+        # Enough at once: a builder that grows copies everything each time.
+        self._builder: Any = flatbuffers.Builder(len(behind) + (1 << 16))
+        if behind:
+            self._builder.Prep(ALIGNMENT, 0)
+            self._builder.CreateByteVector(behind)
+
+    def finish(self, root: int, identifier: bytes) -> bytes:
+        self._builder.Finish(root, file_identifier=identifier)
+        return bytes(memoryview(self._builder.Bytes)[self._builder.Head() :])
+
+    def put(self, value: Any) -> int:
+        """Write what an offset leads to, and return where it is."""
+        builder = self._builder
+        if isinstance(value, Place):
+            return self._behind - value.position
+        if isinstance(value, str):
+            return int(builder.CreateString(value))
+        if isinstance(value, bytes):
+            builder.Prep(ALIGNMENT, len(value))
+            return int(builder.CreateByteVector(value))
+        if isinstance(value, Floats):
+            return int(builder.CreateNumpyVector(np.array(value.values, "<f4")))
+        if isinstance(value, list):
+            offsets = [self.put(each) for each in value]
+            builder.StartVector(4, len(offsets), 4)
+            for offset in reversed(offsets):
+                builder.PrependUOffsetTRelative(offset)
+            return int(builder.EndVector())
+        return self._table(value)
+
+    def _table(self, table: Node) -> int:
+        # What a table refers to must have been written before it.
+        offsets = {
+            slot: self.put(value)
+            for slot, value in enumerate(table.slots)
+            if value is not None and not isinstance(value, Scalar)
+        }
+        self._builder.StartObject(len(table.slots))
+        for slot, value in enumerate(table.slots):
+            if isinstance(value, Scalar):
+                getattr(self._builder, f"Prepend{value.kind}Slot")(slot, value.value, 0)
+            elif slot in offsets:
+                self._builder.PrependUOffsetTRelativeSlot(slot, offsets[slot], 0)
+        return int(self._builder.EndObject())
