@@ -56,7 +56,7 @@ if TYPE_CHECKING:
 # A confusion picture has at least three pixels per label; of 10,000 labels it would take gigabytes.
 PICTURE_LABELS = 1000
 # Findings of each kind that have pictures, and pictures beside each; `tlcli check` shows more.
-_FINDINGS_SHOWN, _NEAREST_SHOWN = 8, 2
+FINDINGS_SHOWN, NEAREST_SHOWN = 8, 2
 # Every hundredth, for the curve; the table shows those of the core.
 _THRESHOLDS = sorted({*THRESHOLDS, *(hundredth / 100 for hundredth in range(100))})
 
@@ -115,7 +115,7 @@ def write_report(
     """
     data = _data(result, run)
     if found is not None:
-        shown = your_photos(found, run.options.report_path, _FINDINGS_SHOWN, _NEAREST_SHOWN)
+        shown = your_photos(found, run.options.report_path, FINDINGS_SHOWN, NEAREST_SHOWN)
         data = replace(data, your_photos=shown)
     write_text(path, render(data))
     return data.to_dict()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from retrain.arguments.options import RetrainOptions
@@ -62,6 +63,7 @@ def check_photos(
 
         with BottleneckStore(options.bottleneck_dir, ()) as store:
             facts = gather_facts(files, inputs.contents, store, progress)
+    unreadable = [(each.path, each.reason) for each in inputs.skipped]
     photos = Photos(
         [image.shown for image in inputs.images],
         inputs.labels,
@@ -72,4 +74,10 @@ def check_photos(
         inputs.splits,
         facts,
     )
-    return find(photos, [(each.path, each.reason) for each in inputs.skipped], crops=crops)
+    if inputs.marks is None:
+        return find(photos, unreadable, crops=crops)
+    from tlcli.core.photos.multi_label.checking import MarkedPhotos, find_marked, sets_of
+
+    labels, targets = sets_of([image.label for image in inputs.images])
+    photos = replace(photos, labels=labels, targets=targets)
+    return find_marked(MarkedPhotos(photos, inputs.labels, inputs.marks), unreadable, crops=crops)

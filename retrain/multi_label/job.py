@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from retrain.arguments.options import RetrainOptions
+from retrain.evidence.photos import findings_for_report
 from retrain.fitting import sgd_settings
 from retrain.inputs import Inputs
 from retrain.multi_label.result import MultiLabelFigures
@@ -272,8 +273,11 @@ def _write(run: MultiLabelRun, deviation: float, clock: Clock, watcher: Watcher)
             from retrain.multi_label.report import write_report
 
             watcher.begin("report", shown(report))
+            with clock.stage("photos"):
+                found = findings_for_report(inputs, options, watcher)
+            result = replace(result, your_photos=None if found is None else found.counts())
             with clock.stage("report"):
-                write_report(files.stage(report), result, run)
+                write_report(files.stage(report), result, run, found)
             watcher.end(shown(report))
         else:
             outdated = earlier_report(options.output_graph)

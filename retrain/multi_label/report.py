@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from retrain.evidence.heat_maps import heat_maps
-from retrain.report import option_arguments
+from retrain.report import FINDINGS_SHOWN, NEAREST_SHOWN, option_arguments
 from retrain.result import RetrainResult
+from tlcli.core.photos.findings import Findings
 from tlcli.report.collect import file_link, pictures
 from tlcli.report.multi_label.page import (
     Mistake,
@@ -19,6 +20,7 @@ from tlcli.report.multi_label.page import (
     render,
 )
 from tlcli.report.page import percent
+from tlcli.report.your_photos import your_photos
 from tlcli.storage.locations import name_of, shown
 from tlcli.system.atomic_files import write_text
 from tlcli.text import counted
@@ -29,8 +31,16 @@ if TYPE_CHECKING:
 _SKIPPED_SHOWN = 20
 
 
-def write_report(path: Path, result: RetrainResult, run: MultiLabelRun) -> dict[str, Any]:
+def write_report(
+    path: Path, result: RetrainResult, run: MultiLabelRun, photos: Findings | None
+) -> dict[str, Any]:
     """Write the page and return the result that it contains, as JSON types.
+
+    Args:
+        path: to write to.
+        result: of the run.
+        run: with all that the result leaves out.
+        photos: what a check found in the photos; None: nothing was checked.
 
     Raises:
         OutputError: it cannot be written.
@@ -49,7 +59,10 @@ def write_report(path: Path, result: RetrainResult, run: MultiLabelRun) -> dict[
                 link = file_link(image.file, options.report_path)
         return PictureFacts(image.name, image.label, thumbnail, heat_map, link)
 
-    found = result.to_dict()
+    found, page = result.to_dict(), options.report_path
+    pictured = None
+    if photos is not None:
+        pictured = your_photos(photos, page, FINDINGS_SHOWN, NEAREST_SHOWN)
     facts = PageFacts(
         title=name_of(options.image_dir or options.manifest or ""),
         created=datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
@@ -60,6 +73,7 @@ def write_report(path: Path, result: RetrainResult, run: MultiLabelRun) -> dict[
         notes=_notes(result, run),
         tables=_tables(result),
         heat_maps_missing=maps.missing or "",
+        your_photos=pictured,
     )
     write_text(path, render(run.figures.tested, facts, mistakes, picture, found))
     return found
@@ -78,7 +92,6 @@ def _notes(result: RetrainResult, run: MultiLabelRun) -> list[str]:
         )
     if run.inputs.given_split is not None:
         notes.append(run.inputs.given_split.sentence())
-    notes.append("Findings about the photos are left out: they are for one label per photo.")
     return notes
 
 

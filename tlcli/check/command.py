@@ -27,7 +27,7 @@ from tlcli.terminal import CONTEXT_SETTINGS, is_plain, set_up_logging, write_any
 from tlcli.text import counted
 
 # They mean the same as for retrain, so that its vectors are found in the cache.
-_IMAGES = ("image_dir", "manifest", "keep_label_names")
+_IMAGES = ("image_dir", "manifest", "multi_label", "keep_label_names")
 _BACKBONE = (
     *("module", "preset", "layers", "module_input", "module_output"),
     *("input_height", "input_width", "input_mean", "input_std"),
@@ -95,6 +95,7 @@ def command(
       tlcli check --image_dir photos
       tlcli check --image_dir photos --output check.html
       tlcli check --image_dir photos --format csv --output findings.csv
+      tlcli check --manifest labels.csv --multi_label
     """
     output_format = output_format or (_BY_SUFFIX.get(output.suffix.lower()) if output else None)
     if output_format == "html" and output is None and not is_plain(sys.stdout):
@@ -106,6 +107,11 @@ def command(
         raise click.UsageError("--move_to moves files on this machine, not in buckets")
     if move_to is not None and options["image_dir"] is not None:
         _check_target(move_to, options["image_dir"])
+        if options["multi_label"]:
+            raise click.UsageError(
+                "--move_to would move an image out of one of its folders and leave it in the "
+                "others; with --multi_label give --output_list, or list the images with --manifest"
+            )
     set_up_logging(logging_verbosity, quiet)
     if options["module"]:
         options["module"] = from_home(options["module"])

@@ -6,7 +6,7 @@ import io
 import json
 from collections.abc import Iterator
 
-from tlcli.core.photos.findings import Findings
+from tlcli.core.photos.findings import NO_LABEL, Findings
 from tlcli.spreadsheet import CsvRows
 from tlcli.text import counted, printable, table
 
@@ -55,10 +55,21 @@ def to_text(found: Findings) -> str:
     if found.wrong_labels:
         rows = [("score", "label", "looks like", "photo", "why")]
         rows += [
-            (f"{each.score:.2f}", each.label, each.proposed, printable(each.path), each.reason)
+            (
+                *(f"{each.score:.2f}", each.label or NO_LABEL, each.proposed or NO_LABEL),
+                *(printable(each.path), each.reason),
+            )
             for each in found.wrong_labels[:_SHOWN]
         ]
         lines += _section("Probably wrong labels", len(found.wrong_labels), table(rows, right=[0]))
+    if found.wrong_labels and found.doubted is not None:
+        numbers = [("label", "probably without it", "probably with it")]
+        numbers += [
+            (label, str(has), str(lacks))
+            for label, (has, lacks) in found.doubted.items()
+            if has or lacks
+        ]
+        lines += ["", *(f"  {line}" for line in table(numbers, right=[1, 2]))]
     if found.copies:
         pairs = [("photo", "same picture", "how")]
         pairs += [(*each.paths, each.reason) for each in found.copies[:_SHOWN]]

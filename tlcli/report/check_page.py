@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tlcli._version import __version__
-from tlcli.core.photos.findings import Findings
+from tlcli.core.photos.findings import NO_LABEL, Findings
 from tlcli.report.page import filled, json_for_html
 from tlcli.report.your_photos import your_photos
 
@@ -41,7 +41,7 @@ def render(found: Findings, title: str, command: str, page: Path | None) -> str:
 
 def _more_files(found: Findings) -> Sequence[tuple[str, str]]:
     """Return path and reason of findings beyond those with pictures."""
-    more = [(each.path, f"looks like {each.proposed}") for each in found.wrong_labels]
+    more = [(each.path, f"looks like {each.proposed or NO_LABEL}") for each in found.wrong_labels]
     copies = [(each.paths[1], f"{each.reason}: {each.paths[0]}") for each in found.copies]
     odd = [(each.path, each.reason) for each in found.odd]
     return [row for kind in (more, copies, odd) for row in kind[PICTURES_SHOWN:_LISTED]]

@@ -6,7 +6,7 @@ import functools
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tlcli.core.photos.findings import Findings, Note
+from tlcli.core.photos.findings import NO_LABEL, Findings, Note
 from tlcli.report.collect import file_link, pictures
 
 
@@ -84,16 +84,19 @@ def your_photos(found: Findings, page: Path | None, most: int, nearest: int) -> 
         wrong_labels=[
             ShownFinding(
                 [photo(path) for path in (each.path, *each.nearest[:nearest])],
-                *(each.label, each.reason, each.proposed, each.score),
+                *(each.label or NO_LABEL, each.reason, each.proposed or NO_LABEL, each.score),
             )
             for each in found.wrong_labels[:most]
         ],
         copies=[
-            ShownFinding([photo(path) for path in each.paths], each.labels[0], each.reason)
+            ShownFinding(
+                [photo(path) for path in each.paths], each.labels[0] or NO_LABEL, each.reason
+            )
             for each in found.copies[:most]
         ],
         odd=[
-            ShownFinding([photo(each.path)], each.label, each.reason) for each in found.odd[:most]
+            ShownFinding([photo(each.path)], each.label or NO_LABEL, each.reason)
+            for each in found.odd[:most]
         ],
         films=[(each[0], each[-1], len(each)) for each in found.films[:most]],
         notes=list(found.notes[:most]),

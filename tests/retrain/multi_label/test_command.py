@@ -51,6 +51,15 @@ def truth(gardens: Trained) -> dict[str, set[str]]:
         return {row["path"]: set(filter(None, row["label"].split("|"))) for row in rows}
 
 
+def test_the_report_has_findings_about_the_photos(gardens: Trained) -> None:
+    counts = gardens.run.json["your_photos"]
+    page = gardens.graph.with_name("output_report.html").read_text("utf-8")
+    assert 'id="data"' in page
+    assert ("Probably wrong labels" in page) == bool(counts["wrong_labels"])
+    assert counts["notes"] >= 1
+    assert "are a workable minimum" in page
+
+
 def test_the_result_has_figures_and_thresholds_of_each_label(gardens: Trained) -> None:
     found = gardens.run.json
     assert list(found["labels"]) == LABELS

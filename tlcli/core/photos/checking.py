@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,11 +14,12 @@ from tlcli.core.photos.films import films
 from tlcli.core.photos.findings import CopyPair, Findings, Note, Odd, WrongLabel
 from tlcli.core.photos.main_axes import directions, on_main_axes
 from tlcli.core.photos.near_copies import Copy, groups_of, near_copies, thumbnail_rows
-from tlcli.core.photos.neighbours import nearest
+from tlcli.core.photos.neighbours import Neighbours, nearest
 from tlcli.core.photos.odd import odd_photos
-from tlcli.core.photos.shortcuts import shortcuts
-from tlcli.core.photos.wrong_labels import NEIGHBOURS, Suspicions, suspicions
+from tlcli.core.photos.shortcuts import Shortcut, shortcuts
+from tlcli.core.photos.wrong_labels import NEIGHBOURS, suspicions
 from tlcli.runtime.blas_threads import one_blas_thread
+from tlcli.text import counted
 
 NEAREST_SHOWN = 3
 FEW = 30
@@ -64,16 +65,49 @@ class Photos:
         return self.splits[row] if self.splits else _SPLITS[0]
 
 
+@dataclass(frozen=True)
+class Compared:
+    """Photos that were compared, of files with the same content and label only the first.
+
+    Attributes:
+        rows: of the photos, [M].
+        turned: their vectors on main axes, float32 [M, A].
+        near: the nearest of each among them; indices into ``rows``.
+    """
+
+    rows: Indices
+    turned: Floats
+    near: Neighbours
+
+
+@dataclass(frozen=True)
+class LabelFindings:
+    """What a check finds about labels.
+
+    Attributes:
+        wrong_labels: returns photos with a probably wrong label, the most doubtful first.
+        notes: returns what is to be said of labels, from their photos.
+    """
+
+    wrong_labels: Callable[[Photos, Compared], Iterable[WrongLabel]]
+    notes: Callable[[Photos], Iterable[Note]]
+
+
 @one_blas_thread()
 def find(
-    photos: Photos, unreadable: Sequence[tuple[str, str]] = (), *, crops: bool = True
+    photos: Photos,
+    unreadable: Sequence[tuple[str, str]] = (),
+    *,
+    crops: bool = True,
+    about_labels: LabelFindings | None = None,
 ) -> Findings:
     """Return what is found in photos.
 
     Args:
-        photos: of at least two labels.
+        photos: of at least two labels, or one where ``about_labels`` takes it.
         unreadable: (path, reason) of files that could not be read.
         crops: look for crops and mirror images too, which takes most of the time.
+        about_labels: what is found about labels; None: what makes sense of one label per photo.
 
     Raises:
         DataError: vectors too large to square.
@@ -83,7 +117,8 @@ def find(
     turned = on_main_axes(photos.vectors, photos.blocks)[rows]
     directed = directions(turned)
     near = nearest(directed, NEIGHBOURS)
-    doubts = suspicions(turned, photos.targets[rows], len(photos.labels), near)
+    about_labels = about_labels or LabelFindings(_wrong_labels, _notes)
+    wrong_labels = tuple(about_labels.wrong_labels(photos, Compared(rows, turned, near)))
     pairs = [(each[0], other, "same file") for each in same for other in each[1:]]
     frames: list[Indices] = []
     odd: tuple[Odd, ...] = ()
@@ -114,12 +149,12 @@ def find(
     return Findings(
         len(photos.paths),
         len(photos.labels),
-        wrong_labels=tuple(_wrong_labels(photos, rows, doubts)),
+        wrong_labels=wrong_labels,
         copies=tuple(copies),
         odd=odd,
         groups=tuple(tuple(photos.paths[row] for row in group) for group in joined),
         films=tuple(tuple(photos.paths[rows[row]] for row in frame) for frame in frames),
-        notes=tuple(_notes(photos)),
+        notes=tuple(about_labels.notes(photos)),
         unreadable=tuple(unreadable),
     )
 
@@ -131,8 +166,10 @@ def _pair(photos: Photos, rows: Indices, found: Copy) -> tuple[int, int, str]:
     return one, other, "same file" if is_same else found.kind
 
 
-def _wrong_labels(photos: Photos, rows: Indices, found: Suspicions) -> Iterator[WrongLabel]:
+def _wrong_labels(photos: Photos, compared: Compared) -> Iterator[WrongLabel]:
+    rows = compared.rows
     targets = photos.targets[rows]
+    found = suspicions(compared.turned, targets, len(photos.labels), compared.near)
     for row in found.ranked().tolist():
         if not found.probably_wrong[row]:
             continue
@@ -150,28 +187,38 @@ def _wrong_labels(photos: Photos, rows: Indices, found: Suspicions) -> Iterator[
 
 
 def _notes(photos: Photos) -> Iterator[Note]:
-    counts = np.bincount(photos.targets, minlength=len(photos.labels))
+    yield from notes_on_numbers(
+        photos.labels, np.bincount(photos.targets, minlength=len(photos.labels))
+    )
+    if photos.facts is not None:
+        found = shortcuts(photos.facts, photos.targets, len(photos.labels))
+        for each in found:
+            yield note_on_shortcut(photos.labels[each.label], each)
+
+
+def notes_on_numbers(labels: Sequence[str], counts: Indices) -> Iterator[Note]:
+    """Yield what is to be said of the numbers of photos, [L]."""
     smallest, largest = int(counts.argmin()), int(counts.argmax())
     if counts[largest] >= UNEVEN * counts[smallest]:
         yield Note(
             "imbalance",
             "",
-            f"{photos.labels[largest]} has {counts[largest]} photos and {photos.labels[smallest]} "
+            f"{labels[largest]} has {counts[largest]} photos and {labels[smallest]} "
             f"{counts[smallest]}; add photos of the small labels, or see --label_weights.",
         )
     for label in np.argsort(counts, kind="stable").tolist():
         if counts[label] >= FEW:
             break
-        name, count = photos.labels[label], int(counts[label])
-        yield Note("few", name, f"{name} has {count} photos; {FEW} are a workable minimum.")
-    if photos.facts is None:
-        return
-    for each in shortcuts(photos.facts, photos.targets, len(photos.labels)):
-        name = photos.labels[each.label]
-        yield Note(
-            "shortcut",
-            name,
-            f"The {each.feature} alone finds {each.recall:.0%} of {name}, and is right in "
-            f"{each.precision:.0%} of what it finds: these labels may differ by how their photos "
-            "were taken or stored.",
-        )
+        name, count = labels[label], counted(int(counts[label]), "photo")
+        yield Note("few", name, f"{name} has {count}; {FEW} are a workable minimum.")
+
+
+def note_on_shortcut(name: str, found: Shortcut) -> Note:
+    """Return what is to be said of a label that a trivial fact predicts."""
+    return Note(
+        "shortcut",
+        name,
+        f"The {found.feature} alone finds {found.recall:.0%} of {name}, and is right in "
+        f"{found.precision:.0%} of what it finds: these labels may differ by how their photos "
+        "were taken or stored.",
+    )

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+
+NO_LABEL = "no label"
+"""What is shown of a photo that has none of several labels."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,29 @@ class WrongLabel:
 
 
 @dataclass(frozen=True)
+class WrongMark(WrongLabel):
+    """A label that a photo with several labels probably has wrongly, or lacks.
+
+    ``label`` and ``proposed`` are all its labels, as they are and as they would be, with ``|``
+    between them; "" for none. ``votes`` is how many of the nearest photos lack the doubted label,
+    or have it where this photo lacks it.
+
+    Attributes:
+        doubted: the label.
+        has: whether the photo has it.
+    """
+
+    doubted: str
+    has: bool
+
+    @property
+    def reason(self) -> str:
+        """Why the label is doubted, in a few words."""
+        what, votes = ("doubted", "lack it") if self.has else ("missed", "have it")
+        return f"{self.doubted} is {what}: {self.votes} of the {self.voters} nearest photos {votes}"
+
+
+@dataclass(frozen=True)
 class CopyPair:
     """Two photos with the same picture.
 
@@ -64,7 +91,8 @@ class CopyPair:
         """What is wrong beside the copy, in a few words."""
         parts = [self.kind]
         if self.labels[0] != self.labels[1]:
-            parts.append(f"labels {self.labels[0]} and {self.labels[1]}")
+            one, other = (label or NO_LABEL for label in self.labels)
+            parts.append(f"labels {one} and {other}")
         if self.straddles:
             parts.append(f"in {self.splits[0]} and {self.splits[1]}")
         return ", ".join(parts)
@@ -108,6 +136,8 @@ class Findings:
         films: paths of photos that may be frames of one film each.
         notes: on labels.
         unreadable: (path, reason) of files that could not be read.
+        doubted: of photos with several labels: each label with the number of photos that
+            probably have it wrongly, and of those that probably lack it; else None.
     """
 
     photos: int
@@ -119,6 +149,7 @@ class Findings:
     films: tuple[tuple[str, ...], ...] = ()
     notes: tuple[Note, ...] = ()
     unreadable: tuple[tuple[str, str], ...] = ()
+    doubted: Mapping[str, tuple[int, int]] | None = None
 
     @property
     def issues(self) -> int:
@@ -156,7 +187,7 @@ class Findings:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the values for JSON."""
-        return {
+        found: dict[str, Any] = {
             "photos": self.photos,
             "labels": self.labels,
             "issues": self.issues,
@@ -173,6 +204,11 @@ class Findings:
             "notes": [vars(each) for each in self.notes],
             "unreadable": [{"path": path, "reason": why} for path, why in self.unreadable],
         }
+        if self.doubted is not None:
+            found["doubted"] = {
+                label: {"has": has, "lacks": lacks} for label, (has, lacks) in self.doubted.items()
+            }
+        return found
 
     def files(self) -> list[str]:
         """Return the files that were found, each once: of copies, all but the first of a group.

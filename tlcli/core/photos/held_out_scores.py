@@ -27,6 +27,49 @@ _LEAST = 1e-3
 
 
 @dataclass(frozen=True)
+class RotatedRows:
+    """Rows on axes on which a ridge regression of any strength is a division.
+
+    Attributes:
+        rows: without their mean, float32 [N, A].
+        values: sums of squares on each axis, [A].
+    """
+
+    rows: Floats
+    values: Doubles
+
+    @classmethod
+    def of(cls, turned: Floats) -> RotatedRows:
+        """Rotate rows [N, A], A small; see `tlcli.core.photos.main_axes`."""
+        centred = turned - turned.mean(axis=0)
+        values, columns = np.linalg.eigh((centred.T @ centred).astype(np.float64))
+        return cls(centred @ columns.astype(np.float32), np.maximum(values, 0.0))
+
+    def inverse(self, strength: float) -> Doubles:
+        """Return what sums of products are multiplied by to be weights, [A]."""
+        # Rows that are all equal have no variance, and any strength is as good.
+        scale = float(self.values.sum()) / max(1, len(self.rows)) or 1.0
+        return np.asarray(1 / (self.values + strength * scale), np.float64)
+
+    def leverages(self, strength: float, rows: Indices | slice) -> Doubles:
+        """Return how much each of some rows decides on its own score, 0 to 1."""
+        chosen = self.rows[rows]
+        own = (chosen**2) @ self.inverse(strength).astype(np.float32)
+        return np.asarray(own.astype(np.float64) + 1 / len(self.rows), np.float64)
+
+    def spread(self) -> Indices:
+        """Return numbers of rows that are spread over all, on which a strength is chosen."""
+        count = len(self.rows)
+        some = np.linspace(0, count - 1, min(count, _ROWS_FOR_STRENGTH)).astype(np.intp)
+        return np.unique(some)
+
+
+def without_own(leverages: Doubles) -> Floats:
+    """Return what residuals are divided by to be those of fits without their row."""
+    return np.maximum(1 - leverages, _LEAST).astype(np.float32)
+
+
+@dataclass(frozen=True)
 class HeldOutScores:
     """A fit that gives scores of rows without themselves.
 
@@ -65,7 +108,7 @@ class HeldOutScores:
 
     def _scores(self, rows: slice | Indices) -> Floats:
         fitted = self._rotated[rows] @ self._weights + self._means.astype(np.float32)
-        rest = np.maximum(1 - self._leverages[rows], _LEAST).astype(np.float32)
+        rest = without_own(self._leverages[rows])
         own = (np.arange(len(fitted)), self._labels[rows])
         # The indicator minus the residual: y - (y - f) / (1 - h).
         indicated = 1 - (1 - fitted[own]) / rest
@@ -83,27 +126,18 @@ def fit_held_out(turned: Floats, labels: Indices, label_count: int) -> HeldOutSc
         label_count: L.
     """
     count = len(turned)
-    centred = turned - turned.mean(axis=0)
-    values, columns = np.linalg.eigh((centred.T @ centred).astype(np.float64))
-    values = np.maximum(values, 0.0)
-    rotated = centred @ columns.astype(np.float32)
+    rotated = RotatedRows.of(turned)
     means = np.bincount(labels, minlength=label_count) / max(1, count)
-    sums = np.zeros((rotated.shape[1], label_count))
+    sums = np.zeros((rotated.rows.shape[1], label_count))
     order = np.argsort(labels, kind="stable")
     present, first = np.unique(labels[order], return_index=True)
-    sums[:, present] = np.add.reduceat(rotated[order], first, axis=0, dtype=np.float64).T
-    # Rows that are all equal have no variance, and any strength is as good.
-    scale = float(values.sum()) / max(1, count) or 1.0
-    some = np.unique(np.linspace(0, count - 1, min(count, _ROWS_FOR_STRENGTH)).astype(np.intp))
-
-    squares = rotated**2
+    sums[:, present] = np.add.reduceat(rotated.rows[order], first, axis=0, dtype=np.float64).T
+    some = rotated.spread()
 
     def fitted(strength: float, rows: Indices | slice) -> HeldOutScores:
-        inverse = 1 / (values + strength * scale)
-        chosen = rotated[rows]
-        leverages = (squares[rows] @ inverse.astype(np.float32)).astype(np.float64) + 1 / count
-        weights = (inverse[:, np.newaxis] * sums).astype(np.float32)
-        return HeldOutScores(strength, chosen, weights, leverages, means, labels[rows])
+        weights = (rotated.inverse(strength)[:, np.newaxis] * sums).astype(np.float32)
+        leverages = rotated.leverages(strength, rows)
+        return HeldOutScores(strength, rotated.rows[rows], weights, leverages, means, labels[rows])
 
     def error(strength: float) -> float:
         total = 0.0

@@ -13,6 +13,7 @@ from tlcli.arrays import Floats
 from tlcli.core.evaluation.metrics import Bools
 from tlcli.core.evaluation.multi_label.figures import MultiLabelEvaluation
 from tlcli.report.page import MATRIX_NUMBERS, command_lines, filled, json_for_html
+from tlcli.report.your_photos import YourPhotos
 
 PICTURED = 4
 """Mistakes of each kind of a label that have pictures."""
@@ -68,6 +69,7 @@ class PageFacts:
         notes: sentences on minimums, skipped files and the like.
         tables: heading and rows of further tables, two cells each.
         heat_maps_missing: why there are none, or "".
+        your_photos: what a check found in the photos, or None where it was not run.
     """
 
     title: str
@@ -79,6 +81,7 @@ class PageFacts:
     notes: Sequence[str] = ()
     tables: Sequence[tuple[str, Sequence[tuple[str, str]]]] = ()
     heat_maps_missing: str = ""
+    your_photos: YourPhotos | None = None
 
 
 def chosen_mistakes(scores: Floats, marks: Bools, thresholds: Sequence[float]) -> list[Mistake]:
