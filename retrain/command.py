@@ -26,6 +26,7 @@ from tlcli.commands.options import (
 )
 from tlcli.commands.stages import shows_summary, watching
 from tlcli.core.fine_tuning.choices import FINE_TUNES
+from tlcli.core.formats.kinds import KINDS
 from tlcli.terminal import (
     CONTEXT_SETTINGS,
     naming_what_is_kept,
@@ -48,6 +49,7 @@ GROUPS = {
     ),
     "Output": (
         *("output_graph", "output_labels", "output_tflite", "output_report", "no_report"),
+        "export",
         *("saved_model_dir", "final_layer_only", "final_tensor_name", "output_format"),
     ),
     "Backbone": (
@@ -139,6 +141,12 @@ def _option(
     "--output_tflite",
     "FILE",
     "LiteRT file.  [default: next to the graph, for backbones of up to 32 MB]",
+)
+@click.option(
+    "--export",
+    metavar="KINDS",
+    help=f"Further formats, separated by commas: {', '.join(KINDS)}. Each file is run and compared "
+    "with the graph, as by tlcli export.",
 )
 @_option("--output_report", "FILE", "Report page.  [default: output_report.html next to the graph]")
 @click.option(

@@ -269,6 +269,7 @@ def _run_steps(
             example=_example(inputs, tests.rows),
             advice=advice(run),
             unknown=builder.unknown,
+            exports=builder.exports,
             fine_tuned=tuned.figures,
             fine_tuning=tuned.sentence,
             usage=_usage(chosen, inputs, fitted, clock),

@@ -33,6 +33,8 @@ from tlcli.core.export.frozen_graph import (
 )
 from tlcli.core.export.unknown_nodes import append_unknown
 from tlcli.core.final_layer.sgd import FinalLayer
+from tlcli.core.formats.figures import Exports
+from tlcli.core.formats.kinds import KINDS, check_packages, check_target
 from tlcli.errors import OutputError, StorageError
 from tlcli.graph.messages import GraphDef
 from tlcli.storage.locations import below, is_url, shown
@@ -64,6 +66,9 @@ def checked_outputs(options: RetrainOptions) -> Iterator[None]:
     """
     files = [options.output_graph, options.labels_path, options.report_path]
     files += [options.output_tflite, options.checkpoint_path]
+    for name in options.export or ():
+        check_target(name, KINDS[name].path_beside(options.output_graph))
+    check_packages(options.export or ())
     folders = {path.parent for path in files if path is not None}
     if options.saved_model_dir is not None:
         folders.add(options.saved_model_dir.parent)
@@ -119,6 +124,7 @@ class ClassifierBuilder:
 
     Attributes:
         unknown: the score of unknown images that the graph gets, once there is one.
+        exports: figures of the formats of ``--export``, once they are made.
     """
 
     def __init__(
@@ -131,6 +137,7 @@ class ClassifierBuilder:
         self.options, self.inputs, self._thresholds = options, inputs, tuple(thresholds)
         self._fine_tuned = fine_tuned
         self.unknown: UnknownImages | None = None
+        self.exports: Exports | None = None
         self._name = options.final_tensor_name
         self._backbone = None if options.final_layer_only else inputs.backbone
         self._cache: BackboneCache | None = None
@@ -303,6 +310,12 @@ def write_classifier(
         folder = files.stage(options.saved_model_dir)
         write_saved_model(folder, builder.parsed(graph), inputs.labels, card)
         outputs["saved_model"] = options.saved_model_dir
+        staged[options.saved_model_dir] = folder
+    if options.export is not None:
+        from retrain.formats.exporting import export_formats
+
+        builder.exports = export_formats(files, options, inputs, staged)
+        outputs |= {each.kind: each.path for each in builder.exports.files}
     if options.export_bottlenecks is not None:
         outputs["bottlenecks"] = options.export_bottlenecks
     if options.summaries_dir is not None:

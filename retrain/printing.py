@@ -46,10 +46,13 @@ def print_result(result: RetrainResult, output_format: str, misclassified: bool)
         click.echo(summary(result))
     else:
         click.echo(result.to_text(program=program()))
+    refused = () if result.exports is None else result.exports.refused.values()
+    for reason in refused:
+        click.echo(f"Error: {reason}.", err=True)
     below = result.below_minimum()
     for figure in below:
         say_below_minimum(*figure)
-    return BELOW_MINIMUM if below else 0
+    return 1 if refused else BELOW_MINIMUM if below else 0
 
 
 def summary(result: RetrainResult) -> str:

@@ -189,6 +189,8 @@ def _data(result: RetrainResult, run: Run) -> ReportData:
         seconds=result.seconds,
         cache=result.cache,
         outputs={kind: str(output) for kind, output in result.outputs.items()},
+        formats=[] if result.exports is None else result.exports.rows(),
+        format_remarks=[] if result.exports is None else result.exports.remarks(),
         versions={"python": platform.python_version(), **recorded_versions()},
     )
 

@@ -17,6 +17,7 @@ from tlcli.core.evaluation.growth import Growth
 from tlcli.core.evaluation.label_averages import AveragesByName, LabelAverages
 from tlcli.core.evaluation.learning_curve import Forecast
 from tlcli.core.evaluation.metrics import wilson_interval
+from tlcli.core.formats.figures import Exports
 from tlcli.notebook import (
     ROWS_SHOWN,
     block,
@@ -95,6 +96,7 @@ class RetrainResult(AveragesByName):
         module_comparison: the backbones that ``--module auto`` compared, else None.
         curves: accuracy and cross entropy over the steps, by split: "training" (a sample of it)
             and "validation"; empty for logistic regression.
+        exports: the files of ``--export`` with their figures, None without any.
         solver: the solver that was "asked" for and the one "used", what it chose, and for "auto" on
             how many training "images" what was "compared": "solver", "cross_entropy", "accuracy".
     """
@@ -133,6 +135,7 @@ class RetrainResult(AveragesByName):
     curves: dict[str, Curve] = field(default_factory=dict)
     solver: dict[str, Any] = field(default_factory=lambda: {"asked": "sgd", "used": "sgd"})
     multi_label: MultiLabelFigures | None = None
+    exports: Exports | None = None
 
     @property
     def preset(self) -> str:
@@ -206,6 +209,8 @@ class RetrainResult(AveragesByName):
             found["passed"] = self.passed
         if self.multi_label is not None:
             self.multi_label.add_to(found)
+        if self.exports is not None:
+            found["exports"] = self.exports.to_dict()
         if self.report is not None:
             found["report"] = self.report
         return found
@@ -310,6 +315,8 @@ class RetrainResult(AveragesByName):
                 lines.append(f"  and {len(self.skipped) - len(listed)} more")
         outputs = [(kind, shown(path)) for kind, path in self.outputs.items()]
         lines += ["", "Outputs:", *(f"  {line}" for line in table(outputs, right=()))]
+        if self.exports is not None and self.exports.files:
+            lines += ["", "Formats:", *(f"  {line}" for line in self.exports.lines())]
         lines += ["", *map(printable, self.usage.lines())]
         if self.advice:
             shown_advice = self.advice[:_ADVICE_SHOWN]

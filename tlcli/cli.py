@@ -22,6 +22,7 @@ COMMANDS = {
     "label": ("label.command", "Label images with a retrained graph."),
     "check": ("tlcli.check.command", "Find wrong labels, copies and odd photos among your own."),
     "evaluate": ("tlcli.commands.evaluate", "Measure a graph's accuracy on labelled images."),
+    "export": ("tlcli.commands.exporting.command", "Write a graph in other programs' formats."),
     "serve": ("tlcli.review.command", "Serve a page and a REST API for a graph."),
     "modules": ("tlcli.commands.modules", "List, download or compare backbones."),
     "cache": ("tlcli.commands.cache", "Show, clear or limit the cache."),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypedDict, TypeVar, Union, get_type_hints
@@ -33,6 +33,7 @@ class RetrainKeywords(TypedDict, total=False):
     output_tflite: Annotated[_OptionalPath, "the LiteRT file"]
     output_report: Annotated[_OptionalPath, "the report page"]
     no_report: Annotated[bool, "write no report"]
+    export: Annotated[str | Sequence[str] | None, "formats for other programs, such as ``onnx``"]
     intermediate_output_graphs_dir: Annotated[_OptionalPath, "folder for graphs of the fit"]
     intermediate_store_frequency: Annotated[int, "steps between these graphs; 0: none"]
     summaries_dir: Annotated[_OptionalPath, "folder for TensorBoard"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from tlcli.core.data.splits import check_percentages
 from tlcli.core.export.model_card import card_path
 from tlcli.core.fine_tuning.choices import FINE_TUNES
 from tlcli.core.fitting.label_weights import read_label_weights
+from tlcli.core.formats.kinds import KINDS, parse_kinds
 from tlcli.errors import UsageError
 from tlcli.runners.machines import Machines
 from tlcli.storage.locations import is_url, shown
@@ -52,6 +54,8 @@ class RetrainOptions:
     output_tflite: Path | None = None  # next to the graph, where conversion is cheap
     output_report: Path | None = None  # next to the graph
     no_report: bool = False
+    # Names of formats, or one text with commas between them.
+    export: str | Sequence[str] | None = None
     intermediate_output_graphs_dir: Path | None = None
     intermediate_store_frequency: int = 0
     summaries_dir: Path | None = None
@@ -114,6 +118,7 @@ class RetrainOptions:
 
     def __post_init__(self) -> None:
         self._take_preset()
+        self._take_formats()
         for field in fields(self):
             value = getattr(self, field.name)
             if value == "":
@@ -139,6 +144,15 @@ class RetrainOptions:
                 object.__setattr__(self, name, value)
         if self.layers is None:
             object.__setattr__(self, "layers", "head")
+
+    def _take_formats(self) -> None:
+        if self.export is None:
+            return
+        names = parse_kinds(self.export)
+        object.__setattr__(self, "export", names)
+        for name, option in (("tflite", "output_tflite"), ("saved_model", "saved_model_dir")):
+            if name in names and getattr(self, option) is None and not self.final_layer_only:
+                object.__setattr__(self, option, KINDS[name].path_beside(Path(self.output_graph)))
 
     def _check_ranges(self) -> None:
         percentages = ("random_crop", "random_scale", "random_brightness")
@@ -229,6 +243,7 @@ class RetrainOptions:
             (self.no_report, "--no_report writes no report", "output_report", "hold"),
             (self.final_layer_only, whole, "saved_model_dir", "hold"),
             (self.final_layer_only, whole, "output_tflite", "hold"),
+            (self.final_layer_only, whole, "export", "convert"),
             (stepless, steps, "checkpoint_path", "write"),
             (stepless, steps, "intermediate_output_graphs_dir", "write"),
         ):
@@ -254,6 +269,11 @@ class RetrainOptions:
             "output_tflite": self.output_tflite or self.output_graph.with_suffix(".tflite"),
             "output_report": self.report_path,
             "output_graph (its model card)": card_path(self.output_graph),
+            **{
+                f"export {name}": KINDS[name].path_beside(self.output_graph)
+                for name in self.export or ()
+                if name not in ("tflite", "saved_model")
+            },
         }.items():
             if path is None:
                 continue

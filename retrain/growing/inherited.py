@@ -16,7 +16,7 @@ from tlcli.storage.locations import is_url, shown
 # What a run writes, who computes, and what it may execute are said by each run itself.
 _OWN = {
     *("output_graph", "output_labels", "saved_model_dir", "output_tflite", "output_report"),
-    *("no_report", "intermediate_output_graphs_dir", "intermediate_store_frequency"),
+    *("no_report", "export", "intermediate_output_graphs_dir", "intermediate_store_frequency"),
     *("summaries_dir", "export_bottlenecks", "checkpoint_path", "trust", "from_card"),
     *("print_misclassified_test_images", "runner", "address", "num_shards", "shard_index"),
 }

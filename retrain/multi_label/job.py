@@ -268,7 +268,7 @@ def _write(run: MultiLabelRun, deviation: float, clock: Clock, watcher: Watcher)
         if report is not None:
             outputs["report"] = report
         result = _result(run, deviation, outputs, clock.seconds)
-        result = replace(result, unknown=builder.unknown)
+        result = replace(result, unknown=builder.unknown, exports=builder.exports)
         if report is not None:
             from retrain.multi_label.report import write_report
 

@@ -110,6 +110,11 @@ def _tables(result: RetrainResult) -> list[tuple[str, list[tuple[str, str]]]]:
         ("Fit", [(key.replace("_", " "), str(text)) for key, text in result.solver.items()]),
         ("Outputs", [(kind, shown(path)) for kind, path in result.outputs.items()]),
     ]
+    if result.exports is not None:
+        headings, *rows = result.exports.rows()
+        named = [zip(headings[1:], row[1:], strict=True) for row in rows]
+        facts = [", ".join(f"{name}: {cell}" for name, cell in each if cell) for each in named]
+        tables.append(("Formats", [(row[0], text) for row, text in zip(rows, facts, strict=True)]))
     if result.skipped:
         listed = [(each.path, each.reason) for each in result.skipped[:_SKIPPED_SHOWN]]
         tables.append((f"Skipped: {counted(len(result.skipped), 'file')}", listed))

@@ -294,6 +294,8 @@ class ReportData:
         seconds: stage to seconds, in order.
         cache: "hits" and "computed", or empty.
         outputs: kind to path.
+        formats: table of the files of ``--export``, the headings first; empty without any.
+        format_remarks: sentences on these files.
         command: the command line that gives this result again.
     """
 
@@ -343,6 +345,8 @@ class ReportData:
     seconds: dict[str, float] = field(default_factory=dict)
     cache: dict[str, int] = field(default_factory=dict)
     outputs: dict[str, str] = field(default_factory=dict)
+    formats: list[tuple[str, ...]] = field(default_factory=list)
+    format_remarks: list[str] = field(default_factory=list)
     versions: dict[str, str] = field(default_factory=dict)
 
     @property

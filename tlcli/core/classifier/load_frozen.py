@@ -140,16 +140,31 @@ def _engine(request: LoadRequest) -> tuple[ModelFacts, Engine]:
             return converted.facts, LiteRTPool(converted.model, mapped=True)
         except GraphError as error:
             _log.debug("the conversion %s is not used: %s", converted.model, error)
+    network = frozen_network(replace(request, overrides=overrides))
+    engine, model = convert(network, simple)
+    # A conversion runs without another look at the graph: only what passed the checks is stored,
+    # and only if the file is still the one that was hashed.
+    if model is not None and not request.trust and sha256_file(path) == digest:
+        store_conversion(key, model, network.facts)
+    return network.facts, engine
+
+
+def frozen_network(request: LoadRequest) -> FrozenNetwork:
+    """Return the network of a frozen graph, whose operations and sizes were checked.
+
+    Raises:
+        GraphError: it cannot be read, is not trusted, or leaves its input spec open.
+    """
     # Protobuf and all that reads graphs is not needed for a LiteRT file.
     from tlcli.core.model_spec.input_inference import examine
     from tlcli.graph import safety
     from tlcli.graph.limits import check_sizes
 
+    path = request.graph
     graph = safety.read_graph(path)
     if not request.trust:
         safety.check_operations(graph, str(path))
-    count = count_labels(request.labels, path)
-    network = examine(graph, overrides, path, labels=count)
+    network = examine(graph, request.overrides, path, labels=count_labels(request.labels, path))
     if request.unknown:
         network = _with_unknown(network, graph, request)
     if not request.trust:
@@ -157,12 +172,7 @@ def _engine(request: LoadRequest) -> tuple[ModelFacts, Engine]:
         assert height is not None
         assert width is not None
         check_sizes(network.graph, network.input, [network.output], (height, width), str(path))
-    engine, model = convert(network, simple)
-    # A conversion runs without another look at the graph: only what passed the checks is stored,
-    # and only if the file is still the one that was hashed.
-    if model is not None and not request.trust and sha256_file(path) == digest:
-        store_conversion(key, model, network.facts)
-    return network.facts, engine
+    return network
 
 
 def _with_unknown(network: FrozenNetwork, graph: Any, request: LoadRequest) -> FrozenNetwork:

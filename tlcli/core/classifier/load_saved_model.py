@@ -6,12 +6,12 @@ import logging
 import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tlcli.arrays import Array
-from tlcli.core.classifier.classifier import Classifier, Engine
+from tlcli.core.classifier.classifier import Classifier
 from tlcli.core.classifier.load_frozen import classifier_of, convert
 from tlcli.core.classifier.load_request import LoadRequest
 from tlcli.core.classifier.outputs import count_scores
@@ -31,6 +31,9 @@ from tlcli.runtime.native_stderr import quiet_stderr
 from tlcli.runtime.saved_model import load_into
 from tlcli.runtime.tensorflow import SessionEngine, import_tensorflow
 from tlcli.runtime.watchdog import first_line
+
+if TYPE_CHECKING:
+    from tlcli.core.model_spec.input_inference import FrozenNetwork
 
 _log = logging.getLogger("tlcli")
 
@@ -85,7 +88,8 @@ def load_saved_model(request: LoadRequest) -> Classifier:
     count = count_labels(request.labels, request.graph)
     ends = examine_saved_model(request.graph, request.overrides, labels=count)
     if draws_random_numbers(read_saved_model(request.graph)):
-        facts, engine = _without_augmentation(request, ends)
+        network = saved_model_network(request, ends)
+        facts, engine = network.facts, convert(network)[0]
     else:
         facts, engine = ends.facts, SavedModelEngine(request.graph, ends)
     try:
@@ -95,8 +99,12 @@ def load_saved_model(request: LoadRequest) -> Classifier:
         raise
 
 
-def _without_augmentation(request: LoadRequest, ends: SavedModelEnds) -> tuple[ModelFacts, Engine]:
-    """Return a model without the layers that change images at random, and what it shows then.
+def saved_model_network(request: LoadRequest, ends: SavedModelEnds) -> FrozenNetwork:
+    """Return a SavedModel as a frozen network without the layers that change images at random.
+
+    Args:
+        request: of the folder, which was checked.
+        ends: what was found in it; its input takes pixels.
 
     Raises:
         GraphError: TensorFlow cannot load it.
@@ -117,12 +125,13 @@ def _without_augmentation(request: LoadRequest, ends: SavedModelEnds) -> tuple[M
     graph = without_identity_n(GraphDef.FromString(frozen.graph))
     graph = simplify(graph, given.name, [frozen.output])
     graph, removed = without_augmentation(graph, given.name, frozen.output)
-    _log.info("Left out of %s, as they change images at random: %s", folder, ", ".join(removed))
+    if removed:
+        _log.info("Left out of %s, as they change images at random: %s", folder, ", ".join(removed))
     overrides = replace(request.overrides, input_layer=given.name, output_layer=frozen.output)
     count = None if request.labels is None else len(request.labels.names)
     network = examine(graph, overrides, folder, labels=count)
     known = {name: getattr(ends.facts, name) for name in ("kind", "input", "output")}
-    return replace(network.facts, **known), convert(network)[0]
+    return replace(network, facts=replace(network.facts, **known))
 
 
 def examine_saved_model(

@@ -1,0 +1,4 @@
+"""The ``export`` command: its options and what it prints.
+
+`tlcli.cli` alone imports it, when it is called.
+"""
