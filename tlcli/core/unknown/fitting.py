@@ -17,7 +17,7 @@ from tlcli.backbone import FeatureBlock
 from tlcli.core.final_layer.centred_vectors import BlockLimits, row_blocks
 from tlcli.core.final_layer.samples import Samples, inner_folds
 from tlcli.core.unknown.model import UnknownModel, distances, unit_rows
-from tlcli.runtime.blas_threads import one_blas_thread
+from tlcli.runtime.blas_threads import in_parallel, one_blas_thread
 
 FALSE_REJECTS = 0.05
 """Proportion of known images that the threshold is set to call unknown."""
@@ -117,12 +117,15 @@ def _out_of_fold(rows: Floats, some: Samples, count: int) -> Doubles:
     """Return d for each row by a fit without its fold, [n], n at most N."""
     # One label for all: of many labels there may be one row each, which would be in no fold.
     folds = inner_folds(np.zeros_like(some.labels), some.groups)
-    found = []
-    for fold in range(int(folds.max()) + 1):
+    found = [np.zeros(0)] * (int(folds.max()) + 1)
+
+    def measure(fold: int) -> None:
         fitted = _fit(rows[folds != fold], count)
         if fitted is not None:
-            found.append(fitted.distances(rows[folds == fold]))
-    return np.concatenate(found) if found else np.zeros(0)
+            found[fold] = fitted.distances(rows[folds == fold])
+
+    in_parallel(measure, range(len(found)))
+    return np.concatenate([np.zeros(0), *found])
 
 
 def _fit(units: Floats, count: int) -> _Fitted | None:

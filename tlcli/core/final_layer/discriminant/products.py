@@ -11,6 +11,8 @@ from tlcli.runtime.blas_threads import in_parallel
 
 # Rows that are converted to another type, or multiplied by as many others, at once.
 _ROWS_AT_ONCE = 512
+# Products that are summed or centred at once, which stay in the processor's caches.
+_PRODUCTS_IN_CACHE = 1 << 18
 
 
 def products_of_rows(vectors: Floats) -> Floats:
@@ -47,16 +49,25 @@ class RowProducts:
         values = len(labels) * vectors.shape[1]
         overall = float(np.trace(products, dtype=np.float64)) / values
         # Products of rows and means of labels, [N, L], and of rows minus the means of their labels.
-        self._with_means = np.add.reduceat(products, self._starts, axis=1, dtype=np.float64)
+        self._with_means = np.empty((len(labels), len(self._starts)))
+
+        def sum_labels(part: slice) -> None:
+            np.add.reduceat(
+                products[part].astype(np.float64), self._starts, 1, out=self._with_means[part]
+            )
+
+        parts = row_parts(len(products), max(1, _PRODUCTS_IN_CACHE // len(products)))
+        in_parallel(sum_labels, parts)
         self._with_means /= self._counts
         between = self._means(self._with_means)
         half = (self._with_means - between[labels] / 2).astype(np.float32)
+        of_labels = half.T.copy()
 
         def centre(part: slice) -> None:
-            products[part] -= half.T[labels[part]]
+            products[part] -= of_labels[labels[part]]
             products[part] -= half[part].take(labels, axis=1)
 
-        in_parallel(centre, row_parts(len(products), _ROWS_AT_ONCE))
+        in_parallel(centre, parts)
         self._within = products
         within = float(np.trace(products, dtype=np.float64)) / values
         self._variance = mean_variance(within, overall)
