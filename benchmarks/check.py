@@ -31,9 +31,9 @@ from tlcli.core.data.image_folder import scan_folder
 from tlcli.core.final_layer.samples import Samples
 from tlcli.core.final_layer.sgd import SgdSettings
 from tlcli.core.fitting.fit_layer import FitSettings, fit_layer
+from tlcli.core.fitting.main_axes import directions, on_main_axes
 from tlcli.core.photos.facts import gather_facts
 from tlcli.core.photos.held_out_scores import fit_held_out
-from tlcli.core.photos.main_axes import directions, on_main_axes
 from tlcli.core.photos.near_copies import near_copies
 from tlcli.core.photos.neighbours import nearest
 from tlcli.core.photos.wrong_labels import suspicions

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ from retrain.arguments.options import RetrainOptions
 from retrain.fitting import Fitted, samples
 from retrain.folds import CrossValidated
 from retrain.inputs import Inputs
+from tlcli.arrays import Floats
 from tlcli.core.calibration.reliability import Calibration, reliability
 from tlcli.core.data.splits import SPLITS
 from tlcli.core.evaluation.growth import Growth
@@ -139,11 +140,13 @@ def _calibration(
     return Calibration(before, after, fitted.temperature)
 
 
-def measure_forecast(inputs: Inputs, options: RetrainOptions) -> Forecast | None:
+def measure_forecast(
+    inputs: Inputs, options: RetrainOptions, turned: Callable[[], Floats] | None = None
+) -> Forecast | None:
     """Return what twice the photos would bring; None where that cannot be measured.
 
     Where the data give the split, the fits are tested on the images that it keeps out of training,
-    else each image is held out once.
+    else each image is held out once. For ``turned`` see `measure_learning_curve`.
     """
     kept_out = None
     if inputs.given_split is not None:
@@ -158,6 +161,7 @@ def measure_forecast(inputs: Inputs, options: RetrainOptions) -> Forecast | None
         len(inputs.labels),
         kept_out,
         blocks=inputs.blocks,
+        turned=turned,
         settings=CurveSettings(seed=options.seed),
     )
     training = int(inputs.counts("training").sum())

@@ -27,7 +27,7 @@ from tlcli.core.evaluation.learning_curve import (
 )
 from tlcli.core.final_layer.samples import Samples
 
-SETS = ("aerial", "food", "textures", "flowers", *STORED)
+SETS = ("aerial", "food", "textures", "flowers", "digits", *STORED)
 
 
 def first(curve: LearningCurve, count: int) -> LearningCurve:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from retrain.arguments.options import RetrainOptions
 from retrain.inputs import Inputs
+from tlcli.arrays import Floats
 from tlcli.progress import Progress
 from tlcli.runtime.watchdog import first_line
 from tlcli.storage.locations import is_url
@@ -22,12 +24,15 @@ MOST_FOR_A_REPORT = 10_000
 
 
 def findings_for_report(
-    inputs: Inputs, options: RetrainOptions, progress: Progress | None = None
+    inputs: Inputs,
+    options: RetrainOptions,
+    progress: Progress | None = None,
+    turned: Callable[[], Floats] | None = None,
 ) -> Findings | None:
     """Return what a report says about the photos of a run; None where that would take long.
 
     That is with very many images, under ``--preset fast``, and where the images would have to be
-    fetched once more.
+    fetched once more. For ``turned`` see `Photos`.
     """
     files = [image.file for image in inputs.images if image.file is not None]
     if len(inputs.images) > MOST_FOR_A_REPORT or options.preset == "fast":
@@ -35,7 +40,7 @@ def findings_for_report(
     if not files or any(map(is_url, files)):
         return None
     try:
-        return check_photos(inputs, options, progress, crops=False)
+        return check_photos(inputs, options, progress, crops=False, turned=turned)
     except Exception as error:
         # The graph must not be lost for it, whatever a library makes of odd numbers or little
         # memory.
@@ -44,7 +49,11 @@ def findings_for_report(
 
 
 def check_photos(
-    inputs: Inputs, options: RetrainOptions, progress: Progress | None = None, crops: bool = True
+    inputs: Inputs,
+    options: RetrainOptions,
+    progress: Progress | None = None,
+    crops: bool = True,
+    turned: Callable[[], Floats] | None = None,
 ) -> Findings:
     """Return what a check finds in the photos of a run.
 
@@ -73,6 +82,7 @@ def check_photos(
         inputs.blocks,
         inputs.splits,
         facts,
+        turned,
     )
     if inputs.marks is None:
         return find(photos, unreadable, crops=crops)

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from tlcli.runtime.ahead import Ahead
+from tlcli.runtime.ahead import Ahead, Once
 
 
 def name() -> str:
@@ -34,3 +34,26 @@ def test_one_processor_does_one_thing_after_the_other(monkeypatch: pytest.Monkey
     with Ahead() as ahead:
         ahead.begin(name)
         assert ahead.result(name) == name()
+
+
+def test_a_shared_value_is_computed_by_the_first_who_asks() -> None:
+    computed = []
+    begun = threading.Event()
+
+    def compute(value: int) -> int:
+        computed.append(value)
+        begun.wait(10)
+        return value
+
+    shared = Once(compute, 3)
+    found: list[int] = []
+    threads = [threading.Thread(target=lambda: found.append(shared())) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    begun.set()
+    for thread in threads:
+        thread.join()
+    assert found == [3, 3]
+    assert computed == [3]
+    with pytest.raises(KeyError, match="ahead"):
+        Once(fails)()

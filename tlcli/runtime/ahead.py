@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from tlcli.system.cpus import available_cpus
 
@@ -57,3 +57,23 @@ class Ahead:
         """
         begun = self._begun.pop(function, None)
         return function(*arguments) if begun is None else begun.result()
+
+
+class Once(Generic[Result]):
+    """A value that the first thread that asks for it computes, and others wait for."""
+
+    def __init__(self, function: Callable[..., Result], *arguments: Any) -> None:
+        self._function, self._arguments = function, arguments
+        self._lock = threading.Lock()
+        self._found: list[Result] = []
+
+    def __call__(self) -> Result:
+        """Return what the function returns.
+
+        Raises:
+            Exception: what the function raised; the next who asks calls it again.
+        """
+        with self._lock:
+            if not self._found:
+                self._found.append(self._function(*self._arguments))
+            return self._found[0]

@@ -12,6 +12,7 @@ from tlcli.core.evaluation.learning_curve import (
     measure_learning_curve,
 )
 from tlcli.core.final_layer.samples import Samples
+from tlcli.core.fitting.main_axes import on_main_axes
 
 
 def drawn(images: int = 120, distance: float = 0.35, seed: int = 0) -> Samples:
@@ -151,3 +152,38 @@ def test_vectors_that_are_all_the_same_do_no_harm() -> None:
     curve = measure_learning_curve(same, 3)
     assert curve is not None
     assert 0 <= curve.points[-1][1] <= 0.6
+
+
+def test_products_and_sums_give_the_same_curve() -> None:
+    """Fits to products are for few rows; more rows than these are fitted to sums."""
+    samples = drawn(318, distance=0.25)
+    # Three more are kept out too, and nothing is fitted on them.
+    more = Samples(
+        np.vstack([samples.vectors, samples.vectors[:3]]), np.append(samples.labels, [0, 1, 2])
+    )
+    tested = np.arange(318) >= 200
+    few = measure_learning_curve(samples, 3, tested, turned=lambda: samples.vectors)
+    many = measure_learning_curve(
+        more, 3, np.append(tested, [True] * 3), turned=lambda: more.vectors
+    )
+    assert few is not None
+    assert many is not None
+    assert [count for count, _ in few.points] == [count for count, _ in many.points]
+    found = [[accuracy for _, accuracy in each.points] for each in (few, many)]
+    assert found[0] == pytest.approx(found[1], abs=0.03)
+
+
+def test_vectors_that_are_turned_elsewhere_are_not_turned_again() -> None:
+    samples = drawn()
+    asked = []
+
+    def turned() -> np.ndarray:
+        asked.append(True)
+        return on_main_axes(samples.vectors)
+
+    shared = measure_learning_curve(samples, 3, turned=turned)
+    own = measure_learning_curve(samples, 3)
+    assert shared is not None
+    assert own is not None
+    assert shared.points == own.points
+    assert len(asked) == 1

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tlcli.core.photos.main_axes import directions
+from tlcli.core.fitting.main_axes import directions
 from tlcli.core.photos.neighbours import nearest
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from tests.core.photos.clouds import clouds
+from tlcli.core.fitting.main_axes import AXES, on_main_axes
 from tlcli.core.photos.checking import Photos, find
-from tlcli.core.photos.main_axes import AXES, on_main_axes
 from tlcli.core.photos.wrong_labels import suspicions
 
 

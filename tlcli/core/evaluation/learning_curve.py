@@ -6,17 +6,18 @@ in the number of images (C. Cortes and others, Learning Curves: Asymptotic Value
 Convergence, 1993; J. Hestness and others, Deep Learning Scaling Is Predictable, Empirically, 2017),
 here with two parameters, fitted to the logarithms.
 
-Dozens of fits must cost next to nothing, so all are discriminant analyses of the same sums: the
+Hundreds of fits must cost next to nothing, so all are discriminant analyses of the same sums: the
 vectors are turned to their main axes once, the sums over each small part of the images are made
-once, and a fit adds some of them and solves one small system. The random parts depend on the seed
-alone.
+once, and a fit adds some of them and solves one small system. Of few images, products of pairs take
+the place of sums. The random parts depend on the seed alone.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -25,12 +26,12 @@ from tlcli.arrays import Doubles, Floats, Indices
 from tlcli.backbone import FeatureBlock
 from tlcli.core.evaluation.metrics import Z95, Proportion
 from tlcli.core.final_layer.centred_vectors import BlockLimits
+from tlcli.core.final_layer.discriminant.products import RowProducts, products_of_rows
 from tlcli.core.final_layer.discriminant.sums import Covariance, LabelSums
-from tlcli.core.final_layer.positive_definite import row_parts
 from tlcli.core.final_layer.samples import Samples, inner_folds
 from tlcli.core.final_layer.sampling import philox
-from tlcli.core.fitting.feature_scaling import scaling_for
-from tlcli.runtime.blas_threads import in_parallel, one_blas_thread
+from tlcli.core.fitting.main_axes import on_main_axes
+from tlcli.runtime.blas_threads import one_blas_thread
 
 FOLDS = 5
 PARTS = 5
@@ -38,15 +39,14 @@ PARTS = 5
 CHANGES_LITTLE = 0.01
 """A smaller gain in accuracy is no reason to take more photos."""
 _STREAM = 6
-# Vectors are turned to so many axes, found on so many of them: more changed no prediction.
-_AXES = 256
-_ROWS_FOR_AXES = 256
 # Of D values the shrinkage is D / (D + this), 0.7 of 1,280: the same is added to each variance,
 # however many axes there are.
 _SHRINKING = 550
 # Of a power law, two points show nothing of how well it fits.
 _FEWEST_POINTS = 3
-_MOST_REPEATS = 8
+_MOST_REPEATS = 24
+# Up to so many rows, fits to N x N products take a third of the time of fits to D x D sums.
+_MOST_PRODUCTS = 320
 _DRAWN = 24
 
 
@@ -65,7 +65,7 @@ class CurveSettings:
 
     seed: int = 0
     most_values: int = 20_000_000
-    repeated_images: int = 10_000
+    repeated_images: int = 6000
     most_labels: int = 250
     fewest_tested: int = 40
 
@@ -155,6 +155,7 @@ def measure_learning_curve(
     kept_out: npt.NDArray[np.bool_] | None = None,
     *,
     blocks: Sequence[FeatureBlock] = (),
+    turned: Callable[[], Floats] | None = None,
     settings: CurveSettings = CurveSettings(),
 ) -> LearningCurve | None:
     """Measure how accuracy grows with the number of training images.
@@ -164,7 +165,9 @@ def measure_learning_curve(
         label_count: L.
         kept_out: the images to test on, which nothing is fitted on, bool [N]; None: each image is
             held out once, in one of `FOLDS` folds.
-        blocks: the layers that a vector joins, which are then brought to one scale.
+        blocks: the layers that a vector joins.
+        turned: returns the vectors on their main axes (see `on_main_axes`), where they are wanted
+            elsewhere too; None: they are turned here.
         settings: limits and seed.
 
     Returns:
@@ -175,20 +178,18 @@ def measure_learning_curve(
     tested = _tested(samples, kept_out)
     if tested.sum() < settings.fewest_tested or label_count < 2:
         return None
-    scaling = scaling_for(samples, blocks)
-    vectors = _on_main_axes((samples if scaling is None else scaling.apply(samples)).gathered())
-    turned = Samples(vectors, samples.labels, groups=samples.groups)
-    repeats = max(1, min(_MOST_REPEATS, settings.repeated_images // len(samples)))
+    vectors = on_main_axes(samples.gathered(), blocks) if turned is None else turned()
+    short = Samples(vectors, samples.labels, groups=samples.groups)
+    label = _label_by_products if len(samples) <= _MOST_PRODUCTS else _label_by_sums
+    repeats = min(_MOST_REPEATS, -(-settings.repeated_images // len(samples)))
     wrong, images = np.zeros((len(samples), PARTS)), np.zeros(PARTS)
     for repeat in range(repeats):
-        fold_of, part_of = _assign(turned, kept_out, settings.seed, repeat)
-        sums = _sums_of_parts(turned, label_count, fold_of, part_of)
-        for turn in range(FOLDS):
-            rows = np.flatnonzero(fold_of == turn if kept_out is None else kept_out)
-            for number, found in enumerate(_growing(sums, turn, kept_out is None)):
-                guesses = _fit_and_label(found, vectors[rows])
-                wrong[rows, number] += guesses != samples.labels[rows]
-                images[number] += found.counts.sum()
+        fold_of, part_of = _assign(short, kept_out, settings.seed, repeat)
+        division = _Division(fold_of, part_of, kept_out)
+        for outcome in label(short, division):
+            rows, number = outcome.rows, outcome.number
+            wrong[rows, number] += outcome.guesses != samples.labels[rows]
+            images[number] += outcome.images
     images /= repeats * FOLDS
     wrong /= repeats * (1 if kept_out is None else FOLDS)
     return _curve(images, wrong[tested], label_count)
@@ -260,44 +261,86 @@ def _assign(
     return fold_of[group_of], part_of[group_of]
 
 
-def _on_main_axes(vectors: Floats) -> Floats:
-    """Return vectors [N, D] minus their mean on at most `_AXES` axes of the largest variance."""
-    centred = vectors - vectors.mean(axis=0)
-    count = len(centred)
-    some = centred
-    if count > _ROWS_FOR_AXES:
-        some = centred[np.linspace(0, count - 1, _ROWS_FOR_AXES).astype(np.intp)]
-    values, turned = np.linalg.eigh((some @ some.T).astype(np.float64))
-    largest = np.argsort(-values)[:_AXES]
-    # Of as many rows as axes, the last variance is rounding.
-    largest = largest[values[largest] > 1e-6 * values.max()]
-    if not len(largest):  # all vectors are the same
-        return np.zeros((count, 1), np.float32)
-    axes = some.T @ (turned[:, largest] / np.sqrt(values[largest])).astype(np.float32)
-    found = np.empty((count, axes.shape[1]), np.float32)
+@dataclass(frozen=True)
+class _Division:
+    """Which images are fitted on, and which are tested.
 
-    def turn(part: slice) -> None:
-        np.matmul(centred[part], axes, out=found[part])
+    Attributes:
+        fold_of, part_of: of each image, [N] each; see `_assign`.
+        kept_out: see `measure_learning_curve`.
+    """
 
-    in_parallel(turn, row_parts(count))
-    return found
+    fold_of: Indices
+    part_of: Indices
+    kept_out: npt.NDArray[np.bool_] | None
 
+    def tested(self, turn: int) -> Indices:
+        """Return the images to test in a turn, which is also the number of the fold held out."""
+        return np.flatnonzero(self.fold_of == turn if self.kept_out is None else self.kept_out)
 
-def _fit_and_label(sums: LabelSums, vectors: Floats) -> Indices:
-    """Return the labels that a discriminant analysis of sums gives to vectors, [N]."""
-    present, own = sums.of_present()
-    size = vectors.shape[1]
-    weights, at_origin = Covariance(own).solve(size / (size + _SHRINKING), exact=False)
-    scores = vectors @ weights.astype(np.float32) + at_origin.astype(np.float32)
-    labels: Indices = present[scores.argmax(axis=1)]
-    return labels
+    def fitted(self, turn: int, number: int) -> npt.NDArray[np.bool_]:
+        """Return the images of the first parts, from another first part in each turn, [N]."""
+        chosen = (self.part_of >= 0) & ((self.part_of - turn) % PARTS <= number)
+        if self.kept_out is None:
+            chosen &= self.fold_of != turn
+        return np.asarray(chosen)
 
 
-def _sums_of_parts(
-    samples: Samples, label_count: int, fold_of: Indices, part_of: Indices
-) -> list[list[LabelSums]]:
+class _Outcome(NamedTuple):
+    """The labels [n] that a fit on so many ``images`` of ``number`` + 1 parts gives to rows [n]."""
+
+    number: int
+    images: int
+    rows: Indices
+    guesses: Indices
+
+
+def _label_by_products(samples: Samples, division: _Division) -> Iterator[_Outcome]:
+    """Yield the outcomes of fits to products of rows, N x N: for rows that are hardly more than D.
+
+    Images come by label.
+    """
+    vectors = samples.gathered()
+    products = products_of_rows(vectors)
+    by_label = np.argsort(samples.labels, kind="stable")
+    strength = _strength(samples.size)
+    for turn in range(FOLDS):
+        rows = division.tested(turn)
+        for number in range(PARTS):
+            kept = by_label[division.fitted(turn, number)[by_label]]
+            present, labels = np.unique(samples.labels[kept], return_inverse=True)
+            model = RowProducts(vectors, products[np.ix_(kept, kept)], labels)
+            factors, at_origin = model.solve(strength, exact=False)
+            scores = products[np.ix_(rows, kept)] @ factors.astype(np.float32)
+            scores += at_origin.astype(np.float32)
+            yield _Outcome(number, len(kept), rows, present[scores.argmax(axis=1)])
+
+
+def _label_by_sums(samples: Samples, division: _Division) -> Iterator[_Outcome]:
+    """Yield the outcomes of fits to sums over rows, D x D."""
+    vectors = samples.gathered()
+    sums = _sums_of_parts(samples, division)
+    strength = _strength(samples.size)
+    for turn in range(FOLDS):
+        rows = division.tested(turn)
+        for number, found in enumerate(_growing(sums, turn, division.kept_out is None)):
+            present, own = found.of_present()
+            weights, at_origin = Covariance(own).solve(strength, exact=False)
+            scores = vectors[rows] @ weights.astype(np.float32) + at_origin.astype(np.float32)
+            images = round(float(found.counts.sum()))
+            yield _Outcome(number, images, rows, present[scores.argmax(axis=1)])
+
+
+def _strength(size: int) -> float:
+    """Return the shrinkage of fits to vectors of so many values."""
+    return size / (size + _SHRINKING)
+
+
+def _sums_of_parts(samples: Samples, division: _Division) -> list[list[LabelSums]]:
     """Return the sums by part and by fold; the last of a part are of all its images."""
     origin, blocks = np.zeros(samples.size), BlockLimits()
+    fold_of, part_of = division.fold_of, division.part_of
+    label_count = int(samples.labels.max()) + 1
     found = []
     for part in range(PARTS):
         row = [

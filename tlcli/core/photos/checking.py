@@ -9,10 +9,10 @@ import numpy as np
 
 from tlcli.arrays import Floats, Indices
 from tlcli.backbone import FeatureBlock
+from tlcli.core.fitting.main_axes import directions, on_main_axes
 from tlcli.core.photos.facts import Facts
 from tlcli.core.photos.films import films
 from tlcli.core.photos.findings import CopyPair, Findings, Note, Odd, WrongLabel
-from tlcli.core.photos.main_axes import directions, on_main_axes
 from tlcli.core.photos.near_copies import Copy, groups_of, near_copies, thumbnail_rows
 from tlcli.core.photos.neighbours import Neighbours, nearest
 from tlcli.core.photos.odd import odd_photos
@@ -42,6 +42,8 @@ class Photos:
         blocks: the layers that a vector joins; empty for one layer.
         splits: "training", "validation" or "testing" of each, [N]; empty: all in one.
         facts: of the images; None where there are vectors alone.
+        turned: returns the vectors on their main axes, where they are wanted elsewhere too;
+            None: they are turned here.
     """
 
     paths: Sequence[str]
@@ -52,6 +54,7 @@ class Photos:
     blocks: Sequence[FeatureBlock] = ()
     splits: Sequence[str] = ()
     facts: Facts | None = None
+    turned: Callable[[], Floats] | None = None
 
     def same(self) -> dict[tuple[str, int], list[int]]:
         """Return the rows of each content and label."""
@@ -114,7 +117,10 @@ def find(
     """
     same = list(photos.same().values())
     rows = np.array([each[0] for each in same], np.intp)
-    turned = on_main_axes(photos.vectors, photos.blocks)[rows]
+    if photos.turned is None:
+        turned = on_main_axes(photos.vectors, photos.blocks)[rows]
+    else:
+        turned = photos.turned()[rows]
     directed = directions(turned)
     near = nearest(directed, NEIGHBOURS)
     about_labels = about_labels or LabelFindings(_wrong_labels, _notes)

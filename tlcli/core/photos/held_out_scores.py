@@ -40,7 +40,7 @@ class RotatedRows:
 
     @classmethod
     def of(cls, turned: Floats) -> RotatedRows:
-        """Rotate rows [N, A], A small; see `tlcli.core.photos.main_axes`."""
+        """Rotate rows [N, A], A small; see `tlcli.core.fitting.main_axes`."""
         centred = turned - turned.mean(axis=0)
         values, columns = np.linalg.eigh((centred.T @ centred).astype(np.float64))
         return cls(centred @ columns.astype(np.float32), np.maximum(values, 0.0))
@@ -121,7 +121,7 @@ def fit_held_out(turned: Floats, labels: Indices, label_count: int) -> HeldOutSc
     """Return leave-one-out scores of rows, with the strength that suits them best.
 
     Args:
-        turned: centred rows, float32 [N, A], A small; see `tlcli.core.photos.main_axes`.
+        turned: centred rows, float32 [N, A], A small; see `tlcli.core.fitting.main_axes`.
         labels: index of each row's label, [N].
         label_count: L.
     """

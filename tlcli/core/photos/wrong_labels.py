@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from tlcli.arrays import Array, Doubles, Floats, Indices
+from tlcli.core.fitting.main_axes import directions
 from tlcli.core.photos.held_out_scores import fit_held_out
-from tlcli.core.photos.main_axes import directions
 from tlcli.core.photos.neighbours import Neighbours, nearest
 
 NEIGHBOURS = 10
