@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 import click
 
 from tlcli.errors import INTERRUPTED, TERMINATED, TlcliError
+from tlcli.runtime.blas_threads import let_idle_threads_sleep
 from tlcli.runtime.watchdog import watchdog
 from tlcli.system.memory import bound_memory
 from tlcli.text import harmless, redacted
@@ -212,6 +213,7 @@ def run(command: click.Command, program: str) -> NoReturn:
             _watch_signals()
             _keep_signals()
             bound_memory()
+            let_idle_threads_sleep()
             if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
                 signal.signal(signal.SIGINT, signal.default_int_handler)
             code = command.main(prog_name=program, standalone_mode=False)

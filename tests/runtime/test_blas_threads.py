@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pytest
 
@@ -39,6 +41,17 @@ def test_the_number_is_restored_when_the_last_of_several_is_done() -> None:
     assert found[0]() == 1
     second.__exit__(None, None, None)
     assert found[0]() == before
+
+
+def test_idle_threads_sleep_unless_the_user_sets_it_otherwise(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("OPENBLAS_THREAD_TIMEOUT", raising=False)
+    blas_threads.let_idle_threads_sleep()
+    assert int(os.environ["OPENBLAS_THREAD_TIMEOUT"]) < 26  # OpenBLAS takes 4 to 30
+    monkeypatch.setenv("OPENBLAS_THREAD_TIMEOUT", "28")
+    blas_threads.let_idle_threads_sleep()
+    assert os.environ["OPENBLAS_THREAD_TIMEOUT"] == "28"
 
 
 def test_each_item_is_worked_on_once() -> None:

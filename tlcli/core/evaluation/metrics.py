@@ -23,7 +23,7 @@ Bools = npt.NDArray[np.bool_]
 Z95 = 1.959963984540054
 _FOLD_STREAM = 4
 # Rows are copied and scored a few at a time: 10,000 of them by 10,000 labels have 400 MB.
-_ROWS_AT_ONCE = 8192
+_ROWS_AT_ONCE = 1024
 _SCORES_AT_ONCE = 1 << 22
 # Below this probability a difference counts as more than chance.
 SIGNIFICANT = 0.05
