@@ -21,7 +21,7 @@ from retrain.folds import CrossValidated, cross_validate_fit
 from retrain.growing.earlier import Earlier, growth
 from retrain.growing.inherited import with_earlier
 from retrain.inputs import Inputs, gather
-from retrain.multi_label.job import finish_multi_label
+from retrain.multi_label.job import Setting, finish_multi_label
 from retrain.outputs import (
     ClassifierBuilder,
     checked_outputs,
@@ -194,7 +194,7 @@ def _run_steps(
     with clock.stage("bottlenecks"):
         inputs = gather(chosen, sources, backbone, watcher)
     if chosen.multi_label:
-        return finish_multi_label(chosen, inputs, clock, watcher)
+        return finish_multi_label(inputs, Setting(chosen, earlier), clock, watcher)
     if "fine_tune" in decided and not inputs.counts("validation").any():
         chosen = _with_frozen_network(chosen, "no validation images decide on it")
     results.info(

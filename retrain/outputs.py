@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from retrain.arguments.options import DEFAULT_REPORT, RetrainOptions
 from retrain.evidence.unknown import UnknownImages, learn_unknown
 from retrain.fitting import STEP_LINES
@@ -18,6 +20,7 @@ from tlcli.core.bottlenecks.text_files import export_folder
 from tlcli.core.data.splits import SPLITS
 from tlcli.core.evaluation.metrics import Evaluation
 from tlcli.core.evaluation.multi_label.figures import MultiLabelEvaluation, value_of
+from tlcli.core.evaluation.multi_label.growth import UNLABELLED
 from tlcli.core.evaluation.training_images import images_to_card, to_card
 from tlcli.core.export import model_card
 from tlcli.core.export.backbone_cache import BackboneCache
@@ -242,13 +245,19 @@ class ClassifierBuilder:
             unknown={} if self.unknown is None else self.unknown.to_card(),
             training_images=to_card(self.inputs.contents[self.inputs.part("training")]),
             thresholds=self._thresholds,
-            images={}
-            if self.options.multi_label
-            else images_to_card(
-                self.inputs.labels, self.inputs.targets.tolist(), self.inputs.contents
-            ),
+            images=self._images(),
         )
         return model_card.complete(card, path, files)
+
+    def _images(self) -> dict[str, str]:
+        """Return what identifies the images of each label."""
+        labels, contents, marks = self.inputs.labels, self.inputs.contents, self.inputs.marks
+        if marks is None:
+            return images_to_card(labels, self.inputs.targets.tolist(), contents)
+        # An image with several labels is one of each.
+        rows, targets = np.nonzero(np.hstack([marks, ~marks.any(axis=1, keepdims=True)]))
+        every = [contents[row] for row in rows]
+        return images_to_card((*labels, UNLABELLED), targets.tolist(), every)
 
     def _input(self) -> model_card.CardInput:
         if self._backbone is None:

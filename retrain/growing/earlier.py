@@ -12,7 +12,7 @@ import numpy as np
 from retrain.growing.inherited import earlier_card
 from retrain.inputs import Inputs
 from retrain.testing import Tests
-from tlcli.arrays import Indices
+from tlcli.arrays import Floats, Indices
 from tlcli.core.evaluation.growth import (
     Growth,
     SameImages,
@@ -20,6 +20,7 @@ from tlcli.core.evaluation.growth import (
     label_changes,
     renumbered,
 )
+from tlcli.core.evaluation.metrics import Bools
 from tlcli.core.evaluation.training_images import TrainingImages, images_from_card
 from tlcli.core.export.frozen_graph import BIASES, WEIGHTS
 from tlcli.core.export.model_card import ModelCard
@@ -62,13 +63,18 @@ class Earlier:
         return cls(path, card, _graph(path, card))
 
     def layer(self, inputs: Inputs) -> FinalLayer | None:
-        """Return its final layer where it takes the vectors of ``inputs``, else None."""
+        """Return its final layer where it takes the vectors of ``inputs``, else None.
+
+        A layer of one label per image is none for several, and the other way round.
+        """
         fingerprint = None if inputs.backbone is None else inputs.backbone.fingerprint
+        if bool(self.card.thresholds) != (inputs.marks is not None):
+            return None
         if self.graph is None or self.graph.suffix != ".pb":
             return None
         if self.card.backbone.get("fingerprint") != fingerprint:
             return None
-        found = _final_layer(self.graph)
+        found = _final_layer(self.graph, self.card.activation)
         expected = (inputs.bottleneck_size, len(self.card.labels))
         return found if found is not None and found.weights.shape == expected else None
 
@@ -81,7 +87,15 @@ class Earlier:
         weights, biases = fresh.weights.copy(), fresh.biases.copy()
         weights[:, places >= 0] = found.weights[:, places[places >= 0]]
         biases[places >= 0] = found.biases[places[places >= 0]]
-        return FinalLayer(weights, biases)
+        return FinalLayer(weights, biases, fresh.activation)
+
+    def sentence(self, inputs: Inputs, solver: str) -> str:
+        """Report what steps began with; "" for a solver without steps."""
+        if solver != "sgd":
+            return ""
+        if any(inputs.blocks) or self.layer(inputs) is None:
+            return "The fit began from the start, as the earlier final layer takes other vectors."
+        return "The fit began with the earlier final layer."
 
 
 def growth(
@@ -109,12 +123,7 @@ def growth(
         changes, relabelled = label_changes(before, now)
     else:
         counts = dict(zip(inputs.labels, inputs.counts().tolist(), strict=True))
-        changes = count_changes(_counts(card), counts)
-    fit = "The fit began with the earlier final layer."
-    if solver != "sgd":
-        fit = ""
-    elif any(inputs.blocks) or earlier.layer(inputs) is None:
-        fit = "The fit began from the start, as the earlier final layer takes other vectors."
+        changes = count_changes(counts_of(card), counts)
     found = Growth(
         card=str(earlier.path),
         labels=changes,
@@ -122,7 +131,7 @@ def growth(
         labels_removed=tuple(each for each in card.labels if each not in inputs.labels),
         relabelled=relabelled,
         exact=exact,
-        fit=fit,
+        fit=earlier.sentence(inputs, solver),
     )
     try:
         return replace(found, tested=_tested(earlier, candidates, tests, watcher))
@@ -139,39 +148,58 @@ def _tested(
         TlcliError: why there is nothing to compare, in a few words.
     """
     inputs, card = candidates[0], earlier.card
-    if earlier.graph is None:
-        raise DataError("its graph is gone, or was changed since its card was written")
-    training = TrainingImages.from_card(card.training_images)
-    if training is None:
-        raise DataError("its card does not list its training images")
+    if card.thresholds:
+        raise DataError("it gives several labels per image")
     places = renumbered(inputs.labels, card.labels)
-    contents = [inputs.contents[row] for row in tests.rows]
-    unseen = ~np.array(training.contain(contents), np.bool_) & (places[tests.truth] >= 0)
-    unseen &= np.array([content is not None for content in contents], np.bool_)
-    if not unseen.any():
+    chosen = unseen(earlier, inputs, tests.rows) & (places[tests.truth] >= 0)
+    if not chosen.any():
         raise DataError("no test image is of a label that it knows and is new to it")
-    rows = tests.rows[unseen]
-    given = _labels(earlier, candidates, rows, watcher)
+    given = scores_before(earlier, candidates, tests.rows[chosen], watcher).argmax(axis=1)
     known = renumbered(card.labels, inputs.labels)
     # A label that is gone is wrong for every image.
     before = known[given]
-    found = SameImages.of(before, tests.predictions.labels[unseen], tests.truth[unseen])
+    found = SameImages.of(before, tests.predictions.labels[chosen], tests.truth[chosen])
     assert found is not None
     return found
 
 
-def _labels(
+def unseen(earlier: Earlier, inputs: Inputs, rows: Indices) -> Bools:
+    """Return which of some images did not train the earlier classifier, bool [N].
+
+    Raises:
+        DataError: that is not known, or the classifier is gone.
+    """
+    if earlier.graph is None:
+        raise DataError("its graph is gone, or was changed since its card was written")
+    training = TrainingImages.from_card(earlier.card.training_images)
+    if training is None:
+        raise DataError("its card does not list its training images")
+    contents = [inputs.contents[row] for row in rows]
+    known = np.array([content is not None for content in contents], np.bool_)
+    return np.asarray(~np.array(training.contain(contents), np.bool_) & known, np.bool_)
+
+
+def scores_before(
     earlier: Earlier, candidates: Sequence[Inputs], rows: Indices, watcher: Watcher
-) -> Indices:
-    """Return the numbers of the labels that the earlier classifier gives to images."""
+) -> Floats:
+    """Return the scores of the earlier classifier, 0 to 1, float32 [N, its labels].
+
+    Args:
+        earlier: with a graph.
+        candidates: inputs with the vectors that it may take; rows are those of the first.
+        rows: of the images, [N].
+        watcher: notified while the graph labels images.
+
+    Raises:
+        TlcliError: an image cannot be scored.
+    """
     names = [candidates[0].images[row].name for row in rows]
     for inputs in candidates:
         layer = earlier.layer(inputs)
         if layer is not None:
             place = {image.name: row for row, image in enumerate(inputs.images)}
             own = np.array([place[name] for name in names], np.int64)
-            labels: Indices = layer.logits(inputs.vectors_at(own)).argmax(axis=1)
-            return labels
+            return layer.probabilities(inputs.vectors_at(own))
     from tlcli.core.classifier.loading import load
 
     files = [candidates[0].images[row].file for row in rows]
@@ -186,11 +214,11 @@ def _labels(
         for number, (path, scores, error) in enumerate(scored, 1):
             if scores is None:
                 raise DataError(f"{path} cannot be read ({error})")
-            found.append(int(np.argmax(scores)))
+            found.append(scores)
             watcher("earlier", number, len(files))
     finally:
         classifier.close()
-    return np.array(found, np.intp)
+    return np.asarray(found, np.float32)
 
 
 def _graph(path: Path, card: ModelCard) -> Path | None:
@@ -206,7 +234,7 @@ def _graph(path: Path, card: ModelCard) -> Path | None:
     return None
 
 
-def _final_layer(graph: Path) -> FinalLayer | None:
+def _final_layer(graph: Path, activation: str) -> FinalLayer | None:
     """Return the final layer of a graph of tlcli; None where its nodes are others."""
     from tlcli.errors import GraphError
     from tlcli.graph.messages import GraphDef
@@ -220,7 +248,7 @@ def _final_layer(graph: Path) -> FinalLayer | None:
         )
     except (OSError, KeyError, ValueError, GraphError):
         return None
-    return FinalLayer(weights, biases)
+    return FinalLayer(weights, biases, activation)
 
 
 def _numbers(inputs: Inputs) -> dict[str, list[int]] | None:
@@ -233,7 +261,7 @@ def _numbers(inputs: Inputs) -> dict[str, list[int]] | None:
     return found
 
 
-def _counts(card: ModelCard) -> dict[str, int]:
+def counts_of(card: ModelCard) -> dict[str, int]:
     """Return the number of images of each label that a card has."""
     total: dict[str, int] = {}
     images = card.training.get("images")

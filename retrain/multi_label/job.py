@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -12,6 +13,8 @@ import numpy as np
 from retrain.arguments.options import RetrainOptions
 from retrain.evidence.photos import findings_for_report
 from retrain.fitting import sgd_settings
+from retrain.growing.earlier import Earlier
+from retrain.growing.several import MarkedTests, marked_growth
 from retrain.inputs import Inputs
 from retrain.multi_label.result import MultiLabelFigures
 from retrain.outputs import ClassifierBuilder, describe_backbone, earlier_report, write_classifier
@@ -27,6 +30,7 @@ from tlcli.core.evaluation.multi_label.figures import (
     interval_of,
     value_of,
 )
+from tlcli.core.evaluation.multi_label.growth import MarkedGrowth
 from tlcli.core.final_layer.multi_label.marked import Bools, MarkedSamples, marked_folds
 from tlcli.core.final_layer.sgd import FinalLayer
 from tlcli.core.fitting.multi_label import MultiLabelFit, MultiLabelSettings, fit_multi_label
@@ -58,6 +62,7 @@ class MultiLabelRun:
         rows: row in the inputs of each test image, [N].
         scores: of the test images, float32 [N, L].
         figures: of the run.
+        grown: what changed since an earlier run, None without one.
     """
 
     options: RetrainOptions
@@ -66,6 +71,7 @@ class MultiLabelRun:
     rows: Indices
     scores: Floats
     figures: MultiLabelFigures
+    grown: MarkedGrowth | None = None
 
     @property
     def marks(self) -> Bools:
@@ -96,8 +102,16 @@ class MultiLabelRun:
         return join_labels(self.inputs.labels[label] for label in np.flatnonzero(marks))
 
 
+@dataclass(frozen=True)
+class Setting:
+    """What a run is asked for, and the run that it follows, if any."""
+
+    options: RetrainOptions
+    earlier: Earlier | None = None
+
+
 def finish_multi_label(
-    options: RetrainOptions, inputs: Inputs, clock: Clock, watcher: Watcher
+    inputs: Inputs, setting: Setting, clock: Clock, watcher: Watcher
 ) -> RetrainResult:
     """Fit, test and write a classifier of several labels per image.
 
@@ -107,12 +121,7 @@ def finish_multi_label(
         OutputError: something cannot be written or converted.
     """
     check_marks(inputs)
-    if options.from_card is not None:
-        logger.info(
-            "The options of %s are used; what changed since is reported for one label per image "
-            "only",
-            options.from_card,
-        )
+    options, earlier = setting.options, setting.earlier
     sizes = [len(inputs.rows(split)) for split in SPLITS]
     results.info(
         "%d images, %d labels: %d for training, %d for validation, %d for testing",
@@ -122,12 +131,16 @@ def finish_multi_label(
     settings = MultiLabelSettings(
         str(options.solver), sgd_settings(options), options.label_weights == "balanced"
     )
+    begin = None if earlier is None else functools.partial(earlier.start, inputs)
     with clock.stage("fit"):
-        fit = fit_multi_label(_training(inputs), inputs.blocks, settings)
+        fit = fit_multi_label(_training(inputs), inputs.blocks, replace(settings, begin=begin))
     watcher.end(f"{_METHODS[fit.solver]} on {counted(sizes[0], 'image')}")
     with clock.stage("evaluation"):
         folds, deviation = _folds(options, inputs, settings, watcher)
         run = _tested(options, inputs, fit, folds)
+        tests = MarkedTests(run.rows, run.scores, fit.thresholds)
+        grown = marked_growth(earlier, inputs, tests, fit.solver, watcher)
+        run = replace(run, grown=grown)
     _log(run)
     return _write(run, deviation, clock, watcher)
 
@@ -321,6 +334,7 @@ def _result(
         split={"by": "names"} if inputs.given_split is None else inputs.given_split.to_dict(),
         solver={"asked": options.solver, "used": fit.solver, **fit.details},
         multi_label=run.figures,
+        grown=run.grown,
     )
 
 

@@ -83,6 +83,8 @@ def _notes(result: RetrainResult, run: MultiLabelRun) -> list[str]:
     notes = []
     for what, value, minimum, _ in result.below_minimum():
         notes.append(f"The {what} of {percent(value)} is below the minimum of {percent(minimum)}.")
+    if run.grown is not None:
+        notes += run.grown.lines()
     folds = run.figures.folds
     if folds is not None and folds.mean_average_precision is not None:
         mean = folds.mean_average_precision

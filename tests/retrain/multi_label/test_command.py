@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,21 +11,15 @@ import numpy as np
 import pytest
 
 from tests.chromium import Chromium, find
+from tests.retrain.multi_label.drawn import draw
 from tests.serve.running import running
-from tests.support import ROOT, Trained, tlcli
+from tests.support import Trained, tlcli
 from tlcli.core.classifier.loading import load
 from tlcli.core.export.embedded_card import read_embedded_card
 
 pytestmark = pytest.mark.slow
 
 LABELS = ["pool", "tennis court", "trampoline"]
-
-
-def draw(folder: Path, count: int, seed: int = 0) -> Path:
-    script = str(ROOT / "examples" / "draw_houses.py")
-    options = ["--count", str(count), "--seed", str(seed), "--multi_label"]
-    subprocess.run([sys.executable, script, "--output", str(folder), *options], check=True)
-    return folder / "labels.csv"
 
 
 @pytest.fixture(scope="module")

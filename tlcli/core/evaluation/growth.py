@@ -97,6 +97,17 @@ class SameImages:
             f"{p_value} (McNemar's exact test)."
         )
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return all as JSON types."""
+        return {
+            "count": self.count,
+            "before": self.before,
+            "after": self.after,
+            "better": self.better,
+            "worse": self.worse,
+            "p_value": self.p_value,
+        }
+
 
 @dataclass(frozen=True)
 class Growth:
@@ -126,14 +137,7 @@ class Growth:
 
     def lines(self) -> list[str]:
         """Return sentences on what changed and on what it brought."""
-        added, removed = (sum(getattr(each, name) for each in self.labels) for name in _COUNTS)
-        parts = [
-            f"{counted(total, 'image')} {name}{self._by_label(name)}"
-            for name, total in (("added", added), ("removed", removed))
-            if total
-        ]
-        if self.relabelled:
-            parts.append(f"{self.relabelled} of them with another label")
+        parts = self._parts()
         for name, labels in (("added", self.labels_added), ("removed", self.labels_removed)):
             if labels:
                 noun = "label" if len(labels) == 1 else "labels"
@@ -144,6 +148,18 @@ class Growth:
             lines[0] += " By their numbers; the card does not list its images."
         return lines + [each for each in (self._outcome(), self.fit) if each]
 
+    def _parts(self) -> list[str]:
+        """Return how the images differ, in a few words each."""
+        added, removed = (sum(getattr(each, name) for each in self.labels) for name in _COUNTS)
+        parts = [
+            f"{counted(total, 'image')} {name}{self._by_label(name)}"
+            for name, total in (("added", added), ("removed", removed))
+            if total
+        ]
+        if self.relabelled:
+            parts.append(f"{self.relabelled} of them with another label")
+        return parts
+
     def _outcome(self) -> str:
         return self.untested if self.tested is None else self.tested.sentence()
 
@@ -152,12 +168,15 @@ class Growth:
             ((getattr(each, name), each.label) for each in self.labels if getattr(each, name)),
             key=lambda pair: (-pair[0], pair[1]),
         )
-        named = ", ".join(f"{label} {number}" for number, label in found[:_LABELS_SHOWN])
-        return f" ({named}{_more(found)})"
+        return f" ({self._few('', [f'{label} {number}' for number, label in found])})"
+
+    @staticmethod
+    def _few(what: str, named: Sequence[str]) -> str:
+        """Return the first of some names, and how many there are more."""
+        return f"{what} {', '.join(named[:_LABELS_SHOWN])}{_more(named)}".strip()
 
     def to_dict(self) -> dict[str, Any]:
         """Return all as JSON types."""
-        tested = self.tested
         return {
             "card": self.card,
             "images": {
@@ -168,16 +187,7 @@ class Growth:
             "labels_removed": list(self.labels_removed),
             "relabelled": self.relabelled,
             "exact": self.exact,
-            "tested": None
-            if tested is None
-            else {
-                "count": tested.count,
-                "before": tested.before,
-                "after": tested.after,
-                "better": tested.better,
-                "worse": tested.worse,
-                "p_value": tested.p_value,
-            },
+            "tested": None if self.tested is None else self.tested.to_dict(),
             "sentences": self.lines(),
         }
 

@@ -10,7 +10,7 @@ from tlcli.arrays import Floats
 from tlcli.backbone import FeatureBlock
 from tlcli.core.final_layer.multi_label.marked import Bools, MarkedSamples
 from tlcli.core.final_layer.multi_label.regression import HeldOut, fit_sigmoids
-from tlcli.core.final_layer.multi_label.sgd import fit_sigmoid_sgd, held_out_by_sgd
+from tlcli.core.final_layer.multi_label.sgd import Begin, fit_sigmoid_sgd, held_out_by_sgd
 from tlcli.core.final_layer.multi_label.thresholds import best_thresholds
 from tlcli.core.final_layer.sgd import FinalLayer, SgdSettings, sigmoid
 from tlcli.core.fitting.feature_scaling import scaling_for
@@ -24,11 +24,14 @@ class MultiLabelSettings:
         solver: "lbfgs", "sgd", or "auto", which is "lbfgs": docs/accuracy.md compares them.
         sgd: steps, rates and seed of the solver "sgd".
         balanced: images with a label and those without it count the same in sum; of "lbfgs".
+        begin: returns what the steps of "sgd" over plain vectors begin with. Scores for the
+            thresholds are of fits that begin afresh, as an earlier layer has seen the images.
     """
 
     solver: str = "auto"
     sgd: SgdSettings = field(default_factory=SgdSettings)
     balanced: bool = False
+    begin: Begin | None = None
 
 
 @dataclass(frozen=True)
@@ -72,7 +75,8 @@ def fit_multi_label(
     details: dict[str, Any] = {}
     held_out: HeldOut
     if settings.solver == "sgd":
-        layer = fit_sigmoid_sgd(training, settings.sgd)
+        begin = settings.begin if scaling is None else None
+        layer = fit_sigmoid_sgd(training, settings.sgd, begin)
         held_out = held_out_by_sgd(training, settings.sgd)
     else:
         found = fit_sigmoids(training, settings.balanced)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from tlcli.arrays import Floats
@@ -21,7 +23,13 @@ from tlcli.errors import DataError
 _INITIAL, _TRAINING = 0, 1
 
 
-def fit_sigmoid_sgd(training: MarkedSamples, settings: SgdSettings) -> FinalLayer:
+Begin = Callable[[FinalLayer], FinalLayer]
+"""Returns the layer that steps begin with in place of a fresh one."""
+
+
+def fit_sigmoid_sgd(
+    training: MarkedSamples, settings: SgdSettings, begin: Begin | None = None
+) -> FinalLayer:
     """Fit a final layer by plain SGD; every image is equally likely in a step.
 
     The loss is the mean over the images of a step, summed over labels, so that a learning rate
@@ -30,6 +38,7 @@ def fit_sigmoid_sgd(training: MarkedSamples, settings: SgdSettings) -> FinalLaye
     Args:
         training: at least one row.
         settings: steps, rate, batch size and seed.
+        begin: of an earlier run; None: steps begin with fresh weights.
 
     Raises:
         UsageError: settings that cannot work.
@@ -42,6 +51,9 @@ def fit_sigmoid_sgd(training: MarkedSamples, settings: SgdSettings) -> FinalLaye
     label_count, size = training.marks.shape[1], training.samples.size
     weights = truncated_normal((size, label_count), INITIAL_DEVIATION, settings.seed, _INITIAL)
     biases: Floats = np.zeros(label_count, np.float32)
+    if begin is not None:
+        found = begin(FinalLayer(weights, biases, "sigmoid"))
+        weights, biases = found.weights.copy(), found.biases.copy()
     every = settings.train_batch_size == -1
     count = len(training) if every else settings.train_batch_size
     rows = np.arange(len(training))
