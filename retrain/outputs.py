@@ -34,6 +34,7 @@ from tlcli.core.export.frozen_graph import (
     serialise,
     write_labels,
 )
+from tlcli.core.export.packing import with_metadata
 from tlcli.core.export.unknown_nodes import append_unknown
 from tlcli.core.final_layer.sgd import FinalLayer
 from tlcli.core.formats.figures import Exports
@@ -217,6 +218,15 @@ class ClassifierBuilder:
             thresholds=self._thresholds,
         )
 
+    def packed(self, content: bytes) -> bytes:
+        """Return a LiteRT file with signature, metadata, labels and the embedded model card.
+
+        Raises:
+            DataError: a label that no labels file can hold.
+        """
+        labels = self.inputs.labels
+        return self.with_card(with_metadata(content, labels, thresholds=self._thresholds))
+
     def card(
         self, path: Path, files: Mapping[Path, Path], tested: Tested | None
     ) -> model_card.ModelCard:
@@ -310,7 +320,7 @@ def write_classifier(
     write_bytes(staged[outputs["graph"]], builder.with_card(builder.with_unknown(graph)))
     write_labels(staged[outputs["labels"]], inputs.labels)
     if tflite is not None:
-        write_bytes(staged[outputs["tflite"]], builder.with_card(tflite))
+        write_bytes(staged[outputs["tflite"]], builder.packed(tflite))
     path = model_card.card_path(options.output_graph)
     card = builder.card(path, staged, tested)
     if options.saved_model_dir is not None and inputs.backbone is not None:

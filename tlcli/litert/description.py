@@ -1,26 +1,22 @@
 """What a LiteRT file says of its input and its scores: metadata, first and last operators.
 
-Sources: the schemas of LiteRT files (``schema.fbs``) and of their metadata
-(``metadata_schema.fbs``), by the numbers of their fields.
+Source: the schema of LiteRT files (``schema.fbs``), by the numbers of its fields.
 """
 
 from __future__ import annotations
 
 import mmap
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from tlcli.errors import GraphError
+from tlcli.litert.metadata.reading import StatedMetadata, read_metadata
 from tlcli.litert.tables import Bytes, DamagedError, Table
 
-_METADATA_NAME = "TFLITE_METADATA"
-_METADATA_IDENTIFIER = b"M001"
-_NORMALIZATION = 1
-_AXIS_LABELS, _VALUE_LABELS = 2, 3
 _CUSTOM = 32
 # Arithmetic with a constant, and the kind of step that it is.
 _ARITHMETIC = {18: "times", 42: "by", 0: "plus", 41: "minus"}
@@ -60,18 +56,14 @@ class LiteRTDescription:
     """What a LiteRT file says of itself.
 
     Attributes:
-        mean: of the metadata's NormalizationOptions, one value or one per channel; () for none.
-        std: as ``mean``.
-        labels_files: names that the metadata give to files of labels.
+        metadata: what its TFLITE_METADATA state.
         steps: what the network does to its pixels first.
         activations: for each output "softmax", "log_softmax", "sigmoid" or "logits"; "numbers" for
             whole numbers, which are no scores; None where only values show it.
         operators: names of custom operators.
     """
 
-    mean: tuple[float, ...] = ()
-    std: tuple[float, ...] = ()
-    labels_files: tuple[str, ...] = ()
+    metadata: StatedMetadata = field(default_factory=StatedMetadata)
     steps: tuple[Step, ...] = ()
     activations: tuple[str | None, ...] = ()
     operators: tuple[str, ...] = ()
@@ -102,14 +94,8 @@ def _describe(model: Table) -> LiteRTDescription:
     if not graphs:
         return LiteRTDescription()
     network = _Network(model, graphs[0])
-    try:
-        mean, std, labels_files = _metadata(model)
-    except DamagedError:  # the network needs none
-        mean, std, labels_files = (), (), ()
     return LiteRTDescription(
-        mean=mean,
-        std=std,
-        labels_files=labels_files,
+        metadata=read_metadata(model),
         steps=tuple(network.steps()),
         activations=tuple(network.activation(index) for index in graphs[0].integers(2)),
         operators=tuple(
@@ -205,31 +191,3 @@ class _Network:
             zeros = quantisation.numbers(3, "q")
             values = (values - (zeros[0] if zeros else 0)) * scales[0]
         return values
-
-
-def _metadata(model: Table) -> tuple[tuple[float, ...], tuple[float, ...], tuple[str, ...]]:
-    """Return mean and std of the input, and the names of labels files, the best first."""
-    buffers = model.tables(4)
-    numbers = [each.number(1, "<I") for each in model.tables(6) if each.text(0) == _METADATA_NAME]
-    if not numbers or numbers[0] >= len(buffers):
-        return (), (), ()
-    content = buffers[numbers[0]].content(0)
-    if len(content) < 8:
-        return (), (), ()
-    root = Bytes(content).root(_METADATA_IDENTIFIER)
-    mean: tuple[float, ...] = ()
-    std: tuple[float, ...] = ()
-    files: list[tuple[int, int, str]] = []
-    for graph in root.tables(3)[:1]:
-        for tensor in graph.tables(2)[:1]:
-            for unit in tensor.tables(4):
-                options = unit.table(1)
-                if unit.number(0, "<B") == _NORMALIZATION and options is not None:
-                    mean, std = options.numbers(0, "f"), options.numbers(1, "f")
-        for tensor in graph.tables(3):
-            for file in tensor.tables(6):
-                if file.number(2, "<b") in (_AXIS_LABELS, _VALUE_LABELS):
-                    # Labels with a language are for people; those without may be identifiers.
-                    rank = {"en": 0, "": 1}.get(file.text(3)[:2].lower(), 2)
-                    files.append((rank, len(files), file.text(0)))
-    return mean, std, tuple(name for *_, name in sorted(files))

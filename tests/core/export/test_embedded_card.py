@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import io
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tests.core.export.test_tflite import graph
 from tlcli.backbone import INPUT
 from tlcli.core.classifier.loading import load
-from tlcli.core.export import embedded_card, model_card
+from tlcli.core.export import embedded_card, model_card, tflite
 from tlcli.core.export.embedded_card import embed_card, read_embedded_card
 from tlcli.core.export.frozen_graph import final_layer_graph, serialise
 from tlcli.core.export.model_card import CardInput, ModelCard, card_path, complete, load_for
+from tlcli.core.export.packing import with_metadata
 from tlcli.core.final_layer.sgd import FinalLayer
 from tlcli.core.images.preprocessing import Preprocessing
 from tlcli.errors import GraphError
 from tlcli.graph.messages import GraphDef
+from tlcli.litert.metadata.archive import append_files
 from tlcli.system.atomic_files import write_bytes
 
 LABELS = ("daisy", "데이지", "שלום")
@@ -33,9 +38,19 @@ def embedded() -> bytes:
     return embed_card(content(), labels=LABELS, input=TAKES, output="final_result")
 
 
-def test_what_was_said_is_read(tmp_path: Path) -> None:
-    path = tmp_path / "graph.pb"
-    path.write_bytes(embedded())
+def embedded_before_zip() -> bytes:
+    """Return a LiteRT file with labels for other programs, and a card before them."""
+    content = with_metadata(tflite.convert(graph()), LABELS)
+    return embed_card(content, labels=LABELS, input=TAKES, output="final_result")
+
+
+FILES = {"graph.pb": (embedded, b"tlcliend"), "graph.tflite": (embedded_before_zip, b"tlclizip")}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_what_was_said_is_read(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    path.write_bytes(FILES[name][0]())
     card = read_embedded_card(path)
     assert card is not None
     assert (card.labels, card.input, card.output) == (LABELS, TAKES, "final_result")
@@ -60,21 +75,39 @@ def test_a_file_without_one_says_nothing(tmp_path: Path, data: bytes) -> None:
     assert read_embedded_card(tmp_path / "absent") is None
 
 
-def test_every_flipped_byte_before_the_magic_is_damage(tmp_path: Path) -> None:
-    path = tmp_path / "graph.pb"
-    whole = embedded()
-    for place in range(len(whole) - len(b"tlcliend")):
+def test_the_zip_is_at_the_end_where_programs_look_for_it() -> None:
+    whole = embedded_before_zip()
+    with zipfile.ZipFile(io.BytesIO(whole)) as archive:
+        assert archive.testzip() is None
+        assert archive.read("labels.txt").decode() == "daisy\n데이지\nשלום\n"
+        # Android's reader counts from the beginning of the file.
+        start = archive.infolist()[0].header_offset
+    assert whole[start : start + 4] == b"PK\x03\x04"
+    assert whole[:start].endswith(b"}")
+    assert embedded_before_zip() == whole
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_every_flipped_byte_before_the_magic_is_damage(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    make, magic = FILES[name]
+    whole = make()
+    for place in range(len(whole) - len(magic)):
         flipped = bytearray(whole)
         flipped[place] ^= 1 << place % 8
         path.write_bytes(flipped)
-        with pytest.raises(GraphError, match=r"graph\.pb is damaged"):
+        with pytest.raises(GraphError, match=r"graph\.\w+ is damaged"):
             read_embedded_card(path)
 
 
-def test_a_flip_in_the_magic_or_a_cut_leaves_a_graph_that_says_nothing(tmp_path: Path) -> None:
-    path = tmp_path / "graph.pb"
-    whole = embedded()
-    for place in range(len(whole) - len(b"tlcliend"), len(whole)):
+@pytest.mark.parametrize("name", FILES)
+def test_a_flip_in_the_magic_or_a_cut_leaves_a_graph_that_says_nothing(
+    tmp_path: Path, name: str
+) -> None:
+    path = tmp_path / name
+    make, magic = FILES[name]
+    whole = make()
+    for place in range(len(whole) - len(magic), len(whole)):
         flipped = bytearray(whole)
         flipped[place] ^= 0x10
         path.write_bytes(flipped)
@@ -84,9 +117,10 @@ def test_a_flip_in_the_magic_or_a_cut_leaves_a_graph_that_says_nothing(tmp_path:
         assert read_embedded_card(path) is None
 
 
-def test_a_part_lost_in_the_middle_is_damage(tmp_path: Path) -> None:
-    path = tmp_path / "graph.pb"
-    path.write_bytes(embedded()[10:])
+@pytest.mark.parametrize("name", FILES)
+def test_a_part_lost_in_the_middle_is_damage(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    path.write_bytes(FILES[name][0]()[10:])
     with pytest.raises(GraphError, match="damaged"):
         read_embedded_card(path)
 
@@ -99,6 +133,25 @@ def test_a_record_of_another_version_is_one_sentence(
     path.write_bytes(embedded())
     with pytest.raises(GraphError, match="another version of tlcli"):
         read_embedded_card(path)
+
+
+def test_labels_that_another_program_replaced_are_damage(tmp_path: Path) -> None:
+    path = tmp_path / "graph.tflite"
+    whole = embedded_before_zip()
+    start = whole.rindex(b"PK\x03\x04")
+    # The zip's comment is kept, as most programs do.
+    path.write_bytes(append_files(whole[:start], {"labels.txt": b"a\nb\nc\n"}, whole[-20:]))
+    with pytest.raises(GraphError, match="damaged"):
+        read_embedded_card(path)
+
+
+def test_a_card_that_is_embedded_again_is_the_newer_one(tmp_path: Path) -> None:
+    path = tmp_path / "graph.tflite"
+    newer = embed_card(embedded_before_zip(), labels="abc", input=TAKES, output="final_result")
+    path.write_bytes(newer)
+    card = read_embedded_card(path)
+    assert card is not None
+    assert card.labels == tuple("abc")
 
 
 def test_labels_too_large_to_be_read_again_are_not_written() -> None:

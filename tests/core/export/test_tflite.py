@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -23,7 +24,9 @@ LAYER = FinalLayer(
 )
 
 
-def graph(operation: str = "Relu", batch: int | None = None) -> ClassifierGraph:
+def graph(
+    operation: str = "Relu", batch: int | None = None, activation: str = "softmax"
+) -> ClassifierGraph:
     """Return a small convolutional classifier for images of 8 x 10 pixels."""
     kernel = np.random.default_rng(1).normal(0, 1, (3, 3, 3, 4)).astype(np.float32)
     nodes = [
@@ -38,7 +41,8 @@ def graph(operation: str = "Relu", batch: int | None = None) -> ClassifierGraph:
         node("mean", "Mean", ["active", "axes"], T=np.float32, Tidx=np.int32, keep_dims=False),
     ]  # fmt: skip
     backbone = BackboneGraph(new_graph(nodes), "mean", 4, batch is None)
-    return ClassifierGraph(append_final_layer(backbone, LAYER), 8, 10)
+    layer = replace(LAYER, activation=activation)
+    return ClassifierGraph(append_final_layer(backbone, layer), 8, 10)
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from tlcli.litert.safety import check_litert
 
 schema = pytest.importorskip("ai_edge_litert.schema_py_generated")
 
-METADATA = Metadata("Flowers", "Tells flowers apart.", "tlcli-1", "labels.txt")
+METADATA = Metadata("Flowers", "Tells flowers apart.", "labels.txt")
 
 
 @pytest.fixture(scope="module")

@@ -13,8 +13,10 @@ from tlcli.core.model_spec.facts import ModelFacts
 from tlcli.core.model_spec.kinds import ModelKind
 from tlcli.core.model_spec.labels_file import count_labels, fitting_labels
 from tlcli.core.model_spec.origins import specify
+from tlcli.core.model_spec.packed_files import packed_thresholds
 from tlcli.errors import GraphError
 from tlcli.litert.description import LiteRTDescription, describe_litert
+from tlcli.litert.metadata.writing import OWN_VERSION
 from tlcli.litert.pool import LiteRTPool
 
 _TYPES = ("float32", "uint8", "int8")
@@ -47,25 +49,31 @@ def load_litert(request: LoadRequest, *, mapped: bool = False) -> Classifier:
         count,
         path,
         pair=activation != "softmax",
-        named=description.labels_files,
+        named=description.metadata.labels_files,
     )
     request = replace(request, labels=labels)
     if request.card is not None:
         spec = request.spec_of_card(labels=count, any_batch=True)
     else:
+        stated = description.metadata
+        own = stated.version == OWN_VERSION
+        if own:
+            request = replace(request, thresholds=packed_thresholds(path, stated.calibration_files))
         facts = ModelFacts(
             path=path,
             kind=ModelKind.LITERT,
             input=engine.input_name,
             output=engine.output_name,
             shape=engine.input_shape,
-            dtype=engine.input_type,
+            # Our preprocessing gives real numbers, which the engine quantises by itself.
+            dtype="float32" if own else engine.input_type,
             scores=count,
             any_batch=True,
             adjacent=find_adjacent_files(path),
             indexed_labels=labels.indexed,
-            mean=description.mean,
-            std=description.std,
+            mean=stated.mean,
+            std=stated.std,
+            version=stated.version,
             steps=description.steps,
             activation=activation,
         )

@@ -42,6 +42,7 @@ class LoadRequest:
         digest_of: returns the SHA-256 of a file.
         run_trial: called before native code loads the graph; raises what a trial run ended with.
         unknown: predictions are to say how unlike the training images an image is.
+        thresholds: of independent labels, in output order, that a file without a card states.
     """
 
     graph: Path
@@ -53,6 +54,7 @@ class LoadRequest:
     digest_of: Callable[[Path], str] = sha256_file
     run_trial: Callable[[], None] = lambda: None
     unknown: bool = False
+    thresholds: tuple[float, ...] = ()
 
     def classifier(
         self,
@@ -92,8 +94,9 @@ class LoadRequest:
         shows_sigmoid = spec.activation == "sigmoid"
         if spec.activation is None:
             spec = replace(spec, activation=classifier.settle_scores())
-        if self.card is not None and len(self.card.thresholds) == len(labels.names):
-            classifier.use_thresholds(self.card.thresholds)
+        thresholds = self.thresholds if self.card is None else self.card.thresholds
+        if len(thresholds) == len(labels.names):
+            classifier.use_thresholds(thresholds)
         elif spec.activation == "sigmoid" and len(labels.names) > 2:
             _log.info(
                 "The scores of %s do not depend on one another (sigmoid): several labels of an "

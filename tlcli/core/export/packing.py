@@ -16,8 +16,6 @@ from tlcli.litert.metadata.archive import append_files, split_files
 from tlcli.litert.metadata.writing import Metadata, add_metadata, count_scores
 from tlcli.text import counted
 
-PREPROCESSING = "tlcli-1"
-"""What the metadata give as the model's version, so that `label` preprocesses images alike."""
 LABELS_FILE = "labels.txt"
 CALIBRATION_FILE = "score_calibration.txt"
 
@@ -65,7 +63,6 @@ def with_metadata(
     metadata = Metadata(
         name=name,
         description=about.format(counted(len(labels), "label")),
-        version=PREPROCESSING,
         labels_file=LABELS_FILE,
         calibration_file=CALIBRATION_FILE if thresholds else "",
         threshold=min(thresholds) if thresholds else None,

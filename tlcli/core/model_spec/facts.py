@@ -27,6 +27,7 @@ class ModelFacts:
         indexed_labels: each line of its labels file begins with the line's number.
         mean: of the file's own metadata, one value or one per channel; () for none.
         std: as ``mean``.
+        version: of the model, by the file's own metadata; "" for none.
         steps: the arithmetic that the network does to its input first.
         activation: what the scores are; see `InputSpec`.
         divided_by: by this the graph divides pixels before a resize of its own, which is fed.
@@ -45,6 +46,7 @@ class ModelFacts:
     indexed_labels: bool = False
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
+    version: str = ""
     steps: tuple[Step, ...] = ()
     activation: str | None = None
     divided_by: float | None = None

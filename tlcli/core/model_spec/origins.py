@@ -39,6 +39,7 @@ from tlcli.core.model_spec.input_spec import (
 )
 from tlcli.core.model_spec.kinds import ModelKind
 from tlcli.errors import GraphError
+from tlcli.litert.metadata.writing import OWN_VERSION
 from tlcli.text import counted
 
 _log = logging.getLogger("tlcli")
@@ -135,6 +136,15 @@ def _is_named_as_original(facts: ModelFacts) -> bool:
 
 
 ORIGINS = (
+    Origin(
+        "tlcli",
+        f"a LiteRT file without its model card whose metadata give the version `{OWN_VERSION}`",
+        lambda facts: facts.version == OWN_VERSION and bool(facts.mean and facts.std),
+        None,
+        "0 to 1",
+        Resizing(OWN_VERSION, "bilinear", turns_upright=True),
+        in_file=True,
+    ),
     Origin(
         "Lobe",
         "`signature.json` with inputs and classes",

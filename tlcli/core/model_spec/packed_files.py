@@ -41,10 +41,34 @@ class PackedFiles:
         """Yield names and contents of files, those left out that cannot be read."""
         for name in names:
             with suppress(*_UNREADABLE), zipfile.ZipFile(self._path) as archive:
-                if archive.getinfo(name).file_size > _LARGEST:
+                entry = archive.getinfo(name)
+                # Of others `zipfile` would decompress more than the file is said to have.
+                if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
                     continue
-                content = archive.read(name)
-                yield name, content
+                with archive.open(entry) as file:
+                    content = file.read(_LARGEST + 1)
+                if len(content) <= _LARGEST:
+                    yield name, content
+
+
+def packed_thresholds(path: Path, names: Sequence[str]) -> tuple[float, ...]:
+    """Return the thresholds of labels that tlcli packed as a calibration, in output order.
+
+    Args:
+        path: of a LiteRT file.
+        names: of files of score calibrations in the zip at its end.
+
+    Returns:
+        () where there are none, or a calibration would change scores.
+    """
+    for _, content in PackedFiles(path).read(names):
+        lines = [line.split(",") for line in content.decode("ascii", "replace").splitlines()]
+        if all(line[:3] == ["1", "1", "0"] and len(line) == 4 for line in lines):
+            with suppress(ValueError):
+                found = tuple(float(line[3]) for line in lines)
+                if all(0 <= each <= 1 for each in found):
+                    return found
+    return ()
 
 
 def _is_litert(path: Path) -> bool:

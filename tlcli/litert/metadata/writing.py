@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from tlcli.errors import GraphError
 from tlcli.litert.metadata.tree import Floats, Node, Place, Scalar, node, serialise
@@ -18,6 +18,8 @@ SIGNATURE = "serving_default"
 """The key of the one signature that is written."""
 INPUT, OUTPUT = "image", "prediction"
 """Names of the input and the output in the signature and in the metadata."""
+OWN_VERSION: Final = "tlcli-1"
+"""The model's version in metadata of tlcli: the name of the preprocessing."""
 METADATA_NAME = "TFLITE_METADATA"
 METADATA_IDENTIFIER = b"M001"
 
@@ -39,7 +41,6 @@ class Metadata:
     Attributes:
         name: of the model.
         description: of the model, for people.
-        version: of the model; here the name of the preprocessing.
         labels_file: name of the labels file in the zip at the end of the file.
         calibration_file: name of the file of score calibrations there; "" for none.
         threshold: score below which clients leave a label out; None for none.
@@ -49,7 +50,6 @@ class Metadata:
 
     name: str
     description: str
-    version: str
     labels_file: str
     calibration_file: str = ""
     threshold: float | None = None
@@ -152,7 +152,7 @@ def _described(metadata: Metadata, ends: _Ends) -> Node:
     """Return the table ModelMetadata."""
     graph = node(None, None, [_input(metadata, ends)], [_output(metadata)])
     return node(
-        *(metadata.name, metadata.description, metadata.version, [graph]),
+        *(metadata.name, metadata.description, OWN_VERSION, [graph]),
         *(None, None, None, _PARSER_VERSION),
     )
 
