@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -53,3 +56,39 @@ def test_a_solver_for_which_memory_is_too_small_is_not_chosen_and_not_begun() ->
     with pytest.raises(DataError, match=r"needs 12\.1 KB for 3 labels, and 12\.1 KB are free"):
         fit_layer(samples, None, (), replace(little, solver="lbfgs"))
     assert fit_layer(samples, None, (), replace(enough, solver="lbfgs")).solver == "lbfgs"
+
+
+_DIGEST = """
+import hashlib, sys
+import numpy as np
+from tlcli.backbone import FeatureBlock
+from tlcli.core.final_layer.samples import Samples
+from tlcli.core.fitting.fit_layer import FitSettings, fit_layer
+
+found = hashlib.sha256()
+for rows, size, labels in ((400, 900, 3), (900, 400, 3), (900, 420, 70)):
+    draw = np.random.default_rng(1)
+    means, own = draw.normal(size=(labels, size)), np.arange(rows) % labels
+    vectors = (0.3 * means[own] + draw.normal(size=(rows, size))).astype(np.float32)
+    blocks = [FeatureBlock("head", size - 50, 2.0), FeatureBlock("block", 50, 1.0)]
+    for solver in ("lda", "lbfgs"):
+        settings = FitSettings(labels, solver, temperature=None)
+        layer = fit_layer(Samples(vectors, own), None, blocks, settings).layer
+        found.update(layer.weights.tobytes() + layer.biases.tobytes())
+print(found.hexdigest())
+"""
+
+
+def test_the_bytes_do_not_depend_on_the_threads_of_the_library_of_products() -> None:
+    """Other threads of a run change their number at any time."""
+    digests = [
+        subprocess.run(
+            [sys.executable, "-c", _DIGEST],
+            env={**os.environ, "OPENBLAS_NUM_THREADS": threads},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for threads in ("1", "2")
+    ]
+    assert digests[0] == digests[1] != ""

@@ -14,6 +14,7 @@ import numpy as np
 
 from tlcli.arrays import Doubles, Floats
 from tlcli.core.final_layer.lbfgs import label_scores
+from tlcli.core.final_layer.positive_definite import product_in_parts
 from tlcli.core.final_layer.samples import Samples
 
 
@@ -120,7 +121,8 @@ def rotated(centred: Floats) -> tuple[Floats, Floats]:
 
     The minimum of a penalised regression lies in that space, R at most N.
     """
-    gram = centred.astype(np.float64) @ centred.T.astype(np.float64)
+    plain = centred.astype(np.float64)
+    gram = product_in_parts(plain, plain.T)
     values, axes = np.linalg.eigh(gram)
     spanned = values > values[-1] * 1e-9
     if values[-1] <= 0 or not spanned.any():  # all vectors are the same

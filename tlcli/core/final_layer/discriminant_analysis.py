@@ -23,9 +23,11 @@ from tlcli.core.calibration.temperature import best_temperature
 from tlcli.core.final_layer.centred_vectors import BlockLimits, mean_vector, row_blocks
 from tlcli.core.final_layer.discriminant.products import RowProducts, products_of_rows
 from tlcli.core.final_layer.discriminant.sums import Covariance, LabelSums
+from tlcli.core.final_layer.positive_definite import product_in_parts, row_parts
 from tlcli.core.final_layer.samples import INNER_FOLDS, Samples, held_out_rows
 from tlcli.core.final_layer.sgd import FinalLayer
 from tlcli.errors import DataError
+from tlcli.runtime.blas_threads import in_parallel, one_blas_thread
 
 LOG = logging.getLogger("tlcli")
 
@@ -40,6 +42,8 @@ _ABSENT = 30.0
 _ROWS_OF_ORIGIN = 1024
 # Zero serves as origin where the mean's squared length is no more than this part of the vectors'.
 _AMID = 0.01
+# Products that are copied at once, which stay in the processor's caches.
+_PRODUCTS_AT_ONCE = 1 << 18
 # Held-out rows of a label, where labels are so many that their number decides.
 _HELD_OUT_PER_LABEL = 4
 
@@ -101,7 +105,9 @@ class _Fold(NamedTuple):
 _Maker = Callable[[Samples, Doubles, LdaSettings, int], tuple[Callable[[], _Model], list[_Fold]]]
 
 
-# Large finite vectors may overflow when squared; the sums are checked.
+# Large finite vectors may overflow when squared; the sums are checked. Other threads ask for one
+# BLAS thread at times, which would change the bits of what follows.
+@one_blas_thread()
 @np.errstate(over="ignore", invalid="ignore")
 def fit_lda(
     training: Samples,
@@ -150,6 +156,7 @@ def fit_lda(
     return DiscriminantAnalysis(layer, shrinkage, temperature, selection, losses)
 
 
+@one_blas_thread()
 @np.errstate(over="ignore", invalid="ignore")
 def held_out_scores(
     training: Samples,
@@ -243,15 +250,28 @@ def _with_products(
     folds = []
     for rows in _held_out(Samples(vectors, labels, groups=groups), settings, count):
         kept = np.delete(np.arange(len(labels)), rows)
-        model = RowProducts(vectors, products[np.ix_(kept, kept)], labels[kept])
-        folds.append(_Fold(model, products[np.ix_(rows, kept)], labels[rows]))
+        model = RowProducts(vectors, _taken(products, kept, kept), labels[kept])
+        folds.append(_Fold(model, _taken(products, rows, kept), labels[rows]))
     return lambda: RowProducts(vectors, products, labels), folds
+
+
+def _taken(products: Floats, rows: Indices, columns: Indices) -> Floats:
+    """Return ``products`` [N, N] of some rows and columns, in memory of its own."""
+    found = np.empty((len(rows), len(columns)), np.float32)
+
+    def take(part: slice) -> None:
+        # mode="clip" lets NumPy write straight into the result.
+        products[rows[part]].take(columns, 1, found[part], "clip")
+
+    in_parallel(take, row_parts(len(rows), max(1, _PRODUCTS_AT_ONCE // len(products))))
+    return found
 
 
 def _scores(fold: _Fold, shrinkage: float) -> Floats:
     """Return the scores of the held-out rows, [H, L]."""
     solved, at_origin = fold.model.solve(shrinkage, exact=False)
-    scores: Floats = fold.factors @ solved.astype(np.float32) + at_origin.astype(np.float32)
+    scores: Floats = product_in_parts(fold.factors, solved.astype(np.float32))
+    scores += at_origin.astype(np.float32)
     return scores
 
 

@@ -1,7 +1,8 @@
 """L-BFGS and its matrix products, small enough for one thread where labels are few.
 
 OpenBLAS gives larger products to all cores; on a busy machine its threads then wait for each
-other longer than they work, and the bits of the result depend on their number.
+other longer than they work, and the bits of the result depend on their number. Products of many
+labels are cut into larger parts, for threads of our own.
 """
 
 from __future__ import annotations
@@ -16,9 +17,10 @@ import numpy.typing as npt
 
 from tlcli.arrays import Doubles, Floats
 from tlcli.core.final_layer.batch import SINGLE_THREAD_WORK
+from tlcli.core.final_layer.positive_definite import product_in_parts
 
 LOG = logging.getLogger("tlcli")
-# Of thinner pieces (many labels) the calls cost more than threads do: the product stays whole.
+# Of thinner pieces (many labels) the calls cost more than threads do.
 _FEWEST_ROWS = 8
 _HISTORY = 10
 
@@ -26,9 +28,9 @@ _HISTORY = 10
 def product(left: npt.NDArray[Any], right: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """Return left @ right, cut into rows of ``left`` that one thread takes if that pays."""
     rows = SINGLE_THREAD_WORK // max(right.size, 1)
-    result = np.empty((len(left), right.shape[1]), np.result_type(left, right))
     if rows < _FEWEST_ROWS:
-        rows = len(left)
+        return product_in_parts(left, right)
+    result = np.empty((len(left), right.shape[1]), np.result_type(left, right))
     for start in range(0, len(left), rows):
         np.matmul(left[start : start + rows], right, out=result[start : start + rows])
     return result
@@ -39,7 +41,7 @@ def label_scores(weights: Floats, vectors: Floats) -> Floats:
     result = np.empty((len(weights), len(vectors)), np.float32)
     rows = SINGLE_THREAD_WORK // max(weights.size, 1)
     if rows < _FEWEST_ROWS:
-        np.copyto(result, (vectors @ weights.T).T)
+        np.copyto(result, product_in_parts(vectors, weights.T).T)
         return result
     for start in range(0, len(vectors), rows):
         part = slice(start, start + rows)
@@ -51,7 +53,7 @@ def inner_product(left: Floats, right: Floats) -> Floats:
     """Return left [L, N] @ right [N, R], cut into parts of N that one thread takes if that pays."""
     rows = SINGLE_THREAD_WORK // max(len(left) * right.shape[1], 1)
     if rows < _FEWEST_ROWS:
-        rows = len(right)
+        return product_in_parts(left, right)
     total = np.zeros((len(left), right.shape[1]), np.float32)
     part = np.empty_like(total)
     for start in range(0, len(right), rows):

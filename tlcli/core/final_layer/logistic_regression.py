@@ -34,6 +34,7 @@ from tlcli.core.final_layer.samples import INNER_FOLDS, Samples, inner_folds
 from tlcli.core.final_layer.sampling import philox
 from tlcli.core.final_layer.sgd import FinalLayer
 from tlcli.errors import DataError
+from tlcli.runtime.blas_threads import one_blas_thread
 
 LOG = logging.getLogger("tlcli")
 
@@ -90,7 +91,9 @@ class LogisticRegression:
     iterations: int
 
 
-# A large finite vector may overflow when squared; _Problem checks the sum.
+# A large finite vector may overflow when squared; _Problem checks the sum. Other threads ask for
+# one BLAS thread at times, which would change the bits of what follows.
+@one_blas_thread()
 @np.errstate(over="ignore", invalid="ignore", under="ignore")
 def fit_lbfgs(
     training: Samples,

@@ -1,4 +1,4 @@
-"""Linear equations with a symmetric positive definite matrix, by products of matrices.
+"""Products of matrices in parts, and by them linear equations with a positive definite matrix.
 
 NumPy's own Cholesky factor is copied between orders of memory, and its equations are solved by a
 general method; halving the matrix leaves products, in parts for all processors, and small factors.
@@ -23,6 +23,36 @@ _FEW_ROWS = 400
 _SMALL = 128
 # Rows of a product that one thread computes: fewer would make it slower than a whole.
 _ROWS_OF_PART = 384
+# Multiplications below which starting threads costs more than they save.
+_WORK_OF_THREADS = 1 << 25
+
+
+def product_in_parts(left: Array, right: Array, out: Array | None = None) -> Array:
+    """Return left [N, M] @ right [M, K], whose bits no number of threads changes.
+
+    Parts of the longer side are computed side by side, each in one thread.
+
+    Args:
+        left: any matrix.
+        right: any matrix.
+        out: where the result is written, [N, K].
+    """
+    rows, columns = len(left), right.shape[1]
+    if out is None:
+        out = np.empty((rows, columns), np.result_type(left, right))
+    if left.size * columns < _WORK_OF_THREADS:
+        with one_blas_thread():
+            np.matmul(left, right, out=out)
+        return out
+
+    def multiply(part: slice) -> None:
+        if rows >= columns:
+            np.matmul(left[part], right, out=out[part])
+        else:
+            np.matmul(left, right[:, part], out=out[:, part])
+
+    in_parallel(multiply, row_parts(max(rows, columns)))
+    return out
 
 
 def factorise(matrix: Array) -> None:

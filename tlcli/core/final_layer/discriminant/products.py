@@ -99,7 +99,10 @@ class RowProducts:
     def weights(self, factors: Doubles) -> Doubles:
         """Return the weights [D, L] of what `solve` returned."""
         weights = np.zeros((self._vectors.shape[1], factors.shape[1]))
-        for start in range(0, len(factors), _ROWS_AT_ONCE):
-            part = slice(start, start + _ROWS_AT_ONCE)
-            weights += self._vectors[part].T.astype(np.float64) @ factors[part]
+
+        def sum_up(values: slice) -> None:
+            for rows in row_parts(len(factors), _ROWS_AT_ONCE):
+                weights[values] += self._vectors[rows, values].T.astype(np.float64) @ factors[rows]
+
+        in_parallel(sum_up, row_parts(len(weights), _ROWS_AT_ONCE))
         return weights

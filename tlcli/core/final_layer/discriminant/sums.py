@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 from typing import NamedTuple
 
 import numpy as np
 
-from tlcli.arrays import Doubles, Indices
+from tlcli.arrays import Doubles, Floats, Indices
 from tlcli.core.final_layer.centred_vectors import BlockLimits, row_blocks
-from tlcli.core.final_layer.positive_definite import solution
+from tlcli.core.final_layer.positive_definite import row_parts, solution
 from tlcli.core.final_layer.samples import Samples
 from tlcli.errors import DataError
+from tlcli.runtime.blas_threads import in_parallel
 
 # Of sums over float32 vectors, relative to the sum.
 _ROUNDING = 1e-6
@@ -32,13 +34,16 @@ class LabelSums(NamedTuple):
         counts = np.bincount(samples.labels, minlength=labels).astype(np.float64)
         sums, products = np.zeros((labels, size)), np.zeros((size, size))
         plain = origin.astype(np.float32)
+        parts = row_parts(size)
         # Adding a product costs as much as some hundred rows.
         for part, block in row_blocks(samples, max(blocks.block_bytes, size * size)):
             block -= plain
-            products += block.T @ block
+            in_parallel(functools.partial(_add_products, products, block), parts[::-1])
             order = np.argsort(samples.labels[part], kind="stable")
             own, starts = np.unique(samples.labels[part][order], return_index=True)
             sums[own] += np.add.reduceat(block[order], starts, dtype=np.float64)
+        for values in parts:
+            products[: values.start, values] = products[values, : values.start].T
         return cls(counts, sums, products)
 
     def plus(self, other: LabelSums) -> LabelSums:
@@ -69,9 +74,11 @@ class Covariance:
         covariance, size = sums.products, len(sums.products)
         total = float(sums.counts.sum())
         overall = float(np.trace(covariance)) / total / size
-        for start in range(0, size, _ROWS_AT_ONCE):
-            part = slice(start, start + _ROWS_AT_ONCE)
+
+        def centre(part: slice) -> None:
             covariance[part] -= sums.sums[:, part].T @ self._means
+
+        in_parallel(centre, row_parts(size, _ROWS_AT_ONCE))
         covariance /= total
         self._variance = mean_variance(float(np.trace(covariance)) / size, overall)
         self._covariance = covariance.astype(np.float32)
@@ -88,6 +95,11 @@ class Covariance:
     def weights(self, factors: Doubles) -> Doubles:
         """Return the weights [D, L] of what `solve` returned."""
         return factors
+
+
+def _add_products(products: Doubles, block: Floats, values: slice) -> None:
+    """Add to the lower triangle of sums [D, D] those of a block [n, D], in the rows of a part."""
+    products[values, : values.stop] += block[:, values].T @ block[:, : values.stop]
 
 
 def mean_variance(within: float, overall: float) -> float:
