@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -37,7 +37,6 @@ from tlcli.core.export.frozen_graph import (
 from tlcli.core.export.packing import with_metadata
 from tlcli.core.export.unknown_nodes import append_unknown
 from tlcli.core.final_layer.sgd import FinalLayer
-from tlcli.core.formats.figures import Exports
 from tlcli.core.formats.kinds import KINDS, check_packages, check_target
 from tlcli.errors import OutputError, StorageError
 from tlcli.graph.messages import GraphDef
@@ -45,6 +44,9 @@ from tlcli.storage.locations import below, is_url, shown
 from tlcli.storage.objects import check_writable, entries
 from tlcli.storage.outputs import Outputs, report_at
 from tlcli.system.atomic_files import made_folders, output_error, write_bytes
+
+if TYPE_CHECKING:
+    from tlcli.core.formats.figures import Exports
 
 logger = logging.getLogger("tlcli")
 

@@ -17,7 +17,6 @@ from tlcli.core.evaluation.growth import Growth
 from tlcli.core.evaluation.label_averages import AveragesByName, LabelAverages
 from tlcli.core.evaluation.learning_curve import Forecast
 from tlcli.core.evaluation.metrics import wilson_interval
-from tlcli.core.formats.figures import Exports
 from tlcli.notebook import (
     ROWS_SHOWN,
     block,
@@ -34,6 +33,7 @@ from tlcli.text import counted, printable, table
 if TYPE_CHECKING:
     from retrain.evidence.unknown import UnknownImages
     from tlcli.backbones.probe.ranking import ModuleComparison
+    from tlcli.core.formats.figures import Exports
 
 # More lines push the accuracy off the screen; the report and JSON have them all.
 LABELS_SHOWN = 24

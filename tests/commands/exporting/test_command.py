@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from tests.support import Trained, tlcli
 from tlcli import load
@@ -109,6 +110,57 @@ def test_the_graph_itself_is_never_replaced(graph: Path) -> None:
     assert run.code == 2
     assert "is the graph itself" in run.err
     assert graph.read_bytes() == content
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["tflite-float16", "tflite-int8", "tflite-edgetpu"])
+def test_smaller_litert_files(kind: str, graph: Path, trained: Trained) -> None:
+    pytest.importorskip("ai_edge_quantizer")
+    run = tlcli(
+        "export", "--graph", graph, "--to", kind, "--image_dir", trained.photos,
+        "--format", "json", "--quiet", "--force",
+    )  # fmt: skip
+    assert run.code == 0, run.err
+    (file,) = json.loads(run.out)["files"]
+    assert file["bytes"] < 0.6 * graph.stat().st_size
+    assert set(file["validation"]) == {"before", "after"}
+    # It labels by itself, with the labels and the input specification inside.
+    alone = graph.parent / "elsewhere" / "model.tflite"
+    alone.parent.mkdir()
+    shutil.copyfile(file["path"], alone)
+    found, expected = scores(alone, trained.photo), scores(graph, trained.photo)
+    assert max(found, key=found.__getitem__) == max(expected, key=expected.__getitem__)
+    assert found == pytest.approx(expected, abs=0.25)
+    assert ("Edge TPU" in " ".join(file["remarks"])) == (kind == "tflite-edgetpu")
+
+
+@pytest.mark.slow
+def test_a_file_that_is_less_accurate_is_refused_with_the_figures(
+    graph: Path, trained: Trained, tmp_path: Path
+) -> None:
+    pytest.importorskip("ai_edge_quantizer")
+    # Only the calibration is of other images, so that the ranges of values are wrong.
+    rows = ["path,label,split"]
+    for number, path in enumerate(sorted(trained.photos.rglob("aerial*.jpg"))):
+        split = ("val", "test")[number % 2]
+        rows.append(f"{path},{path.parent.name.replace('_', ' ')},{split}")
+    dark = tmp_path / "dark"
+    for label in ("house with pool", "house without pool"):
+        folder = dark / label
+        folder.mkdir(parents=True)
+        Image.new("RGB", (32, 32)).save(folder / "black.png")
+        rows.append(f"{folder / 'black.png'},{label},train")
+    manifest = tmp_path / "photos.csv"
+    manifest.write_text("\n".join(rows) + "\n")
+    command = ("export", "--graph", graph, "--to", "tflite-int8", "--manifest", manifest)
+    run = tlcli(*command, "--quiet")
+    assert run.code == 1
+    assert "no tflite-int8 is written: its accuracy on" in run.err
+    assert "it may lose half a point; write it with --force" in run.err
+    assert not list(graph.parent.glob("*int8*"))
+    run = tlcli(*command, "--quiet", "--force")
+    assert run.code == 0, run.err
+    assert list(graph.parent.glob("*int8*"))
 
 
 @pytest.mark.slow

@@ -185,6 +185,11 @@ class Exporter:
                 validation = self._accepted(kind, runner)
             else:
                 self._check(kind, found)
+            remarks: tuple[str, ...] = ()
+            if kind.name == "tflite-edgetpu":
+                from tlcli.core.formats.litert_files import edge_tpu_remark
+
+                remarks = (edge_tpu_remark(made),)
             return ExportedFile(
                 kind.name,
                 path,
@@ -193,6 +198,7 @@ class Exporter:
                 quality(scores, self._test.truth),
                 found,
                 validation,
+                remarks,
             )
         except GraphError as error:
             raise OutputError(f"no {kind.name} is written: {error}") from error

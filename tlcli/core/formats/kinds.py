@@ -49,15 +49,24 @@ class Kind:
         return (path, path.with_suffix(".bin")) if self.name == "openvino" else (path,)
 
 
+_QUANTIZER = ("ai_edge_quantizer",)
 KINDS = {
     kind.name: kind
     for kind in (
         Kind("onnx", ".onnx", "ONNX", modules=("tf2onnx", "onnxruntime"), extra="onnx"),
         Kind("tflite", ".tflite", "LiteRT, float32"),
-        Kind("tflite-float16", "-float16.tflite", "LiteRT, float16 weights", is_exact=False),
+        Kind(
+            *("tflite-float16", "-float16.tflite", "LiteRT, float16 weights"),
+            *(False, _QUANTIZER, "int8"),
+        ),
         Kind(
             *("tflite-int8", "-int8.tflite", "LiteRT, 8-bit integers"),
-            is_exact=False,
+            *(False, _QUANTIZER, "int8"),
+            calibrated=True,
+        ),
+        Kind(
+            *("tflite-edgetpu", "-edgetpu.tflite", "LiteRT, 8-bit integers to the last operator"),
+            *(False, _QUANTIZER, "int8"),
             calibrated=True,
         ),
         Kind("saved_model", "_saved_model", "TensorFlow SavedModel", is_folder=True),

@@ -59,6 +59,7 @@ class Network:
         thresholds: of labels with independent scores, in output order; () otherwise.
         card: of the graph, where tlcli made it.
         activation: what the scores are; see `tlcli.core.classifier.outputs.Scores`.
+        scores_given: how many scores it gives for an image; None where only a run shows it.
     """
 
     path: Path
@@ -70,11 +71,17 @@ class Network:
     thresholds: tuple[float, ...] = ()
     card: ModelCard | None = None
     activation: str | None = "softmax"
+    scores_given: int | None = None
 
     @property
     def size(self) -> tuple[int, int]:
         """Height and width of the input, in pixels."""
         return self.preprocessing.height, self.preprocessing.width
+
+    @property
+    def gives_one_score(self) -> bool:
+        """Whether one score stands for two labels."""
+        return self.scores_given == 1 and len(self.labels) == 2
 
     @functools.cached_property
     def litert(self) -> bytes:
@@ -153,6 +160,7 @@ def network_of(
         thresholds,
         classifier.card,
         spec.activation,
+        spec.labels,
     )
     if kind_of(path) is ModelKind.LITERT:
         if spec.dtype != "float32":
