@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import fcntl
 import itertools
 import json
 import os
@@ -28,6 +29,15 @@ def find() -> str | None:
     return next((path for name in NAMES if (path := shutil.which(name))), None)
 
 
+def _pipe() -> tuple[int, int]:
+    """Return the ends of a pipe, both above the descriptors that a shell and the browser use."""
+    ends = os.pipe()
+    reading, writing = (fcntl.fcntl(end, fcntl.F_DUPFD_CLOEXEC, 20) for end in ends)
+    for end in ends:
+        os.close(end)
+    return reading, writing
+
+
 class Chromium:
     """One browser with one page.
 
@@ -37,8 +47,8 @@ class Chromium:
     """
 
     def __init__(self, program: str, profile: Path, *arguments: str) -> None:
-        commands, self._out = os.pipe()
-        self._in, events = os.pipe()
+        commands, self._out = _pipe()
+        self._in, events = _pipe()
         line = shlex.join(
             [
                 *(program, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run"),
@@ -49,7 +59,7 @@ class Chromium:
         )
         # DevTools reads commands at descriptor 3 and writes at 4.
         self._process = subprocess.Popen(
-            ["bash", "-c", f"exec 8<&{commands} 9>&{events}; exec {line} 3<&8 4>&9 8<&- 9>&-"],
+            ["bash", "-c", f"exec {line} 3<&{commands} 4>&{events} {commands}<&- {events}>&-"],
             pass_fds=(commands, events),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
