@@ -1,10 +1,12 @@
-"""Write the generated tables of the documents, of options and origins; --check only compares."""
+"""Write the generated tables of the documents: options, origins, clients; --check only compares."""
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -13,6 +15,7 @@ from tlcli.commands.options import GroupedCommand, help_rows
 from tlcli.core.model_spec.origins import CONVENTIONS, ORIGINS
 
 FOLDER = Path(__file__).resolve().parent
+DEVICES = ["Android", "iOS", "browser", "Raspberry Pi and similar", "any, in C++"]
 DOCUMENTS = [*sorted(FOLDER.parent.glob("README*.md")), *sorted(FOLDER.glob("*.md"))]
 
 
@@ -74,11 +77,52 @@ def origins() -> str:
     return "\n".join(lines)
 
 
+def clients(page: str) -> str:
+    """Return the Markdown table of the programs that read exported files, for one of two pages.
+
+    clients.json is the source; ``tests/interop`` compares it with what is installed and measured.
+    """
+    facts = json.loads((FOLDER / "clients.json").read_text(encoding="utf-8"))["clients"]
+    if page == "mobile":
+        lines = ["| device | client | file | version | photo files |"]
+        facts = [each for each in facts if each.get("device")]
+        facts.sort(key=lambda each: DEVICES.index(each["device"]))
+    else:
+        lines = ["| client | version | reads | same pixels | photo files |"]
+        facts = [each for each in facts if "tested_by" in each]
+    lines.append("|---|---|---|---|---|")
+    for each in facts:
+        version = f"`{each['package']}` {each['version']}"
+        photos = "not run here"
+        if "tested_by" in each:
+            pair = [figure(each, name) for name in ("median", "largest")]
+            photos = f"{pair[0]}, {pair[1]}" if pair[0] else ""
+        if page == "mobile":
+            cells = [each["device"], each["client"], each["reads"], version, photos]
+        else:
+            cells = [each["client"], version, each["reads"], figure(each, "pixels"), photos]
+        lines.append(f"| {' | '.join(cells)} |".replace("|  |", "| |"))
+    return "\n".join(lines).replace(
+        "](clients.md#", "](#" if page == "clients" else "](clients.md#"
+    )
+
+
+def figure(client: dict[str, Any], name: str) -> str:
+    """Return a figure as text, "" for one that was not measured."""
+    return f"{client[name]:g}" if name in client else ""
+
+
 def updated(text: str) -> str:
     """Return the document with every marked table regenerated."""
     text = re.sub(
         r"(<!-- origins -->\n).*?(<!-- end -->)",
         lambda found: f"{found[1]}{origins()}\n{found[2]}",
+        text,
+        flags=re.DOTALL,
+    )
+    text = re.sub(
+        r"(<!-- clients: (\w+) -->\n).*?(<!-- end -->)",
+        lambda found: f"{found[1]}{clients(found[2])}\n{found[3]}",
         text,
         flags=re.DOTALL,
     )

@@ -19,6 +19,7 @@ DOCUMENTS = [
     *(ROOT / name for name in ("README.md", "SECURITY.md", "CONTRIBUTING.md", "CHANGELOG.md")),
     *sorted((ROOT / "docs").glob("*.md")),
     *sorted((ROOT / "examples").glob("*/README.md")),
+    *sorted((ROOT / "examples").glob("*/*/README.md")),
 ]
 # Setting up precedes this test; benchmarks take long and need the reference data.
 # `tlcli serve` does not end by itself; it has tests of its own.

@@ -223,7 +223,8 @@ def tensorflow(classifier: Classifier, _: Path) -> Run:
 
 def opencv(classifier: Classifier, _: Path) -> Run:
     cv2 = pytest.importorskip("cv2")
-    assert int(cv2.__version__.partition(".")[0]) >= 5
+    if not hasattr(cv2.dnn, "readNetFromTensorflow"):
+        pytest.skip("OpenCV 5.1 has no reader of TensorFlow's graphs any more")
     return opencv_run(cv2.dnn.readNetFromTensorflow(str(classifier.graph)), channels_first=True)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import os
 import re
-import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.support import tlcli
 from tlcli.core.images.preprocessing import Preprocessing
 
 pytestmark = pytest.mark.slow
@@ -22,13 +22,7 @@ DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "clients.md"
 BLOCK = re.compile(r"^```(python|bash)\n(.*?)^```", flags=re.DOTALL | re.MULTILINE)
 PICTURE, *BLOCKS = [match.groups() for match in BLOCK.finditer(DOCUMENT.read_text("utf-8"))]
 PROGRAMS = [text for language, text in BLOCKS if language == "python"]
-CONVERSIONS = [
-    line
-    for language, text in BLOCKS
-    if language == "bash"
-    for line in text.splitlines()
-    if line.startswith("python ")
-]
+EXPORT = "tlcli export --graph output_graph.pb --to onnx"
 ENVIRONMENT = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
 
 
@@ -47,6 +41,7 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, floa
         serialise,
         write_labels,
     )
+    from tlcli.core.export.packing import with_metadata
     from tlcli.core.export.saved_model import write_saved_model
     from tlcli.core.export.unknown_nodes import append_unknown
     from tlcli.core.final_layer.samples import Samples
@@ -79,27 +74,26 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, floa
     assert content is not None
     (folder / "output_graph.pb").write_bytes(content)
     write_labels(folder / "output_labels.txt", labels)
-    (folder / "output_graph.tflite").write_bytes(tflite.convert(classifier))
+    (folder / "output_graph.tflite").write_bytes(with_metadata(tflite.convert(classifier), labels))
     write_saved_model(folder / "saved_model", classifier, labels)
     if installed("tf2onnx"):
-        for line in CONVERSIONS:
-            command = [sys.executable, *shlex.split(line)[1:]]
-            subprocess.run(command, cwd=folder, env=ENVIRONMENT, check=True, capture_output=True)
+        assert tlcli(*EXPORT.split()[1:], cwd=folder).code == 0
     [scores] = layer.probabilities(vector)
     return folder, labels[scores.argmax()], float(scores.max())
 
 
 def test_the_document_has_its_programs() -> None:
     assert PICTURE[0] == "python"
-    assert len(PROGRAMS) == 8
-    assert len(CONVERSIONS) == 1
+    assert len(PROGRAMS) == 9
+    exports = re.findall(r"^tlcli export.*$", DOCUMENT.read_text("utf-8"), flags=re.MULTILINE)
+    assert set(exports) == {EXPORT}
 
 
 @pytest.mark.parametrize("program", PROGRAMS, ids=lambda text: text.split()[1])
 def test_program(program: str, workplace: tuple[Path, str, float]) -> None:
     folder, label, score = workplace
     module = program.split()[1].partition(".")[0]
-    if not installed(module) or (module == "onnxruntime" and not installed("tf2onnx")):
+    if not installed(module) or (".onnx" in program and not installed("tf2onnx")):
         pytest.skip(f"{module} is not installed")
     done = subprocess.run(
         [sys.executable, "-c", PICTURE[1] + program],
@@ -112,5 +106,5 @@ def test_program(program: str, workplace: tuple[Path, str, float]) -> None:
     assert done.returncode == 0, done.stderr[-3000:]
     found, _, given = done.stdout.strip().rpartition(" ")
     assert found == label
-    # OpenCV's own resize and TensorFlow's own decoder are near, the others exact.
+    # The own resizing of OpenCV and MediaPipe and TensorFlow's own decoder are near, others exact.
     assert float(given) == pytest.approx(score, abs=0.05)
