@@ -27,7 +27,7 @@ from benchmarks.measuring import ROOT, ContenderError, run
 from benchmarks.stages import FULL, QUICK, STAGES, Bench
 
 PACKAGES = ("tlcli", "tensorflow", "keras", "numpy", "pillow", "ai-edge-litert")
-PEERS = ("openvino", "onnxruntime", "tf2onnx", "opencv-python-headless")
+PEERS = ("openvino", "onnxruntime", "tf2onnx", "opencv-contrib-python")
 _VERSIONS = """
 import importlib.metadata as m, json, sys
 found = {}

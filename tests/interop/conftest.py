@@ -27,7 +27,7 @@ class Flowers:
     """A retrained network, photos, and what `tlcli label` says of them.
 
     Attributes:
-        folder: of ``output_graph.pb``, ``.tflite``, ``.onnx``, ``saved_model`` and the labels.
+        folder: of ``output_graph.pb``, LiteRT files, ``.onnx``, ``saved_model`` and the labels.
         photos: every eighth of each label.
         scores: [photos, labels].
     """
@@ -56,11 +56,13 @@ class Flowers:
 
 @pytest.fixture(scope="session")
 def flowers(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Flowers:
-    pytest.importorskip("tf2onnx")
+    for package in ("tf2onnx", "ai_edge_quantizer"):
+        pytest.importorskip(package)
     folder = tmp_path_factory.mktemp("flowers")
     photos = shared / "flowers" / "photos"
     done = tlcli(
-        *("retrain", "--image_dir", photos, "--no_report", "--export", "onnx"),
+        *("retrain", "--image_dir", photos, "--no_report"),
+        *("--export", "onnx,tflite-int8,tflite-float16"),
         *("--output_graph", "output_graph.pb", "--output_labels", "output_labels.txt"),
         *("--saved_model_dir", "saved_model"),
         cwd=folder,

@@ -95,10 +95,15 @@ def test_a_program_of_the_document(
     check(client, flowers.rows(found), flowers.scores)
 
 
-def test_the_program_for_small_computers(flowers: Flowers) -> None:
+@pytest.mark.parametrize(
+    ("client", "ending"),
+    [("litert", ""), ("litert_float16", "-float16"), ("litert_int8", "-int8")],
+)
+def test_the_program_for_small_computers(flowers: Flowers, client: str, ending: str) -> None:
     example = ROOT / "examples" / "clients" / "raspberry_pi" / "label.py"
-    found = python(ALONE, example, flowers.folder / "output_graph.tflite", *flowers.photos)
-    check("litert", flowers.rows(found), flowers.scores)
+    model = flowers.folder / f"output_graph{ending}.tflite"
+    found = python(ALONE, example, model, *flowers.photos)
+    check(client, flowers.rows(found), flowers.scores)
 
 
 def test_the_command_for_small_computers(flowers: Flowers, workplace: Path) -> None:
