@@ -44,6 +44,9 @@ GROUPS = {
     "--to",
     required=True,
     metavar="KIND",
+    shell_complete=lambda context, parameter, text: [
+        name for name in KINDS if name.startswith(text)
+    ],
     help=f"Format, or several separated by commas: {', '.join(KINDS)}.",
 )
 @click.option(
