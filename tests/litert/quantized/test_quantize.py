@@ -24,7 +24,7 @@ from tlcli.litert.writer import write_model
 SIDE = 16
 
 
-def small_network() -> bytes:
+def small_network(output: str = "scores") -> bytes:
     """Return a network of one convolution, an average and a matrix of random numbers."""
     random = np.random.default_rng(3)
     kernel = random.normal(0, 0.3, (3, 3, 3, 32)).astype(np.float32)
@@ -43,7 +43,7 @@ def small_network() -> bytes:
         node("logits", "MatMul", ["features", "matrix"], T=np.float32),
         node("scores", "Softmax", ["logits"], T=np.float32),
     ])  # fmt: skip
-    return write_model(graph, INPUT, "scores")
+    return write_model(graph, INPUT, output)
 
 
 def outputs(content: bytes, images: np.ndarray) -> np.ndarray:
@@ -85,6 +85,15 @@ def test_pixels_of_eight_bits_are_represented_exactly() -> None:
     [details] = [each for each in interpreter.get_tensor_details() if each["index"] == pixels]
     scale, zero = details["quantization"]
     assert (round(1 / scale), zero) == (255, -128)
+
+
+@needs_quantizer
+@pytest.mark.parametrize("output", ["relu", "features"])
+def test_an_output_of_the_network_itself_is_float32(output: str) -> None:
+    content, images = small_network(output), smooth_images(8, SIDE, SIDE)
+    expected, given = outputs(content, images), outputs(quantize(content, [images]), images)
+    assert given.dtype == np.float32
+    assert np.abs(given - expected).max() < 0.02 * expected.max()
 
 
 @needs_quantizer

@@ -24,8 +24,10 @@ Constants are absent: their ranges are found for each channel.
 def ranges(content: bytes, network: Network, batches: Iterable[Array]) -> Ranges:
     """Return the lowest and highest value of each computed tensor of float32.
 
-    Pixels may be anything from 0 to 1, whatever the images hold, so the tensors that are only
-    scaled pixels get the ranges of black and white: pixels of 8 bits are then represented exactly.
+    They are rounded to three digits, so that the last bits of a processor's sums do not change a
+    quantised file. Pixels may be anything from 0 to 1, whatever the images hold, so the tensors
+    that are only scaled pixels get the ranges of black and white: pixels of 8 bits are then
+    represented exactly.
 
     Args:
         content: of the float32 LiteRT file.
@@ -103,8 +105,9 @@ def _by_name(network: Network, low: dict[int, float], high: dict[int, float]) ->
         if name in found:  # names need not be unique
             lowest = min(lowest, float(found[name]["min"][0]))
             highest = max(highest, float(found[name]["max"][0]))
-        found[name] = {
-            "min": np.array([lowest], np.float32),
-            "max": np.array([highest], np.float32),
-        }
+        found[name] = {"min": _rounded(lowest), "max": _rounded(highest)}
     return found
+
+
+def _rounded(value: float) -> Array:
+    return np.array([float(f"{value:.3g}")], np.float32)

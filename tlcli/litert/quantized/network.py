@@ -80,6 +80,17 @@ class Network:
                 wanted.update(operator.inputs)
         return found[::-1]
 
+    def behind_narrow_maps(self) -> list[Operator]:
+        """Return `before_pooling` without the first operators, whose maps are large and narrow.
+
+        They are those before the second convolution with more channels going out than in. On
+        processors of servers 8 bits make them slower: integers of 8 bits pay for channels, and
+        converting results costs for pixels.
+        """
+        operators = self.before_pooling()
+        widening = [number for number, each in enumerate(operators) if self._widens(each)]
+        return operators[widening[1] :] if len(widening) > 1 else operators
+
     def scaled_pixels(self) -> list[int]:
         """Return the input and what is computed of it alone by constants, value by value."""
         found = list(self.inputs)
@@ -93,6 +104,12 @@ class Network:
             ):
                 found.append(operator.outputs[0])
         return found
+
+    def _widens(self, operator: Operator) -> bool:
+        if operator.name != "CONV_2D":
+            return False
+        first, last = (self.tensors[each[0]] for each in (operator.inputs, operator.outputs))
+        return last.shape[-1] > first.shape[-1]
 
     def _has_map(self, indices: tuple[int, ...]) -> bool:
         return any(index >= 0 and len(self.tensors[index].shape) == 4 for index in indices)

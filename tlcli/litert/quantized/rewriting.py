@@ -11,13 +11,18 @@ import numpy as np
 _ALIGNMENT = 16
 
 
-def for_one_image(content: bytes) -> bytes:
-    """Return a LiteRT file with its batch size fixed to 1."""
+def prepared(content: bytes, fixed_batch: bool) -> bytes:
+    """Return a LiteRT file as ai-edge-quantizer needs it: with a list of signatures, if empty.
+
+    Args:
+        content: of the file.
+        fixed_batch: fix the batch size to 1.
+    """
     model = _read(content)
-    for tensor in model.subgraphs[0].tensors:
-        tensor.shapeSignature = None
-    # Where there is no list at all, ai-edge-quantizer fails.
     model.signatureDefs = model.signatureDefs or []
+    if fixed_batch:
+        for tensor in model.subgraphs[0].tensors:
+            tensor.shapeSignature = None
     return _written(model)
 
 
