@@ -39,7 +39,7 @@ def test_a_quantised_file_gets_them() -> None:
 
 def test_thresholds_are_a_calibration_that_changes_no_score() -> None:
     content = with_metadata(tflite.convert(graph()), LABELS, thresholds=(0.5, 0.25, 0.1))
-    assert read(content, "score_calibration.txt") == "1,1,0,0.5\n1,1,0,0.25\n1,1,0,0.1\n"
+    assert read(content, "score_calibration.txt") == "1,1,0,0.5\n1,1,0,0.25\n1,1,0,0.1"
 
 
 def test_labels_of_an_earlier_time_are_replaced() -> None:

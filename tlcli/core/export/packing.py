@@ -72,5 +72,5 @@ def with_metadata(
 
 def _calibration(thresholds: Sequence[float]) -> str:
     """Return one line per label: scale, slope and offset of no change, and the least score."""
-    # Clients compare in float32: a score that is equal to the threshold has the label.
-    return "".join(f"1,1,0,{np.float32(each)!s}\n" for each in thresholds)
+    # Clients compare in float32, and take what follows the last line break for one more label.
+    return "\n".join(f"1,1,0,{np.float32(each)!s}" for each in thresholds)
