@@ -205,3 +205,24 @@ def test_an_onnx_file_contains_labels_and_preprocessing(graph: Path, trained: Tr
     assert json.loads(facts["labels"]) == ["house with pool", "house without pool"]
     assert json.loads(facts["preprocessing"])["height"] == 224
     assert {each.version for each in model.opset_import if each.domain == ""} == {17}
+
+
+@pytest.mark.slow
+def test_a_litert_file_of_another_range_keeps_it_in_8_bits(shared: Path, tmp_path: Path) -> None:
+    pytest.importorskip("ai_edge_quantizer")
+    plates = shared / "legacy" / "plates_128"
+    for name in ("graph.tflite", "labels.txt"):
+        shutil.copyfile(plates / name, tmp_path / name)
+    rows = ["path,label,split"]
+    for number, path in enumerate(sorted((plates / "bottleneck_photos").rglob("*.jpg"))):
+        rows.append(f"{path},{path.parent.name},{('val', 'test', 'train')[min(number, 2)]}")
+    (tmp_path / "photos.csv").write_text("\n".join(rows) + "\n")
+    run = tlcli(
+        "export", "--graph", "graph.tflite", "--to", "tflite-int8", "--format", "json",
+        "--manifest", "photos.csv", "--force", cwd=tmp_path,
+    )  # fmt: skip
+    assert run.code == 0, run.err
+    (file,) = json.loads(run.out)["files"]
+    # White pixels are 1 and black ones -1, and none of them is cut off.
+    assert file["largest_difference"] < 0.3
+    assert file["bytes"] < 0.5 * (tmp_path / "graph.tflite").stat().st_size

@@ -46,3 +46,13 @@ def test_generated_images_have_no_labels() -> None:
     assert len(found) == 8
     assert not len(found.truth)
     assert {each.shape for each in found.pixels} == {(16, 24, 3)}
+
+
+def test_few_images_are_no_obstacle(trained: Any, tmp_path: Path) -> None:
+    for label in ("house_with_pool", "house_without_pool"):
+        (tmp_path / label).mkdir()
+        for number in range(2):
+            (tmp_path / label / f"{number}.jpg").write_bytes(trained.photo.read_bytes())
+    with load(trained.graph) as classifier:
+        found = divided(classifier, scan_folder(tmp_path, keep_label_names=True))
+    assert len(found.training) + len(found.validation.files) + len(found.test.files) == 4

@@ -16,11 +16,11 @@ from tlcli.core.data.content_hashes import hash_files
 from tlcli.core.data.image_folder import Dataset
 from tlcli.core.data.image_list import ImageFile
 from tlcli.core.data.label_sets import label_sets, labels_in, merged_copies, names_in
-from tlcli.core.data.splits import assign_splits
+from tlcli.core.data.splits import assign_splits, hash_percentage, split_of
 from tlcli.core.evaluation.labelled_folder import label_numbers
 from tlcli.core.images.decoding import Source
 from tlcli.core.images.preprocessing import Preprocessing
-from tlcli.errors import ImageError
+from tlcli.errors import DataError, ImageError
 from tlcli.storage.locations import is_url
 from tlcli.storage.objects import read
 
@@ -86,14 +86,13 @@ def divided(classifier: Classifier, dataset: Dataset, merges: bool = False) -> E
     )
     splits = [image.split for image in images]
     if None in splits:
-        splits = list(
-            assign_splits(
-                [image.name for image in images],
-                label_sets(texts) if several else texts,
-                contents,
-                *_percentages(classifier),
-            )
-        )
+        split_names = [image.name for image in images]
+        sets = label_sets(texts) if several else texts
+        percentages = _percentages(classifier)
+        try:
+            splits = list(assign_splits(split_names, sets, contents, *percentages))
+        except DataError:  # too few images of a label for a training, but not for a comparison
+            splits = [split_of(hash_percentage(name), *percentages) for name in split_names]
     if several:
         truth: Truth = np.zeros((len(images), len(classifier.labels)), np.bool_)
         for row, text in enumerate(texts):

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
+import numpy as np
+
 from tlcli.arrays import Array
 from tlcli.core.export.embedded_card import embed_card
 from tlcli.core.export.packing import with_metadata
@@ -33,7 +35,10 @@ def write_litert(network: Network, kind: str, path: Path, batches: Iterable[Arra
     if kind == "tflite-float16":
         content = half(content)
     elif kind in ("tflite-int8", EDGE_TPU):
-        content = quantize(content, batches, whole=kind == EDGE_TPU)
+        given = network.preprocessing
+        channels = 1 if given.channels == "grey" else 3
+        black, white = given.scale(np.array([[0], [255]], np.uint8).repeat(channels, axis=1))
+        content = quantize(content, batches, kind == EDGE_TPU, extremes=(black, white))
     path.write_bytes(_with_labels(network, content))
 
 

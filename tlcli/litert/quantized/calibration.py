@@ -14,6 +14,8 @@ from tlcli.runtime.native_stderr import quietly
 from tlcli.runtime.watchdog import first_line
 from tlcli.system.cpus import available_cpus
 
+Extremes = tuple[Array | float, Array | float]
+"""A black and a white pixel as a network takes them: one number, or one per channel."""
 Ranges = dict[str, dict[str, Array]]
 """For each tensor's name "min" and "max", arrays of one value, as `ai_edge_quantizer` takes them.
 
@@ -21,18 +23,21 @@ Constants are absent: their ranges are found for each channel.
 """
 
 
-def ranges(content: bytes, network: Network, batches: Iterable[Array]) -> Ranges:
+def ranges(
+    content: bytes, network: Network, batches: Iterable[Array], extremes: Extremes = (0, 1)
+) -> Ranges:
     """Return the lowest and highest value of each computed tensor of float32.
 
     They are rounded to three digits, so that the last bits of a processor's sums do not change a
-    quantised file. Pixels may be anything from 0 to 1, whatever the images hold, so the tensors
-    that are only scaled pixels get the ranges of black and white: pixels of 8 bits are then
+    quantised file. Pixels may be anything from black to white, whatever the images hold, so the
+    tensors that are only scaled pixels get the ranges of these: pixels of 8 bits are then
     represented exactly.
 
     Args:
         content: of the float32 LiteRT file.
         network: what is in it.
-        batches: float32 [n, height, width, 3] in [0, 1].
+        batches: float32 [n, height, width, 3] in the range that the network takes.
+        extremes: a black and a white pixel in that range.
 
     Raises:
         GraphError: the network cannot be run on an image, there is none, or a value is not finite.
@@ -66,7 +71,7 @@ def ranges(content: bytes, network: Network, batches: Iterable[Array]) -> Ranges
                 interpreter.invoke()
                 widen(interpreter, others)
                 count += 1
-        for value in (0, 1):
+        for value in extremes:
             interpreter.set_tensor(fed["index"], np.full(fed["shape"], value, np.float32))
             interpreter.invoke()
             widen(interpreter, pixels)

@@ -14,7 +14,7 @@ from typing import Any
 
 from tlcli.arrays import Array
 from tlcli.errors import GraphError, OutputError
-from tlcli.litert.quantized.calibration import ranges
+from tlcli.litert.quantized.calibration import Extremes, ranges
 from tlcli.litert.quantized.network import FLOAT32, Network, Operator, read_network
 from tlcli.litert.quantized.rewriting import constants_inside, prepared
 from tlcli.runtime.native_stderr import quietly
@@ -33,6 +33,7 @@ def quantize(
     batches: Iterable[Array],
     whole: bool = False,
     float_start: bool = False,
+    extremes: Extremes = (0, 1),
 ) -> bytes:
     """Return a LiteRT file whose network computes with integers of 8 bits.
 
@@ -45,11 +46,13 @@ def quantize(
     Args:
         content: a float32 LiteRT file with one input; signature and metadata stay, a zip at its
             end is lost.
-        batches: images to calibrate with, float32 [n, height, width, 3] in [0, 1]; some 100.
+        batches: images to calibrate with, float32 [n, height, width, 3] in the range that the
+            network takes; some 100.
         whole: 8 bits for the rest, too, and a fixed batch of one image, as accelerators without
             floating point need; scores are then multiples of 1/256.
         float_start: leave the first large maps with few channels in float32, which is faster on
             processors of servers and more exact (`Network.behind_narrow_maps`).
+        extremes: a black and a white pixel in the range that the network takes.
 
     Raises:
         OutputError: ai-edge-quantizer is not installed, or cannot do it.
@@ -65,7 +68,7 @@ def quantize(
         raise GraphError(
             "this LiteRT file has no convolutions, which are what 8 bits make faster; keep float32"
         )
-    found = ranges(content, network, batches)
+    found = ranges(content, network, batches, extremes)
 
     def configure(job: Any) -> None:
         for operator in operators:
