@@ -15,7 +15,7 @@ from tlcli.commands.options import GroupedCommand, help_rows
 from tlcli.core.model_spec.origins import CONVENTIONS, ORIGINS
 
 FOLDER = Path(__file__).resolve().parent
-DEVICES = ["Android", "iOS", "browser", "Raspberry Pi and similar", "any, in C++"]
+DEVICES = ["Android", "iOS", "iOS, macOS", "browser", "Raspberry Pi and similar", "any, in C++"]
 DOCUMENTS = [*sorted(FOLDER.parent.glob("README*.md")), *sorted(FOLDER.glob("*.md"))]
 
 
@@ -93,7 +93,7 @@ def clients(page: str) -> str:
     lines.append("|---|---|---|---|---|")
     for each in facts:
         version = f"`{each['package']}` {each['version']}"
-        photos = "not run here"
+        photos = each.get("untested", "")
         if "tested_by" in each:
             pair = [figure(each, name) for name in ("median", "largest")]
             photos = f"{pair[0]}, {pair[1]}" if pair[0] else ""

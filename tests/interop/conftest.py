@@ -27,7 +27,7 @@ class Flowers:
     """A retrained network, photos, and what `tlcli label` says of them.
 
     Attributes:
-        folder: of ``output_graph.pb``, LiteRT files, ``.onnx``, ``saved_model`` and the labels.
+        folder: of the graph, its labels, and all formats but Core ML.
         photos: every eighth of each label.
         scores: [photos, labels].
     """
@@ -56,13 +56,13 @@ class Flowers:
 
 @pytest.fixture(scope="session")
 def flowers(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Flowers:
-    for package in ("tf2onnx", "ai_edge_quantizer"):
+    for package in ("tf2onnx", "openvino", "ai_edge_quantizer"):
         pytest.importorskip(package)
     folder = tmp_path_factory.mktemp("flowers")
     photos = shared / "flowers" / "photos"
     done = tlcli(
         *("retrain", "--image_dir", photos, "--no_report"),
-        *("--export", "onnx,tflite-int8,tflite-float16"),
+        *("--export", "onnx,openvino,tflite-int8,tflite-float16"),
         *("--output_graph", "output_graph.pb", "--output_labels", "output_labels.txt"),
         *("--saved_model_dir", "saved_model"),
         cwd=folder,

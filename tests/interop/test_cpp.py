@@ -53,7 +53,7 @@ def run(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
     return done
 
 
-@pytest.mark.parametrize("kind", ["pb", "tflite", "onnx"])
+@pytest.mark.parametrize("kind", ["pb", "tflite", "onnx", "xml"])
 def test_the_best_label_and_its_score(program: Path, flowers: Flowers, kind: str) -> None:
     command = commands()[-1].replace("output_graph.pb", f"output_graph.{kind}").split()
     assert command[0] == "./label"

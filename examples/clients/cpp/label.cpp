@@ -1,4 +1,4 @@
-// Labels images with a graph that tlcli wrote: output_graph.pb, output_graph.tflite or .onnx.
+// Labels images with a graph that tlcli wrote: output_graph.pb, .tflite, .onnx or .xml.
 // README.md has the command that compiles it.
 
 #include <algorithm>
