@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 import subprocess
@@ -23,18 +24,19 @@ pytestmark = [
 
 DOCUMENT = (ROOT / "docs" / "clients.md").read_text(encoding="utf-8")
 PROGRAMS = re.findall(r"^```python\n(.*?)^```", DOCUMENT, flags=re.DOTALL | re.MULTILINE)
-# Runs a program of the document for many photos: it reads "photo.jpg" and sets `scores`.
+# Runs programs of the document: the second once, the others for each photo, as "photo.jpg".
 REPEATED = """
 import io, json, os, sys
-program = compile(sys.stdin.read(), "program", "exec")
-found, out = [], sys.stdout
+given, found, out, names = json.load(sys.stdin), [], sys.stdout, {}
+reads, loads, runs = (compile(text, "program", "exec") for text in given)
+exec(loads, names)
 for path in sys.argv[1:]:
     if os.path.lexists("photo.jpg"):
         os.remove("photo.jpg")
     os.symlink(path, "photo.jpg")
     sys.stdout = io.StringIO()
-    names = {}
-    exec(program, names)
+    exec(reads, names)
+    exec(runs, names)
     sys.stdout = out
     if "scores" in names:
         found.append(dict(zip(names["labels"], map(float, names["scores"]))))
@@ -57,6 +59,13 @@ def program_with(*parts: str) -> str:
     """Return the program of the document that has all of some texts in it."""
     [found] = [each for each in PROGRAMS[1:] if all(part in each for part in parts)]
     return found
+
+
+def halves(program: str) -> tuple[str, str]:
+    """Return the statements before the first that concerns a photo, and the others."""
+    parts = [ast.get_source_segment(program, node) or "" for node in ast.parse(program).body]
+    first = next(n for n, part in enumerate(parts) if "images" in part or "photo.jpg" in part)
+    return "\n".join(parts[:first]), "\n".join(parts[first:])
 
 
 def python(program: str, *arguments: object, given: str = "", cwd: Path | None = None) -> Any:
@@ -90,8 +99,8 @@ def test_a_program_of_the_document(
     client: str, package: str, parts: tuple[str, ...], flowers: Flowers, workplace: Path
 ) -> None:
     pytest.importorskip(package)
-    text = PROGRAMS[0] + program_with(*parts)
-    found = python(REPEATED, *flowers.photos, given=text, cwd=workplace)
+    given = json.dumps([PROGRAMS[0], *halves(program_with(*parts))])
+    found = python(REPEATED, *flowers.photos, given=given, cwd=workplace)
     check(client, flowers.rows(found), flowers.scores)
 
 
