@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tests.interop.agreement import check
@@ -64,7 +65,7 @@ def program_with(*parts: str) -> str:
 def halves(program: str) -> tuple[str, str]:
     """Return the statements before the first that concerns a photo, and the others."""
     parts = [ast.get_source_segment(program, node) or "" for node in ast.parse(program).body]
-    first = next(n for n, part in enumerate(parts) if "images" in part or "photo.jpg" in part)
+    first = next(n for n, part in enumerate(parts) if re.search(r"images|photo\b", part))
     return "\n".join(parts[:first]), "\n".join(parts[first:])
 
 
@@ -102,6 +103,18 @@ def test_a_program_of_the_document(
     given = json.dumps([PROGRAMS[0], *halves(program_with(*parts))])
     found = python(REPEATED, *flowers.photos, given=given, cwd=workplace)
     check(client, flowers.rows(found), flowers.scores)
+
+
+def test_mediapipe_with_a_picture_that_is_resized(flowers: Flowers, workplace: Path) -> None:
+    pytest.importorskip("mediapipe")
+    program = program_with("import mediapipe")
+    [image] = re.findall(r"`(mediapipe\.Image\(.*\))`", DOCUMENT)
+    load, run = halves(program.replace('mediapipe.Image.create_from_file("photo.jpg")', image))
+    assert image in run
+    given = json.dumps([PROGRAMS[0], load, run])
+    photos = flowers.photos[::5]
+    found = flowers.rows(python(REPEATED, *photos, given=given, cwd=workplace))
+    np.testing.assert_allclose(found, flowers.scores[::5], atol=0.001, rtol=0)
 
 
 @pytest.mark.parametrize(
