@@ -80,9 +80,9 @@ def cleanlab_orders(scores: np.ndarray, labels: np.ndarray) -> dict[str, np.ndar
     }
 
 
-def measure(collection: Collection, store: BottleneckStore, seeds: int) -> list[str]:
-    """Return the row of a collection."""
-    vectors, blocks = collection.vectors(recipes()["standard"], store)
+def measure(collection: Collection, store: BottleneckStore, seeds: int, preset: str) -> list[str]:
+    """Return the row of a collection, with the vectors of a preset."""
+    vectors, blocks = collection.vectors(recipes()[preset], store)
     turned = on_main_axes(vectors, blocks)
     count = int(collection.labels.max()) + 1
     found: dict[str, list[float]] = {}
@@ -165,12 +165,14 @@ def measure_copies(name: str, data: Path, store: BottleneckStore, scratch: Path)
     return figures
 
 
-def measure_turns(name: str, data: Path, store: BottleneckStore, scratch: Path) -> list[str]:
-    """Return how well the scores of an image's own label tell that it is turned.
+def measure_turns(name: str, data: Path, store: BottleneckStore, scratch: Path) -> list[list[str]]:
+    """Return how well two ways tell that an image is turned, one row each.
 
-    Each photo in each of its four orientations is scored by classifiers fitted on the upright
-    photos of four other folds. An orientation is doubted where another one has a score that is
-    higher by a margin; the margins are those with so many false alarms among upright photos.
+    Each photo in each of its four orientations is scored by classifiers fitted on the photos of
+    four other folds: by its label, of classifiers that know these photos upright, and by its
+    orientation, of classifiers that know them in all four. An image is doubted where another
+    orientation has a score that is higher by a margin; the margins are those with so many false
+    alarms among upright photos.
     """
     images = scan_folder(data / PHOTOS[name]).images
     files = [str(image.file) for image in images]
@@ -188,20 +190,32 @@ def measure_turns(name: str, data: Path, store: BottleneckStore, scratch: Path) 
     rows = zip(paths, map(str, store.contents(paths)), strict=True)
     backbone = recipes()["standard"].backbone()
     vectors = compute(backbone, [Request(*row) for row in rows], store).vectors
-    count, label_count = len(files), len(known)
-    scores = np.zeros((len(turns), count))
+    count = len(files)
+    by_label, by_turn = np.zeros((len(turns), count)), np.zeros((len(turns), count))
     folds = np.arange(count) % FOLDS
-    settings = FitSettings(label_count, "lda", SgdSettings())
+    every = np.arange(len(turns))[:, np.newaxis]
+
+    def logits(training: np.ndarray, targets: np.ndarray, testing: np.ndarray) -> np.ndarray:
+        settings = FitSettings(int(targets.max()) + 1, "lda", SgdSettings())
+        samples = Samples(vectors[training], targets)
+        return fit_layer(samples, None, backbone.blocks, settings).layer.logits(vectors[testing])
+
     for fold in range(FOLDS):
         rest, own = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
-        fitted = fit_layer(Samples(vectors[rest], labels[rest]), None, backbone.blocks, settings)
-        for turn in range(len(turns)):
-            found = fitted.layer.logits(vectors[turn * count + own])
-            scores[turn, own] = found[np.arange(len(own)), labels[own]]
-    better = np.stack([np.delete(scores, turn, axis=0).max(axis=0) for turn in range(len(turns))])
-    doubts = better - scores
-    limits = [np.quantile(doubts[0], 1 - rate) for rate in FALSE_ALARMS]
-    return [name, *(f"{(doubts[1:] > limit).mean():.0%}" for limit in limits)]
+        tested = (every * count + own).reshape(-1)
+        found = logits(rest, labels[rest], tested).reshape(len(turns), len(own), -1)
+        by_label[:, own] = found[:, np.arange(len(own)), labels[own]]
+        turned = (every * count + rest).reshape(-1)
+        found = logits(turned, np.repeat(np.arange(len(turns)), len(rest)), tested)
+        margins = found[:, 1:].max(axis=1) - found[:, 0]
+        by_turn[:, own] = margins.reshape(len(turns), -1)
+    # By labels, the four orientations of a photo are compared with each other.
+    others = [np.delete(by_label, turn, axis=0).max(axis=0) for turn in range(len(turns))]
+    lines = []
+    for way, doubts in (("its label", np.stack(others) - by_label), ("its orientation", by_turn)):
+        limits = [np.quantile(doubts[0], 1 - rate) for rate in FALSE_ALARMS]
+        lines.append([name, way, *(f"{(doubts[1:] > limit).mean():.0%}" for limit in limits)])
+    return lines
 
 
 def main() -> None:
@@ -211,6 +225,7 @@ def main() -> None:
     parser.add_argument("--sets", nargs="+", default=list(SETS), choices=SETS)
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--parts", nargs="+", default=list(PARTS), choices=PARTS)
+    parser.add_argument("--preset", default="standard", help="whose vectors the labels part takes")
     options = parser.parse_args()
     photos = [name for name in COPIED if name in options.sets]
     with tempfile.TemporaryDirectory() as scratch, BottleneckStore() as store:
@@ -220,7 +235,10 @@ def main() -> None:
                 *("set", "photos", "accuracy", "check", *CLEANLAB),
                 *("right label proposed", "photos reported", "flips reported"),
             )
-            rows = [measure(load(name, *where), store, options.seeds) for name in options.sets]
+            rows = [
+                measure(load(name, *where), store, options.seeds, options.preset)
+                for name in options.sets
+            ]
             print(table(headings, rows))
         if "copies" in options.parts:
             found = {name: measure_copies(name, *where) for name in photos}
@@ -229,7 +247,8 @@ def main() -> None:
             print("\n" + table(["copies found", *found], lines))
         if "turns" in options.parts:
             rates = (f"turned photos found, {rate:.0%} false alarms" for rate in FALSE_ALARMS)
-            print("\n" + table(["set", *rates], [measure_turns(name, *where) for name in photos]))
+            lines = [line for name in photos for line in measure_turns(name, *where)]
+            print("\n" + table(["set", "by", *rates], lines))
 
 
 if __name__ == "__main__":

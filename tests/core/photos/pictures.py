@@ -20,6 +20,15 @@ def drawn(seed: int, side: int = 240) -> Image.Image:
     return Image.fromarray((total / 4).astype(np.uint8))
 
 
+def chequered(seed: int, cells: int = 24, side: int = 240) -> Image.Image:
+    """Return a fine, regular pattern that is a little different in each cell."""
+    draw = np.random.default_rng(seed)
+    dark = np.add.outer(np.arange(cells), np.arange(cells)) % 2 == 0
+    values = np.where(dark, 70, 180) + draw.integers(-40, 40, (cells, cells))
+    image = Image.fromarray(values.astype(np.uint8))
+    return image.resize((side, side), Image.Resampling.BICUBIC).convert("RGB")
+
+
 def encoded(image: Image.Image, quality: int = 90) -> bytes:
     """Return the image as a JPEG."""
     buffer = io.BytesIO()

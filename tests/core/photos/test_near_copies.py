@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.core.photos.pictures import drawn, encoded, thumbnails_of, variants
+from tests.core.photos.pictures import chequered, drawn, encoded, thumbnails_of, variants
 from tlcli.core.photos.near_copies import groups_of, near_copies
 from tlcli.core.photos.neighbours import nearest
 
@@ -21,6 +21,15 @@ def test_a_copy_is_found_by_its_kind_among_others(kind: str) -> None:
     (found,) = near_copies(thumbnails_of(contents), directions, nearest(directions, 6))
     assert (found.first, found.second, found.kind) == (2, 6, kind)
     assert found.correlation > 0.97
+
+
+@pytest.mark.parametrize("crop", [(0, 21, 192, 213), (17, 6, 233, 222)])
+def test_crops_of_fine_patterns_are_found(crop: tuple[int, int, int, int]) -> None:
+    pictures = [chequered(seed) for seed in range(6)]
+    contents = [*map(encoded, pictures), encoded(pictures[3].crop(crop))]
+    directions = np.ones((7, 1), np.float32)
+    (found,) = near_copies(thumbnails_of(contents), directions, nearest(directions, 6))
+    assert (found.first, found.second, found.kind) == (3, 6, "crop")
 
 
 def test_vectors_that_differ_make_no_copies() -> None:

@@ -20,6 +20,11 @@ from tlcli.runtime.blas_threads import in_parallel
 
 ALIKE = 0.97
 """Correlation of thumbnails from which on photos are copies."""
+ALIKE_CROPPED = 0.93
+"""The same of crops and mirror images, which do not have the pixels of the picture's thumbnail.
+
+Fine patterns lose most by that. Only near photos are compared, of which few correlate by chance.
+"""
 NEAR = 0.5
 """Cosine of the angle between the vectors of copies, on their main axes, at least."""
 _NEAR_WHOLE = 0.35  # a grey copy of a colourful photo lies farther off
@@ -36,7 +41,7 @@ _LEAST_DEVIATION = 3.0
 _PRODUCTS = 4 << 20
 # Sides of a crop relative to the picture, and what a coarse position must reach.
 _SCALES = (0.95, 0.9, 0.85, 0.8)
-_WORTH_REFINING = 0.85
+_WORTH_REFINING = 0.65
 # A crop has nearly the mean and the contrast of the picture: most pairs need no matching.
 _SAME_MEAN, _SAME_DEVIATION = 20.0, 12.0
 # Then what is added to the scale, and to the place in pixels of a thumbnail, in two rounds.
@@ -180,7 +185,7 @@ def _cropped(
         for other, (correlation, mirrored, scale) in zip(
             others, matcher.match(thumbnails[row], thumbnails[others]), strict=True
         ):
-            if correlation > ALIKE:
+            if correlation > ALIKE_CROPPED:
                 words = ["mirrored"] * mirrored + ["crop"] * (scale < 1)
                 yield Copy(min(row, other), max(row, other), " ".join(words), correlation)
 
