@@ -24,6 +24,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from tests.fuzz.packed_litert import packed_seeds, read_packed
 from tlcli.backbones.frozen_graph import find
 from tlcli.backbones.torch_file import read_tensors
 from tlcli.core.bottlenecks.cache import BottleneckStore
@@ -382,6 +383,10 @@ TARGETS = {
     "saved_model": Target(saved_model, _saved_model_seeds),
     "messages": Target(messages, _graph_seeds),
     "litert": Target(litert, _litert_seeds),
+    "packed_litert": Target(
+        lambda data: read_packed(_folder() / "graph.tflite", data),
+        lambda: packed_seeds(*_litert_seeds()),
+    ),
     "archive": Target(archive, _archive_seeds, 16384),
     "photos": Target(photos, _zip_seeds, 16384),
     "manifest": Target(manifest, _manifest_seeds),

@@ -59,7 +59,9 @@ def test_changed_files(name: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["graph", "litert", "model_card", "saved_model", "torch_file"])
+@pytest.mark.parametrize(
+    "name", ["graph", "litert", "model_card", "packed_litert", "saved_model", "torch_file"]
+)
 def test_single_bits_turned(name: str) -> None:
     target = TARGETS[name]
     for number, seed in enumerate(target.seeds()):

@@ -16,7 +16,7 @@ from tlcli.core.model_spec.origins import specify
 from tlcli.core.model_spec.packed_files import packed_thresholds
 from tlcli.errors import GraphError
 from tlcli.litert.description import LiteRTDescription, describe_litert
-from tlcli.litert.metadata.writing import OWN_VERSION
+from tlcli.litert.metadata.reading import OWN_VERSION
 from tlcli.litert.pool import LiteRTPool
 
 _TYPES = ("float32", "uint8", "int8")

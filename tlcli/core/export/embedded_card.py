@@ -77,15 +77,15 @@ def _before_zip(content: bytes, facts: dict[str, Any]) -> bytes | None:
     """Return a LiteRT file with the record before its zip; None where there is none."""
     if content[4:8] != IDENTIFIER:
         return None
-    from tlcli.litert.metadata.archive import append_files, split_files
+    from tlcli.litert.metadata.archive import split_files, zip_behind
 
     model, files = split_files(content)
     values = {"sha256": hashlib.sha256(model).hexdigest(), "card": facts, "zip": _NO_DIGEST}
-    start = len(model) + len(_record(values))
-    if not files or start - len(model) > _LARGEST_RECORD:
+    size = len(_record(values))
+    if not files or size > _LARGEST_RECORD:
         return None
     # The zip has the position of its files in it, which follows from the record's length alone.
-    packed = append_files(model.ljust(start, b"\0"), files, bytes(_ZIP_FOOTER))[start:]
+    packed = zip_behind(len(model) + size, files, bytes(_ZIP_FOOTER))
     values["zip"] = hashlib.sha256(packed[:-_ZIP_FOOTER]).hexdigest()
     record = _record(values)
     lengths = len(record).to_bytes(4, "big") + len(packed).to_bytes(4, "big")

@@ -12,8 +12,8 @@ import numpy as np
 
 from tlcli.core.export.frozen_graph import labels_text
 from tlcli.errors import GraphError
-from tlcli.litert.metadata.archive import append_files, split_files
-from tlcli.litert.metadata.writing import Metadata, add_metadata, count_scores
+from tlcli.litert.metadata.archive import split_files, zip_behind
+from tlcli.litert.metadata.writing import Metadata, count_scores, metadata_before
 from tlcli.text import counted
 
 LABELS_FILE = "labels.txt"
@@ -67,7 +67,9 @@ def with_metadata(
         calibration_file=CALIBRATION_FILE if thresholds else "",
         threshold=min(thresholds) if thresholds else None,
     )
-    return append_files(add_metadata(model, metadata), files)
+    before = metadata_before(model, metadata)
+    # Joined once: a model may have hundreds of megabytes.
+    return b"".join((before, model, zip_behind(len(before) + len(model), files)))
 
 
 def _calibration(thresholds: Sequence[float]) -> str:

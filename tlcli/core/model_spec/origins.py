@@ -39,7 +39,7 @@ from tlcli.core.model_spec.input_spec import (
 )
 from tlcli.core.model_spec.kinds import ModelKind
 from tlcli.errors import GraphError
-from tlcli.litert.metadata.writing import OWN_VERSION
+from tlcli.litert.metadata.reading import OWN_VERSION
 from tlcli.text import counted
 
 _log = logging.getLogger("tlcli")

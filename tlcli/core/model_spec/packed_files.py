@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import lzma
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
@@ -15,7 +14,7 @@ _LARGEST = 16 << 20
 # What `zipfile` raises for damaged, encrypted and unknown contents.
 _UNREADABLE = (
     *(OSError, EOFError, ValueError, RuntimeError, NotImplementedError),
-    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError),
+    *(zipfile.BadZipFile, zlib.error),
 )
 
 

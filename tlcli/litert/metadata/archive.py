@@ -12,19 +12,38 @@ _READ_BY_ALL = 0o644 << 16
 _LARGEST = 16 << 20
 
 
-def append_files(content: bytes, files: Mapping[str, bytes], comment: bytes = b"") -> bytes:
-    """Return ``content`` with a zip at its end.
+class _Behind(io.BytesIO):
+    """A stream whose positions begin behind ``before`` bytes that it does not hold."""
 
-    The files are stored as they are, as clients read them in place, and positions count from the
-    beginning of ``content``, as Android's reader expects.
+    def __init__(self, before: int) -> None:
+        super().__init__()
+        self._before = before
+
+    def tell(self) -> int:
+        return super().tell() + self._before
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        before = self._before if whence == io.SEEK_SET else 0
+        return super().seek(offset - before, whence) + self._before
+
+
+def append_files(content: bytes, files: Mapping[str, bytes], comment: bytes = b"") -> bytes:
+    """Return ``content`` with a zip at its end; the parameters are those of `zip_behind`."""
+    return content + zip_behind(len(content), files, comment)
+
+
+def zip_behind(before: int, files: Mapping[str, bytes], comment: bytes = b"") -> bytes:
+    """Return a zip for the end of a file; the same files give the same bytes.
+
+    The files in it are stored as they are, as clients read them in place, and positions count
+    from the beginning of the whole file, as Android's reader expects.
 
     Args:
-        content: of the file so far.
+        before: how many bytes of the file are before the zip.
         files: contents by name.
         comment: what the zip, and so the file, ends with.
     """
-    stream = io.BytesIO()
-    stream.write(content)
+    stream = _Behind(before)
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:
         archive.comment = comment
         for name, each in files.items():

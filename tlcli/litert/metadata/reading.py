@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
-from tlcli.litert.metadata.writing import METADATA_IDENTIFIER, METADATA_NAME
 from tlcli.litert.tables import Bytes, DamagedError, Table
+
+OWN_VERSION: Final = "tlcli-1"
+"""The model's version in metadata of tlcli: the name of the preprocessing."""
+METADATA_NAME = "TFLITE_METADATA"
+METADATA_IDENTIFIER = b"M001"
 
 _NORMALIZATION = 1
 _AXIS_LABELS, _VALUE_LABELS, _AXIS_CALIBRATION = 2, 3, 4

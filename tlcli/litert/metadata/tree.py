@@ -1,4 +1,4 @@
-"""Nested tables as a flatbuffer, alone or in front of one that exists."""
+"""Nested tables as a flatbuffer, alone or to be put in front of one that exists."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Floats:
 
 @dataclass(frozen=True)
 class Place:
-    """A table or vector of the file behind, by its position there."""
+    """A table or vector of the file that will follow, by its position there."""
 
     position: int
 
@@ -50,31 +50,27 @@ def node(*slots: Any) -> Node:
     return Node(slots)
 
 
-def serialise(root: Node, identifier: bytes, behind: bytes = b"") -> bytes:
+def serialise(root: Node, identifier: bytes) -> bytes:
     """Return a flatbuffer; the same tables give the same bytes.
+
+    It may be put in front of another one, which then is as aligned as it was: offsets lead
+    forwards, so the new root can refer by `Place` to all that is in the older file.
 
     Args:
         root: its outermost table.
         identifier: its bytes 4 to 7.
-        behind: a flatbuffer that the new one ends with, unchanged and aligned as it was; `Place`
-            is a position in it. (A flatbuffer is built from its end, and its offsets lead
-            forwards, so a new root can refer to all that is in an older file.)
     """
-    writer = _Writer(behind)
+    writer = _Writer()
     return writer.finish(writer.put(root), identifier)
 
 
 class _Writer:
-    def __init__(self, behind: bytes) -> None:
+    def __init__(self) -> None:
         import flatbuffers
 
-        behind += bytes(-len(behind) % ALIGNMENT)
-        self._behind = len(behind)
-        # Enough at once: a builder that grows copies everything each time.
-        self._builder: Any = flatbuffers.Builder(len(behind) + (1 << 16))
-        if behind:
-            self._builder.Prep(ALIGNMENT, 0)
-            self._builder.CreateByteVector(behind)
+        self._builder: Any = flatbuffers.Builder(1024)
+        # What follows begins at a multiple of this.
+        self._builder.Prep(ALIGNMENT, 0)
 
     def finish(self, root: int, identifier: bytes) -> bytes:
         self._builder.Finish(root, file_identifier=identifier)
@@ -84,7 +80,7 @@ class _Writer:
         """Write what an offset leads to, and return where it is."""
         builder = self._builder
         if isinstance(value, Place):
-            return self._behind - value.position
+            return -value.position  # a builder counts from its end, where the older file begins
         if isinstance(value, str):
             return int(builder.CreateString(value))
         if isinstance(value, bytes):

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from tlcli.errors import GraphError
+from tlcli.litert.metadata.reading import METADATA_IDENTIFIER, METADATA_NAME, OWN_VERSION
 from tlcli.litert.metadata.tree import Floats, Node, Place, Scalar, node, serialise
 from tlcli.litert.tables import IDENTIFIER, Bytes, DamagedError, Table, damaged
 
@@ -18,10 +19,6 @@ SIGNATURE = "serving_default"
 """The key of the one signature that is written."""
 INPUT, OUTPUT = "image", "prediction"
 """Names of the input and the output in the signature and in the metadata."""
-OWN_VERSION: Final = "tlcli-1"
-"""The model's version in metadata of tlcli: the name of the preprocessing."""
-METADATA_NAME = "TFLITE_METADATA"
-METADATA_IDENTIFIER = b"M001"
 
 _PARSER_VERSION = "1.0.0"
 # Numbers of the unions and enumerations of the metadata's schema.
@@ -65,8 +62,8 @@ class _Ends:
     shapes: tuple[Sequence[int], Sequence[int]]
 
 
-def add_metadata(content: bytes, metadata: Metadata) -> bytes:
-    """Return a LiteRT file with the signature `SIGNATURE` and with metadata.
+def metadata_before(content: bytes, metadata: Metadata) -> bytes:
+    """Return what to put in front of a LiteRT file: the signature `SIGNATURE` and metadata.
 
     What the file holds stays as it is, behind a new root; an older signature of that key and older
     metadata are no longer referred to.
@@ -80,7 +77,7 @@ def add_metadata(content: bytes, metadata: Metadata) -> bytes:
         GraphError: it is no such file, or is damaged.
     """
     try:
-        return _extended(content, metadata)
+        return _root(Bytes(content).root(), metadata)
     except DamagedError as error:
         raise GraphError(f"the LiteRT file can be given no metadata: {error}") from error
 
@@ -89,7 +86,7 @@ def count_scores(content: bytes) -> int:
     """Return how many scores a LiteRT file gives for an image.
 
     Raises:
-        GraphError: as `add_metadata`.
+        GraphError: as `metadata_before`.
     """
     try:
         return _ends(Bytes(content).root()).shapes[1][-1]
@@ -97,8 +94,7 @@ def count_scores(content: bytes) -> int:
         raise GraphError(f"the LiteRT file can be given no metadata: {error}") from error
 
 
-def _extended(content: bytes, metadata: Metadata) -> bytes:
-    model = Bytes(content).root()
+def _root(model: Table, metadata: Metadata) -> bytes:
     if any(model.target(slot) is not None for slot in range(_SLOTS, model.slots)):
         damaged("it refers to constants in other files")
     buffers = model.tables(_BUFFERS)
@@ -116,7 +112,7 @@ def _extended(content: bytes, metadata: Metadata) -> bytes:
     entry = node(METADATA_NAME, Scalar("Uint32", len(buffers)))
     slots[_METADATA] = [*_places(kept), entry]
     slots[_SIGNATURES] = [*_places(signatures), _signature(ends)]
-    return serialise(node(*slots), IDENTIFIER, content)
+    return serialise(node(*slots), IDENTIFIER)
 
 
 def _places(tables: Sequence[Table]) -> list[Node | Place]:
