@@ -204,6 +204,7 @@ def _with_store(
         Request(dataset.images[number].file or "", contents[number] or "") for number in numbers
     ]
     watcher.begin("bottlenecks", backbone.name)
+    in_float32 = backbone
     backbone = in_its_precision(options, backbone, requests, store)
     plain = compute(backbone, requests, store, progress=watcher, allocate=allocate)
     watcher.end(_vectors_line(backbone, plain.hits, plain.computed))
@@ -230,7 +231,15 @@ def _with_store(
     counts = {"hits": plain.hits, "computed": plain.computed, "imported": len(from_text)}
     inputs = _assemble(options, sources, found, counts, skipped)
     inputs = replace(inputs, backbone=backbone, blocks=backbone.blocks)
-    return _with_views(options, inputs, store, watcher, allocate) if options.distorts else inputs
+    if options.distorts:
+        inputs = _with_views(options, inputs, store, watcher, allocate)
+    if backbone.int8:
+        from retrain.precision.int8 import described, matched
+
+        watcher.begin("bottlenecks", described(inputs))
+        inputs = matched(inputs, in_float32, store, watcher, options.seed)
+        watcher.end(described(inputs))
+    return inputs
 
 
 def _contents(

@@ -351,6 +351,10 @@ def in_its_precision(
     if options.precision == "float32" or options.import_bottlenecks is not None:
         return backbone
     # These imports load the image readers, which the lines above do not need.
+    if options.precision == "int8":
+        from tlcli.core.bottlenecks.eight_bits.backbone import in_int8
+
+        return in_int8(backbone)
     from tlcli.core.bottlenecks import precision
     from tlcli.core.bottlenecks.engine_choice import bfloat16_backend
     from tlcli.core.bottlenecks.engines import NO_BACKEND

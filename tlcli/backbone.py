@@ -68,6 +68,8 @@ class Backbone:
         load_graph: builds the graph; may import TensorFlow and take seconds. Always float32.
         bfloat16: the bfloat16 backend that computes the vectors, or None for float32; see
             `tlcli.core.bottlenecks.engine_choice`.
+        int8: whether integers of 8 bits compute the vectors; see
+            `tlcli.core.bottlenecks.eight_bits`.
         parts: the backbones that this one joins, whose vectors lie one after another; empty for
             a single one.
         blocks: those of `BackboneGraph`, known without loading it.
@@ -84,11 +86,14 @@ class Backbone:
     bottleneck_size: int | None
     load_graph: Callable[[], BackboneGraph]
     bfloat16: str | None = None
+    int8: bool = False
     parts: tuple[Backbone, ...] = ()
     blocks: tuple[FeatureBlock, ...] = ()
     trainable: bool = False
 
     @property
     def precision(self) -> str:
-        """Precision of the vectors: "float32" or "bfloat16"."""
+        """Precision of the vectors: "float32", "bfloat16" or "int8"."""
+        if self.int8:
+            return "int8"
         return "float32" if self.bfloat16 is None else "bfloat16"

@@ -17,6 +17,7 @@ import numpy as np
 
 from tlcli.backbones.resolve import resolve
 from tlcli.core.bottlenecks.cache import BottleneckStore
+from tlcli.core.bottlenecks.eight_bits.backbone import in_int8
 from tlcli.core.bottlenecks.engine_choice import bfloat16_backend
 from tlcli.core.bottlenecks.extraction import Request, compute
 from tlcli.core.bottlenecks.precision import in_bfloat16
@@ -38,7 +39,10 @@ def main() -> None:
     parser.add_argument("--folds", type=int, default=5)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument(
-        "--precisions", nargs="+", default=["float32"], choices=["float32", "bfloat16"]
+        "--precisions",
+        nargs="+",
+        default=["float32"],
+        choices=["float32", "bfloat16", "int8"],
     )
     parser.add_argument("--bottleneck_dir", type=Path, default=None)
     options = parser.parse_args()
@@ -60,6 +64,8 @@ def main() -> None:
                 backbone = resolve(module)
                 if precision == "bfloat16":
                     backbone = in_bfloat16(backbone, bfloat16_backend())
+                elif precision == "int8":
+                    backbone = in_int8(backbone)
                 vectors = compute(backbone, requests, store).vectors
                 name = module if len(options.precisions) == 1 else f"{module}, {precision}"
                 report(name, vectors, labels, contents, options.folds, options.seeds)

@@ -8,11 +8,14 @@ from typing import Any
 from benchmarks.measuring import Contender, ContenderError, run
 from benchmarks.stages.bench import Bench, Stage, measured
 
-ALL_PEERS = ("openvino", "openvino bf16", "onnxruntime", "litert", "tensorflow")
+ALL_PEERS = (
+    *("openvino", "openvino bf16", "openvino int8", "onnxruntime", "litert", "tensorflow"),
+)
 # How each is shown and run, and whether outside tlcli's own environment.
 _KINDS: dict[str, tuple[str, dict[str, str], bool]] = {
     "openvino": ("OpenVINO float32", {"engine": "openvino", "precision": "f32"}, True),
     "openvino bf16": ("OpenVINO bfloat16", {"engine": "openvino", "precision": "bf16"}, True),
+    "openvino int8": ("OpenVINO int8 (NNCF)", {"engine": "openvino", "precision": "int8"}, True),
     "onnxruntime": ("ONNX Runtime", {"engine": "onnxruntime"}, True),
     "litert": ("LiteRT", {"engine": "litert"}, False),
     "tensorflow": ("TensorFlow session, batches", {"engine": "tensorflow"}, False),
@@ -86,6 +89,9 @@ def _extraction(bench: Bench, asked: Extraction) -> list[Stage]:
     if "openvino bf16" in asked.peers:
         low = bench.task("own", **place, module=keras, precision="bfloat16")
         contenders.append(bench.contender("tlcli bfloat16", low, value="rate", own=True, keep=keep))
+    if "openvino int8" in asked.peers:
+        low = bench.task("own", **place, module=keras, precision="int8")
+        contenders.append(bench.contender("tlcli int8", low, value="rate", own=True, keep=keep))
     ours = {key: path for key, path in files.items() if key in ("graph", "tflite", "onnx")}
     if ours:
         bench.say(f"Trying the runtimes' settings for {asked.title} ...")
@@ -145,7 +151,7 @@ def extraction(bench: Bench) -> list[Stage]:
         count=100 if bench.quick else 500,
         repeats=1 if bench.quick else 5,
         seconds=240,
-        peers=ALL_PEERS[:4] if bench.quick else ALL_PEERS,
+        peers=ALL_PEERS[:5] if bench.quick else ALL_PEERS,
         trial=8 if bench.quick else 32,
         loop=not bench.quick,
     )

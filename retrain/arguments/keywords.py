@@ -50,7 +50,7 @@ class RetrainKeywords(TypedDict, total=False):
     bottleneck_dir: Annotated[_OptionalPath, "folder of the cache"]
     import_bottlenecks: Annotated[_OptionalPath, "folder of vectors of the original tools"]
     export_bottlenecks: Annotated[_OptionalPath, "folder for vectors in their format"]
-    precision: Annotated[Literal["auto", "float32", "bfloat16"], "of the vectors"]
+    precision: Annotated[Literal["auto", "float32", "bfloat16", "int8"], "of the vectors"]
     runner: Annotated[str, "``local``, or ``ray``, which computes vectors on a cluster"]
     address: Annotated[str | None, "of a running Ray cluster"]
     num_shards: Annotated[int | None, "jobs that compute the vectors"]

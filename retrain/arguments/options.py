@@ -189,8 +189,10 @@ class RetrainOptions:
             raise UsageError(
                 f"--fine_tune is {self.fine_tune!r}; choose none, auto, head_blocks or all"
             )
-        if self.precision not in ("auto", "float32", "bfloat16"):
-            raise UsageError(f"--precision is {self.precision!r}; choose auto, float32 or bfloat16")
+        if self.precision not in ("auto", "float32", "bfloat16", "int8"):
+            raise UsageError(
+                f"--precision is {self.precision!r}; choose auto, float32, bfloat16 or int8"
+            )
 
     def _check_combinations(self) -> None:
         if self.image_dir is None and self.manifest is None and self.import_bottlenecks is None:
@@ -205,10 +207,10 @@ class RetrainOptions:
                         f"--manifest lists all images, so --{name} has no use; leave one of the "
                         "two out"
                     )
-        if self.precision == "bfloat16" and self.import_bottlenecks is not None:
+        if self.precision in ("bfloat16", "int8") and self.import_bottlenecks is not None:
             raise UsageError(
                 "--import_bottlenecks brings vectors of float32, which those of --precision "
-                "bfloat16 must not be mixed with; leave one of the two out"
+                f"{self.precision} must not be mixed with; leave one of the two out"
             )
         if self.layers == "ms" and self.import_bottlenecks is not None:
             raise UsageError(

@@ -178,7 +178,7 @@ def _beside_frozen(
     from tlcli.backbones.layers.joined import join
 
     first = replace(tuned, name=f"fine-tuned {tuned.name}")
-    frozen = [replace(part, bfloat16=None) for part in backbone.parts]
+    frozen = [replace(part, bfloat16=None, int8=False) for part in backbone.parts]
     found = join([first, *frozen])
     return replace(found, name=backbone.name), found.blocks
 

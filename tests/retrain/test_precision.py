@@ -14,7 +14,10 @@ import pytest
 
 import tlcli
 from retrain.arguments.options import RetrainOptions
-from retrain.sources import in_its_precision
+from retrain.inputs import Inputs, gather
+from retrain.precision.int8 import COMPARED
+from retrain.sources import find_images, in_its_precision
+from tests.litert.quantized.quantised import needs_quantizer
 from tests.support import Trained
 from tests.support import tlcli as command
 from tlcli.backbone import Backbone, BackboneGraph
@@ -113,7 +116,9 @@ def test_what_is_asked_for_is_taken(run, monkeypatch, caplog) -> None:  # type: 
 def test_imported_vectors_are_float32(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="--import_bottlenecks brings vectors of float32"):
         RetrainOptions(image_dir=tmp_path, import_bottlenecks=tmp_path, precision="bfloat16")
-    with pytest.raises(UsageError, match="choose auto, float32 or bfloat16"):
+    with pytest.raises(UsageError, match="those of --precision int8 must not be mixed"):
+        RetrainOptions(image_dir=tmp_path, import_bottlenecks=tmp_path, precision="int8")
+    with pytest.raises(UsageError, match="choose auto, float32, bfloat16 or int8"):
         RetrainOptions(image_dir=tmp_path, precision="bf16")
 
 
@@ -158,6 +163,58 @@ def test_the_precision_stands_in_result_card_and_report(trained: Trained, tmp_pa
     image = trained.photo
     labelled = command("label", "--image", image, cwd=tmp_path)
     assert labelled.out.startswith("house with pool")
+
+
+@needs_quantizer
+@pytest.mark.slow
+def test_int8_trains_on_its_own_vectors_and_tests_on_those_of_the_graph(
+    trained: Trained, tmp_path: Path
+) -> None:
+    def gathered(precision: str) -> Inputs:
+        options = RetrainOptions(
+            image_dir=trained.photos, precision=precision, bottleneck_dir=tmp_path
+        )
+        return gather(options, find_images(options), resolve("efficientnet_lite0"))
+
+    low, usual = gathered("int8"), gathered("float32")
+    assert low.backbone is not None
+    assert low.backbone.precision == "int8"
+    assert low.splits == usual.splits
+    rows = low.rows("testing")
+    assert len(rows)
+    assert np.array_equal(low.vectors[rows], usual.vectors[rows])
+    rows = low.rows("training")
+    assert not (low.vectors[rows] == usual.vectors[rows]).all(1).any()
+    # Here all training images are compared, so their mean is that of float32.
+    assert len(rows) <= COMPARED
+    means = [each.vectors[rows].mean(0) for each in (low, usual)]
+    assert np.abs(means[0] - means[1]).max() < 1e-4
+    # All is cached.
+    again = gathered("int8")
+    assert again.cache["computed"] == 0
+    assert np.array_equal(again.vectors, low.vectors)
+
+
+@needs_quantizer
+@pytest.mark.slow
+def test_int8_stands_in_result_and_card_and_needs_a_measured_backbone(
+    trained: Trained, tmp_path: Path
+) -> None:
+    arguments = ("retrain", "--image_dir", trained.photos, "--format", "json", "--precision",
+                 "int8", "--how_many_training_steps", 300)  # fmt: skip
+    low = command(*arguments, cwd=tmp_path, cache=trained.cache)
+    assert low.code == 0, low.err
+    assert low.json["backbone"]["precision"] == "int8"
+    card = json.loads((tmp_path / "output_graph.json").read_text(encoding="utf-8"))
+    assert card["backbone"] == low.json["backbone"]
+    # The graph itself computes in float32.
+    labelled = command("label", "--image", trained.photo, cwd=tmp_path)
+    assert labelled.out.startswith("house with pool")
+    refused = command(
+        *arguments, "--module", tmp_path / "output_graph.pb", cwd=tmp_path, cache=trained.cache
+    )
+    assert refused.code == 1
+    assert "--precision int8 is offered for efficientnet_lite0" in refused.err
 
 
 @pytest.mark.slow

@@ -331,10 +331,16 @@ class _Extraction:
     def _loaded(self) -> BackboneEngine:
         if self._engine is None:
             backbone = self._backbone
-            graph = backbone.load_graph()
-            if self._size is None:
-                self._size = graph.bottleneck_size
             try:
+                if backbone.int8:
+                    from tlcli.core.bottlenecks.eight_bits.backbone import int8_engine
+
+                    self._engine = int8_engine(backbone)
+                    self._size = self._size or self._engine.output_shape[-1]
+                    return self._engine
+                graph = backbone.load_graph()
+                if self._size is None:
+                    self._size = graph.bottleneck_size
                 if backbone.bfloat16 is not None:
                     self._engine = Bfloat16Backbone(graph, backbone.bfloat16)
                 else:

@@ -370,5 +370,6 @@ class _Job(Closing):
             fingerprint=fingerprint(self._backbone.fingerprint, values),
             load_graph=lambda: graph,
             bfloat16=None,
+            int8=False,
             parts=(),
         )
