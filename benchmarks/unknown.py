@@ -3,17 +3,19 @@
     python -m benchmarks.unknown --data ../shared
 
 Prints a Markdown table. Four fifths of the photos of a set, drawn again for each seed, are what a
-graph knows. "False rejects" are those of the last fifth that it calls unknown, "other sets" the
-photos of all other sets that it finds, and "one label left out" the photos of each label where the
-graph knows the others alone. The last columns have the first two figures of the maximum probability
-of logistic regression, with its threshold set in the same way: by the scores of held-out photos.
+graph knows. Each cell has three figures: the photos of the last fifth that it calls unknown (false
+rejects), the photos of all other sets that it finds, and the photos of each label that a graph of
+the other labels finds. Beside ``--unknown`` there are two other scores, with thresholds that are
+set in the same way, by the scores of held-out photos: the maximum probability of logistic
+regression, and its energy joined with the cosine distance to the nearest training vector.
 """
 
 from __future__ import annotations
 
 import argparse
+import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -27,7 +29,7 @@ from tlcli.core.bottlenecks.cache import BottleneckStore
 from tlcli.core.final_layer.logistic_regression import fit_lbfgs
 from tlcli.core.final_layer.samples import Samples, inner_folds
 from tlcli.core.unknown.fitting import FALSE_REJECTS, fit_unknown
-from tlcli.core.unknown.model import THRESHOLD
+from tlcli.core.unknown.model import THRESHOLD, unit_rows
 
 SETS = ("flowers", "aerial", "food", "textures", "digits")
 Rejects = Callable[[Floats], Doubles]
@@ -36,14 +38,24 @@ Rejects = Callable[[Floats], Doubles]
 
 @dataclass
 class Figures:
-    """Proportions of photos that are called unknown, one of each seed."""
+    """Proportions of photos that are called unknown.
+
+    Attributes:
+        known: of those of the last fifth, one of each seed.
+        far: of the other sets, one of each seed.
+        near: of each label that is left out.
+    """
 
     known: list[float] = field(default_factory=list)
     far: list[float] = field(default_factory=list)
+    near: list[float] = field(default_factory=list)
 
-    def cells(self) -> list[str]:
+    def cell(self) -> str:
         """Return their means."""
-        return [f"{np.mean(each):.1%}" for each in (self.known, self.far)]
+        return ", ".join(f"{np.mean(each):.1%}" for each in (self.known, self.far, self.near))
+
+
+METHODS = ("--unknown", "maximum probability", "energy and distance")
 
 
 def as_tlcli(training: Samples) -> Rejects:
@@ -53,56 +65,83 @@ def as_tlcli(training: Samples) -> Rejects:
     return lambda vectors: model.scores(_unlabelled(vectors))[0] > THRESHOLD
 
 
-def by_probability(training: Samples) -> Rejects:
-    """Return what has a low maximum probability."""
+@dataclass(frozen=True)
+class Views:
+    """What vectors look like to photos that are known, by a fit to these.
 
-    def fitted(samples: Samples) -> Callable[[Floats], Doubles]:
-        used, numbers = np.unique(samples.labels, return_inverse=True)
-        layer = fit_lbfgs(samples.with_labels(numbers.astype(np.intp)), len(used)).layer
-        return lambda vectors: layer.probabilities(vectors).max(axis=1)
+    Attributes:
+        probability: maximum probability, [N].
+        energy: of the logits: minus the logarithm of the sum of their powers, [N].
+        distance: cosine distance to the nearest known vector, [N].
+    """
 
+    probability: Doubles
+    energy: Doubles
+    distance: Doubles
+
+
+def views(training: Samples) -> Callable[[Floats], Views]:
+    """Fit logistic regression and return what shows vectors to it."""
+    used, numbers = np.unique(training.labels, return_inverse=True)
+    layer = fit_lbfgs(training.with_labels(numbers.astype(np.intp)), len(used)).layer
+    known = unit_rows(training.gathered())
+
+    def of(vectors: Floats) -> Views:
+        logits = layer.logits(vectors).astype(np.float64)
+        energy = -np.logaddexp.reduce(logits, axis=1)
+        distance = 1 - (unit_rows(vectors) @ known.T).max(axis=1)
+        return Views(layer.probabilities(vectors).max(axis=1), energy, distance)
+
+    return of
+
+
+def held_out_views(training: Samples) -> Views:
+    """Return the views of training photos by fits that have not seen them."""
     folds = inner_folds(training.labels)
-    held_out = [
-        fitted(training.subset(folds != fold))(training.subset(folds == fold).gathered())
+    found = [
+        views(training.subset(folds != fold))(training.subset(folds == fold).gathered())
         for fold in range(int(folds.max()) + 1)
     ]
-    limit = np.quantile(np.concatenate(held_out), FALSE_REJECTS)
-    best = fitted(training)
-    return lambda vectors: best(vectors) < limit
+    names = ("probability", "energy", "distance")
+    return Views(*(np.concatenate([getattr(each, name) for each in found]) for name in names))
 
 
-METHODS: Mapping[str, Callable[[Samples], Rejects]] = {
-    "--unknown": as_tlcli,
-    "maximum probability": by_probability,
-}
+def rejects_by_name(training: Samples) -> dict[str, Rejects]:
+    """Return what tells unknown vectors, by the name of each score."""
+    known, best = held_out_views(training), views(training)
+
+    def joined(found: Views) -> Doubles:
+        energy = (found.energy - known.energy.mean()) / known.energy.std()
+        return energy + (found.distance - known.distance.mean()) / known.distance.std()
+
+    lowest = np.quantile(known.probability, FALSE_REJECTS)
+    highest = np.quantile(joined(known), 1 - FALSE_REJECTS)
+    return {
+        METHODS[0]: as_tlcli(training),
+        METHODS[1]: lambda vectors: best(vectors).probability < lowest,
+        METHODS[2]: lambda vectors: joined(best(vectors)) > highest,
+    }
 
 
-def measure(samples: Samples, others: Floats, seeds: int, method: str) -> Figures:
-    """Return the figures of a set.
+def measure(samples: Samples, others: Floats, seeds: int) -> dict[str, Figures]:
+    """Return the figures of a set by the name of each score.
 
     Args:
         samples: all its photos.
         others: vectors of the other sets.
         seeds: draws of the fifth that is kept apart.
-        method: one of `METHODS`.
     """
-    found = Figures()
+    found = {name: Figures() for name in METHODS}
     for seed in range(seeds):
         tested = fifth(samples.labels, seed)
-        training, testing = samples.subset(~tested), samples.subset(tested)
-        rejects = METHODS[method](training)
-        found.known.append(float(rejects(testing.gathered()).mean()))
-        found.far.append(float(rejects(others).mean()))
-    return found
-
-
-def measure_near(samples: Samples) -> float:
-    """Return which proportion of each label is unknown to a graph of the others, their mean."""
-    found = []
+        for name, rejects in rejects_by_name(samples.subset(~tested)).items():
+            found[name].known.append(float(rejects(samples.subset(tested).gathered()).mean()))
+            found[name].far.append(float(rejects(others).mean()))
     for label in np.unique(samples.labels):
-        rejects = as_tlcli(samples.subset(samples.labels != label))
-        found.append(rejects(samples.subset(samples.labels == label).gathered()).mean())
-    return float(np.mean(found))
+        own = samples.subset(samples.labels == label).gathered()
+        for name, rejects in rejects_by_name(samples.subset(samples.labels != label)).items():
+            found[name].near.append(float(rejects(own).mean()))
+    return found
 
 
 def fifth(labels: Indices, seed: int) -> np.ndarray:
@@ -134,14 +173,10 @@ def main() -> None:
     rows = []
     for name, samples in sets.items():
         others = np.concatenate([each.vectors for key, each in sets.items() if key != name])
-        own, probability = (
-            measure(samples, others, options.seeds, method).cells() for method in METHODS
-        )
-        near = f"{measure_near(samples):.1%}"
-        rows.append([name, f"{len(samples):,}", *own, near, *probability])
-    figures = ("false rejects", "other sets", "one label left out")
-    compared = [f"{figure}, by maximum probability" for figure in figures[:2]]
-    print(table(("known", "photos", *figures, *compared), rows))
+        found = measure(samples, others, options.seeds)
+        rows.append([name, f"{len(samples):,}", *(each.cell() for each in found.values())])
+        print(*rows[-1], file=sys.stderr, flush=True)
+    print(table(("known", "photos", *METHODS), rows))
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from benchmarks.unknown import METHODS, fifth, measure, measure_near
+from benchmarks.unknown import METHODS, fifth, measure
 from tests.core.unknown.test_fitting import drawn, others
 
 
@@ -15,6 +15,8 @@ def test_a_fifth_of_each_label_is_tested() -> None:
 
 
 def test_clouds_of_other_vectors_are_found() -> None:
-    found = {name: measure(drawn(90), others(), 1, name) for name in METHODS}
+    found = measure(drawn(90), others(), 1)
+    assert tuple(found) == METHODS
     assert np.mean(found["--unknown"].far) > 0.9
-    assert 0 <= measure_near(drawn(90)) <= 1
+    assert np.mean(found["energy and distance"].far) > 0.9
+    assert all(0 <= rate <= 1 for each in found.values() for rate in each.near)
