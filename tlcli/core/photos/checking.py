@@ -129,7 +129,9 @@ def find(
     frames: list[Indices] = []
     odd: tuple[Odd, ...] = ()
     if photos.facts is not None:
-        facts = Facts(photos.facts.table[rows])
+        facts = photos.facts
+        if len(rows) < len(facts.table):  # else they are all, in their order
+            facts = Facts(facts.table[rows])
         thumbnails = facts.thumbnails()
         matched = near if crops else nearest(directed, 0)
         found = near_copies(thumbnails, directed, matched)

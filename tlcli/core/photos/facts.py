@@ -41,6 +41,7 @@ _PIXELS = math.ceil(THUMBNAIL**2 / 3)
 LENGTH = len(_NAMES) + _PIXELS
 _LARGEST_FILE = 1 << 30
 _STORED_AT_ONCE = 256
+_UNPACKED_AT_ONCE = 4096
 _MAKE, _MODEL = 271, 272
 # Mean of the luminance table of quality 50 in Annex K of the JPEG standard, in coefficients.
 _MEAN_OF_50 = 57.625
@@ -71,11 +72,15 @@ class Facts:
 
     def thumbnails(self) -> Array:
         """Return the grey thumbnails, uint8 [N, 64, 64]; of images without facts, zeros."""
-        packed = np.nan_to_num(self.table[:, len(_NAMES) :]).astype("<i4")
-        # The lowest three of the four bytes of each number.
-        values = packed.view(np.uint8).reshape(len(packed), -1, 4)[:, :, :3]
-        pixels = values.reshape(len(packed), 3 * _PIXELS)[:, : THUMBNAIL**2]
-        return np.ascontiguousarray(pixels).reshape(-1, THUMBNAIL, THUMBNAIL)
+        found = np.zeros((len(self.table), THUMBNAIL**2), np.uint8)
+        # Numbers of all images at once would take eight times the memory of the thumbnails.
+        for start in range(0, len(found), _UNPACKED_AT_ONCE):
+            part = slice(start, start + _UNPACKED_AT_ONCE)
+            packed = np.nan_to_num(self.table[part, len(_NAMES) :]).astype("<i4")
+            # The lowest three of the four bytes of each number.
+            values = packed.view(np.uint8).reshape(len(packed), -1, 4)[:, :, :3]
+            found[part] = values.reshape(len(packed), 3 * _PIXELS)[:, : THUMBNAIL**2]
+        return found.reshape(-1, THUMBNAIL, THUMBNAIL)
 
 
 def gather_facts(

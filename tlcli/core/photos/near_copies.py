@@ -39,6 +39,8 @@ _FAR = 1 - _COARSELY_ALIKE + 1e-4
 _LEAST_DEVIATION = 3.0
 # Products that a thread has in memory at once.
 _PRODUCTS = 4 << 20
+# Thumbnails that are made smaller at once.
+_THUMBNAILS = 8192
 # Sides of a crop relative to the picture, and what a coarse position must reach.
 _SCALES = (0.95, 0.9, 0.85, 0.8)
 _WORTH_REFINING = 0.65
@@ -85,7 +87,10 @@ def thumbnail_rows(thumbnails: Array, side: int) -> Floats:
 
     One without contrast is a row of zeros, which correlates with nothing.
     """
-    return _normalised(shrunken(thumbnails, side).reshape(len(thumbnails), -1))
+    rows = np.empty((len(thumbnails), side * side), np.float32)
+    for part in blocks_of_rows(len(thumbnails), _THUMBNAILS):
+        rows[part] = _normalised(shrunken(thumbnails[part], side).reshape(-1, side * side))
+    return rows
 
 
 def shrunken(thumbnails: Array, side: int) -> Floats:
@@ -122,7 +127,7 @@ def _lengths(rows: Floats) -> Floats:
 
 
 def _whole(thumbnails: Array, directions: Floats) -> list[Copy]:
-    coarse, fine = (thumbnail_rows(thumbnails, side) for side in (_COARSE, _SIDE))
+    coarse = thumbnail_rows(thumbnails, _COARSE)
     left, right = _pruned(coarse)
     found: list[Copy] = []
 
@@ -135,12 +140,16 @@ def _whole(thumbnails: Array, directions: Floats) -> list[Copy]:
         first, second = first[later] + part.start, second[later] + part.start
         near = np.einsum("nd,nd->n", coarse[first], coarse[second]) > _COARSELY_ALIKE
         first, second = first[near], second[near]
-        correlations = np.einsum("nd,nd->n", fine[first], fine[second])
+        # Few rows get so far, of which alone fine thumbnails are made.
+        rows, places = np.unique(np.concatenate([first, second]), return_inverse=True)
+        fine = thumbnail_rows(thumbnails[rows], _SIDE)
+        one, other = places.reshape(2, -1)
+        correlations = np.einsum("nd,nd->n", fine[one], fine[other])
         cosines = np.einsum("nd,nd->n", directions[first], directions[second])
         chosen = (correlations > ALIKE) & (cosines > _NEAR_WHOLE)
         for row in np.flatnonzero(chosen).tolist():
-            one, other = int(first[row]), int(second[row])
-            found.append(Copy(one, other, "copy", float(correlations[row])))
+            pair = int(first[row]), int(second[row])
+            found.append(Copy(*pair, "copy", float(correlations[row])))
 
     in_parallel(work, blocks_of_rows(len(coarse), _PRODUCTS // max(1, len(coarse))))
     return found
