@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -28,6 +29,8 @@ from tlcli.errors import GraphError, OutputError
 from tlcli.progress import Progress
 from tlcli.system.atomic_files import output_error
 from tlcli.text import counted
+
+_log = logging.getLogger("tlcli")
 
 TOLERANCE = 1e-3
 """Largest difference of a score of an exact format; 1e-6 is usual."""
@@ -249,6 +252,7 @@ class Exporter:
         for done, (name, path) in enumerate(targets.items()):
             if progress is not None:
                 progress("formats", done, len(targets))
+            _log.info("Converting to %s, and comparing", KINDS[name].text)
             try:
                 files.append(self.export(name, path, stage))
             except (GraphError, OutputError) as error:
