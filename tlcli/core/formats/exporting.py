@@ -176,7 +176,12 @@ class Exporter:
         """
         kind = KINDS[name]
         size = sum(_size(each) for each in kind.files_at(made))
-        runner = _open(kind, made)
+        try:
+            runner = _open(kind, made)
+        except GraphError as error:
+            # It has another place now, and no option lets this program run it.
+            reason = str(error).replace(str(made), str(path)).partition("; add --trust")[0]
+            raise OutputError(f"no {kind.name} is written: {reason}") from error
         if runner is None:
             remark = f"{kind.text} runs on Apple's systems only: not run here"
             return ExportedFile(kind.name, path, size, remarks=(remark,))
@@ -286,28 +291,25 @@ def _open(kind: Kind, path: Path) -> Runner | None:
     """Return what runs a file; None where it cannot be run here.
 
     Raises:
-        OutputError: it cannot be loaded.
+        GraphError: it cannot be loaded.
     """
-    try:
-        if kind.name == "onnx":
-            from tlcli.core.formats.onnx import OnnxRunner
+    if kind.name == "onnx":
+        from tlcli.core.formats.onnx import OnnxRunner
 
-            return OnnxRunner(path)
-        if kind.name == "openvino":
-            from tlcli.core.formats.openvino import OpenVinoRunner
+        return OnnxRunner(path)
+    if kind.name == "openvino":
+        from tlcli.core.formats.openvino import OpenVinoRunner
 
-            return OpenVinoRunner(path)
-        if kind.name == "saved_model":
-            from tlcli.core.formats.saved_model import SavedModelRunner
+        return OpenVinoRunner(path)
+    if kind.name == "saved_model":
+        from tlcli.core.formats.saved_model import SavedModelRunner
 
-            return SavedModelRunner(path)
-        if kind.name == "coreml":
-            return None
-        from tlcli.core.formats.litert_files import open_litert
+        return SavedModelRunner(path)
+    if kind.name == "coreml":
+        return None
+    from tlcli.core.formats.litert_files import open_litert
 
-        return open_litert(path)
-    except GraphError as error:
-        raise OutputError(f"no {kind.name} is written: {error}") from error
+    return open_litert(path)
 
 
 def _size(path: Path) -> int:
