@@ -104,6 +104,17 @@ def test_a_file_without_its_card_is_labelled_alike(
         assert {len(scores) for scores, _ in expected} != {len(LABELS)}
 
 
+def test_thresholds_that_the_zip_lacks_are_no_thresholds(tmp_path: Path) -> None:
+    path = tmp_path / "graph.tflite"
+    content = tflite.convert(graph(activation="sigmoid"))
+    model, files = split_files(with_metadata(content, LABELS, thresholds=THRESHOLDS))
+    for calibration in ({}, {"score_calibration.txt": b"2,1,0,0.5\n2,1,0,0.5\n2,1,0,0.5"}):
+        path.write_bytes(append_files(model, {"labels.txt": files["labels.txt"], **calibration}))
+        with load(path) as classifier:
+            # Those of any file that ends in a sigmoid.
+            assert classifier.thresholds == dict.fromkeys(LABELS, 0.5)
+
+
 def test_packed_labels_that_are_no_text_are_one_sentence(tmp_path: Path) -> None:
     path = tmp_path / "graph.tflite"
     model, _ = split_files(with_metadata(tflite.convert(graph()), LABELS))

@@ -37,8 +37,8 @@ class PackedFiles:
                     self.names = tuple(archive.namelist())
 
     def read(self, names: Sequence[str]) -> Iterator[tuple[str, bytes]]:
-        """Yield names and contents of files, those left out that cannot be read."""
-        for name in names:
+        """Yield names and contents of files, those left out that are absent or cannot be read."""
+        for name in filter(self.names.__contains__, names):
             with suppress(*_UNREADABLE), zipfile.ZipFile(self._path) as archive:
                 entry = archive.getinfo(name)
                 # Of others `zipfile` would decompress more than the file is said to have.
