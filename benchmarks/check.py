@@ -8,7 +8,8 @@ held-out scores, made probabilities (pip install 'tlcli[bench]'); without it, it
 
 Then copies of some photos are made by each kind and added to all photos; the figures are the
 proportion of copies that are found with their photo, and the pairs that are found among the photos
-themselves. At last all photos are turned by 90, 180 and 270 degrees.
+themselves. Collages of photos have several labels each, of which some are flipped. At last all
+photos are turned by 90, 180 and 270 degrees.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ from PIL import Image, ImageEnhance, ImageOps
 
 from benchmarks.accuracy.data import PHOTOS, Collection, load
 from benchmarks.accuracy.recipes import recipes
+from benchmarks.multi_label import draw as draw_collages
+from benchmarks.multi_label import vectors_of
 from benchmarks.tables import table
 from tlcli.core.bottlenecks.cache import BottleneckStore
 from tlcli.core.bottlenecks.extraction import Request, compute
@@ -34,13 +37,14 @@ from tlcli.core.fitting.fit_layer import FitSettings, fit_layer
 from tlcli.core.fitting.main_axes import directions, on_main_axes
 from tlcli.core.photos.facts import gather_facts
 from tlcli.core.photos.held_out_scores import fit_held_out
+from tlcli.core.photos.multi_label.wrong_marks import DOUBTED, mark_doubts
 from tlcli.core.photos.near_copies import near_copies
 from tlcli.core.photos.neighbours import nearest
 from tlcli.core.photos.wrong_labels import suspicions
 
 SETS = ("flowers", "aerial", "food", "textures", "digits", "flowers, Inception-v3")
 COPIED = ("flowers", "aerial", "food", "textures")
-PARTS = ("labels", "copies", "turns")
+PARTS = ("labels", "copies", "marks", "turns")
 FLIPPED, LISTED = 0.05, 0.07
 FOLDS = 5
 FALSE_ALARMS = (0.01, 0.05, 0.1)
@@ -218,6 +222,45 @@ def measure_turns(name: str, data: Path, store: BottleneckStore, scratch: Path) 
     return lines
 
 
+def flip_marks(marks: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return marks [N, L] with one label of one photo in twenty changed, and where: [M, 2].
+
+    Labels are taken from every second of these photos, and given to the others.
+    """
+    draw = np.random.default_rng(seed)
+    rows = draw.permutation(len(marks))[: round(FLIPPED * len(marks))]
+    changed, where = marks.copy(), []
+    for number, row in enumerate(rows.tolist()):
+        has, lacks = np.flatnonzero(marks[row]), np.flatnonzero(~marks[row])
+        label = int(draw.choice(has if (number % 2 and len(has)) or not len(lacks) else lacks))
+        changed[row, label] = not changed[row, label]
+        where.append((row, label))
+    return changed, np.array(where)
+
+
+def measure_marks(
+    name: str, data: Path, store: BottleneckStore, scratch: Path, seeds: int
+) -> list[str]:
+    """Return the row of the collages of a set, which have several labels each."""
+    folder = scratch / f"{name} collages"
+    folder.mkdir()
+    paths, truth = draw_collages(data / PHOTOS[name], folder, 0)
+    turned = on_main_axes(*vectors_of(paths, store))
+    near, figures = nearest(directions(turned), 10), []
+    for seed in range(seeds):
+        marks, where = flip_marks(truth, seed)
+        found = mark_doubts(turned, marks, near, 0)
+        ranked = [*zip(found.rows.tolist(), found.labels.tolist(), strict=True)]
+        first = set(ranked[: round(LISTED * len(marks))])
+        reported = set(ranked[: int((found.scores >= DOUBTED).sum())])
+        hits = np.array([(row, label) in first for row, label in where.tolist()])
+        given = marks[where[:, 0], where[:, 1]]
+        flips = np.mean([(row, label) in reported for row, label in where.tolist()])
+        every = (hits.mean(), hits[given].mean(), hits[~given].mean())
+        figures.append((*every, len(reported) / len(marks), flips))
+    return [name, str(len(truth)), *(f"{mean:.0%}" for mean in np.mean(figures, axis=0))]
+
+
 def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -245,6 +288,11 @@ def main() -> None:
             kinds = next(iter(found.values()), {})
             lines = [[kind, *(each[kind] for each in found.values())] for kind in kinds]
             print("\n" + table(["copies found", *found], lines))
+        if "marks" in options.parts:
+            figures = ("flips found", "of given labels", "of taken labels")
+            heads = ("collages of", "photos", *figures, "reported per photo", "flips reported")
+            lines = [measure_marks(name, *where, options.seeds) for name in photos]
+            print("\n" + table(heads, lines))
         if "turns" in options.parts:
             rates = (f"turned photos found, {rate:.0%} false alarms" for rate in FALSE_ALARMS)
             lines = [line for name in photos for line in measure_turns(name, *where)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from benchmarks.check import copies, flip, recall
+from benchmarks.check import copies, flip, flip_marks, recall
 from tests.core.photos.pictures import drawn
 
 
@@ -14,6 +14,14 @@ def test_one_label_in_twenty_is_flipped_to_another() -> None:
     assert len(rows) == 10
     assert (np.flatnonzero(changed != labels) == np.sort(rows)).all()
     assert set(changed.tolist()) <= {0, 1, 2, 3}
+
+
+def test_marks_are_given_to_and_taken_from_one_photo_in_twenty() -> None:
+    marks = np.random.default_rng(0).random((200, 4)) < 0.4
+    changed, where = flip_marks(marks, seed=1)
+    assert len(where) == 10
+    assert {tuple(each) for each in np.argwhere(changed != marks)} == set(map(tuple, where))
+    assert 3 <= changed[where[:, 0], where[:, 1]].sum() <= 7
 
 
 def test_recall_counts_the_first_rows_of_a_list() -> None:
