@@ -31,9 +31,13 @@ def check_shards(options: RetrainOptions) -> None:
             f"--import_bottlenecks brings vectors, so {asked} has nothing to compute; leave "
             "one of the two out"
         )
-    if options.precision in ("bfloat16", "int8"):
+    if options.precision == "bfloat16":
         raise UsageError(
-            f"{asked} computes in float32, as processors differ in {options.precision}; leave "
+            f"{asked} computes in float32, as processors differ in bfloat16; leave --precision out"
+        )
+    if options.precision == "int8":
+        raise UsageError(
+            f"{asked} computes in float32, and --precision int8 compares both in one process; leave "
             "--precision out"
         )
     if options.module == "auto":

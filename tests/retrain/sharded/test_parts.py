@@ -29,6 +29,7 @@ FAST = ("--how_many_training_steps", 50, "--no_report", "--format", "json")
         ({"runner": "ray", "shard_index": 0, "num_shards": 2}, "leave one"),
         ({"runner": "ray", "import_bottlenecks": "texts"}, "--import_bottlenecks"),
         ({"num_shards": 2, "precision": "bfloat16"}, "float32"),
+        ({"num_shards": 2, "precision": "int8"}, "compares both in one process"),
         ({"num_shards": 2, "module": "auto"}, "--module auto"),
         ({"num_shards": 2, "bottleneck_dir": "https://host/parts"}, "read only"),
     ],
