@@ -37,8 +37,8 @@ def check_shards(options: RetrainOptions) -> None:
         )
     if options.precision == "int8":
         raise UsageError(
-            f"{asked} computes in float32, and --precision int8 compares both in one process; leave "
-            "--precision out"
+            f"{asked} computes in float32, and --precision int8 compares both in one process; "
+            "leave --precision out"
         )
     if options.module == "auto":
         raise UsageError(
