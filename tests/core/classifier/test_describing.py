@@ -9,19 +9,22 @@ import pytest
 
 from tlcli.core.classifier.classifier import Classifier, ImageInput
 from tlcli.core.classifier.describing import rows
+from tlcli.core.export.model_card import CardInput, ModelCard
 from tlcli.core.images.preprocessing import Preprocessing
 from tlcli.core.model_spec.input_spec import UNIT, InputSpec
 
 
 @pytest.mark.parametrize(
-    ("values", "origin", "scores"),
+    ("card", "origin", "scores"),
     [
-        ({"origin": "tlcli", "activation": "softmax"}, "the model card", "the model card"),
-        ({"origin": "Lobe", "activation": "softmax"}, "its signs", "its last operations"),
+        (ModelCard(("cat", "dog"), CardInput(), "x"), "the model card", "the model card"),
+        (None, "its signs", "its last operations"),
     ],
 )
-def test_sources(tmp_path: Path, values: dict[str, Any], origin: str, scores: str) -> None:
-    found = {what: source for what, _, source in rows(classifier(tmp_path, labels=2, **values))}
+def test_sources(tmp_path: Path, card: ModelCard | None, origin: str, scores: str) -> None:
+    made = classifier(tmp_path, labels=2, origin="tlcli", activation="softmax")
+    made.card = card
+    found = {what: source for what, _, source in rows(made)}
     assert (found["origin"], found["scores"]) == (origin, scores)
 
 

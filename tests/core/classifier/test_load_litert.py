@@ -13,6 +13,7 @@ from PIL import Image
 
 from tests.core.export.test_tflite import graph
 from tests.litert.metadata.test_writing import packed, schema, unpacked
+from tlcli.core.classifier import trial
 from tlcli.core.classifier.classifier import Classifier
 from tlcli.core.classifier.loading import load
 from tlcli.core.export import tflite
@@ -20,6 +21,7 @@ from tlcli.core.export.embedded_card import embed_card, read_embedded_card
 from tlcli.core.export.model_card import CardInput
 from tlcli.core.export.packing import with_metadata
 from tlcli.core.images.preprocessing import Preprocessing
+from tlcli.core.model_spec.origins import OWN_METADATA
 from tlcli.errors import DataError, GraphError
 from tlcli.litert.metadata.archive import append_files, split_files
 
@@ -95,13 +97,22 @@ def test_a_file_without_its_card_is_labelled_alike(
     assert read_embedded_card(bare) is None
     with load(bare) as classifier:
         assert classifier.labels == LABELS
-        assert classifier.spec.origin == "tlcli"
+        assert classifier.spec.origin == OWN_METADATA
         assert not classifier.spec.assumed
     expected = found(load(path))
     assert found(load(bare)) == expected
     if thresholds:
         # Some labels are below theirs, or the thresholds would not show.
         assert {len(scores) for scores, _ in expected} != {len(LABELS)}
+
+
+def test_metadata_of_tlcli_spare_no_trial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[str] = []
+    monkeypatch.setattr(trial, "require_pass", lambda each, *_: tried.append(each.name))
+    path = tmp_path / "graph.tflite"
+    path.write_bytes(with_metadata(tflite.convert(graph()), LABELS))
+    load(path).close()
+    assert tried == [str(path)]
 
 
 def test_thresholds_that_the_zip_lacks_are_no_thresholds(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from tlcli.core.model_spec.kinds import kind_of
+from tlcli.core.model_spec.origins import OWN_METADATA
 
 if TYPE_CHECKING:
     from tlcli.core.classifier.classifier import Classifier
@@ -67,7 +68,7 @@ def rows(classifier: Classifier) -> list[Row]:
     sources = spec.sources
     scaling = "the bytes of image files" if bytes_of_files else str(spec.scaling)
     # What tlcli made is not looked into: its card says all.
-    shown = "the model card" if spec.origin == "tlcli" else ""
+    shown = "the model card" if classifier.card is not None else ""
     found: list[Row] = [
         ("kind", kind.value, "its content"),
         ("origin", spec.origin or "unknown", "" if spec.origin is None else shown or "its signs"),
@@ -87,7 +88,8 @@ def rows(classifier: Classifier) -> list[Row]:
     if classifier.thresholds is not None:
         limits = [f"{label} {limit:g}" for label, limit in classifier.thresholds.items()]
         is_own = classifier.card is not None and bool(classifier.card.thresholds)
-        source = "the model card" if is_own else "the default"
+        has_own = spec.origin == OWN_METADATA
+        source = "the model card" if is_own else "its metadata" if has_own else "the default"
         found.append(("thresholds", _first(tuple(limits)), source))
     return found
 

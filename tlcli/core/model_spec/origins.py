@@ -52,6 +52,8 @@ _TEACHABLE_NAMES = frozenset({"keras_model.h5", "model_unquant.tflite", "model.s
 # no layer of the network normalises.
 _CUSTOM_VISION_MEANS = (105.0, 117.0, 124.0)
 _HALF = Scaling(128.0, 128.0)
+OWN_METADATA = "tlcli, by its metadata"
+"""The origin of a LiteRT file of tlcli that lost its model card."""
 # The input's name in retrain.py's SavedModels and in ours, which take pixels in [0, 1].
 _KNOWN_KEYS = frozenset({"image", "images"})
 _ORIGINAL_INPUTS = frozenset({"input", "Mul", "Placeholder"})
@@ -137,7 +139,7 @@ def _is_named_as_original(facts: ModelFacts) -> bool:
 
 ORIGINS = (
     Origin(
-        "tlcli",
+        OWN_METADATA,
         f"a LiteRT file without its model card whose metadata give the version `{OWN_VERSION}`",
         lambda facts: facts.version == OWN_VERSION and bool(facts.mean and facts.std),
         None,
