@@ -57,8 +57,10 @@ def unknown_nodes(bottleneck: str, size: int, model: UnknownModel) -> list[Any]:
         values = add("head", "StridedSlice", values, *ends, Index=np.int32, **masks)
     square = summed("squared_length", add("squares", "Square", values), model.size)
     positive = add("positive", "Add", square, constant("shortest", np.float32(SHORTEST)))
-    # No Rsqrt, which OpenCV lacks.
-    unit = add("unit", "RealDiv", values, add("length", "Sqrt", positive))
+    # No Rsqrt, which OpenCV lacks, and one length for each value, as OpenCV 4 does not repeat it.
+    length = add("length", "Sqrt", positive)
+    lengths = product("lengths", length, np.ones((1, model.size), np.float32))
+    unit = add("unit", "RealDiv", values, lengths)
     centred = add("centred", "Sub", unit, constant("centre", model.centre))
     on_axes = product("on_axes", centred, model.axes)
     whole = summed("whole", add("squared", "Square", centred), model.size)
