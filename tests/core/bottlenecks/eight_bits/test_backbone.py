@@ -9,11 +9,16 @@ import numpy as np
 import pytest
 
 from tests.litert.quantized.quantised import needs_quantizer, photos
-from tlcli.backbone import INPUT, Backbone, BackboneGraph
+from tlcli.backbone import INPUT, Backbone, BackboneGraph, FeatureBlock
 from tlcli.backbones.layers.joined import join
 from tlcli.backbones.layers.pooled_maps import with_pooled_maps
 from tlcli.backbones.resolve import resolve
-from tlcli.core.bottlenecks.eight_bits.backbone import MEASURED, in_int8, int8_engine
+from tlcli.core.bottlenecks.eight_bits.backbone import (
+    MEASURED,
+    MEASURED_WITH_MAPS,
+    in_int8,
+    int8_engine,
+)
 from tlcli.core.bottlenecks.engine_choice import largest_difference
 from tlcli.core.bottlenecks.engines import LiteRTBackbone
 from tlcli.errors import BackboneError, OutputError
@@ -48,8 +53,17 @@ def test_each_part_of_a_joined_backbone_is_changed() -> None:
 def test_a_backbone_whose_accuracy_was_not_measured_is_refused() -> None:
     unknown = replace(MEASURED_ONE, name="mobilenet.pb", fingerprint="another")
     for backbone in (unknown, join([MEASURED_ONE, unknown])):
-        with pytest.raises(BackboneError, match=r"--precision int8 is offered .* not for mobile"):
+        with pytest.raises(BackboneError, match=r"--precision int8 is offered .* of mobilenet"):
             in_int8(backbone)
+
+
+@needs_quantizer
+def test_one_is_offered_with_the_averages_of_further_maps_only() -> None:
+    head = replace(MEASURED_ONE, name=MEASURED_WITH_MAPS[0])
+    with pytest.raises(BackboneError, match="with --layers ms, efficientnet_lite2"):
+        in_int8(head)
+    blocks = (FeatureBlock("head", 2), FeatureBlock("block 1", 1))
+    assert in_int8(replace(head, blocks=blocks)).precision == "int8"
 
 
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
