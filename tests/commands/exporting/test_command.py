@@ -156,7 +156,7 @@ def test_a_file_that_is_less_accurate_is_refused_with_the_figures(
     run = tlcli(*command, "--quiet")
     assert run.code == 1
     assert "no tflite-int8 is written: its accuracy on" in run.err
-    assert "it may lose half a point; write it with --force" in run.err
+    assert "it may lose half a point; tlcli export --force writes it" in run.err
     assert not list(graph.parent.glob("*int8*"))
     run = tlcli(*command, "--quiet", "--force")
     assert run.code == 0, run.err

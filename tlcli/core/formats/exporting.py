@@ -220,7 +220,7 @@ class Exporter:
             return
         raise OutputError(
             f"no {kind.name} is written: its scores differ from those of the graph by "
-            f"{found.difference:.2g} where {limit:g} is allowed; write it with --force"
+            f"{found.difference:.2g} where {limit:g} is allowed; tlcli export --force writes it"
         )
 
     def _accepted(self, kind: Kind, runner: Runner) -> tuple[float, float]:
@@ -237,10 +237,11 @@ class Exporter:
         if before - after <= MOST_LOST + 1e-9 or self._force:
             return before, after
         figure = "mean average precision" if self._several else "accuracy"
+        images = "test image" if self._validation is self._test else "validation image"
         raise OutputError(
-            f"no {kind.name} is written: its {figure} on "
-            f"{counted(len(truth), 'validation image')} is {after:.1%}, that of the graph "
-            f"{before:.1%}, and it may lose half a point; write it with --force"
+            f"no {kind.name} is written: its {figure} on {counted(len(truth), images)} is "
+            f"{after:.1%}, that of the graph {before:.1%}, and it may lose half a point; "
+            "tlcli export --force writes it"
         )
 
     def export_all(

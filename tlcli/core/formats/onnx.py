@@ -96,8 +96,15 @@ class OnnxRunner:
         self._input = self._session.get_inputs()[0].name
 
     def run(self, batch: Array) -> Array:
-        """Return the scores for a batch float32 [1, height, width, 3]."""
-        return np.asarray(self._session.run(None, {self._input: batch})[0])
+        """Return the scores for a batch float32 [1, height, width, 3].
+
+        Raises:
+            GraphError: it cannot be run.
+        """
+        try:
+            return np.asarray(self._session.run(None, {self._input: batch})[0])
+        except Exception as error:
+            raise GraphError(f"ONNX Runtime cannot run it: {first_line(error)}") from error
 
     def close(self) -> None:
         """Release the session."""

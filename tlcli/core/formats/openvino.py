@@ -70,8 +70,15 @@ class OpenVinoRunner:
             raise GraphError(f"OpenVINO cannot load it: {first_line(error)}") from error
 
     def run(self, batch: Array) -> Array:
-        """Return the scores for a batch float32 [1, height, width, 3]."""
-        return np.asarray(self._model(batch)[0])
+        """Return the scores for a batch float32 [1, height, width, 3].
+
+        Raises:
+            GraphError: it cannot be run.
+        """
+        try:
+            return np.asarray(self._model(batch)[0])
+        except Exception as error:
+            raise GraphError(f"OpenVINO cannot run it: {first_line(error)}") from error
 
     def close(self) -> None:
         """Release the model."""
