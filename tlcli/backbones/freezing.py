@@ -16,6 +16,7 @@ import numpy as np
 from tlcli.backbone import INPUT, BackboneGraph
 from tlcli.backbones.model_options import ModelOptions
 from tlcli.core.images.preprocessing import PREPROCESSING_VERSION
+from tlcli.core.images.resizing import GREY_WEIGHTS
 from tlcli.core.model_spec.input_spec import UNIT, Scaling
 from tlcli.errors import BackboneError, TlcliError, UsageError
 from tlcli.runtime.watchdog import first_line
@@ -28,9 +29,6 @@ _log = logging.getLogger("tlcli")
 OUTPUT = "bottleneck"
 """Name of the output node, float32 [?, D]."""
 PRECISION = "float32"
-
-GREY_WEIGHTS = (0.299, 0.587, 0.114)
-"""Of red, green and blue in a grey value, as in Pillow's mode "L" (ITU-R 601)."""
 
 
 @dataclass(frozen=True)

@@ -26,10 +26,10 @@ from google.protobuf.message import DecodeError
 
 from tlcli.backbone import INPUT, Backbone, BackboneGraph
 from tlcli.backbones.bottleneck_layer import warn_of_scores
-from tlcli.backbones.freezing import GREY_WEIGHTS
 from tlcli.backbones.frozen_graph_layers import Plan, bottleneck_sizes, find_plan
 from tlcli.backbones.model_options import DEFAULT_OPTIONS, ModelOptions
 from tlcli.core.images.preprocessing import LARGEST_SIDE, PREPROCESSING_VERSION
+from tlcli.core.images.resizing import GREY_WEIGHTS
 from tlcli.errors import BackboneError, GraphError, UsageError
 from tlcli.graph.constant_ops import attribute_value
 from tlcli.graph.endpoints import PLACEHOLDERS, data_type

@@ -13,8 +13,9 @@ from tlcli.arrays import Array, Floats
 from tlcli.core.classifier.classifier import Classifier
 from tlcli.core.evaluation.multi_label.figures import average_precision
 from tlcli.core.formats.images import PixelSet, Truth
-from tlcli.core.formats.network import GREY_WEIGHTS, Network
+from tlcli.core.formats.network import Network
 from tlcli.core.images.preprocessing import Preprocessing
+from tlcli.core.images.resizing import GREY_WEIGHTS
 
 _TIMED = 30
 _WARM = 3
@@ -118,5 +119,5 @@ def _input(network: Network, pixels: Array) -> Array:
 def _batch(given: Preprocessing, pixels: Array) -> Array:
     """Return RGB pixels float32 or uint8 [height, width, 3] as the input of a network."""
     if given.channels == "grey" and pixels.shape[2] == 3:
-        return given.scale((pixels @ GREY_WEIGHTS)[None, ..., None])
+        return given.scale((pixels @ np.array(GREY_WEIGHTS, np.float32))[None, ..., None])
     return given.scale(given.arrange(pixels)[None])

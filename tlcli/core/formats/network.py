@@ -21,6 +21,7 @@ from tlcli.core.classifier.outputs import Scores
 from tlcli.core.export.frozen_graph import FINAL_TENSOR_NAME, ClassifierGraph
 from tlcli.core.export.model_card import CardInput, ModelCard
 from tlcli.core.images.preprocessing import Preprocessing
+from tlcli.core.images.resizing import GREY_WEIGHTS
 from tlcli.core.model_spec.input_inference import FrozenNetwork
 from tlcli.core.model_spec.input_spec import InputOverrides, InputSpec
 from tlcli.core.model_spec.kinds import ModelKind, kind_of
@@ -38,9 +39,7 @@ from tlcli.graph.surgery import (
     take_name,
 )
 
-GREY_WEIGHTS = np.array([0.299, 0.587, 0.114], np.float32)
-"""Of red, green and blue in a grey value, as in Pillow's mode "L" (ITU-R 601)."""
-_GREY = GREY_WEIGHTS.reshape(1, 1, 3, 1)
+_GREY = np.array(GREY_WEIGHTS, np.float32).reshape(1, 1, 3, 1)
 _BGR = np.eye(3, dtype=np.float32)[::-1].reshape(1, 1, 3, 3)
 _PREFIX = "network/"
 

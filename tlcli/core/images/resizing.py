@@ -85,8 +85,12 @@ def resize_by_pillow(
     return np.asarray(whole.resize((width, height), _FILTERS[name]))
 
 
+GREY_WEIGHTS = (0.299, 0.587, 0.114)
+"""Of red, green and blue in a grey value, as in Pillow's mode "L" (ITU-R BT.601)."""
+
+
 def grey_of(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return uint8 [height, width, 1] for RGB: 0.299 R + 0.587 G + 0.114 B (ITU-R BT.601)."""
+    """Return uint8 [height, width, 1] for RGB, by `GREY_WEIGHTS`."""
     return np.asarray(Image.fromarray(pixels).convert("L"))[..., np.newaxis]
 
 
