@@ -171,6 +171,7 @@ def test_the_public_names_are_exactly_these() -> None:
         "Classifier",
         "ConfusionMatrix",
         "Explanation",
+        "Exports",
         "GraphAccuracy",
         "MultiLabelAccuracy",
         "Prediction",
@@ -181,6 +182,7 @@ def test_the_public_names_are_exactly_these() -> None:
         "errors",
         "evaluate",
         "evaluate_multi_label",
+        "export",
         "load",
         "retrain",
     }

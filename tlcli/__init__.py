@@ -22,6 +22,7 @@ from tlcli.errors import TlcliError
 if TYPE_CHECKING:
     from retrain.job import retrain
     from retrain.result import RetrainResult
+    from tlcli.commands.exporting.job import export
     from tlcli.core.classifier.classifier import Classifier
     from tlcli.core.classifier.explanations import Explanation
     from tlcli.core.classifier.loading import load
@@ -30,11 +31,13 @@ if TYPE_CHECKING:
     from tlcli.core.evaluation.evaluating import evaluate, evaluate_multi_label
     from tlcli.core.evaluation.graph_accuracy import GraphAccuracy
     from tlcli.core.evaluation.multi_label.graph import MultiLabelAccuracy
+    from tlcli.core.formats.figures import Exports
 
 __all__ = [
     "Classifier",
     "ConfusionMatrix",
     "Explanation",
+    "Exports",
     "GraphAccuracy",
     "MultiLabelAccuracy",
     "Prediction",
@@ -45,6 +48,7 @@ __all__ = [
     "errors",
     "evaluate",
     "evaluate_multi_label",
+    "export",
     "load",
     "retrain",
 ]
@@ -54,6 +58,7 @@ _HOMES = {
     "Classifier": "tlcli.core.classifier.classifier",
     "ConfusionMatrix": "tlcli.core.evaluation.confusion",
     "Explanation": "tlcli.core.classifier.explanations",
+    "Exports": "tlcli.core.formats.figures",
     "GraphAccuracy": "tlcli.core.evaluation.graph_accuracy",
     "MultiLabelAccuracy": "tlcli.core.evaluation.multi_label.graph",
     "Prediction": "tlcli.core.classifier.outputs",
@@ -61,6 +66,7 @@ _HOMES = {
     "RetrainResult": "retrain.result",
     "evaluate": "tlcli.core.evaluation.evaluating",
     "evaluate_multi_label": "tlcli.core.evaluation.evaluating",
+    "export": "tlcli.commands.exporting.job",
     "load": "tlcli.core.classifier.loading",
     "retrain": "retrain.job",
 }

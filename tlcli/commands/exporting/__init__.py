@@ -1,4 +1,4 @@
-"""The ``export`` command: its options and what it prints.
+"""The ``export`` command: its options, its one step, and what it prints.
 
-`tlcli.cli` alone imports it, when it is called.
+`tlcli.cli` imports it when it is called, and `tlcli` its function for Python.
 """
