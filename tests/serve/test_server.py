@@ -74,7 +74,7 @@ def test_the_commands_of_the_documents(server: Server, trained: Trained, tmp_pat
         pytest.skip("no curl on this machine")
     shutil.copy(photo(trained, "house_with_pool"), tmp_path / "new.jpg")
     shutil.copy(photo(trained, "house_with_pool"), tmp_path / "photo.jpg")
-    document = (ROOT / "examples" / "serving" / "README.md").read_text(encoding="utf-8")
+    document = (ROOT / "docs" / "serving.md").read_text(encoding="utf-8")
     page = html.unescape(server.ask("GET", "/")[1])
     lines = [
         line.replace("http://127.0.0.1:8501", server.url).replace("models/model:", "models/houses:")

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tlcli.core.final_layer.discriminant.products import products_of_rows
-from tlcli.core.final_layer.positive_definite import factorise, solution, solve
+from tlcli.core.final_layer.positive_definite import factorise, row_parts, solution, solve
 from tlcli.core.final_layer.sampling import philox
 
 
@@ -64,3 +64,10 @@ def test_the_bits_do_not_depend_on_the_number_of_processors(
         factorise(matrix)
         found.append(np.tril(matrix))
     np.testing.assert_array_equal(*found)
+
+
+@given(st.integers(0, 1000), st.integers(1, 100))
+def test_parts_cover_all_rows_once(count: int, rows: int) -> None:
+    parts = row_parts(count, rows)
+    assert [row for part in parts for row in range(part.start, part.stop)] == list(range(count))
+    assert all(part.stop - part.start <= rows for part in parts)

@@ -28,6 +28,7 @@ def test_formats_are_written_and_measured(trained: Trained, tmp_path: Path) -> N
 
 
 def test_a_refused_format_loses_nothing_else(trained: Trained, tmp_path: Path) -> None:
+    pytest.importorskip("ai_edge_quantizer")
     # Without validation and test images nothing can be said of an 8-bit file.
     run = tlcli(
         "retrain", "--image_dir", trained.photos, "--export", "tflite-int8,tflite",

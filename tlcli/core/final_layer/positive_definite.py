@@ -82,8 +82,11 @@ def factorise(matrix: Array) -> None:
 
 
 def row_parts(count: int, rows: int = _ROWS_OF_PART) -> list[slice]:
-    """Return ranges of up to ``rows`` that cover ``count`` rows, all of much the same length."""
-    parts = -(-count // rows)
+    """Return ranges of up to ``rows`` that cover ``count`` rows, all of much the same length.
+
+    Without rows, one empty range.
+    """
+    parts = max(1, -(-count // rows))
     ends = [count * number // parts for number in range(parts + 1)]
     return [slice(*pair) for pair in itertools.pairwise(ends)]
 
