@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from retrain.arguments.options import RetrainOptions
+from retrain.large.imported import stack_imported
 from retrain.large.rows import allocator, check_large, final_order, take_rows
 from retrain.sources import (
     GivenSplit,
@@ -166,7 +167,7 @@ def _vectors_line(backbone: Backbone, hits: int, computed: int) -> str:
 def _from_imports_alone(options: RetrainOptions, sources: Sources) -> Inputs:
     images = sources.dataset.images
     vectors = [sources.imported_vector(image) for image in images]
-    matrix = _stack([vector for vector in vectors if vector is not None], None)
+    matrix = stack_imported([vector for vector in vectors if vector is not None], None)
     count = len(matrix)
     found = _Found(images, [None] * count, matrix, np.arange(count))
     return _assemble(options, sources, found, {"imported": count})
@@ -219,7 +220,7 @@ def _with_store(
     vectors = plain.vectors
     if from_text:
         rows[list(from_text)] = len(vectors) + np.arange(len(from_text))
-        texts = _stack(list(from_text.values()), backbone, vectors.shape[1] or None)
+        texts = stack_imported(list(from_text.values()), backbone, vectors.shape[1] or None)
         vectors = np.concatenate([vectors, texts]) if len(vectors) else texts
     usable = np.flatnonzero(rows >= 0).tolist()
     found = _Found(
@@ -262,46 +263,6 @@ def _contents(
         # Empty stand-ins all have the same content and are not copies of each other.
         contents.append(None if has_vector and content == _EMPTY else content)
     return contents, unreadable
-
-
-def _stack(
-    vectors: Sequence[Vectors], backbone: Backbone | None, computed: int | None = None
-) -> Vectors:
-    """Return imported vectors as one matrix; they must have the size of computed ones.
-
-    It is that of the import itself, not a copy, where the vectors are all of its rows in order.
-    """
-    sizes = sorted({len(vector) for vector in vectors})
-    expected = computed or (backbone.bottleneck_size if backbone is not None else None)
-    if len(sizes) > 1 or (sizes and expected is not None and sizes != [expected]):
-        assert backbone is not None
-        wrong = next(size for size in sizes if size != expected)
-        raise UsageError(
-            f"the imported bottlenecks have {counted(wrong, 'value')}, those of {backbone.name} "
-            f"have {expected or sizes[0]}; name the backbone that made them with --module, or give "
-            "--final_layer_only and no other images"
-        )
-    if not vectors:
-        return np.zeros((0, expected or 0), np.float32)
-    matrix = vectors[0].base
-    if matrix is not None and _are_rows(vectors, matrix):
-        return matrix
-    return np.stack(vectors).astype(np.float32, copy=False)
-
-
-def _are_rows(vectors: Sequence[Vectors], matrix: Vectors) -> bool:
-    """Return whether the vectors are the rows of ``matrix``, all of them, in their order."""
-    if matrix.shape != (len(vectors), len(vectors[0])) or matrix.dtype != np.float32:
-        return False
-    start, step = _address(matrix), matrix.strides[0]
-    return all(
-        vector.base is matrix and _address(vector) == start + row * step
-        for row, vector in enumerate(vectors)
-    )
-
-
-def _address(array: Vectors) -> int:
-    return int(array.__array_interface__["data"][0])
 
 
 @gc_paused()

@@ -73,7 +73,9 @@ def checked_outputs(options: RetrainOptions) -> Iterator[None]:
     files = [options.output_graph, options.labels_path, options.report_path]
     files += [options.output_tflite, options.checkpoint_path]
     for name in options.export or ():
-        check_target(name, KINDS[name].path_beside(options.output_graph))
+        # Those with an option of their own are checked like it.
+        if name not in ("tflite", "saved_model"):
+            check_target(name, KINDS[name].path_beside(options.output_graph))
     check_packages(options.export or ())
     folders = {path.parent for path in files if path is not None}
     if options.saved_model_dir is not None:

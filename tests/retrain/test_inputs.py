@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from retrain.arguments.options import RetrainOptions
 from retrain.fitting import samples, training_samples
 from retrain.folds import cross_validate_fit
-from retrain.inputs import Inputs, _stack, gather
+from retrain.inputs import Inputs, gather
+from retrain.large.imported import stack_imported
 from retrain.large.rows import take_rows
 from retrain.sources import find_images
 from tlcli.backbone import Backbone, BackboneGraph
@@ -163,9 +164,9 @@ def test_rows_are_taken_in_the_matrixs_own_memory(
 
 def test_rows_of_one_matrix_are_stacked_without_a_copy() -> None:
     matrix = np.arange(12, dtype=np.float32).reshape(4, 3).copy()
-    assert _stack(list(matrix), None) is matrix
+    assert stack_imported(list(matrix), None) is matrix
     for other in (list(matrix)[::-1], list(matrix)[:3], [row.copy() for row in matrix]):
-        stacked = _stack(other, None)
+        stacked = stack_imported(other, None)
         assert not np.shares_memory(stacked, matrix)
         np.testing.assert_array_equal(stacked, np.array(other))
 
